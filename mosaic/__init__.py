@@ -1,0 +1,94 @@
+"""mosaic: analytic score machines for diffusion models, run, stored and compared.
+
+The names in `__all__` are the public API. They are imported on first use, so `import mosaic` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mosaic.candidates import aligned_windows, equivariant_windows, translated_images, whole_images
+    from mosaic.dataset import DataAccess, DataSet, DataSetOptions, DataSource, balanced_subset
+    from mosaic.errors import DataError, ExitCode, MosaicError, PluginError, UsageError
+    from mosaic.machine import AnalyticMachine
+    from mosaic.metric import Metric
+    from mosaic.network import Network
+    from mosaic.options import Options
+    from mosaic.plugins import Register, Registry, hookimpl, registry
+    from mosaic.posterior import Posterior
+    from mosaic.runner import RunConfig, run
+    from mosaic.scales import ScaleSchedule
+    from mosaic.schedule import Level, NoiseSchedule
+    from mosaic.score import ScoreModel, eps_from_denoised, score_from_denoised
+    from mosaic.trajectory import open_trajectory as open
+    from mosaic.windows import axis_bands
+
+__all__ = [
+    "AnalyticMachine",
+    "DataAccess",
+    "DataError",
+    "DataSet",
+    "DataSetOptions",
+    "DataSource",
+    "ExitCode",
+    "Level",
+    "Metric",
+    "MosaicError",
+    "Network",
+    "NoiseSchedule",
+    "Options",
+    "PluginError",
+    "Posterior",
+    "Register",
+    "Registry",
+    "RunConfig",
+    "ScaleSchedule",
+    "ScoreModel",
+    "UsageError",
+    "aligned_windows",
+    "axis_bands",
+    "balanced_subset",
+    "eps_from_denoised",
+    "equivariant_windows",
+    "hookimpl",
+    "open",
+    "registry",
+    "run",
+    "score_from_denoised",
+    "translated_images",
+    "whole_images",
+]
+
+_HOMES = {
+    "candidates": ("aligned_windows", "equivariant_windows", "translated_images", "whole_images"),
+    "dataset": ("DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"),
+    "errors": ("DataError", "ExitCode", "MosaicError", "PluginError", "UsageError"),
+    "machine": ("AnalyticMachine",),
+    "metric": ("Metric",),
+    "network": ("Network",),
+    "options": ("Options",),
+    "plugins": ("Register", "Registry", "hookimpl", "registry"),
+    "posterior": ("Posterior",),
+    "runner": ("RunConfig", "run"),
+    "scales": ("ScaleSchedule",),
+    "schedule": ("Level", "NoiseSchedule"),
+    "score": ("ScoreModel", "eps_from_denoised", "score_from_denoised"),
+    "trajectory": ("open_trajectory",),
+    "windows": ("axis_bands",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    target = "open_trajectory" if name == "open" else name
+    if target not in _HOME_OF:
+        raise AttributeError(f"module 'mosaic' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"mosaic.{_HOME_OF[target]}"), target)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,104 @@
+"""Options of a plugin: a frozen pydantic model, validated at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from mosaic.errors import UsageError, did_you_mean
+
+__all__ = ["Options", "describe_options"]
+
+
+class Options(BaseModel):
+    """Base class of every plugin's `Options`.
+
+    Give each field a description and bounds (`pydantic.Field(default, description=..., ge=..., le=...)`):
+    `mosaic show` prints them. Instances are immutable, and unknown keys are refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: Any) -> Any:
+        """Let the command line write a tuple or list as `1,2,3`."""
+        if not isinstance(values, Mapping):
+            return values
+        split = dict(values)
+        for key, value in values.items():
+            field = cls.model_fields.get(key)
+            if field is not None and isinstance(value, str) and _is_list(field.annotation):
+                split[key] = [item.strip() for item in value.split(",")]
+        return split
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], owner: str) -> Self:
+        """Validate `values`; `owner` (for example `"score.els"`) is named in the error.
+
+        Raises
+        ------
+        UsageError
+            For an unknown key (with "did you mean"), or a value out of its bounds.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise UsageError(_sentence(error.errors()[0], owner, list(cls.model_fields))) from None
+
+
+def _is_list(annotation: Any) -> bool:
+    """Tell whether an annotation is a tuple or list, or one of these or None."""
+    return any(get_origin(variant) in (tuple, list) for variant in (annotation, *get_args(annotation)))
+
+
+def _sentence(error: ErrorDetails, owner: str, known: list[str]) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "options"
+    if error["type"] == "extra_forbidden":
+        allowed = f"It has: {', '.join(known)}." if known else "It has no options."
+        return f"{owner} has no option '{key}'.{did_you_mean(key, known)} {allowed}"
+    if error["type"] == "missing":
+        return f"{owner} needs the option '{key}'."
+    return f"{owner}: option '{key}' cannot be {error['input']!r}: {error['msg']}."
+
+
+def describe_options(options: type[Options]) -> list[dict[str, str]]:
+    """Describe each option: its name, type, default, bounds and description, as text for a table."""
+    schema = options.model_json_schema()
+    rows = []
+    for name, field in options.model_fields.items():
+        json = schema["properties"][name]
+        variants = [v for v in json.get("anyOf", [json]) if v.get("type") != "null"]
+        rows.append(
+            {
+                "name": name,
+                "type": " | ".join(_type_of(v) for v in variants),
+                "default": "required" if field.is_required() else _text(field.default),
+                "bounds": ", ".join(filter(None, (_bounds_of(v) for v in variants))),
+                "description": field.description or "",
+            }
+        )
+    return rows
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _type_of(variant: Mapping[str, Any]) -> str:
+    if "enum" in variant:
+        return " | ".join(str(v) for v in variant["enum"])
+    if "const" in variant:
+        return str(variant["const"])
+    if variant.get("type") == "array":
+        items = variant.get("prefixItems") or [variant.get("items", {})]
+        return ",".join(str(item.get("type", "any")) for item in items)
+    return str(variant.get("format") or variant.get("type", "any"))
+
+
+def _bounds_of(variant: Mapping[str, Any]) -> str:
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    return ", ".join(f"{sign} {variant[key]}" for key, sign in signs.items() if key in variant)

@@ -1,0 +1,120 @@
+"""Score models: from a noisy batch and its level to the posterior mean of the clean images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from mosaic.dataset import DataSet
+from mosaic.errors import UsageError
+from mosaic.options import Options
+from mosaic.schedule import Level
+
+__all__ = ["EpsModel", "ScoreModel", "eps_from_denoised", "score_from_denoised"]
+
+
+class ScoreModel(ABC):
+    """Interface of a score model plugin; subclass it, give it a `name` and register it.
+
+    Analytic machines and trained networks are the same kind. The constructor stores, and does not work.
+
+    Attributes
+    ----------
+    name : str
+        The name on the command line.
+    Options : type[mosaic.Options]
+        The model's options.
+    has_scale : bool
+        Whether `denoise` uses a locality scale k.
+    """
+
+    name: ClassVar[str] = ""
+    Options: ClassVar[type[Options]] = Options
+    has_scale: ClassVar[bool] = False
+
+    def __init__(self, options: Options | None, dataset: DataSet) -> None:
+        self.options: Any = options if options is not None else self.Options()
+        self.dataset = dataset
+
+    @abstractmethod
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give the posterior mean x0hat = E[x_0 | x_t = x].
+
+        Parameters
+        ----------
+        x : Tensor (B, C, H, W), float32 or float64
+            Noisy images x_t = signal x_0 + noise eps, on the device of the data set's images.
+        level : Level
+            Their noise level.
+        labels : Tensor (B,), int64, optional
+            Class of each sample; -1 for none.
+        scale : int
+            Locality scale k (odd window size in pixels) where `has_scale`; ignored elsewhere.
+
+        Returns
+        -------
+        Tensor (B, C, H, W)
+            x0hat, of x's dtype and device. `x` is not changed.
+        """
+
+    def check(self, scales: tuple[int, ...]) -> None:
+        """Refuse, before a run starts, a combination of options, data and scales that cannot work.
+
+        Raises
+        ------
+        UsageError
+            With the value, what is allowed, and how to mend it.
+        """
+
+    def comparisons(self, scale: int) -> int:
+        """Count the window comparisons one sample needs at this scale (0 for a model that makes none)."""
+        return 0
+
+
+def eps_from_denoised(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
+    """Predicted noise eps = (x - a x0hat) / s; shapes (B, C, H, W)."""
+    return (x - level.signal * denoised) / level.noise
+
+
+def score_from_denoised(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
+    """Score, grad log p_t(x) = (a x0hat - x) / s^2; shapes (B, C, H, W)."""
+    return (level.signal * denoised - x) / level.noise**2
+
+
+class EpsModel(ScoreModel):
+    """A score model made of any noise prediction `eps(x, t)`, such as a user's own network.
+
+    Parameters
+    ----------
+    function : callable
+        `function(x, t)` with x (B, C, H, W) and t (B,), both of x's dtype, gives eps (B, C, H, W).
+    time_of : callable
+        Gives the time t in [0, 1] of a level.
+    """
+
+    name = "callable"
+
+    def __init__(
+        self,
+        function: Callable[[Tensor, Tensor], Tensor],
+        time_of: Callable[[Level], float],
+        dataset: DataSet,
+    ) -> None:
+        super().__init__(None, dataset)
+        self.function = function
+        self.time_of = time_of
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give x0hat = (x - s eps(x, t)) / a."""
+        if labels is not None and bool((labels >= 0).any()):
+            raise UsageError("A callable eps(x, t) takes no labels; use labels='none', or pass a ScoreModel.")
+        time = torch.full((len(x),), self.time_of(level), dtype=x.dtype, device=x.device)
+        eps = self.function(x, time)
+        if eps.shape != x.shape:
+            raise UsageError(f"eps(x, t) gave shape {tuple(eps.shape)} for x of shape {tuple(x.shape)}.")
+        return (x - level.noise * eps) / level.signal
