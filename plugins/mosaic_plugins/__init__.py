@@ -1,0 +1,1 @@
+"""Built-in schedules and score models, registered exactly as a third party's are."""
