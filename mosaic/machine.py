@@ -1,0 +1,63 @@
+"""Analytic machines: score models that are a posterior over the training set."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from mosaic.errors import UsageError
+from mosaic.posterior import Posterior
+from mosaic.schedule import Level
+from mosaic.score import ScoreModel
+
+__all__ = ["AnalyticMachine"]
+
+
+class AnalyticMachine(ScoreModel):
+    """A score model whose posterior mean is computed from the training images; subclasses choose candidates."""
+
+    @abstractmethod
+    def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Posterior:
+        """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W)."""
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give x0hat; a sample with a label meets the training images of that class only.
+
+        Raises
+        ------
+        UsageError
+            If x does not fit the training images, or the scale or a label cannot be used.
+        """
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.dataset.shape:
+            raise UsageError(
+                f"x has shape {tuple(x.shape)}; the images of '{self.dataset.name}' have shape {self.dataset.shape}."
+            )
+        self.check((scale,))
+        if labels is None or bool((labels == -1).all()):
+            return self.posterior(x, self.dataset.images, level, scale).mean().to(x.dtype)
+        result = torch.empty_like(x)
+        for label in labels.unique().tolist():
+            members = labels == label
+            result[members] = self.posterior(x[members], self._images_of(label), level, scale).mean().to(x.dtype)
+        return result
+
+    def check(self, scales: tuple[int, ...]) -> None:
+        """Refuse scales that are no window sizes."""
+        for scale in scales if self.has_scale else ():
+            if scale < 1 or scale % 2 == 0:
+                raise UsageError(f"Scale {scale} is no window size: it must be odd and at least 1.")
+
+    def _images_of(self, label: int) -> Tensor:
+        dataset = self.dataset
+        if label == -1:
+            return dataset.images
+        if dataset.labels is None:
+            raise UsageError(f"Data set '{dataset.name}' has no labels, so label {label} cannot be used.")
+        images = dataset.images[dataset.labels == label]
+        if len(images) == 0:
+            present = ", ".join(str(int(c)) for c in dataset.labels.unique())
+            raise UsageError(f"Data set '{dataset.name}' has no images of label {label}; it has: {present}.")
+        return images

@@ -1,0 +1,127 @@
+"""The analytic score machines of Kamb & Ganguli (ICML 2025): one posterior mean, four sets of candidates."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+
+__all__ = ["ELS", "ES", "IS", "LS"]
+
+
+class IS(mosaic.AnalyticMachine):
+    """Ideal score: whole images against whole training images; memorises.
+
+    References: Kamb & Ganguli 2025, eqs. 3-4.
+    """
+
+    name = "is"
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        """Give the posterior over the training images; `scale` is ignored."""
+        return mosaic.whole_images(x, images, level)
+
+    def comparisons(self, scale: int) -> int:
+        """N."""
+        return len(self.dataset)
+
+
+class ES(mosaic.AnalyticMachine):
+    """Equivariant score: whole images against all circular translates of the training images.
+
+    References: Kamb & Ganguli 2025, eqs. 5-6.
+    """
+
+    name = "es"
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        """Give the posterior over the translates; `scale` is ignored."""
+        return mosaic.translated_images(x, images, level)
+
+    def comparisons(self, scale: int) -> int:
+        """N H W."""
+        _, height, width = self.dataset.shape
+        return len(self.dataset) * height * width
+
+
+class LS(mosaic.AnalyticMachine):
+    """Local score: each pixel's k x k window against the training windows at the same place.
+
+    References: Kamb & Ganguli 2025, eqs. 7-8.
+    """
+
+    name = "ls"
+    has_scale = True
+
+    class Options(mosaic.Options):
+        """Options of the local score machine."""
+
+        boundary: Literal["zeros", "circular"] = Field(
+            "zeros", description="What windows see beyond the border: nothing, or the other side."
+        )
+
+    options: Options
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        """Give each pixel's posterior over the windows at its place."""
+        return mosaic.aligned_windows(x, images, level, scale, self.options.boundary)
+
+    def comparisons(self, scale: int) -> int:
+        """N H W."""
+        _, height, width = self.dataset.shape
+        return len(self.dataset) * height * width
+
+
+class ELS(mosaic.AnalyticMachine):
+    """Equivariant local score: each pixel's k x k window against training windows from everywhere.
+
+    References: Kamb & Ganguli 2025, eqs. 9-10; boundary `zeros`: sec. 3.4 and app. B.2.
+    """
+
+    name = "els"
+    has_scale = True
+
+    class Options(mosaic.Options):
+        """Options of the equivariant local score machine."""
+
+        boundary: Literal["zeros", "circular", "valid"] = Field(
+            "zeros",
+            description="zeros: candidates hang over the border as the pixel's window does (the paper's "
+            "boundary-broken machine); circular: windows wrap; valid: the noisy image wraps, candidates lie "
+            "wholly inside the training images.",
+        )
+
+    options: Options
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        """Give each pixel's posterior over the windows it may be compared with."""
+        return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary)
+
+    def check(self, scales: tuple[int, ...]) -> None:
+        """Refuse scales that leave a pixel without candidates."""
+        super().check(scales)
+        _, height, width = self.dataset.shape
+        if self.options.boundary == "valid" and max(scales) > min(height, width):
+            raise mosaic.UsageError(
+                f"Scale {max(scales)} exceeds the image ({height} x {width}): with boundary 'valid' no window of "
+                f"that size lies inside a training image; use scales up to {min(height, width)}, or another boundary."
+            )
+
+    def comparisons(self, scale: int) -> int:
+        """N times the pairs of a pixel and a window it meets in one training image."""
+        _, height, width = self.dataset.shape
+        rows, cols = (
+            sum(len(b.pixels) * len(b.candidates) for b in mosaic.axis_bands(size, scale, self.options.boundary))
+            for size in (height, width)
+        )
+        return len(self.dataset) * rows * cols
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register the four machines."""
+    for machine in (IS, ES, LS, ELS):
+        register(machine)
