@@ -1,0 +1,1 @@
+"""Built-in data sets, registered exactly as a third party's are."""

@@ -1,0 +1,67 @@
+"""Image files: what one holds, and its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import mosaic
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+__all__ = ["decode", "inspect"]
+
+Mode = Literal["L", "RGB"]
+
+
+def inspect(path: Path) -> tuple[Mode, tuple[int, int]]:
+    """Tell an image's kind ("L": grey, "RGB": any other) and its (width, height), without decoding it.
+
+    Raises
+    ------
+    DataError
+        If the file is no image, or has more than 8 bits a channel.
+    """
+    with _opened(path) as image:
+        if image.mode == "F" or image.mode.startswith("I"):
+            raise mosaic.DataError(
+                f"Image '{path}' has pixels of mode {image.mode}; save it with 8 bits a channel, "
+                "or put the pixels into a .npz file and use the data set 'file'."
+            )
+        return ("L" if image.mode in ("1", "L", "LA") else "RGB"), image.size
+
+
+def decode(path: Path, mode: Mode) -> NDArray[np.uint8]:
+    """Decode an image, without alpha: uint8, (height, width) for "L" and (height, width, 3) for "RGB".
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or no image.
+    """
+    import numpy as np
+
+    with _opened(path) as image:
+        # PIL warns when it drops a palette's transparency in one step.
+        opaque = image.convert("RGBA") if "transparency" in image.info else image
+        return np.array(opaque.convert(mode))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            yield image
+    except mosaic.DataError:
+        raise
+    except Exception as error:  # PIL's decoders raise whatever a damaged file makes them stumble over
+        raise mosaic.DataError(
+            f"Image '{path}' cannot be read ({type(error).__name__}: {error}); repair it or take it out."
+        ) from error

@@ -1,0 +1,64 @@
+"""The one place that imports torchvision."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+
+import mosaic
+
+__all__ = ["torchvision_datasets"]
+
+# torch.library takes definitions back when the object that made them is collected.
+_schemas: list[Any] = []
+
+
+@cache
+def torchvision_datasets() -> ModuleType:
+    """Import `torchvision.datasets`, also beside a torch that torchvision's compiled operators do not fit.
+
+    A CUDA build of torchvision beside a CPU-only torch cannot load its operators, and fails on import because
+    it then describes two that were never defined. Data sets use none of them, so defining them is enough.
+
+    Raises
+    ------
+    DataError
+        If torchvision cannot be imported even so.
+    """
+    try:
+        return _import()
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        _define_operators()
+    except ImportError as error:
+        raise mosaic.DataError(
+            f"This data set needs torchvision, but {error}; install torchvision."
+        ) from error
+    try:
+        return _import()
+    except Exception as error:
+        raise mosaic.DataError(
+            f"torchvision cannot be imported beside torch {torch.__version__} ({error}); install the one "
+            "that belongs to this torch."
+        ) from error
+
+
+def _import() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about compiled image readers, which no data set here uses
+        return importlib.import_module("torchvision.datasets")
+
+
+def _define_operators() -> None:
+    make: Any = torch.library.Library  # has no annotations
+    library = make("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _schemas.append(library)

@@ -1,0 +1,268 @@
+"""MNIST, FashionMNIST, CIFAR-10 and CelebA, in the folders that torchvision keeps them in.
+
+torchvision downloads them and checks what it unpickles; plain formats are read here, which needs the files of
+the training split only.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from abc import abstractmethod
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, ClassVar
+
+import platformdirs
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+from mosaic_data.idx import read_idx
+from mosaic_data.image_file import decode
+from mosaic_data.resize import resize
+from mosaic_data.torchvision_import import torchvision_datasets
+
+__all__ = ["CelebA", "Cifar10", "FashionMnist", "Mnist", "TorchvisionSource"]
+
+
+class TorchvisionSource(mosaic.DataSource):
+    """The training split of a data set that torchvision downloads.
+
+    Attributes
+    ----------
+    remote : str
+        Name of its class in `torchvision.datasets`.
+    folder : str
+        Folder under the data folder.
+    files : tuple of str
+        What that folder must hold.
+    preset : str
+        Locality scales that suit it.
+    """
+
+    remote: ClassVar[str]
+    folder: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+    preset: ClassVar[str]
+
+    class Options(mosaic.DataSetOptions):
+        """Options of the downloaded data sets."""
+
+        size: int = Field(
+            32, ge=1, le=1024, description="Height and width that images are resized to, in pixels."
+        )
+
+    @property
+    def root(self) -> Path:
+        """The data folder: the one given, or the user's cache."""
+        return self.access.root or Path(platformdirs.user_cache_dir("mosaic-diffusion"), "data")
+
+    def missing(self) -> list[str]:
+        """List the files that are not there, neither plain nor as `.gz`."""
+        paths = {name: self.root / self.folder / name for name in self.files}
+        return [name for name, path in paths.items() if not (path.exists() or Path(f"{path}.gz").exists())]
+
+    def available(self) -> str | None:
+        """Tell which files are missing, where they may not be downloaded."""
+        missing = self.missing()
+        return (
+            f"{self.root / self.folder} lacks {', '.join(missing)}"
+            if missing and not self.access.download
+            else None
+        )
+
+    def read(self) -> mosaic.DataSet:
+        """Read the training split, or the part of it that `limit` asks for.
+
+        The part is taken here, not after reading, so that no more images than needed are decoded and resized.
+
+        Raises
+        ------
+        DataError
+            If files are missing and may not be or cannot be downloaded, or are damaged.
+        """
+        missing = self.missing()
+        if missing and not self.access.download:
+            raise mosaic.DataError(
+                f"Data set '{self.name}': folder '{self.root / self.folder}' lacks {', '.join(missing)}. "
+                f"Point --data-dir or MOSAIC_DATA to the folder that holds {self.folder}, or add --download."
+            )
+        if missing:
+            self._download()
+        return self.read_split()
+
+    @abstractmethod
+    def read_split(self) -> mosaic.DataSet:
+        """Read the training split from files that are all there."""
+
+    def choose(self, count: int, labels: Tensor | None) -> Tensor:
+        """Give the indices (int64, rising) of the images to read: all, or what `limit` asks for."""
+        limit = count if self.options.limit is None else self.options.limit
+        return mosaic.balanced_subset(count, limit, self.options.limit_seed, labels)
+
+    def dataset(self, images: Tensor, labels: Tensor | None, classes: tuple[str, ...]) -> mosaic.DataSet:
+        """Make the data set of resized `images` (N, C, size, size)."""
+        return mosaic.DataSet(
+            name=self.name,
+            images=images,
+            labels=labels,
+            classes=classes,
+            scales=self.preset,
+            source=f"{self.remote} training split in {self.root / self.folder}",
+        )
+
+    def _download(self) -> None:
+        remote = getattr(torchvision_datasets(), self.remote)
+        try:
+            with redirect_stdout(sys.stderr):  # stdout is for results
+                remote(self.root, download=True)
+        except Exception as error:  # urllib, http, gdown and the archives each raise kinds of their own
+            reason = " ".join(str(error).split()).rstrip(".:")
+            raise mosaic.DataError(
+                f"Data set '{self.name}' could not be downloaded to '{self.root}' ({reason}); "
+                "look to the network, or fetch the files elsewhere and point --data-dir or MOSAIC_DATA there."
+            ) from error
+
+
+class Mnist(TorchvisionSource):
+    """MNIST: 60,000 handwritten digits, 28 x 28 grey, resized to 32 x 32 as in the paper.
+
+    References: LeCun et al. 1998; Kamb & Ganguli 2025, app. C.
+    """
+
+    name = "mnist"
+    remote = "MNIST"
+    folder = "MNIST/raw"
+    files = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    preset = "paper/mnist-resnet-zeros"
+
+    def read_split(self) -> mosaic.DataSet:
+        """Read images (N, 1, size, size), range [-1, 1], and labels.
+
+        Raises
+        ------
+        DataError
+            If a file is damaged, or there are not as many labels as images.
+        """
+        directory = self.root / self.folder
+        pixels, labels = read_idx(directory / self.files[0], 3), read_idx(directory / self.files[1], 1).long()
+        if len(pixels) != len(labels):
+            raise mosaic.DataError(
+                f"'{directory}' holds {len(pixels)} images ({self.files[0]}) but {len(labels)} labels "
+                f"({self.files[1]}); replace both files by those of one release."
+            )
+        chosen = self.choose(len(labels), labels)
+        return self.dataset(
+            resize(pixels[chosen, None], self.options.size), labels[chosen], self.class_names()
+        )
+
+    def class_names(self) -> tuple[str, ...]:
+        """Name the classes, in the order of the labels."""
+        return tuple("0123456789")
+
+
+class FashionMnist(Mnist):
+    """FashionMNIST: 60,000 articles of clothing, 28 x 28 grey, resized to 32 x 32 as in the paper.
+
+    References: Xiao et al. 2017, arXiv:1708.07747.
+    """
+
+    name = "fashion_mnist"
+    remote = "FashionMNIST"
+    folder = "FashionMNIST/raw"
+    preset = "paper/fashion-resnet-zeros"
+
+    def class_names(self) -> tuple[str, ...]:
+        """Name the classes, in the order of the labels."""
+        return tuple(torchvision_datasets().FashionMNIST.classes)
+
+
+class Cifar10(TorchvisionSource):
+    """CIFAR-10: 50,000 photographs of ten kinds of things, 32 x 32 RGB.
+
+    References: Krizhevsky 2009.
+    """
+
+    name = "cifar10"
+    remote = "CIFAR10"
+    folder = "cifar-10-batches-py"
+    # torchvision checks the test batch too, whichever split it reads.
+    files = (*(f"data_batch_{index}" for index in range(1, 6)), "test_batch", "batches.meta")
+    preset = "paper/cifar10-resnet-zeros"
+
+    def read_split(self) -> mosaic.DataSet:
+        """Read images (N, 3, size, size), range [-1, 1], and labels.
+
+        Raises
+        ------
+        DataError
+            If a file differs from the published one. The files are pickles, which run code when read, so
+            torchvision compares the MD5 of each with the published one before it reads any.
+        """
+        datasets: Any = torchvision_datasets()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # newer numpys warn about these pickles of an old one
+                split = datasets.CIFAR10(self.root, train=True, download=False)
+        except RuntimeError as error:
+            raise mosaic.DataError(
+                f"Data set '{self.name}': in '{self.root / self.folder}', "
+                f"{self._altered(datasets)} differs from the published file (MD5), so it was not read; "
+                "delete it, then run again with --download."
+            ) from error
+        labels = torch.tensor(split.targets)
+        chosen = self.choose(len(labels), labels)
+        pixels = torch.from_numpy(split.data)[chosen].permute(0, 3, 1, 2)
+        return self.dataset(resize(pixels, self.options.size), labels[chosen], tuple(split.classes))
+
+    def _altered(self, datasets: Any) -> str:
+        cifar, same = datasets.CIFAR10, datasets.utils.check_integrity
+        published = [*cifar.train_list, *cifar.test_list, (cifar.meta["filename"], cifar.meta["md5"])]
+        return ", ".join(name for name, md5 in published if not same(self.root / self.folder / name, md5))
+
+
+class CelebA(TorchvisionSource):
+    """CelebA: 162,770 aligned photographs of faces, 178 x 218 RGB, squeezed to 32 x 32 without cropping.
+
+    References: Liu et al. 2015; Kamb & Ganguli 2025, released code (`Resize((32, 32))` and no crop).
+    """
+
+    name = "celeba"
+    remote = "CelebA"
+    folder = "celeba"
+    files = ("list_eval_partition.txt", "img_align_celeba")
+    preset = "paper/celeba-resnet-zeros"
+
+    def read_split(self) -> mosaic.DataSet:
+        """Read images (N, 3, size, size), range [-1, 1]; there are no labels.
+
+        Raises
+        ------
+        DataError
+            If the list names no training images, or an image is missing or damaged.
+        """
+        partition, folder = (self.root / self.folder / name for name in self.files)
+        rows = [line.split() for line in partition.read_text(encoding="ascii", errors="replace").splitlines()]
+        names = [row[0] for row in rows if len(row) == 2 and row[1] == "0"]
+        if not names:
+            raise mosaic.DataError(
+                f"'{partition}' names no training images (a file name, then 0); "
+                "replace it by the published file."
+            )
+        chosen, size = self.choose(len(names), None).tolist(), self.options.size
+        small = torch.empty(len(chosen), 3, size, size)
+        for row, index in enumerate(chosen):
+            photograph = torch.from_numpy(decode(folder / names[index], "RGB"))
+            small[row] = resize(photograph.permute(2, 0, 1)[None], size)[0]
+        return self.dataset(small, None, ())
+
+
+@mosaic.hookimpl
+def register_datasets(register: mosaic.Register) -> None:
+    """Register the data sets that torchvision downloads."""
+    register(Mnist)
+    register(FashionMnist, aliases=("fashion-mnist",))
+    register(Cifar10)
+    register(CelebA)
