@@ -1,0 +1,111 @@
+"""The configuration of a run: one validated model, layered from defaults, environment, file and flags."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mosaic.errors import UsageError, did_you_mean
+from mosaic.options import Options
+
+__all__ = ["RunConfig", "from_environment", "from_file", "layered"]
+
+SECTIONS = ("score", "dataset", "schedule")
+
+
+class RunConfig(Options):
+    """What is run: every setting that decides the numbers of a run."""
+
+    score: str = Field("els", description="Score model.")
+    dataset: str = Field("digits", description="Training set.")
+    schedule: str = Field("cosine", description="Noise schedule.")
+    score_options: dict[str, Any] = Field({}, description="Options of the score model.")
+    dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
+    schedule_options: dict[str, Any] = Field({}, description="Options of the noise schedule.")
+    scales: str | None = Field(
+        None,
+        description="Locality scales: a preset such as paper/mnist-resnet-zeros, a list 3,3,5,... of one entry a step "
+        "(lowest noise first), one number, or a file (.json, .nc). Default: the data set's own preset, else from about "
+        "half the image at t = 1 to 3 at t = 0.",
+    )
+    sampler: Literal["ddim", "ddpm"] = Field(
+        "ddim", description="Reverse flow: deterministic DDIM, or DDPM ancestral sampling."
+    )
+    steps: int = Field(20, ge=1, le=100_000, description="Steps of the reverse flow.")
+    samples: int | None = Field(None, ge=1, description="Samples to make. Default: 4, or all that --init holds.")
+    batch_size: int = Field(8, ge=1, description="Samples computed together, and stored as one part.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise (and of random labels).")
+    labels: str = Field(
+        "none",
+        description="Classes: none, random, or a list 0,3,7,... of one label a sample (or one for all). A sample with a "
+        "label meets the training images of that class only.",
+    )
+    init: str | None = Field(
+        None,
+        description="Start from the noise and labels of another run (.nc), or from an array of standard normal noise "
+        "(.npy, shape samples, channels, height, width).",
+    )
+    device: str = Field("auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ...")
+    dtype: Literal["float32", "float64"] = Field("float32", description="Precision of the computation.")
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Read the settings that `MOSAIC_<SETTING>` variables give, such as `MOSAIC_STEPS=50`."""
+    environ = os.environ if environ is None else environ
+    names = [name for name in RunConfig.model_fields if not name.endswith("_options")]
+    return {name: environ[f"MOSAIC_{name.upper()}"] for name in names if environ.get(f"MOSAIC_{name.upper()}")}
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """Read a TOML file: settings at the top, options in tables.
+
+    A table such as `[score]` holds the score model's options, and may hold its `name`.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, or has an unknown key.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"Configuration file '{path}' cannot be read: {error}.") from None
+    values: dict[str, Any] = {}
+    known = [name for name in RunConfig.model_fields if not name.endswith("_options")]
+    for key, value in document.items():
+        if key in SECTIONS and isinstance(value, dict):
+            table = dict(value)
+            if "name" in table:
+                values[key] = table.pop("name")
+            values[f"{key}_options"] = table
+        elif key in known:
+            values[key] = ",".join(map(str, value)) if isinstance(value, list) else value
+        else:
+            raise UsageError(
+                f"Configuration file '{path}' has an unknown key '{key}'.{did_you_mean(key, known)} "
+                f"Keys: {', '.join(known)}; tables: {', '.join(f'[{s}]' for s in SECTIONS)}."
+            )
+    for text in ("scales", "labels"):
+        if text in values:
+            values[text] = str(values[text])
+    return values
+
+
+def layered(*layers: Mapping[str, Any]) -> RunConfig:
+    """Validate a configuration made of layers, later ones over earlier ones; options merge key by key.
+
+    Options given for a plugin by an earlier layer are dropped where a later layer names another plugin.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if key in SECTIONS and merged.get(key, value) != value:
+                merged.pop(f"{key}_options", None)
+        for key, value in layer.items():
+            merged[key] = {**merged.get(key, {}), **value} if key.endswith("_options") else value
+    return RunConfig.parse(merged, "run")

@@ -1,0 +1,56 @@
+"""Noise that depends on (seed, sample) only: not on the batch size, not on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["StepNoise", "initial_noise", "random_labels", "sample_seed"]
+
+_INITIAL, _STEPS, _LABEL = range(3)
+
+
+def sample_seed(seed: int, sample: int) -> int:
+    """Seed of one sample's noise, mixed from the run's seed and the sample's index; non-negative int64."""
+    return _mixed(seed, sample, _INITIAL)
+
+
+def _mixed(seed: int, sample: int, purpose: int) -> int:
+    return int(np.random.SeedSequence((seed, sample, purpose)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator(device="cpu").manual_seed(seed)
+
+
+def initial_noise(seed: int, samples: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
+    """Standard normal noise (len(samples), C, H, W), float32 on the CPU."""
+    return torch.stack([torch.randn(shape, generator=_generator(sample_seed(seed, i))) for i in samples])
+
+
+class StepNoise:
+    """The noise of an ancestral sampler: one generator a sample, apart from that of its initial noise.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    samples : sequence of int
+        Indices of the batch's samples in the run.
+    """
+
+    def __init__(self, seed: int, samples: Sequence[int]) -> None:
+        self._generators = [_generator(_mixed(seed, i, _STEPS)) for i in samples]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Draw the next step's noise, like `x` (B, C, H, W)."""
+        draws = [torch.randn(x.shape[1:], generator=generator) for generator in self._generators]
+        return torch.stack(draws).to(x)
+
+
+def random_labels(seed: int, samples: int, classes: Sequence[int]) -> list[int]:
+    """Draw a class for each sample, uniformly from `classes`; the n-th does not depend on `samples`."""
+    return [classes[_mixed(seed, i, _LABEL) % len(classes)] for i in range(samples)]

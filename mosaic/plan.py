@@ -1,0 +1,273 @@
+"""From a configuration to a run ready to start: names resolved, data loaded, everything checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mosaic.config import RunConfig
+from mosaic.dataset import DataAccess, DataSet
+from mosaic.errors import UsageError
+from mosaic.noise import initial_noise, random_labels, sample_seed
+from mosaic.plugins import registry
+from mosaic.sampler import reverse_levels, reverse_times
+from mosaic.scales import coarse_to_fine, resolve_scales
+from mosaic.schedule import Level, NoiseSchedule
+from mosaic.score import EpsModel, ScoreModel
+from mosaic.trajectory import levels_of, open_trajectory
+
+__all__ = ["Plan", "ScoreLike", "prepare"]
+
+ScoreLike = str | ScoreModel | Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, resolved and checked.
+
+    Attributes
+    ----------
+    config : RunConfig
+        With every default filled in.
+    dataset : DataSet
+        Training set, on `device`.
+    levels, scales : tuple
+        One entry a step, from noise to data; scale 0 where the model has none.
+    labels, seeds : tuple of int
+        One entry a sample.
+    start : Tensor (samples, C, H, W), float64, or None
+        Standard normal noise to start from, where it does not come from the seed.
+    notes : tuple of str
+        What the user should know before the run starts.
+    """
+
+    config: RunConfig
+    dataset: DataSet
+    schedule: NoiseSchedule
+    model: ScoreModel
+    levels: tuple[Level, ...]
+    scales: tuple[int, ...]
+    labels: tuple[int, ...]
+    seeds: tuple[int, ...]
+    start: Tensor | None
+    device: torch.device
+    notes: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the computation."""
+        return torch.float64 if self.config.dtype == "float64" else torch.float32
+
+    @property
+    def batches(self) -> list[range]:
+        """Sample indices of each batch."""
+        size = self.config.batch_size
+        return [range(first, min(first + size, self.samples)) for first in range(0, self.samples, size)]
+
+    def starts(self, batch: range) -> Tensor:
+        """States x(1) = s(1) eps of a batch (B, C, H, W)."""
+        noise = (
+            initial_noise(self.config.seed, batch, self.dataset.shape)
+            if self.start is None
+            else self.start[batch.start : batch.stop]
+        )
+        return (noise.double() * self.levels[0].noise).to(self.dtype).to(self.device)
+
+    def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
+        """Evaluate the score model on a batch at one step."""
+        labels = torch.tensor(self.labels[batch.start : batch.stop], device=self.device)
+        return self.model.denoise(x, self.levels[index], labels, self.scales[index])
+
+    def comparisons(self) -> int:
+        """Window comparisons of the whole run."""
+        classes = self.dataset.labels
+        shares = [
+            1.0 if label < 0 or classes is None else float((classes == label).double().mean()) for label in self.labels
+        ]
+        return round(sum(self.model.comparisons(scale) for scale in self.scales) * sum(shares))
+
+
+def prepare(
+    config: RunConfig, access: DataAccess, score: ScoreLike | None = None, dataset: DataSet | None = None
+) -> Plan:
+    """Resolve a configuration.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What is asked for.
+    access : DataAccess
+        Where data may be found.
+    score, dataset
+        Objects to use in place of `config.score` and `config.dataset`.
+
+    Raises
+    ------
+    UsageError, PluginError, DataError
+        With one sentence each; nothing has been written by then.
+    """
+    device = _device(config.device)
+    names = registry()
+    schedule_class = names.get("schedule", config.schedule)
+    schedule = schedule_class(
+        schedule_class.Options.parse(config.schedule_options, f"schedule.{config.schedule}")
+    )
+    model_class: type[ScoreModel] | None = names.get("score", config.score) if score is None else None
+    # Options are checked before the data are read, which can take long.
+    model_options = (
+        model_class.Options.parse(config.score_options, f"score.{config.score}") if model_class is not None else None
+    )
+    if dataset is None:
+        source_class = names.get("dataset", config.dataset)
+        options = source_class.Options.parse(config.dataset_options, f"dataset.{config.dataset}")
+        dataset = source_class(options, access).load()
+        config = config.model_copy(update={"dataset_options": options.model_dump(mode="json")})
+    dataset = dataset.to(device)
+    times, levels = reverse_times(config.steps), reverse_levels(schedule, config.steps)
+    if model_class is not None:
+        model = model_class(model_options, dataset)
+    else:
+        assert score is not None and not isinstance(score, str)
+        model = _model_of(score, dataset, dict(zip(levels, times, strict=True)))
+    scales, notes = _scales(config, model, dataset, levels, times)
+    if model.has_scale:
+        model.check(scales)
+    start, seeds, labels = _samples(config, dataset, levels[0])
+    config = config.model_copy(
+        update={
+            "score_options": model.options.model_dump(mode="json"),
+            "schedule_options": schedule.options.model_dump(mode="json"),
+            "samples": len(labels),
+            "device": str(device),
+        }
+    )
+    return Plan(
+        config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, tuple(notes)
+    )
+
+
+def _model_of(score: ScoreModel | Callable[[Tensor, Tensor], Tensor], dataset: DataSet, times: dict[Level, float]) -> ScoreModel:
+    if isinstance(score, ScoreModel):
+        return score
+    return EpsModel(score, times.__getitem__, dataset)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"Device '{name}' cannot be used here: {reason}.") from None
+    return device
+
+
+def _scales(
+    config: RunConfig, model: ScoreModel, dataset: DataSet, levels: Sequence[Level], times: Sequence[float]
+) -> tuple[tuple[int, ...], list[str]]:
+    """Scale of each step, from noise to data, and what there is to say about it."""
+    if not model.has_scale:
+        note = [f"Score model '{config.score}' has no locality scale; --scales is not used."] if config.scales else []
+        return (0,) * len(levels), note
+    rising = levels[::-1]
+    spec = config.scales or dataset.scales
+    if spec is not None:
+        return resolve_scales(spec, rising)[::-1], []
+    side = min(dataset.shape[1:])
+    return coarse_to_fine(side, times[::-1], rising).scales[::-1], []
+
+
+def _samples(
+    config: RunConfig, dataset: DataSet, first: Level
+) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
+    """Start noise (None: from the seed), seeds and labels of the samples."""
+    if config.init is None:
+        count = config.samples or 4
+        seeds = tuple(sample_seed(config.seed, i) for i in range(count))
+        return None, seeds, _labels(config, dataset, count)
+    start, seeds, labels = _read_init(Path(config.init))
+    if tuple(start.shape[1:]) != dataset.shape:
+        raise UsageError(
+            f"--init '{config.init}' holds images of shape {tuple(start.shape[1:])}; data set '{dataset.name}' has shape "
+            f"{dataset.shape} (channels, height, width)."
+        )
+    count = config.samples or len(start)
+    if count > len(start):
+        raise UsageError(f"--init '{config.init}' holds {len(start)} samples, fewer than --samples {count}.")
+    if config.labels != "none":
+        return start[:count], seeds[:count], _labels(config, dataset, count)
+    _check_labels(labels, dataset, f"--init '{config.init}'")
+    return start[:count], seeds[:count], labels[:count]
+
+
+def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    if not path.is_file():
+        raise UsageError(f"There is no --init file '{path}'.")
+    if path.suffix != ".npy":
+        with open_trajectory(path) as run:
+            noise = levels_of(run)[0].noise
+            start = torch.from_numpy(run["state"].isel(step=0).values).double() / noise
+            return start, tuple(run["seed"].values.tolist()), tuple(run["label"].values.tolist())
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--init '{path}' cannot be read as a .npy array: {error}.") from None
+    if array.ndim != 4 or array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise UsageError(
+            f"--init '{path}' must hold finite floating-point noise of shape (samples, channels, height, width), not "
+            f"{array.dtype} of shape {array.shape}."
+        )
+    unknown = (-1,) * len(array)
+    return torch.from_numpy(array).double(), unknown, unknown
+
+
+def _labels(config: RunConfig, dataset: DataSet, count: int) -> tuple[int, ...]:
+    spec = config.labels.strip()
+    if spec == "none":
+        return (-1,) * count
+    if dataset.labels is None:
+        raise UsageError(f"--labels {spec}: data set '{dataset.name}' has no labels; use --labels none.")
+    if spec == "random":
+        return tuple(random_labels(config.seed, count, dataset.labels.unique().tolist()))
+    try:
+        labels = tuple(int(item) for item in spec.split(","))
+    except ValueError:
+        raise UsageError(f"--labels '{spec}' must be none, random, or a list of classes such as 0,3,7.") from None
+    if len(labels) == 1:
+        labels *= count
+    if len(labels) != count:
+        raise UsageError(
+            f"--labels lists {len(labels)} classes for {count} samples; list one a sample, or set --samples {len(labels)}."
+        )
+    _check_labels(labels, dataset, "--labels")
+    return labels
+
+
+def _check_labels(labels: Sequence[int], dataset: DataSet, origin: str) -> None:
+    present = {-1} if dataset.labels is None else {-1, *dataset.labels.unique().tolist()}
+    for label in labels:
+        if label not in present:
+            known = ", ".join(str(c) for c in sorted(present - {-1})) or "none"
+            raise UsageError(f"{origin}: label {label} is no class of data set '{dataset.name}'; classes: {known}.")
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Resolved settings of a run, as they are stored with it."""
+    settings = plan.config.model_dump(mode="json")
+    return {
+        **settings,
+        "scales": list(plan.scales),
+        "scales_from": plan.config.scales or (plan.dataset.scales if plan.model.has_scale else None),
+        "labels": list(plan.labels),
+    }

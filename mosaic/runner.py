@@ -1,0 +1,244 @@
+"""The main job: compose schedule, score model and data set, run the reverse flow, store the trajectory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+
+from mosaic.config import RunConfig, layered
+from mosaic.dataset import DataAccess, DataSet
+from mosaic.noise import StepNoise
+from mosaic.plan import Plan, ScoreLike, describe, prepare
+from mosaic.plugins import registry
+from mosaic.sampler import SAMPLERS, reverse_flow, reverse_times
+from mosaic.score import ScoreModel
+from mosaic.store import RunStore, as_attribute, join
+from mosaic.trajectory import SCHEMA, assemble, open_trajectory
+
+__all__ = ["Progress", "RunConfig", "execute", "run"]
+
+Progress = Callable[[int, int, int], None]
+"""Called as progress(batch, step, steps) after each step."""
+
+
+def no_progress(batch: int, step: int, steps: int) -> None:
+    """Show nothing."""
+
+
+def run_batch(plan: Plan, batch: range, progress: Callable[[int, int], None]) -> xr.Dataset:
+    """Run the reverse flow of one batch of samples; `progress(step, steps)` is called after each step."""
+    states, denoised = [], []
+    for step in reverse_flow(
+        lambda x, index: plan.denoise(x, index, batch),
+        plan.starts(batch),
+        plan.levels,
+        SAMPLERS[plan.config.sampler],
+        StepNoise(plan.config.seed, batch),
+    ):
+        states.append(step.state)
+        denoised.append(step.denoised)
+        progress(step.index + 1, len(plan.levels))
+    sample = {
+        "sample": list(batch),
+        "seed": plan.seeds[batch.start : batch.stop],
+        "label": plan.labels[batch.start : batch.stop],
+    }
+    steps: dict[str, Any] = {
+        "time": reverse_times(len(plan.levels)),
+        "signal": [level.signal for level in plan.levels],
+        "noise": [level.noise for level in plan.levels],
+        "scale": plan.scales,
+    }
+    return assemble(states, denoised, sample, steps)
+
+
+def identity(plan: Plan) -> dict[str, Any]:
+    """What must agree for two runs to give the same bytes on one machine."""
+    names, config = registry(), plan.config
+    used = {names.owner(kind, getattr(config, kind)).partition(":")[0] for kind in ("score", "dataset", "schedule")}
+    versions = {p.distribution: p.version for p in names.plugins if p.distribution in used}
+    start = None if plan.start is None else hashlib.sha256(plan.start.numpy().tobytes()).hexdigest()
+    return {
+        "configuration": describe(plan),
+        "dataset_fingerprint": plan.dataset.fingerprint,
+        "init_fingerprint": start,
+        "versions": {**versions, "torch": torch.__version__},
+        "threads": torch.get_num_threads(),
+    }
+
+
+def provenance(plan: Plan) -> dict[str, str]:
+    """Root attributes that tell where a run came from."""
+    plugins = {p.key: p.version for p in registry().plugins if p.status == "active"}
+    facts = {
+        "schema": SCHEMA,
+        "title": f"{plan.config.score} on {plan.dataset.name}: reverse flow of {plan.samples} samples",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
+        "plugins": ", ".join(f"{key} {number}" for key, number in plugins.items()),
+        "dataset_size": str(len(plan.dataset)),
+        "dataset_source": plan.dataset.source,
+        "mosaic_version": version("mosaic-diffusion"),
+        "torch_version": torch.__version__,
+        "python_version": platform.python_version(),
+        "device": _device_name(plan.device),
+    }
+    commit = _git_commit()
+    return {**facts, "git_commit": commit} if commit else facts
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({platform.machine()})"
+
+
+def _git_commit() -> str:
+    """Commit of the checkout this package is used from, empty where there is none."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def attributes(plan: Plan, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Root attributes of a run whose identity is `facts`."""
+    return {**provenance(plan), **{key: as_attribute(value) for key, value in facts.items()}}
+
+
+def execute(
+    plan: Plan, out: Path | None, *, resume: bool = False, overwrite: bool = False, progress: Progress = no_progress
+) -> xr.Dataset:
+    """Run a plan; store it in `out` where one is given.
+
+    Returns
+    -------
+    xarray.Dataset
+        The trajectory: in memory, or (with `out`) opened from the file.
+    """
+    if out is None:
+        return _execute_in_memory(plan, progress)
+    store, threads = RunStore(out), torch.get_num_threads()
+    try:
+        if resume:  # summation order depends on the number of threads
+            torch.set_num_threads(store.threads() or threads)
+        return _execute_stored(plan, store, resume, overwrite, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _execute_in_memory(plan: Plan, progress: Progress) -> xr.Dataset:
+    registry().hook.before_run(config=plan.config)
+    parts = [run_batch(plan, batch, partial(progress, number)) for number, batch in enumerate(plan.batches)]
+    whole = join(parts, attributes(plan, identity(plan)))
+    registry().hook.after_run(config=plan.config, trajectory=whole)
+    return whole
+
+
+def _execute_stored(plan: Plan, store: RunStore, resume: bool, overwrite: bool, progress: Progress) -> xr.Dataset:
+    store.check_place(resume=resume, overwrite=overwrite)
+    facts = identity(plan)
+    if resume:
+        store.check_same(facts)
+    if resume and store.path.exists():
+        store.clean()
+        return open_trajectory(store.path)
+    store.begin(facts, overwrite=overwrite)
+    registry().hook.before_run(config=plan.config)
+    for number, batch in enumerate(plan.batches):
+        if not store.part(number).exists():
+            store.write_part(number, run_batch(plan, batch, partial(progress, number)))
+    store.finish(len(plan.batches), attributes(plan, facts))
+    with open_trajectory(store.path) as whole:
+        registry().hook.after_run(config=plan.config, trajectory=whole)
+    return open_trajectory(store.path)
+
+
+def run(
+    score: ScoreLike = "els",
+    dataset: str | DataSet = "digits",
+    *,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    data_dir: str | PathLike[str] | None = None,
+    download: bool = False,
+    progress: Progress = no_progress,
+    **settings: Any,
+) -> xr.Dataset:
+    """Run the reverse flow of a score model, as `mosaic run` does.
+
+    Parameters
+    ----------
+    score : str, ScoreModel or callable
+        A registered name, a score model object (its own data set is used), or any eps(x, t) with x
+        (B, C, H, W) and t (B,) in [0, 1].
+    dataset : str or DataSet
+        A registered name, or a data set.
+    out : path, optional
+        Store the run in this netCDF file; without it nothing is written.
+    resume, overwrite : bool
+        Go on with the unfinished run at `out`; or replace what is there.
+    data_dir, download
+        Where data files lie (default: the environment variable MOSAIC_DATA), and whether to download them.
+    progress : callable
+        Called as progress(batch, step, steps) after each step.
+    **settings
+        Any field of `RunConfig`: steps=50, samples=16, seed=1, scales="5", score_options={"boundary": "zeros"}, ...
+
+    Returns
+    -------
+    xarray.Dataset
+        The trajectory; see the README for its schema.
+
+    Raises
+    ------
+    UsageError, DataError, PluginError
+        With one sentence that names the value, what is allowed and the fix.
+    """
+    model = None if isinstance(score, str) else score
+    images = model.dataset if isinstance(model, ScoreModel) else None if isinstance(dataset, str) else dataset
+    names = {"score": score if isinstance(score, str) else name_of(score)}
+    names["dataset"] = images.name if images is not None else str(dataset)
+    for text in ("scales", "labels", "init"):
+        if isinstance(settings.get(text), (list, tuple)):
+            settings[text] = ",".join(str(item) for item in settings[text])
+        elif settings.get(text) is not None:
+            settings[text] = str(settings[text])
+    config = layered(names, settings)
+    plan = prepare(config, data_access(data_dir, download), model, images)
+    return execute(
+        plan, None if out is None else Path(out), resume=resume, overwrite=overwrite, progress=progress
+    )
+
+
+def data_access(data_dir: str | PathLike[str] | None, download: bool) -> DataAccess:
+    """Where data may be found: `data_dir`, else MOSAIC_DATA, else the data sets' own default."""
+    root = data_dir or os.environ.get("MOSAIC_DATA") or None
+    return DataAccess(None if root is None else Path(root), download)
+
+
+def name_of(score: Any) -> str:
+    """Name under which a score object is recorded."""
+    if isinstance(score, ScoreModel) and score.name:
+        return score.name
+    kind = score if hasattr(score, "__qualname__") else type(score)
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,183 @@
+"""Storage of runs: finished batches as part files, made into one netCDF file at the end.
+
+A netCDF-4 file open for writing cannot be read, and a killed writer loses it. So each finished batch becomes
+a file of its own, written under a temporary name and then moved into place, and so does the whole. A kill at
+any moment loses at most the batch in flight.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from mosaic.errors import UsageError
+from mosaic.trajectory import open_trajectory
+
+__all__ = ["RunStore", "as_attribute", "join", "replacing", "unused_path", "write_netcdf"]
+
+IDENTITY = "identity.json"
+
+
+def unused_path(folder: Path) -> Path:
+    """Give the first of run-001.nc, run-002.nc, ... that no file in `folder` uses."""
+    number = 1
+    while any((folder / f"run-{number:03d}{end}").exists() for end in (".nc", ".nc.parts", ".png")):
+        number += 1
+    return folder / f"run-{number:03d}.nc"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path that takes `path`'s place when the block ends well: readers see old or whole new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"'{path}' cannot be written ({error.strerror or error}); choose another place.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    """Write `dataset` to `path` at one stroke, compressed, in chunks of whole trajectories."""
+    encoding: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.data_vars.items():
+        chunks = (1, *variable.shape[1:]) if variable.dims[:1] == ("sample",) else variable.shape
+        encoding[str(name)] = {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}
+    with replacing(path) as temporary:
+        dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+
+
+class RunStore:
+    """The files of one run: `path`, its parts in `<path>.parts` until it is finished, and a picture beside it.
+
+    A run's identity is what must agree for it to be resumed: a mapping, JSON-serialisable, that is kept with
+    the parts and whose entries are root attributes of the finished run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.parts = path.with_name(path.name + ".parts")
+        self.picture = path.with_suffix(".png")
+
+    def check_place(self, *, resume: bool, overwrite: bool) -> None:
+        """Refuse a place that cannot be written or is taken; writes nothing.
+
+        Raises
+        ------
+        UsageError
+            If it cannot be written, or (without `resume` and `overwrite`) something is there.
+        """
+        check_writable(self.path)
+        if resume or overwrite:
+            return
+        for taken in (self.path, self.picture):
+            if taken.exists():
+                raise UsageError(f"'{taken}' exists already; use --overwrite to replace it, or another --out.")
+        if self.parts.exists():
+            raise UsageError(f"'{self.parts}' holds an unfinished run; use --resume to go on, or --overwrite.")
+
+    def identity(self) -> dict[str, Any] | None:
+        """Identity of the run that is here, finished or not; None where there is none."""
+        if self.path.exists():
+            with open_trajectory(self.path) as stored:
+                return dict(stored.attrs)
+        if not (self.parts / IDENTITY).exists():
+            return None
+        return {key: as_attribute(value) for key, value in json.loads((self.parts / IDENTITY).read_text()).items()}
+
+    def threads(self) -> int | None:
+        """Number of threads of the run that is here."""
+        stored = self.identity()
+        return None if stored is None else int(stored["threads"])
+
+    def check_same(self, identity: Mapping[str, Any]) -> None:
+        """Refuse to resume a run of another identity.
+
+        Raises
+        ------
+        UsageError
+            With what differs.
+        """
+        stored = self.identity()
+        if stored is None:
+            return
+        old = {key: json.loads(stored[key]) for key in identity if key in stored}
+        differing = _differences(old, json.loads(json.dumps(identity)))
+        if differing:
+            raise UsageError(
+                f"'{self.path}' was begun with another configuration ({'; '.join(differing)}); "
+                f"resume with that one, or use --overwrite or another --out."
+            )
+
+    def begin(self, identity: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Make the folder for the parts; with `overwrite`, empty it first."""
+        try:
+            if overwrite and self.parts.exists():
+                shutil.rmtree(self.parts)
+            self.parts.mkdir(exist_ok=True)
+            with replacing(self.parts / IDENTITY) as temporary:
+                temporary.write_text(json.dumps(identity, indent=1))
+        except OSError as error:
+            raise UsageError(
+                f"--out '{self.path}' cannot be written ({error.strerror}); choose another place."
+            ) from None
+
+    def part(self, batch: int) -> Path:
+        """File of one finished batch."""
+        return self.parts / f"part-{batch:05d}.nc"
+
+    def write_part(self, batch: int, dataset: xr.Dataset) -> None:
+        """Store a finished batch."""
+        write_netcdf(dataset, self.part(batch))
+
+    def finish(self, batches: int, attributes: Mapping[str, str]) -> None:
+        """Join the parts into the run's file, with `attributes` on its root, and remove them."""
+        parts = [xr.load_dataset(self.part(batch), engine="netcdf4") for batch in range(batches)]
+        write_netcdf(join(parts, attributes), self.path)
+        self.clean()
+
+    def clean(self) -> None:
+        """Remove the parts of a finished run."""
+        shutil.rmtree(self.parts, ignore_errors=True)
+
+
+def join(parts: Sequence[xr.Dataset], attributes: Mapping[str, str]) -> xr.Dataset:
+    """Join the batches of a run along `sample`."""
+    whole = xr.concat(parts, dim="sample", data_vars="minimal", coords="minimal", compat="override", join="override")
+    return whole.assign_attrs(attributes)
+
+
+def as_attribute(value: Any) -> str:
+    """Text of a root attribute: JSON, since netCDF attributes hold no null, bool or mapping."""
+    return json.dumps(value)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a path that cannot be written, before anything is computed."""
+    if path.suffix != ".nc":
+        raise UsageError(f"--out '{path}' must end in .nc: a run is one netCDF file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out '{path}': there is no folder '{path.parent}'; make it first.")
+    if path.is_dir() or not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise UsageError(f"--out '{path}' cannot be written; choose another place.")
+
+
+def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Name what differs between two flat or nested mappings, as `key: stored, now wanted`."""
+    found = []
+    for key in sorted({*stored, *wanted}):
+        old, new = stored.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{key}.{inner}" for inner in _differences(old, new)]
+        elif old != new:
+            found.append(f"{key}: {json.dumps(old)}, now {json.dumps(new)}")
+    return found

@@ -1,0 +1,108 @@
+"""Trajectories: the fixed schema of a stored run, as a plain `xarray.Dataset`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+from mosaic.errors import DataError
+from mosaic.schedule import Level
+
+__all__ = ["SCHEMA", "assemble", "configuration", "open_trajectory"]
+
+SCHEMA = "mosaic-trajectory/1"
+
+_VARIABLES = {
+    "state": (("sample", "step", "channel", "height", "width"), "noisy image x_t where the score was evaluated"),
+    "denoised": (("sample", "step", "channel", "height", "width"), "posterior mean x0hat at that state"),
+    "image": (("sample", "channel", "height", "width"), "final image at t = 0"),
+}
+_COORDINATES = {
+    "seed": ("sample", "seed of the sample's initial noise"),
+    "label": ("sample", "class the sample was conditioned on, -1 for none"),
+    "time": ("step", "time t of the schedule, 1 at pure noise"),
+    "signal": ("step", "signal a of the forward process x_t = a x_0 + s eps"),
+    "noise": ("step", "noise s of the forward process x_t = a x_0 + s eps"),
+    "scale": ("step", "locality scale k, window size in pixels, 0 where the model has none"),
+}
+
+
+def assemble(
+    states: Sequence[Tensor],
+    denoised: Sequence[Tensor],
+    sample: Mapping[str, Sequence[int]],
+    steps: Mapping[str, Sequence[float] | Sequence[int]],
+) -> xr.Dataset:
+    """Make the data set of one batch.
+
+    Parameters
+    ----------
+    states, denoised : sequences of Tensor (B, C, H, W)
+        One entry a step, from noise to data.
+    sample : mapping
+        `sample` (index in the run), `seed` and `label` of each sample.
+    steps : mapping
+        `time`, `signal`, `noise` and `scale` of each step.
+    """
+    arrays = {
+        "state": np.stack([x.cpu().float().numpy() for x in states], axis=1),
+        "denoised": np.stack([x.cpu().float().numpy() for x in denoised], axis=1),
+        "image": denoised[-1].cpu().float().numpy(),
+    }
+    data = {
+        name: (dims, arrays[name], {"long_name": long_name, "units": "1"})
+        for name, (dims, long_name) in _VARIABLES.items()
+    }
+    values: dict[str, Any] = {**sample, **steps}
+    coords: dict[str, Any] = {
+        name: (dim, _column(values[name]), {"long_name": long_name, "units": "pixel" if name == "scale" else "1"})
+        for name, (dim, long_name) in _COORDINATES.items()
+    }
+    coords["sample"] = ("sample", _column(sample["sample"]), {"long_name": "index of the sample in the run", "units": "1"})
+    coords["step"] = ("step", np.arange(len(states)), {"long_name": "step of the reverse flow, 0 at noise", "units": "1"})
+    return xr.Dataset(data, coords=coords)
+
+
+def _column(values: Sequence[float] | Sequence[int]) -> Any:
+    array = np.asarray(values)
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+
+
+def levels_of(trajectory: xr.Dataset) -> list[Level]:
+    """Noise levels of a trajectory's steps, from noise to data."""
+    pairs = zip(trajectory["signal"].values, trajectory["noise"].values, strict=True)
+    return [Level(float(signal), float(noise)) for signal, noise in pairs]
+
+
+def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
+    """Open a stored run, lazily; `xarray.open_dataset` does as well, but this checks that it is one.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is no trajectory of a schema known here.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"There is no run '{path}'.")
+    try:
+        stored = xr.open_dataset(path, engine="netcdf4")
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{path}' is not a readable netCDF file ({error}).") from None
+    schema = str(stored.attrs.get("schema", ""))
+    if schema != SCHEMA or any(name not in stored for name in _VARIABLES):
+        stored.close()
+        raise DataError(f"'{path}' is not a stored run: its schema is '{schema}', not '{SCHEMA}'.")
+    return stored
+
+
+def configuration(trajectory: xr.Dataset) -> dict[str, Any]:
+    """Resolved configuration of a stored run."""
+    return dict(json.loads(trajectory.attrs["configuration"]))
