@@ -1,0 +1,1 @@
+"""The `mosaic` command line: it composes, and computes nothing."""

@@ -1,0 +1,40 @@
+"""`mosaic doctor`: is this installation sound?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mosaic.errors import ExitCode
+from mosaic_cli.terminal import Terminal, print_json, standard
+
+__all__ = ["command"]
+
+
+@click.command("doctor")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@standard
+def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
+    """Check the installation: versions, device, data sets found, plugins, and ELS against brute force (2 s)."""
+    from mosaic.doctor import examine
+    from mosaic.runner import data_access
+
+    report = examine(data_access(data_dir, download=False))
+    if as_json:
+        print_json(report)
+    else:
+        click.echo("versions: " + ", ".join(f"{name} {number}" for name, number in report["versions"].items()))
+        click.echo("device: " + ", ".join(f"{key} {value}" for key, value in report["device"].items()))
+        click.echo(f"data folder: {report['data_dir'] or 'the default of each data set (MOSAIC_DATA is not set)'}")
+        for name, state in report["datasets"].items():
+            click.echo(f"data set {name}: {state}")
+        for plugin in report["plugins"]:
+            click.echo(f"plugin {plugin['name']}: {plugin['status']}{': ' + plugin['error'] if plugin['error'] else ''}")
+        check = report["self_check"]
+        click.echo(
+            f"self-check: {'passed' if check['ok'] else 'FAILED'}, {check['cases']} cases of ELS against brute force, "
+            f"largest error {check['largest_error']:.1e} (tolerance {check['tolerance']:.0e})"
+        )
+    sys.exit(int(ExitCode.OK if report["healthy"] else ExitCode.FAILURE))

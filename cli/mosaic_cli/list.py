@@ -1,0 +1,44 @@
+"""`mosaic list`: the names there are."""
+
+from __future__ import annotations
+
+import click
+
+from mosaic.errors import UsageError, did_you_mean
+from mosaic_cli.terminal import Terminal, print_json, print_table, standard
+
+__all__ = ["command"]
+
+
+@click.command("list")
+@click.argument("kind", required=False)
+@standard
+def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
+    """List what can be named: KIND is schedule, score, dataset, metric, network or scales (default: all)."""
+    from mosaic.plugins import KINDS, registry
+    from mosaic.scales import paper_scales, preset_names
+
+    kinds = [*KINDS, "scales"]
+    wanted = kind if kind is None or kind == "scales" else kind.removesuffix("s")
+    if wanted is not None and wanted not in kinds:
+        raise UsageError(f"There is no kind '{kind}'.{did_you_mean(wanted, kinds)} Kinds: {', '.join(kinds)}.")
+    names = registry()
+    rows = [
+        {"kind": one, "name": name, "provider": names.owner(one, name), "summary": summary_of(names.get(one, name))}
+        for one in KINDS
+        if wanted in (None, one)
+        for name in names.names(one)
+    ]
+    if wanted in (None, "scales"):
+        for name in preset_names():
+            scales = " ".join(map(str, paper_scales(name.removeprefix("paper/")).scales))
+            rows.append({"kind": "scales", "name": name, "provider": "mosaic", "summary": scales})
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(("KIND", "NAME", "PROVIDER", "SUMMARY"), [tuple(row.values()) for row in rows])
+
+
+def summary_of(cls: type) -> str:
+    """First line of a class's docstring."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,68 @@
+"""The `mosaic` command group. Commands are imported when called, so that `--help` loads nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+__all__ = ["cli"]
+
+# name: (module with a click command of the same name, one-line help)
+COMMANDS = {
+    "run": ("mosaic_cli.run", "Run the reverse flow of a score model and store the trajectory."),
+    "plot": ("mosaic_cli.plot", "Draw the reverse flow of a stored run."),
+    "inspect": ("mosaic_cli.inspect", "Tell what a stored run holds and where it came from."),
+    "list": ("mosaic_cli.list", "List schedules, score models, data sets, metrics, networks and scale presets."),
+    "show": ("mosaic_cli.show", "Describe one of them, with its options."),
+    "plugins": ("mosaic_cli.plugins", "List the plugins and what became of each."),
+    "doctor": ("mosaic_cli.doctor", "Check the installation: versions, device, data sets, plugins, numbers."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order of a day's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse an unknown command with the nearest known one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from mosaic.errors import did_you_mean
+
+            ctx.fail(f"There is no command '{args[0]}'.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the one-line helps."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"mosaic {version('mosaic-diffusion')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
+def cli(**_: Any) -> None:
+    """Analytic score machines for diffusion models: run, store and look at patch mosaics.
+
+    Exit codes: 0 done, 1 failure, 2 usage, 3 plugin broken or missing, 4 data unavailable, 130 interrupted.
+    """

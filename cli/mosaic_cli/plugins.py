@@ -1,0 +1,27 @@
+"""`mosaic plugins`: every entry point and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from mosaic_cli.terminal import Terminal, print_json, print_table, standard
+
+__all__ = ["command"]
+
+
+@click.command("plugins")
+@standard
+def command(terminal: Terminal, as_json: bool) -> None:
+    """List the plugins: name, distribution, version, status, what each provides, and its error if it is broken."""
+    from mosaic.plugins import registry
+
+    rows = [asdict(plugin) for plugin in registry().plugins]
+    if as_json:
+        print_json(rows)
+        return
+    table = [
+        (row["key"], row["version"], row["status"], row["error"] or ", ".join(row["provides"])) for row in rows
+    ]
+    print_table(("PLUGIN", "VERSION", "STATUS", "PROVIDES, OR ERROR"), table)

@@ -1,0 +1,229 @@
+"""`mosaic run`: the main job."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from mosaic.config import SECTIONS, RunConfig, from_environment, from_file, layered
+from mosaic.errors import ExitCode, UsageError, did_you_mean
+from mosaic_cli.terminal import Terminal, print_json, standard
+
+if TYPE_CHECKING:
+    from mosaic.plan import Plan
+
+__all__ = ["command"]
+
+
+def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from mosaic.plugins import registry
+
+    return [CompletionItem(name) for name in registry().names(parameter.name or "") if name.startswith(incomplete)]
+
+
+def settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for every field of `RunConfig`, described by the field itself."""
+    for name, field in reversed(RunConfig.model_fields.items()):
+        if name.endswith("_options"):
+            continue
+        default = "" if field.default is None else f"  [default: {field.default}]"
+        function = click.option(
+            f"--{name.replace('_', '-')}",
+            metavar="FILE" if name == "init" else "NAME" if name in SECTIONS else name.upper(),
+            help=f"{field.description}{default}",
+            shell_complete=_complete if name in SECTIONS else None,
+        )(function)
+    return function
+
+
+@click.command("run")
+@settings
+@click.option(
+    "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of a plugin, e.g. score.boundary=circular."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="netCDF file to write.  [default: an unused run-NNN.nc here]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
+@click.option("--resume", is_flag=True, help="Go on with the unfinished run at --out.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be run, its size and its time.")
+@standard
+def command(
+    terminal: Terminal,
+    as_json: bool,
+    options: tuple[str, ...],
+    config: Path | None,
+    data_dir: Path | None,
+    download: bool,
+    out: Path | None,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    **flags: str | None,
+) -> None:
+    """Run the reverse flow of a score model and store the trajectory.
+
+    Writes one netCDF file and, beside it, a PNG of the final images; prints the file's path. Settings come
+    from flags, then --config, then MOSAIC_<SETTING> variables, then the defaults.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other.")
+    if resume and out is None:
+        raise UsageError("--resume needs --out FILE, the run to go on with.")
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    resolved = layered(from_environment(), from_file(config) if config else {}, given | plugin_options(options))
+
+    from mosaic.plan import prepare
+    from mosaic.runner import data_access
+    from mosaic.store import RunStore, unused_path
+
+    store = RunStore(out if out is not None else unused_path(Path()))
+    if not dry_run:
+        store.check_place(resume=resume, overwrite=overwrite)
+    plan = prepare(resolved, data_access(data_dir, download))
+    for note in plan.notes:
+        terminal.note(f"Note: {note}")
+    if dry_run:
+        _print_dry_run(plan, as_json)
+        return
+    _run(plan, store.path, resume, overwrite, terminal, as_json)
+
+
+def plugin_options(pairs: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Sort `score.boundary=zeros` and the like into `score_options` and so on."""
+    layer: dict[str, dict[str, str]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        section, dot, option = key.strip().partition(".")
+        if not (equals and dot and option):
+            raise UsageError(f"-o '{pair}' must read KIND.OPTION=VALUE, for example score.boundary=circular.")
+        if section not in SECTIONS:
+            raise UsageError(f"-o '{pair}': no kind '{section}'.{did_you_mean(section, SECTIONS)} Kinds: {', '.join(SECTIONS)}.")
+        layer.setdefault(f"{section}_options", {})[option] = value
+    return layer
+
+
+def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Terminal, as_json: bool) -> None:
+    from mosaic.estimate import predict_seconds
+    from mosaic.picture import draw_images, save_figure
+    from mosaic.runner import execute
+    from mosaic.store import RunStore
+
+    seconds = predict_seconds(plan) if not terminal.quiet else None
+    if seconds is not None:
+        advice = " A smaller training set is faster: -o dataset.limit=2000, for example." if seconds > 120 else ""
+        terminal.note(f"Predicted time: {duration(seconds)} for {plan.samples} samples of {len(plan.levels)} steps.{advice}")
+    begin = time.perf_counter()
+    picture = RunStore(path).picture
+    try:
+        with progress_bar(plan, terminal) as progress, execute(
+            plan, path, resume=resume, overwrite=overwrite, progress=progress
+        ) as trajectory:
+            save_figure(draw_images(trajectory), picture)
+    except KeyboardInterrupt:
+        terminal.fail(
+            f"interrupted; finished batches are kept. Go on with: {resume_command(sys.argv[1:], path)}",
+            ExitCode.INTERRUPTED,
+        )
+    taken = time.perf_counter() - begin
+    terminal.note(f"Took {duration(taken)}. Final images: {picture}")
+    if as_json:
+        print_json({"path": str(path), "picture": str(picture), "samples": plan.samples, "seconds": round(taken, 3)})
+    else:
+        click.echo(str(path))
+
+
+def resume_command(arguments: list[str], path: Path) -> str:
+    """Write the command line that goes on with an interrupted run."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip or argument in ("--resume", "--overwrite") or argument.startswith("--out="):
+            skip = False
+        elif argument == "--out":
+            skip = True
+        else:
+            kept.append(argument)
+    return shlex.join(["mosaic", *kept, "--out", str(path), "--resume"])
+
+
+def duration(seconds: float) -> str:
+    """Say a time in words: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class progress_bar:  # noqa: N801 - reads as the function it stands for
+    """A bar on stderr over batches and steps, with the time left; nothing where stderr is no terminal."""
+
+    def __init__(self, plan: Plan, terminal: Terminal) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._batches = len(plan.batches)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=terminal.quiet or not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=self._batches * len(plan.levels))
+
+    def __enter__(self) -> Callable[[int, int, int], None]:
+        self._bar.start()
+        return self._step
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _step(self, batch: int, step: int, steps: int) -> None:
+        description = f"batch {batch + 1}/{self._batches}, step {step}/{steps}"
+        self._bar.update(self._task, completed=batch * steps + step, description=description)
+
+
+def _print_dry_run(plan: Plan, as_json: bool) -> None:
+    from mosaic.estimate import predict_memory, predict_seconds
+    from mosaic.plan import describe
+
+    seconds, memory = predict_seconds(plan), predict_memory(plan)
+    channels, height, width = plan.dataset.shape
+    shape = [plan.samples, len(plan.levels), channels, height, width]
+    if as_json:
+        print_json(
+            {
+                "configuration": describe(plan),
+                "training_images": len(plan.dataset),
+                "shape": shape,
+                "memory_bytes": memory,
+                "comparisons": plan.comparisons(),
+                "predicted_seconds": seconds,
+            }
+        )
+        return
+    for key, value in describe(plan).items():
+        click.echo(f"{key}: {value}")
+    click.echo(f"training images: {len(plan.dataset)} of shape {plan.dataset.shape}")
+    click.echo(f"trajectory: {' x '.join(map(str, shape))} (sample, step, channel, height, width)")
+    click.echo("memory: " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in memory.items()))
+    click.echo(f"window comparisons: {plan.comparisons():.3g}")
+    click.echo(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}")

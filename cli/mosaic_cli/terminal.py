@@ -1,0 +1,89 @@
+"""What every command shares: verbosity, messages on stderr, and errors as one sentence with an exit code."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from mosaic.errors import ExitCode, MosaicError
+
+__all__ = ["Terminal", "print_json", "print_table", "standard"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Terminal:
+    """Messages of a command: on stderr, so that stdout carries data only."""
+
+    def __init__(self, quiet: bool, verbose: bool) -> None:
+        self.quiet, self.verbose = quiet, verbose
+
+    def note(self, message: str) -> None:
+        """Say something a user may want to know."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+    def fail(self, message: str, code: ExitCode) -> NoReturn:
+        """Say what went wrong, and end."""
+        click.echo(f"Error: {message}", err=True)
+        sys.exit(int(code))
+
+
+def standard(command: Command) -> Command:
+    """Give a command --quiet, --verbose and --json, and turn its errors into sentences.
+
+    The command is called with `terminal` and `as_json` besides its own parameters.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document on stdout.")
+    @click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar.")
+    @click.option("-v", "--verbose", is_flag=True, help="More notes; a traceback with an error.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+        terminal = Terminal(quiet, verbose)
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO if verbose else logging.WARNING)
+        try:
+            return command(*args, terminal=terminal, **kwargs)
+        except MosaicError as error:
+            if verbose:
+                traceback.print_exc()
+            terminal.fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            terminal.fail("interrupted.", ExitCode.INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if verbose:
+                traceback.print_exc()
+            hint = "" if verbose else " (-v shows where)"
+            terminal.fail(f"{type(error).__name__}: {error}{hint}", ExitCode.FAILURE)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout; on a terminal its last column wraps."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console.width = 400  # a pipe has no width: keep each row on one line
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    console.print(table)
