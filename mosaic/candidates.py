@@ -13,8 +13,6 @@ References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import reduce
 from itertools import product
 from math import e as euler
 from math import log2
@@ -25,6 +23,7 @@ from torch import Tensor
 from mosaic import posterior
 from mosaic.posterior import Arithmetic, Posterior, accumulator_dtype, attend, choose_arithmetic, weights_of
 from mosaic.schedule import Level
+from mosaic.stream import stream
 from mosaic.windows import Band, axis_bands, box_matrix, cut_windows
 
 BITS = log2(euler)  # logits are kept in bits, see Posterior
@@ -54,7 +53,7 @@ def whole_images(x: Tensor, images: Tensor, level: Level) -> Posterior:
         maximum, total, weighted = attend(_logits(queries, keys, level, how), values.to(x.dtype))
         return Posterior(maximum.view(-1, 1, 1), total.view(-1, 1, 1), weighted.view(shape))
 
-    return _stream(images, _tile_length(1, pixels), part)
+    return stream(images, _tile_length(1, pixels), part)
 
 
 def translated_images(x: Tensor, images: Tensor, level: Level) -> Posterior:
@@ -88,7 +87,7 @@ def translated_images(x: Tensor, images: Tensor, level: Level) -> Posterior:
         return Posterior(maximum.view(-1, 1, 1), weights.sum((1, 2, 3)).view(-1, 1, 1), weighted)
 
     per_image = batch * height * width * (1 if how.expanded else pixels)
-    return _stream(images, max(1, posterior.TILE_ELEMENTS // per_image), part)
+    return stream(images, max(1, posterior.TILE_ELEMENTS // per_image), part)
 
 
 def aligned_windows(x: Tensor, images: Tensor, level: Level, k: int, boundary: str = "zeros") -> Posterior:
@@ -103,7 +102,7 @@ def aligned_windows(x: Tensor, images: Tensor, level: Level, k: int, boundary: s
     boundary : {"zeros", "circular"}
         What a window sees beyond the border: nothing (differences there count 0), or the other side.
     """
-    batch, channels, height, width = x.shape
+    channels, height, width = x.shape[1:]
     how = choose_arithmetic(x, level, channels * min(k * k, height * width), _largest(images))
     noisy = x.to(how.dtype)[:, None]
     by_row, by_col = (box_matrix(n, k, boundary, noisy) for n in (height, width))
@@ -122,7 +121,7 @@ def aligned_windows(x: Tensor, images: Tensor, level: Level, k: int, boundary: s
         weighted = torch.stack([(weights * values[:, c]).sum(1) for c in range(channels)], dim=1)
         return Posterior(maximum.to(wide), weights.sum(1).to(wide), weighted.to(wide))
 
-    return _stream(images, max(1, posterior.TILE_ELEMENTS // x.numel()), part)
+    return stream(images, max(1, posterior.TILE_ELEMENTS // x.numel()), part)
 
 
 def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundary: str = "zeros") -> Posterior:
@@ -152,7 +151,11 @@ def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundar
             part = Posterior(aligned.maximum[place], aligned.total[place], aligned.weighted[place])
         else:
             part = _band_posterior(x, images, level, rows, cols)
-        result.maximum[place], result.total[place], result.weighted[place] = part.maximum, part.total, part.weighted
+        result.maximum[place], result.total[place], result.weighted[place] = (
+            part.maximum,
+            part.total,
+            part.weighted,
+        )
     return result
 
 
@@ -175,7 +178,7 @@ def _band_posterior(x: Tensor, images: Tensor, level: Level, rows: Band, cols: B
         shape = (batch, len(rows.pixels), len(cols.pixels))
         return Posterior(maximum.view(shape), total.view(shape), weighted.view(*shape, channels).movedim(-1, 1))
 
-    return _stream(images, _tile_length(windows, pixels), part)
+    return stream(images, _tile_length(windows, pixels), part)
 
 
 def _query_side(queries: Tensor, level: Level, how: Arithmetic) -> Tensor:
@@ -199,12 +202,6 @@ def _logits(queries: Tensor, keys: Tensor, level: Level, how: Arithmetic) -> Ten
         return queries @ keys.T
     distances = torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist")
     return distances.square_().mul_(-BITS / (2 * level.noise**2))
-
-
-def _stream(images: Tensor, length: int, part: Callable[[Tensor], Posterior]) -> Posterior:
-    """Merge the partial posteriors of the training set's tiles, in order."""
-    tiles: Iterator[Posterior] = (part(tile) for tile in images.split(length))
-    return reduce(Posterior.merge, tiles)
 
 
 def _tile_length(windows: int, pixels: int) -> int:

@@ -42,15 +42,17 @@ class RunConfig(Options):
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise (and of random labels).")
     labels: str = Field(
         "none",
-        description="Classes: none, random, or a list 0,3,7,... of one label a sample (or one for all). A sample with a "
-        "label meets the training images of that class only.",
+        description="Classes: none, random, or a list 0,3,7,... of one label a sample (or one for all). A sample with "
+        "a label meets the training images of that class only.",
     )
     init: str | None = Field(
         None,
         description="Start from the noise and labels of another run (.nc), or from an array of standard normal noise "
         "(.npy, shape samples, channels, height, width).",
     )
-    device: str = Field("auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ...")
+    device: str = Field(
+        "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
+    )
     dtype: Literal["float32", "float64"] = Field("float32", description="Precision of the computation.")
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mosaic.errors import DataError
-from mosaic.options import Options
+from mosaic.options import Options as PluginOptions
 
 __all__ = ["DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"]
 
@@ -147,7 +147,7 @@ def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = N
     return order[chosen].sort().values
 
 
-class DataSetOptions(Options):
+class DataSetOptions(PluginOptions):
     """Options that every data set has; a data source's own `Options` derive from this."""
 
     limit: int | None = Field(

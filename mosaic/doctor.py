@@ -20,7 +20,17 @@ from mosaic.schedule import Level
 
 __all__ = ["brute_force_els", "examine"]
 
-PACKAGES = ("mosaic-diffusion", "torch", "torchvision", "numpy", "xarray", "netCDF4", "pydantic", "pluggy", "click")
+PACKAGES = (
+    "mosaic-diffusion",
+    "torch",
+    "torchvision",
+    "numpy",
+    "xarray",
+    "netCDF4",
+    "pydantic",
+    "pluggy",
+    "click",
+)
 
 
 def examine(access: DataAccess) -> dict[str, Any]:
@@ -64,7 +74,13 @@ def self_check(seconds: float = 2.0) -> dict[str, Any]:
         found = equivariant_windows(x, images, level, k).mean()
         worst = max(worst, float((found - brute_force_els(x, images, level, k)).abs().max()))
         cases += 1
-    return {"machine": "els", "cases": cases, "largest_error": worst, "tolerance": 1e-10, "ok": worst <= 1e-10}
+    return {
+        "machine": "els",
+        "cases": cases,
+        "largest_error": worst,
+        "tolerance": 1e-10,
+        "ok": worst <= 1e-10,
+    }
 
 
 def brute_force_els(x: Tensor, images: Tensor, level: Level, k: int) -> Tensor:
@@ -74,7 +90,12 @@ def brute_force_els(x: Tensor, images: Tensor, level: Level, k: int) -> Tensor:
     result = torch.empty_like(x)
 
     def overhang(i: int, j: int) -> tuple[int, ...]:
-        return max(0, radius - i), max(0, i + radius - height + 1), max(0, radius - j), max(0, j + radius - width + 1)
+        return (
+            max(0, radius - i),
+            max(0, i + radius - height + 1),
+            max(0, radius - j),
+            max(0, j + radius - width + 1),
+        )
 
     def window(image: Tensor, i: int, j: int) -> Tensor:
         return image[max(0, i - radius) : i + radius + 1, max(0, j - radius) : j + radius + 1]

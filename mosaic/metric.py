@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from mosaic.options import Options
+from mosaic.options import Options as PluginOptions
 
 __all__ = ["Metric"]
 
@@ -26,11 +26,11 @@ class Metric(ABC):
     """
 
     name: ClassVar[str] = ""
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[PluginOptions]] = PluginOptions
     range: ClassVar[tuple[float, float]]
     higher_is_better: ClassVar[bool]
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: PluginOptions | None = None) -> None:
         self.options: Any = options if options is not None else self.Options()
 
     @abstractmethod

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from mosaic.options import Options
+from mosaic.options import Options as PluginOptions
 
 __all__ = ["Network"]
 
@@ -16,9 +16,9 @@ class Network(ABC):
     """Interface of a network plugin; subclass it, give it a `name` and register it."""
 
     name: ClassVar[str] = ""
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[PluginOptions]] = PluginOptions
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: PluginOptions | None = None) -> None:
         self.options: Any = options if options is not None else self.Options()
 
     @abstractmethod

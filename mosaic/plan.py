@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from mosaic.trajectory import levels_of, open_trajectory
 
 __all__ = ["Plan", "ScoreLike", "prepare"]
 
-ScoreLike = str | ScoreModel | Callable[[Tensor, Tensor], Tensor]
+EpsFunction = Callable[[Tensor, Tensor], Tensor]
+ScoreLike = str | ScoreModel | EpsFunction
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Plan:
 
 
 def prepare(
-    config: RunConfig, access: DataAccess, score: ScoreLike | None = None, dataset: DataSet | None = None
+    config: RunConfig, access: DataAccess, score: ScoreModel | EpsFunction | None = None, dataset: DataSet | None = None
 ) -> Plan:
     """Resolve a configuration.
 
@@ -120,9 +121,7 @@ def prepare(
     device = _device(config.device)
     names = registry()
     schedule_class = names.get("schedule", config.schedule)
-    schedule = schedule_class(
-        schedule_class.Options.parse(config.schedule_options, f"schedule.{config.schedule}")
-    )
+    schedule = schedule_class(schedule_class.Options.parse(config.schedule_options, f"schedule.{config.schedule}"))
     model_class: type[ScoreModel] | None = names.get("score", config.score) if score is None else None
     # Options are checked before the data are read, which can take long.
     model_options = (
@@ -137,9 +136,10 @@ def prepare(
     times, levels = reverse_times(config.steps), reverse_levels(schedule, config.steps)
     if model_class is not None:
         model = model_class(model_options, dataset)
+    elif isinstance(score, ScoreModel):
+        model = score
     else:
-        assert score is not None and not isinstance(score, str)
-        model = _model_of(score, dataset, dict(zip(levels, times, strict=True)))
+        model = EpsModel(cast(EpsFunction, score), dict(zip(levels, times, strict=True)).__getitem__, dataset)
     scales, notes = _scales(config, model, dataset, levels, times)
     if model.has_scale:
         model.check(scales)
@@ -152,15 +152,7 @@ def prepare(
             "device": str(device),
         }
     )
-    return Plan(
-        config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, tuple(notes)
-    )
-
-
-def _model_of(score: ScoreModel | Callable[[Tensor, Tensor], Tensor], dataset: DataSet, times: dict[Level, float]) -> ScoreModel:
-    if isinstance(score, ScoreModel):
-        return score
-    return EpsModel(score, times.__getitem__, dataset)
+    return Plan(config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, tuple(notes))
 
 
 def _device(name: str) -> torch.device:
@@ -199,8 +191,8 @@ def _samples(
     start, seeds, labels = _read_init(Path(config.init))
     if tuple(start.shape[1:]) != dataset.shape:
         raise UsageError(
-            f"--init '{config.init}' holds images of shape {tuple(start.shape[1:])}; data set '{dataset.name}' has shape "
-            f"{dataset.shape} (channels, height, width)."
+            f"--init '{config.init}' holds images of shape {tuple(start.shape[1:])}; data set '{dataset.name}' has "
+            f"shape {dataset.shape} (channels, height, width)."
         )
     count = config.samples or len(start)
     if count > len(start):
@@ -248,7 +240,8 @@ def _labels(config: RunConfig, dataset: DataSet, count: int) -> tuple[int, ...]:
         labels *= count
     if len(labels) != count:
         raise UsageError(
-            f"--labels lists {len(labels)} classes for {count} samples; list one a sample, or set --samples {len(labels)}."
+            f"--labels lists {len(labels)} classes for {count} samples; list one a sample, or use --samples "
+            f"{len(labels)}."
         )
     _check_labels(labels, dataset, "--labels")
     return labels

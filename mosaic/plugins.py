@@ -198,7 +198,12 @@ def _stage(module: object, key: str) -> list[_Registration]:
     for kind, base in KINDS.items():
 
         def register(
-            cls: type, *, name: str | None = None, aliases: Iterable[str] = (), kind: str = kind, base: type = base
+            cls: type,
+            *,
+            name: str | None = None,
+            aliases: Iterable[str] = (),
+            kind: str = kind,
+            base: type = base,
         ) -> None:
             if not (isinstance(cls, type) and issubclass(cls, base)):
                 raise TypeError(f"register_{kind}s takes subclasses of mosaic.{base.__name__}, not {cls!r}")

@@ -77,7 +77,6 @@ def identity(plan: Plan) -> dict[str, Any]:
         "dataset_fingerprint": plan.dataset.fingerprint,
         "init_fingerprint": start,
         "versions": {**versions, "torch": torch.__version__},
-        "threads": torch.get_num_threads(),
     }
 
 
@@ -96,6 +95,7 @@ def provenance(plan: Plan) -> dict[str, str]:
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),
         "device": _device_name(plan.device),
+        "threads": str(torch.get_num_threads()),
     }
     commit = _git_commit()
     return {**facts, "git_commit": commit} if commit else facts
@@ -125,7 +125,12 @@ def attributes(plan: Plan, facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def execute(
-    plan: Plan, out: Path | None, *, resume: bool = False, overwrite: bool = False, progress: Progress = no_progress
+    plan: Plan,
+    out: Path | None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
 ) -> xr.Dataset:
     """Run a plan; store it in `out` where one is given.
 
@@ -136,13 +141,7 @@ def execute(
     """
     if out is None:
         return _execute_in_memory(plan, progress)
-    store, threads = RunStore(out), torch.get_num_threads()
-    try:
-        if resume:  # summation order depends on the number of threads
-            torch.set_num_threads(store.threads() or threads)
-        return _execute_stored(plan, store, resume, overwrite, progress)
-    finally:
-        torch.set_num_threads(threads)
+    return _execute_stored(plan, RunStore(out), resume, overwrite, progress)
 
 
 def _execute_in_memory(plan: Plan, progress: Progress) -> xr.Dataset:
@@ -225,9 +224,7 @@ def run(
             settings[text] = str(settings[text])
     config = layered(names, settings)
     plan = prepare(config, data_access(data_dir, download), model, images)
-    return execute(
-        plan, None if out is None else Path(out), resume=resume, overwrite=overwrite, progress=progress
-    )
+    return execute(plan, None if out is None else Path(out), resume=resume, overwrite=overwrite, progress=progress)
 
 
 def data_access(data_dir: str | PathLike[str] | None, download: bool) -> DataAccess:

@@ -33,9 +33,7 @@ def reverse_times(steps: int) -> list[float]:
     return [i / steps for i in range(steps, 0, -1)]
 
 
-def ddim_step(
-    x: Tensor, denoised: Tensor, level: Level, following: Level, draw: Callable[[Tensor], Tensor]
-) -> Tensor:
+def ddim_step(x: Tensor, denoised: Tensor, level: Level, following: Level, draw: Callable[[Tensor], Tensor]) -> Tensor:
     """Deterministic step x' = a' x0hat + s' eps; `draw` is not called.
 
     References: Song, Meng & Ermon 2021, eq. 12 with sigma = 0.
@@ -43,9 +41,7 @@ def ddim_step(
     return following.signal * denoised + following.noise * eps_from_denoised(x, denoised, level)
 
 
-def ddpm_step(
-    x: Tensor, denoised: Tensor, level: Level, following: Level, draw: Callable[[Tensor], Tensor]
-) -> Tensor:
+def ddpm_step(x: Tensor, denoised: Tensor, level: Level, following: Level, draw: Callable[[Tensor], Tensor]) -> Tensor:
     """Ancestral step x' = a' x0hat + sqrt(s'^2 - sigma^2) eps + sigma z, sigma^2 = s'^2 (1 - (a s' / (a' s))^2).
 
     References: Ho et al. 2020, eq. 7; Song, Meng & Ermon 2021, eq. 16 with eta = 1.

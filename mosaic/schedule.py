@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mosaic.options import Options
+from mosaic.options import Options as PluginOptions
 
 __all__ = ["Level", "NoiseSchedule"]
 
@@ -43,9 +43,9 @@ class NoiseSchedule(ABC):
     """
 
     name: ClassVar[str] = ""
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[PluginOptions]] = PluginOptions
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: PluginOptions | None = None) -> None:
         self.options = options if options is not None else self.Options()
 
     @abstractmethod

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mosaic.dataset import DataSet
 from mosaic.errors import UsageError
-from mosaic.options import Options
+from mosaic.options import Options as PluginOptions
 from mosaic.schedule import Level
 
 __all__ = ["EpsModel", "ScoreModel", "eps_from_denoised", "score_from_denoised"]
@@ -33,10 +33,10 @@ class ScoreModel(ABC):
     """
 
     name: ClassVar[str] = ""
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[PluginOptions]] = PluginOptions
     has_scale: ClassVar[bool] = False
 
-    def __init__(self, options: Options | None, dataset: DataSet) -> None:
+    def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:
         self.options: Any = options if options is not None else self.Options()
         self.dataset = dataset
 
@@ -61,7 +61,7 @@ class ScoreModel(ABC):
             x0hat, of x's dtype and device. `x` is not changed.
         """
 
-    def check(self, scales: tuple[int, ...]) -> None:
+    def check(self, scales: tuple[int, ...]) -> None:  # noqa: B027 - a model need not refuse anything
         """Refuse, before a run starts, a combination of options, data and scales that cannot work.
 
         Raises

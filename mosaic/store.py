@@ -36,10 +36,10 @@ def unused_path(folder: Path) -> Path:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path that takes `path`'s place when the block ends well: readers see old or whole new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that a killed writer leaves nothing behind for good
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise UsageError(f"'{path}' cannot be written ({error.strerror or error}); choose another place.") from None
     finally:
@@ -93,11 +93,6 @@ class RunStore:
         if not (self.parts / IDENTITY).exists():
             return None
         return {key: as_attribute(value) for key, value in json.loads((self.parts / IDENTITY).read_text()).items()}
-
-    def threads(self) -> int | None:
-        """Number of threads of the run that is here."""
-        stored = self.identity()
-        return None if stored is None else int(stored["threads"])
 
     def check_same(self, identity: Mapping[str, Any]) -> None:
         """Refuse to resume a run of another identity.

@@ -20,7 +20,10 @@ __all__ = ["SCHEMA", "assemble", "configuration", "open_trajectory"]
 SCHEMA = "mosaic-trajectory/1"
 
 _VARIABLES = {
-    "state": (("sample", "step", "channel", "height", "width"), "noisy image x_t where the score was evaluated"),
+    "state": (
+        ("sample", "step", "channel", "height", "width"),
+        "noisy image x_t where the score was evaluated",
+    ),
     "denoised": (("sample", "step", "channel", "height", "width"), "posterior mean x0hat at that state"),
     "image": (("sample", "channel", "height", "width"), "final image at t = 0"),
 }
@@ -62,11 +65,23 @@ def assemble(
     }
     values: dict[str, Any] = {**sample, **steps}
     coords: dict[str, Any] = {
-        name: (dim, _column(values[name]), {"long_name": long_name, "units": "pixel" if name == "scale" else "1"})
+        name: (
+            dim,
+            _column(values[name]),
+            {"long_name": long_name, "units": "pixel" if name == "scale" else "1"},
+        )
         for name, (dim, long_name) in _COORDINATES.items()
     }
-    coords["sample"] = ("sample", _column(sample["sample"]), {"long_name": "index of the sample in the run", "units": "1"})
-    coords["step"] = ("step", np.arange(len(states)), {"long_name": "step of the reverse flow, 0 at noise", "units": "1"})
+    coords["sample"] = (
+        "sample",
+        _column(sample["sample"]),
+        {"long_name": "index of the sample in the run", "units": "1"},
+    )
+    coords["step"] = (
+        "step",
+        np.arange(len(states)),
+        {"long_name": "step of the reverse flow, 0 at noise", "units": "1"},
+    )
     return xr.Dataset(data, coords=coords)
 
 

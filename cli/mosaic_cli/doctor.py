@@ -31,7 +31,9 @@ def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
         for name, state in report["datasets"].items():
             click.echo(f"data set {name}: {state}")
         for plugin in report["plugins"]:
-            click.echo(f"plugin {plugin['name']}: {plugin['status']}{': ' + plugin['error'] if plugin['error'] else ''}")
+            click.echo(
+                f"plugin {plugin['name']}: {plugin['status']}{': ' + plugin['error'] if plugin['error'] else ''}"
+            )
         check = report["self_check"]
         click.echo(
             f"self-check: {'passed' if check['ok'] else 'FAILED'}, {check['cases']} cases of ELS against brute force, "

@@ -24,7 +24,9 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
         document: dict[str, Any] = {
             "path": str(file),
             "dimensions": {str(name): size for name, size in run.sizes.items()},
-            "variables": {str(name): str(variable.attrs.get("long_name", "")) for name, variable in run.data_vars.items()},
+            "variables": {
+                str(name): str(variable.attrs.get("long_name", "")) for name, variable in run.data_vars.items()
+            },
             "labels": run["label"].values.tolist(),
             "scales": run["scale"].values.tolist(),
             **{str(key): _plain(value) for key, value in run.attrs.items()},

@@ -24,7 +24,12 @@ def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
         raise UsageError(f"There is no kind '{kind}'.{did_you_mean(wanted, kinds)} Kinds: {', '.join(kinds)}.")
     names = registry()
     rows = [
-        {"kind": one, "name": name, "provider": names.owner(one, name), "summary": summary_of(names.get(one, name))}
+        {
+            "kind": one,
+            "name": name,
+            "provider": names.owner(one, name),
+            "summary": summary_of(names.get(one, name)),
+        }
         for one in KINDS
         if wanted in (None, one)
         for name in names.names(one)

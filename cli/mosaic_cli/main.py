@@ -14,7 +14,10 @@ COMMANDS = {
     "run": ("mosaic_cli.run", "Run the reverse flow of a score model and store the trajectory."),
     "plot": ("mosaic_cli.plot", "Draw the reverse flow of a stored run."),
     "inspect": ("mosaic_cli.inspect", "Tell what a stored run holds and where it came from."),
-    "list": ("mosaic_cli.list", "List schedules, score models, data sets, metrics, networks and scale presets."),
+    "list": (
+        "mosaic_cli.list",
+        "List schedules, score models, data sets, metrics, networks and scale presets.",
+    ),
     "show": ("mosaic_cli.show", "Describe one of them, with its options."),
     "plugins": ("mosaic_cli.plugins", "List the plugins and what became of each."),
     "doctor": ("mosaic_cli.doctor", "Check the installation: versions, device, data sets, plugins, numbers."),
@@ -60,7 +63,9 @@ def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> No
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
 def cli(**_: Any) -> None:
     """Analytic score machines for diffusion models: run, store and look at patch mosaics.
 

@@ -20,7 +20,13 @@ __all__ = ["command"]
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @standard
 def command(
-    terminal: Terminal, as_json: bool, file: Path, samples: str, columns: int, out: Path | None, overwrite: bool
+    terminal: Terminal,
+    as_json: bool,
+    file: Path,
+    samples: str,
+    columns: int,
+    out: Path | None,
+    overwrite: bool,
 ) -> None:
     """Draw the reverse flow of chosen samples of FILE: state above, denoised image below, from noise to data."""
     from mosaic.picture import draw_flow, save_figure

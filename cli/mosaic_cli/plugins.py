@@ -21,7 +21,5 @@ def command(terminal: Terminal, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = [
-        (row["key"], row["version"], row["status"], row["error"] or ", ".join(row["provides"])) for row in rows
-    ]
+    table = [(row["key"], row["version"], row["status"], row["error"] or ", ".join(row["provides"])) for row in rows]
     print_table(("PLUGIN", "VERSION", "STATUS", "PROVIDES, OR ERROR"), table)

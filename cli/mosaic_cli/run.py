@@ -46,13 +46,19 @@ def settings(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("run")
 @settings
 @click.option(
-    "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of a plugin, e.g. score.boundary=circular."
+    "-o",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of a plugin, e.g. score.boundary=circular.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
 @click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="netCDF file to write.  [default: an unused run-NNN.nc here]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="netCDF file to write.  [default: an unused run-NNN.nc here]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished run at --out.")
@@ -108,7 +114,9 @@ def plugin_options(pairs: tuple[str, ...]) -> dict[str, dict[str, str]]:
         if not (equals and dot and option):
             raise UsageError(f"-o '{pair}' must read KIND.OPTION=VALUE, for example score.boundary=circular.")
         if section not in SECTIONS:
-            raise UsageError(f"-o '{pair}': no kind '{section}'.{did_you_mean(section, SECTIONS)} Kinds: {', '.join(SECTIONS)}.")
+            raise UsageError(
+                f"-o '{pair}': no kind '{section}'.{did_you_mean(section, SECTIONS)} Kinds: {', '.join(SECTIONS)}."
+            )
         layer.setdefault(f"{section}_options", {})[option] = value
     return layer
 
@@ -122,13 +130,16 @@ def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Termin
     seconds = predict_seconds(plan) if not terminal.quiet else None
     if seconds is not None:
         advice = " A smaller training set is faster: -o dataset.limit=2000, for example." if seconds > 120 else ""
-        terminal.note(f"Predicted time: {duration(seconds)} for {plan.samples} samples of {len(plan.levels)} steps.{advice}")
+        terminal.note(
+            f"Predicted time: {duration(seconds)} for {plan.samples} samples of {len(plan.levels)} steps.{advice}"
+        )
     begin = time.perf_counter()
     picture = RunStore(path).picture
     try:
-        with progress_bar(plan, terminal) as progress, execute(
-            plan, path, resume=resume, overwrite=overwrite, progress=progress
-        ) as trajectory:
+        with (
+            progress_bar(plan, terminal) as progress,
+            execute(plan, path, resume=resume, overwrite=overwrite, progress=progress) as trajectory,
+        ):
             save_figure(draw_images(trajectory), picture)
     except KeyboardInterrupt:
         terminal.fail(
@@ -167,7 +178,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-class progress_bar:  # noqa: N801 - reads as the function it stands for
+class progress_bar:
     """A bar on stderr over batches and steps, with the time left; nothing where stderr is no terminal."""
 
     def __init__(self, plan: Plan, terminal: Terminal) -> None:

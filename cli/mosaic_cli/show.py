@@ -36,8 +36,5 @@ def command(terminal: Terminal, as_json: bool, kind: str, name: str) -> None:
         header = ("OPTION", "TYPE", "DEFAULT", "BOUNDS", "DESCRIPTION")
         print_table(
             header,
-            [
-                (f"{kind}.{row['name']}", row["type"], row["default"], row["bounds"], row["description"])
-                for row in rows
-            ],
+            [(f"{kind}.{row['name']}", row["type"], row["default"], row["bounds"], row["description"]) for row in rows],
         )

@@ -28,9 +28,7 @@ class ArrayFile(mosaic.DataSource):
     class Options(mosaic.DataSetOptions):
         """Options of the array file."""
 
-        path: Path = Field(
-            description="A .npz or .nc file with `images` and optionally `labels`, or a .npy file."
-        )
+        path: Path = Field(description="A .npz or .nc file with `images` and optionally `labels`, or a .npy file.")
         layout: Literal["auto", "NHW", "NHWC", "NCHW"] = Field(
             "auto",
             description="Order of the axes: N images, H rows, W columns, C channels; auto goes by the shape.",
@@ -64,9 +62,7 @@ class ArrayFile(mosaic.DataSource):
         names, arrays = _read_arrays(path)
         if "images" not in arrays:
             raise mosaic.DataError(f"'{path}' has no array 'images'; it has: {', '.join(names) or 'none'}.")
-        images = to_unit_range(
-            channels_first(arrays["images"], self.options.layout, path), self.options.range, path
-        )
+        images = to_unit_range(channels_first(arrays["images"], self.options.layout, path), self.options.range, path)
         labels = _check_labels(arrays["labels"], len(images), path) if "labels" in arrays else None
         return mosaic.DataSet(
             name=self.name,
@@ -88,9 +84,7 @@ def channels_first(images: Array, layout: str, path: Path) -> Array:
     if layout == "auto":
         layout = _layout_of(images.shape, path)
     if images.ndim != len(layout):
-        raise mosaic.DataError(
-            f"'{path}': images of shape {images.shape} do not fit dataset.layout={layout}."
-        )
+        raise mosaic.DataError(f"'{path}': images of shape {images.shape} do not fit dataset.layout={layout}.")
     if images.size == 0:
         raise mosaic.DataError(f"'{path}': images of shape {images.shape} hold no pixels.")
     if layout == "NHW":
@@ -122,9 +116,7 @@ def to_unit_range(images: Array, bounds: tuple[float, float] | None, path: Path)
         If they are neither uint8 nor floats, or leave the bounds; `path` is named.
     """
     if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise mosaic.DataError(
-            f"'{path}': images must be uint8 or floats, not {images.dtype}; convert them first."
-        )
+        raise mosaic.DataError(f"'{path}': images must be uint8 or floats, not {images.dtype}; convert them first.")
     low, high = bounds or ((0.0, 255.0) if images.dtype == np.uint8 else (-1.0, 1.0))
     pixels = torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
     least, most = float(pixels.min()), float(pixels.max())
@@ -159,14 +151,10 @@ def _read_arrays(path: Path) -> tuple[list[str], dict[str, Array]]:
         raise mosaic.DataError(f"There is no file '{path}'; give dataset.path a .npz, .npy or .nc file.")
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise mosaic.DataError(
-            f"'{path}' is not a {', '.join(readers)} file; save the arrays as one of these."
-        )
+        raise mosaic.DataError(f"'{path}' is not a {', '.join(readers)} file; save the arrays as one of these.")
     try:
         return reader(path)
-    except (
-        Exception
-    ) as error:  # numpy, zipfile, zlib and HDF5 each raise kinds of their own for a damaged file
+    except Exception as error:  # numpy, zipfile, zlib and HDF5 each raise kinds of their own for a damaged file
         raise mosaic.DataError(
             f"'{path}' cannot be read ({type(error).__name__}: {error}); it may be damaged: save it again."
         ) from error
@@ -178,9 +166,7 @@ def _read_numpy(path: Path) -> tuple[list[str], dict[str, Array]]:
         if isinstance(loaded, np.ndarray):
             return ["images"], {"images": loaded}
         with loaded as archive:
-            return archive.files, {
-                name: archive[name] for name in ("images", "labels") if name in archive.files
-            }
+            return archive.files, {name: archive[name] for name in ("images", "labels") if name in archive.files}
 
 
 def _read_netcdf(path: Path) -> tuple[list[str], dict[str, Array]]:

@@ -38,9 +38,7 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     try:
         content = gzip.decompress(packed.read_bytes()) if source == packed else path.read_bytes()
     except Exception as error:  # gzip, zlib and the file system each raise kinds of their own
-        raise mosaic.DataError(
-            f"'{source}' cannot be read ({type(error).__name__}: {error}); {fix}."
-        ) from error
+        raise mosaic.DataError(f"'{source}' cannot be read ({type(error).__name__}: {error}); {fix}.") from error
     start = 4 + 4 * ndim
     if len(content) < start or content[:4] != bytes((0, 0, UINT8, ndim)):
         raise mosaic.DataError(
@@ -50,8 +48,6 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     shape = struct.unpack(f">{ndim}I", content[4:start])
     expected = start + math.prod(shape)
     if len(content) != expected:
-        raise mosaic.DataError(
-            f"'{source}' is {len(content)} bytes long where its header asks for {expected}; {fix}."
-        )
+        raise mosaic.DataError(f"'{source}' is {len(content)} bytes long where its header asks for {expected}; {fix}.")
     # frombuffer refuses an empty buffer, and warns about one that cannot be written.
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:].reshape(shape)

@@ -29,9 +29,7 @@ class ImageFolder(mosaic.DataSource):
     class Options(mosaic.DataSetOptions):
         """Options of the image folder."""
 
-        path: Path = Field(
-            description="Folder with one subfolder of images a class, or with images directly."
-        )
+        path: Path = Field(description="Folder with one subfolder of images a class, or with images directly.")
 
     def available(self) -> str | None:
         """Tell whether there is no such folder."""
@@ -48,9 +46,7 @@ class ImageFolder(mosaic.DataSource):
         """
         root = self.options.path.expanduser()
         if not root.is_dir():
-            raise mosaic.DataError(
-                f"There is no folder '{root}'; give dataset.path the folder that holds the images."
-            )
+            raise mosaic.DataError(f"There is no folder '{root}'; give dataset.path the folder that holds the images.")
         by_class = find_images(root)
         files = [file for members in by_class.values() for file in members]
         labelled = list(by_class) != [""]
@@ -90,8 +86,7 @@ def find_images(root: Path) -> dict[str, list[Path]]:
     empty = [name for name, members in by_class.items() if not members]
     if empty:
         raise mosaic.DataError(
-            f"Class folder '{root / empty[0]}' holds no images; fill or remove it "
-            f"(looked for {', '.join(EXTENSIONS)})."
+            f"Class folder '{root / empty[0]}' holds no images; fill or remove it (looked for {', '.join(EXTENSIONS)})."
         )
     return by_class
 
@@ -99,10 +94,7 @@ def find_images(root: Path) -> dict[str, list[Path]]:
 def _images_below(folder: Path) -> list[Path]:
     walk = os.walk(folder, followlinks=True)
     return sorted(
-        path
-        for parent, _, names in walk
-        for path in (Path(parent, name) for name in names)
-        if _is_image(path)
+        path for parent, _, names in walk for path in (Path(parent, name) for name in names) if _is_image(path)
     )
 
 

@@ -28,9 +28,7 @@ class BlackWhite(mosaic.DataSource):
         """Options of the two-image set."""
 
         size: int = Field(32, ge=1, le=4096, description="Height of the images in pixels.")
-        width: int | None = Field(
-            None, ge=1, le=4096, description="Width in pixels; as the height when not given."
-        )
+        width: int | None = Field(None, ge=1, le=4096, description="Width in pixels; as the height when not given.")
         channels: int = Field(1, ge=1, le=3, description="1 for grey, 3 for RGB.")
 
         @field_validator("channels")
@@ -71,9 +69,7 @@ class Shapes(mosaic.DataSource):
         labels = torch.randperm(count, generator=generator) % 3
         radius = 5 + 7 * torch.rand(count, generator=generator)
         # Shapes stay a pixel clear of the border, so that no edge is cut.
-        centre = (radius + 1)[:, None] + (SIDE - 2 - 2 * radius)[:, None] * torch.rand(
-            count, 2, generator=generator
-        )
+        centre = (radius + 1)[:, None] + (SIDE - 2 - 2 * radius)[:, None] * torch.rand(count, 2, generator=generator)
         background = 2 * torch.rand(count, 3, generator=generator) - 1
         # A step of 0.5 to 1.5 round a circle of length 2 leaves each channel at least 0.5 away.
         step = 0.5 + torch.rand(count, 3, generator=generator)

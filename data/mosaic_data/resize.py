@@ -33,9 +33,7 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     for start in range(0, len(pixels), CHUNK):
         unit = pixels[start : start + CHUNK].float() / 255
         if unit.shape[2:] != (size, size):
-            unit = functional.interpolate(
-                unit, (size, size), mode="bilinear", align_corners=False, antialias=True
-            )
+            unit = functional.interpolate(unit, (size, size), mode="bilinear", align_corners=False, antialias=True)
         # The weights of a pixel sum to 1 only up to rounding.
         resized[start : start + CHUNK] = unit.clamp_(0, 1).mul_(2).sub_(1)
     return resized

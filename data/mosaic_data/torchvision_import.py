@@ -38,9 +38,7 @@ def torchvision_datasets() -> ModuleType:
             del sys.modules[name]
         _define_operators()
     except ImportError as error:
-        raise mosaic.DataError(
-            f"This data set needs torchvision, but {error}; install torchvision."
-        ) from error
+        raise mosaic.DataError(f"This data set needs torchvision, but {error}; install torchvision.") from error
     try:
         return _import()
     except Exception as error:

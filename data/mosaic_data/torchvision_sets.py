@@ -50,9 +50,7 @@ class TorchvisionSource(mosaic.DataSource):
     class Options(mosaic.DataSetOptions):
         """Options of the downloaded data sets."""
 
-        size: int = Field(
-            32, ge=1, le=1024, description="Height and width that images are resized to, in pixels."
-        )
+        size: int = Field(32, ge=1, le=1024, description="Height and width that images are resized to, in pixels.")
 
     @property
     def root(self) -> Path:
@@ -67,11 +65,7 @@ class TorchvisionSource(mosaic.DataSource):
     def available(self) -> str | None:
         """Tell which files are missing, where they may not be downloaded."""
         missing = self.missing()
-        return (
-            f"{self.root / self.folder} lacks {', '.join(missing)}"
-            if missing and not self.access.download
-            else None
-        )
+        return f"{self.root / self.folder} lacks {', '.join(missing)}" if missing and not self.access.download else None
 
     def read(self) -> mosaic.DataSet:
         """Read the training split, or the part of it that `limit` asks for.
@@ -154,9 +148,7 @@ class Mnist(TorchvisionSource):
                 f"({self.files[1]}); replace both files by those of one release."
             )
         chosen = self.choose(len(labels), labels)
-        return self.dataset(
-            resize(pixels[chosen, None], self.options.size), labels[chosen], self.class_names()
-        )
+        return self.dataset(resize(pixels[chosen, None], self.options.size), labels[chosen], self.class_names())
 
     def class_names(self) -> tuple[str, ...]:
         """Name the classes, in the order of the labels."""
@@ -248,8 +240,7 @@ class CelebA(TorchvisionSource):
         names = [row[0] for row in rows if len(row) == 2 and row[1] == "0"]
         if not names:
             raise mosaic.DataError(
-                f"'{partition}' names no training images (a file name, then 0); "
-                "replace it by the published file."
+                f"'{partition}' names no training images (a file name, then 0); replace it by the published file."
             )
         chosen, size = self.choose(len(names), None).tolist(), self.options.size
         small = torch.empty(len(chosen), 3, size, size)

@@ -1,0 +1,47 @@
+"""Streaming the training set: tiles in parallel, each on one thread, merged in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from mosaic.posterior import Posterior
+
+__all__ = ["stream"]
+
+_one_at_a_time = threading.Lock()
+
+
+def stream(images: Tensor, length: int, part: Callable[[Tensor], Posterior]) -> Posterior:
+    """Merge the partial posteriors of consecutive tiles of `length` images, in order.
+
+    On a CPU each tile is one thread's work from end to end: the numbers then do not depend on the number of
+    threads, and a busy machine slows a run in proportion, where threads that share each small operation wait
+    for one another at its end. As many tiles are worked on at a time as torch has threads.
+    """
+    tiles = images.split(length)
+    if images.device.type != "cpu":
+        return reduce(Posterior.merge, map(part, tiles))
+    with _single_threaded() as threads:
+        if min(threads, len(tiles)) == 1:
+            return reduce(Posterior.merge, map(part, tiles))
+        with ThreadPoolExecutor(threads) as pool:
+            return reduce(Posterior.merge, pool.map(part, tiles))
+
+
+@contextmanager
+def _single_threaded() -> Iterator[int]:
+    """Let torch use one thread an operation for a while; give the number it may use in all."""
+    with _one_at_a_time:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield threads
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,58 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+import mosaic
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in a folder of its own, without the user's settings."""
+    monkeypatch.chdir(tmp_path)
+    for setting in mosaic.RunConfig.model_fields:
+        monkeypatch.delenv(f"MOSAIC_{setting.upper()}", raising=False)
+
+
+@pytest.fixture
+def invoke() -> Callable[..., Result]:
+    """Call the command line in this process: invoke("run", "--steps", 5)."""
+    from mosaic_cli.main import cli
+
+    def call(*arguments: Any) -> Result:
+        return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+    return call
+
+
+@pytest.fixture
+def tiny() -> mosaic.DataSet:
+    """Twelve 6 x 5 images of three classes, smooth enough to resemble data."""
+    rows, cols = torch.meshgrid(torch.arange(6.0), torch.arange(5.0), indexing="ij")
+    phases = torch.arange(12.0)[:, None, None]
+    images = torch.sin(0.7 * rows + 0.3 * phases) * torch.cos(0.9 * cols - 0.2 * phases)
+    return mosaic.DataSet("tiny", images[:, None], torch.arange(12) % 3, ("a", "b", "c"))
+
+
+@pytest.fixture
+def tiny_file(tiny: mosaic.DataSet, tmp_path: Path) -> Path:
+    """The same images as a .npz file for the command line."""
+    path = tmp_path / "tiny.npz"
+    assert tiny.labels is not None
+    np.savez(path, images=tiny.images[:, 0].numpy(), labels=tiny.labels.numpy())
+    return path
+
+
+@pytest.fixture
+def cosine_level() -> Callable[[float], mosaic.Level]:
+    """A variance-preserving level of given noise."""
+    return lambda noise: mosaic.Level(math.sqrt(1 - noise**2), noise)

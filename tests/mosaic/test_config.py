@@ -1,0 +1,88 @@
+"""Configuration: layers and their precedence, TOML, and options as a user types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+import mosaic
+from mosaic.config import from_environment, from_file, layered
+from mosaic.options import describe_options
+
+
+def test_flags_go_before_the_file_before_the_environment_before_defaults(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("steps = 30\nseed = 3\n[score]\nboundary = 'circular'\n")
+    environment = from_environment(
+        {"MOSAIC_STEPS": "40", "MOSAIC_SEED": "4", "MOSAIC_SAMPLES": "9", "MOSAIC_DATA": "x"}
+    )
+    config = layered(environment, from_file(tmp_path / "run.toml"), {"steps": "50"})
+    assert (config.steps, config.seed, config.samples, config.batch_size) == (50, 3, 9, 8)
+    assert config.score_options == {"boundary": "circular"}
+
+
+def test_a_table_may_name_its_plugin_and_options_merge_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        "scales = [3, 5]\nlabels = 4\n[dataset]\nname = 'mnist'\nlimit = 100\nlimit_seed = 2\n"
+    )
+    config = layered(from_file(tmp_path / "run.toml"), {"dataset_options": {"limit": "7"}})
+    assert (config.dataset, config.scales, config.labels) == ("mnist", "3,5", "4")
+    assert config.dataset_options == {"limit": "7", "limit_seed": 2}
+
+
+def test_naming_another_plugin_drops_the_options_of_the_one_before() -> None:
+    config = layered({"score": "els", "score_options": {"boundary": "valid"}}, {"score": "is"})
+    assert config.score_options == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("step = 3", "'step'. Did you mean 'steps'"),
+        ("steps = ", "cannot be read"),
+        ("[scor]\na = 1", "Did you mean 'score'"),
+    ],
+)
+def test_a_bad_file_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(mosaic.UsageError, match=message):
+        from_file(tmp_path / "run.toml")
+
+
+class Options(mosaic.Options):
+    number: int = Field(3, ge=1, le=9, description="A number.")
+    pair: tuple[float, float] | None = Field(None, description="Two numbers.")
+    words: list[str] = Field([], description="Words.")
+
+
+def test_options_take_what_a_user_types() -> None:
+    options = Options.parse({"number": "4", "pair": "0, 1.5", "words": "a,b"}, "x")
+    assert (options.number, options.pair, options.words) == (4, (0.0, 1.5), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"numbr": 1}, "x has no option 'numbr'. Did you mean 'number'"),
+        ({"number": "0"}, "x: option 'number' cannot be '0'.*greater than or equal to 1"),
+        ({"number": "many"}, "'many'"),
+        ({"pair": "1"}, "pair"),
+    ],
+)
+def test_a_bad_option_is_named_with_what_is_allowed(values: dict[str, object], message: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=message):
+        Options.parse(values, "x")
+
+
+def test_options_are_described_for_the_table() -> None:
+    rows = {row["name"]: row for row in describe_options(Options)}
+    assert rows["number"] == {
+        "name": "number",
+        "type": "integer",
+        "default": "3",
+        "bounds": ">= 1, <= 9",
+        "description": "A number.",
+    }
+    assert rows["pair"]["type"] == "number,number"
+    assert rows["pair"]["default"] == "none"

@@ -1,0 +1,128 @@
+"""The data set `folder`: what it makes of good folders, and what it says of bad ones."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mosaic
+from mosaic_data.image_folder import EXTENSIONS, ImageFolder
+
+GREY = np.arange(20, dtype=np.uint8).reshape(4, 5) * 12
+RGB = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def folder(path: Path, **options: Any) -> mosaic.DataSet:
+    return ImageFolder(ImageFolder.Options(path=path, **options)).load()
+
+
+def test_folder_reads_classes_by_name_and_searches_below_them(tmp_path: Path) -> None:
+    save(tmp_path / "dog" / "1.png", GREY)
+    save(tmp_path / "cat" / "deep" / "er" / "2.PNG", GREY + 1)
+    save(tmp_path / "cat" / "9.bmp", GREY + 2)
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    dataset = folder(tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0, 0, 1]
+    expected = torch.from_numpy(np.stack([GREY + 2, GREY + 1, GREY])[:, None]).double() / 127.5 - 1
+    torch.testing.assert_close(dataset.images.double(), expected, rtol=0, atol=1e-7)
+
+
+def test_folder_of_images_has_no_labels(tmp_path: Path) -> None:
+    save(tmp_path / "b.png", GREY)
+    save(tmp_path / "a.png", 255 - GREY)
+    dataset = folder(tmp_path)
+    assert dataset.labels is None
+    assert dataset.classes == ()
+    assert dataset.images[0, 0, 0, 0] == 1
+    assert dataset.images[1, 0, 0, 0] == -1
+
+
+def test_folder_is_rgb_as_soon_as_one_image_is(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", GREY)
+    save(tmp_path / "b.png", RGB)
+    images = folder(tmp_path).images
+    assert images.shape == (2, 3, 4, 5)
+    assert torch.equal(images[0, 0], images[0, 2])
+    torch.testing.assert_close(images[1], torch.from_numpy(RGB).permute(2, 0, 1) / 127.5 - 1, rtol=0, atol=1e-6)
+
+
+def test_folder_drops_transparency(tmp_path: Path) -> None:
+    palette = Image.fromarray(RGB).quantize(4)
+    palette.save(tmp_path / "a.png", transparency=bytes([0, 128, 255, 255]))
+    Image.fromarray(RGB).convert("RGBA").save(tmp_path / "b.png")
+    images = folder(tmp_path).images
+    assert images.shape == (2, 3, 4, 5)
+    torch.testing.assert_close(
+        images[0], torch.from_numpy(np.array(palette.convert("RGB"))).permute(2, 0, 1) / 127.5 - 1
+    )
+
+
+def test_folder_limit_is_balanced(tmp_path: Path) -> None:
+    for name, count in (("a", 7), ("b", 3)):
+        for index in range(count):
+            save(tmp_path / name / f"{index}.png", GREY + index)
+    dataset = folder(tmp_path, limit=6)
+    assert dataset.labels is not None
+    assert dataset.labels.bincount().tolist() == [3, 3]
+
+
+def test_folder_names_two_files_of_different_sizes(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", GREY)
+    save(tmp_path / "b.png", GREY[:3])
+    with pytest.raises(mosaic.DataError, match=r"a\.png' is 5 x 4 and '.*b\.png' is 5 x 3 pixels"):
+        folder(tmp_path)
+
+
+def test_folder_without_images_names_it_and_the_extensions(tmp_path: Path) -> None:
+    (tmp_path / "readme.txt").write_text("nothing here")
+    with pytest.raises(mosaic.DataError) as caught:
+        folder(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert all(extension in str(caught.value) for extension in EXTENSIONS)
+
+
+def test_folder_with_an_empty_class_names_it(tmp_path: Path) -> None:
+    save(tmp_path / "full" / "a.png", GREY)
+    (tmp_path / "void").mkdir()
+    with pytest.raises(mosaic.DataError, match=r"Class folder '.*void' holds no images"):
+        folder(tmp_path)
+
+
+def test_folder_refuses_images_beside_class_folders(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "a.png", GREY)
+    save(tmp_path / "loose.png", GREY)
+    with pytest.raises(mosaic.DataError, match=r"images directly \(loose\.png, \.\.\.\) and in class folders"):
+        folder(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 20, 45], ids=["empty", "header", "pixels"])
+def test_folder_names_a_damaged_image(tmp_path: Path, keep: int) -> None:
+    path = save(tmp_path / "bad.png", GREY)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(mosaic.DataError, match=r"Image '.*bad\.png' cannot be read"):
+        folder(tmp_path)
+
+
+def test_folder_refuses_16_bit_images(tmp_path: Path) -> None:
+    save(tmp_path / "deep.png", GREY.astype(np.uint16) * 200)
+    with pytest.raises(mosaic.DataError, match=r"deep\.png' has pixels of mode I;16; save it with 8 bits"):
+        folder(tmp_path)
+
+
+def test_missing_folder_is_told_before_and_on_reading(tmp_path: Path) -> None:
+    lost = tmp_path / "lost"
+    assert ImageFolder(ImageFolder.Options(path=lost)).available() == f"there is no folder '{lost}'"
+    assert ImageFolder(ImageFolder.Options(path=tmp_path)).available() is None
+    with pytest.raises(mosaic.DataError, match=r"no folder '.*lost'; give dataset\.path"):
+        folder(lost)
