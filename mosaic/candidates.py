@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mosaic import posterior
-from mosaic.posterior import Arithmetic, Posterior, accumulator_dtype, attend, choose_arithmetic, weights_of
+from mosaic.posterior import Arithmetic, Posterior, accumulator_dtype, after_ones, attend, choose_arithmetic, weights_of
 from mosaic.schedule import Level
 from mosaic.stream import stream
 from mosaic.windows import Band, axis_bands, box_matrix, cut_windows
@@ -50,7 +50,7 @@ def whole_images(x: Tensor, images: Tensor, level: Level) -> Posterior:
     def part(tile: Tensor) -> Posterior:
         values = tile.flatten(1)
         keys = _key_side(values.to(how.dtype), level, how)
-        maximum, total, weighted = attend(_logits(queries, keys, level, how), values.to(x.dtype))
+        maximum, total, weighted = attend(_logits(queries, keys, level, how), after_ones(values.to(x.dtype)))
         return Posterior(maximum.view(-1, 1, 1), total.view(-1, 1, 1), weighted.view(shape))
 
     return stream(images, _tile_length(1, pixels), part)
@@ -171,9 +171,10 @@ def _band_posterior(x: Tensor, images: Tensor, level: Level, rows: Band, cols: B
         cut = cut_windows(tile.to(how.dtype), rows.candidate_frame, cols.candidate_frame, rows.width, cols.width)
         keys = _key_side(cut, level, how)
         centres = tile[:, :, rows.candidates.start : rows.candidates.stop, cols.candidates.start : cols.candidates.stop]
-        values = centres.permute(0, 2, 3, 1).reshape(-1, channels).to(x.dtype)
+        values = after_ones(centres.permute(0, 2, 3, 1).reshape(-1, channels).to(x.dtype))
         blocks = queries.split(max(1, posterior.TILE_ELEMENTS // len(keys)))
-        parts = [attend(_logits(block, keys, level, how), values) for block in blocks]
+        buffer = keys.new_empty(len(blocks[0]), len(keys))
+        parts = [attend(_logits(block, keys, level, how, buffer[: len(block)]), values) for block in blocks]
         maximum, total, weighted = (torch.cat(column) for column in zip(*parts, strict=True))
         shape = (batch, len(rows.pixels), len(cols.pixels))
         return Posterior(maximum.view(shape), total.view(shape), weighted.view(*shape, channels).movedim(-1, 1))
@@ -196,10 +197,10 @@ def _key_side(keys: Tensor, level: Level, how: Arithmetic) -> Tensor:
     return torch.cat([keys, keys.square().sum(1, keepdim=True)], dim=1)
 
 
-def _logits(queries: Tensor, keys: Tensor, level: Level, how: Arithmetic) -> Tensor:
-    """Logits (Q, M), in bits and up to a constant a query, of what the two functions above give."""
+def _logits(queries: Tensor, keys: Tensor, level: Level, how: Arithmetic, out: Tensor | None = None) -> Tensor:
+    """Logits (Q, M), in bits and up to a constant a query, of what the two functions above give; may use `out`."""
     if how.expanded:
-        return queries @ keys.T
+        return torch.mm(queries, keys.T, out=out)
     distances = torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist")
     return distances.square_().mul_(-BITS / (2 * level.noise**2))
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mosaic.schedule import Level
 
-__all__ = ["Arithmetic", "Posterior", "attend", "choose_arithmetic"]
+__all__ = ["Arithmetic", "Posterior", "accumulator_dtype", "after_ones", "attend", "choose_arithmetic", "weights_of"]
 
 # Logits held at one time: what fits the caches decides, never the free memory, so that results repeat.
 TILE_ELEMENTS = 2**20
@@ -61,9 +61,10 @@ class Posterior:
 
 
 def attend(logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Reduce logits (Q, M) in bits and the candidates' values (M, V); `logits` is overwritten.
+    """Reduce logits (Q, M) in bits and the candidates' values (M, 1 + V), the first column ones.
 
-    Weights are computed in the precision of `values`.
+    The total is the weighted sum of the ones, in one product with the others: rounded alike, a mean never
+    leaves the range of its values. Weights are computed in the precision of `values`; `logits` is overwritten.
 
     Returns
     -------
@@ -71,9 +72,14 @@ def attend(logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         As in `Posterior`, in the accumulator's precision: sums of many tiles must not lose digits.
     """
     maximum = logits.amax(dim=1)
-    weights = weights_of(logits, maximum[:, None], values.dtype)
+    sums = weights_of(logits, maximum[:, None], values.dtype) @ values
     wide = accumulator_dtype(logits.device)
-    return maximum.to(wide), weights.sum(dim=1).to(wide), (weights @ values).to(wide)
+    return maximum.to(wide), sums[:, 0].to(wide), sums[:, 1:].to(wide)
+
+
+def after_ones(values: Tensor) -> Tensor:
+    """Put a column of ones before values (M, V), for `attend`; column by column, which products like better."""
+    return torch.cat([values.new_ones(1, len(values)), values.T]).T
 
 
 def weights_of(logits: Tensor, maximum: Tensor, dtype: torch.dtype) -> Tensor:
