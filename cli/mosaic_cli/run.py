@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
@@ -28,6 +28,14 @@ def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
     return [CompletionItem(name) for name in registry().names(parameter.name or "") if name.startswith(incomplete)]
 
 
+def _metavar(name: str, annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    if int in (annotation, *get_args(annotation)):
+        return "N"
+    return {"init": "FILE", "device": "DEVICE", "scales": "SPEC", "labels": "SPEC"}.get(name, "NAME")
+
+
 def settings(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for every field of `RunConfig`, described by the field itself."""
     for name, field in reversed(RunConfig.model_fields.items()):
@@ -36,7 +44,7 @@ def settings(function: Callable[..., Any]) -> Callable[..., Any]:
         default = "" if field.default is None else f"  [default: {field.default}]"
         function = click.option(
             f"--{name.replace('_', '-')}",
-            metavar="FILE" if name == "init" else "NAME" if name in SECTIONS else name.upper(),
+            metavar=_metavar(name, field.annotation),
             help=f"{field.description}{default}",
             shell_complete=_complete if name in SECTIONS else None,
         )(function)

@@ -1,0 +1,103 @@
+"""The README holds: its reference is what --help prints, its code and its commands run.
+
+`python tests/test_readme.py` rewrites the reference.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import mosaic
+from mosaic_cli.main import COMMANDS, cli
+
+README = Path(__file__).parent.parent / "README.md"
+MARKS = "<!-- reference -->\n", "<!-- /reference -->"
+
+
+def reference() -> str:
+    """The command-line reference, from --help."""
+    blocks = []
+    for command in ([], *([name] for name in COMMANDS)):
+        result = CliRunner().invoke(cli, [*command, "--help"], prog_name="mosaic", terminal_width=100)
+        assert result.exit_code == 0
+        blocks.append(f"### `{' '.join(['mosaic', *command])}`\n\n```text\n{result.output.rstrip()}\n```\n")
+    return "\n".join(blocks)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_reference_is_what_help_prints() -> None:
+    _, written, _ = re.split("|".join(map(re.escape, MARKS)), README.read_text())
+    assert written == reference(), "python tests/test_readme.py rewrites it"
+
+
+def test_the_first_look_runs_on_a_default_run(
+    invoke: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    invoke("run", "--steps", 5)
+    first_look, from_python = blocks("python")[:2]
+    exec(first_look, {})
+    printed = capsys.readouterr().out
+    assert "denoised" in printed
+    assert 0.5 < float(printed.split()[-1]) < 1.5
+    exec(from_python, {})
+
+
+def test_the_plugin_is_under_thirty_lines_and_works_as_a_distribution(tmp_path: Path) -> None:
+    module, project = blocks("python")[2], blocks("toml")[0]
+    assert module.count("\n") < 30
+    site = tmp_path / "site"
+    info = site / "mosaic_nearest-1.0.dist-info"
+    info.mkdir(parents=True)
+    entries = project[project.index("[project.entry-points.mosaic]") :].replace(
+        "[project.entry-points.mosaic]", "[mosaic]"
+    )
+    (site / "mosaic_nearest.py").write_text(module)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mosaic-nearest\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entries.replace('"', ""))
+    command = [sys.executable, "-c", "from mosaic_cli.main import cli; cli()", "run", "-q", "--score", "nearest"]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    subprocess.run([*command, "-o", "score.neighbours=5", "--steps", "3"], env=environment, check=True)
+    with mosaic.open("run-001.nc") as run:
+        assert '"neighbours": 5' in run.attrs["configuration"]
+
+
+def test_the_configuration_file_runs(invoke: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(blocks("toml")[1])
+    result = invoke("run", "--config", "c.toml", "--steps", 2)
+    assert result.exit_code == 0, result.output
+    with mosaic.open("run-001.nc") as run:
+        assert run.attrs["dataset_size"] == "500"
+
+
+def test_every_mosaic_command_is_one_that_parses(invoke: Callable[..., Result]) -> None:
+    commands = re.findall(
+        r"^    (?:pip install \. && )?(mosaic .*?)(?:  +#.*)?$", README.read_text(), flags=re.MULTILINE
+    )
+    assert len(commands) >= 9
+    for line in commands:
+        _, name, *arguments = shlex.split(line)
+        assert name in COMMANDS
+        context = cli.get_command(None, name).make_context(name, list(arguments), resilient_parsing=True)  # type: ignore[arg-type, union-attr]
+        assert not context.args, line
+
+
+def test_the_pictures_are_there() -> None:
+    for target in re.findall(r"!\[.*?\]\((.*?)\)", README.read_text()):
+        assert (README.parent / target).stat().st_size < 1_000_000
+
+
+if __name__ == "__main__":
+    before, _, after = re.split("|".join(map(re.escape, MARKS)), README.read_text())
+    README.write_text(before + MARKS[0] + reference() + MARKS[1] + after)
