@@ -13,6 +13,7 @@ References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import product
 from math import e as euler
 from math import log2
@@ -28,7 +29,10 @@ from mosaic.windows import Band, axis_bands, box_matrix, cut_windows
 
 BITS = log2(euler)  # logits are kept in bits, see Posterior
 
-__all__ = ["aligned_windows", "equivariant_windows", "translated_images", "whole_images"]
+# Pixels of cut windows held at one time: bounds memory for large images, whose windows are many and large.
+BLOCK_ELEMENTS = 2**23
+
+__all__ = ["BLOCK_ELEMENTS", "aligned_windows", "equivariant_windows", "translated_images", "whole_images"]
 
 
 def whole_images(x: Tensor, images: Tensor, level: Level) -> Posterior:
@@ -76,18 +80,22 @@ def translated_images(x: Tensor, images: Tensor, level: Level) -> Posterior:
             bias = (level.signal * tile).square().sum((1, 2, 3)) / 2
             logits = (level.signal * correlation - bias[:, None, None]) * (BITS / level.noise**2)
         else:
-            rolls = torch.stack([tile.roll((-i, -j), (2, 3)) for i, j in product(range(height), range(width))], 1)
-            keys = _key_side(rolls.flatten(0, 1).flatten(1), level, how)
-            logits = _logits(noisy.flatten(1), keys, level, how)
-            logits = logits.view(batch, len(tile), height, width)
+            logits = torch.stack([_row_of_rolls(noisy, tile.roll(-i, 2), level, how) for i in range(height)], dim=2)
         maximum = logits.amax((1, 2, 3))
         weights = weights_of(logits, maximum[:, None, None, None], wide)
         mean = torch.einsum("bnyx,ncyx->bcyx", torch.fft.rfft2(weights).conj(), tile_spectrum)
         weighted = torch.fft.irfft2(mean, s=(height, width))
         return Posterior(maximum.view(-1, 1, 1), weights.sum((1, 2, 3)).view(-1, 1, 1), weighted)
 
-    per_image = batch * height * width * (1 if how.expanded else pixels)
+    per_image = height * width * batch if how.expanded else width * pixels
     return stream(images, max(1, posterior.TILE_ELEMENTS // per_image), part)
+
+
+def _row_of_rolls(noisy: Tensor, tile: Tensor, level: Level, how: Arithmetic) -> Tensor:
+    """Logits (B, n, W) of x against the translates of images (n, C, H, W) along their rows, by differences."""
+    rolls = torch.stack([tile.roll(-j, 3) for j in range(tile.shape[3])], dim=1)
+    keys = _key_side(rolls.flatten(0, 1).flatten(1), level, how)
+    return _logits(noisy.flatten(1), keys, level, how).view(len(noisy), len(tile), -1)
 
 
 def aligned_windows(x: Tensor, images: Tensor, level: Level, k: int, boundary: str = "zeros") -> Posterior:
@@ -103,7 +111,9 @@ def aligned_windows(x: Tensor, images: Tensor, level: Level, k: int, boundary: s
         What a window sees beyond the border: nothing (differences there count 0), or the other side.
     """
     channels, height, width = x.shape[1:]
-    how = choose_arithmetic(x, level, channels * min(k * k, height * width), _largest(images))
+    how = choose_arithmetic(
+        x, level, channels * (k * k if boundary == "circular" else min(k * k, height * width)), _largest(images)
+    )
     noisy = x.to(how.dtype)[:, None]
     by_row, by_col = (box_matrix(n, k, boundary, noisy) for n in (height, width))
     wide, a, s = accumulator_dtype(x.device), level.signal, level.noise
@@ -142,6 +152,7 @@ def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundar
         torch.empty(batch, height, width, **wide),  # type: ignore[call-overload]
         torch.empty(batch, channels, height, width, **wide),  # type: ignore[call-overload]
     )
+    largest = _largest(images)
     aligned: Posterior | None = None
     for rows, cols in product(axis_bands(height, k, boundary), axis_bands(width, k, boundary)):
         place = (..., slice(rows.pixels.start, rows.pixels.stop), slice(cols.pixels.start, cols.pixels.stop))
@@ -150,7 +161,7 @@ def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundar
             aligned = aligned if aligned is not None else aligned_windows(x, images, level, k)
             part = Posterior(aligned.maximum[place], aligned.total[place], aligned.weighted[place])
         else:
-            part = _band_posterior(x, images, level, rows, cols)
+            part = _in_blocks(x, images, level, rows, cols, largest)
         result.maximum[place], result.total[place], result.weighted[place] = (
             part.maximum,
             part.total,
@@ -159,11 +170,30 @@ def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundar
     return result
 
 
-def _band_posterior(x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band) -> Posterior:
+def _in_blocks(x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, largest: float) -> Posterior:
+    """Divide the rows of one pair of bands so that cut windows fill no more than `BLOCK_ELEMENTS` at a time."""
+    pixels = x.shape[1] * rows.width * cols.width
+    queries = max(1, BLOCK_ELEMENTS // (len(x) * len(cols.pixels) * pixels))
+    keys = max(1, BLOCK_ELEMENTS // (len(cols.candidates) * pixels))
+    blocks = [
+        reduce(
+            Posterior.merge,
+            (_band_posterior(x, images, level, block, cols, largest) for block in some.split_candidates(keys)),
+        )
+        for some in rows.split_pixels(queries)
+    ]
+    return Posterior(
+        torch.cat([block.maximum for block in blocks], dim=1),
+        torch.cat([block.total for block in blocks], dim=1),
+        torch.cat([block.weighted for block in blocks], dim=2),
+    )
+
+
+def _band_posterior(x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, largest: float) -> Posterior:
     """Compare the noisy windows of one pair of bands with every training window of that pair."""
     batch, channels = x.shape[:2]
     pixels, windows = channels * rows.width * cols.width, len(rows.candidates) * len(cols.candidates)
-    how = choose_arithmetic(x, level, pixels, _largest(images))
+    how = choose_arithmetic(x, level, pixels, largest)
     windows_of_x = cut_windows(x.to(how.dtype), rows.frame, cols.frame, rows.width, cols.width)
     queries = _query_side(windows_of_x, level, how)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import Field
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.options import Options
 
-__all__ = ["RunConfig", "from_environment", "from_file", "layered"]
+__all__ = ["SECTIONS", "RunConfig", "from_environment", "from_file", "layered", "plugin_options"]
 
 SECTIONS = ("score", "dataset", "schedule")
 
@@ -40,10 +40,10 @@ class RunConfig(Options):
     samples: int | None = Field(None, ge=1, description="Samples to make. Default: 4, or all that --init holds.")
     batch_size: int = Field(8, ge=1, description="Samples computed together, and stored as one part.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise (and of random labels).")
-    labels: str = Field(
-        "none",
+    labels: str | None = Field(
+        None,
         description="Classes: none, random, or a list 0,3,7,... of one label a sample (or one for all). A sample with "
-        "a label meets the training images of that class only.",
+        "a label meets the training images of that class only. Default: none, or those of --init.",
     )
     init: str | None = Field(
         None,
@@ -57,10 +57,32 @@ class RunConfig(Options):
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Read the settings that `MOSAIC_<SETTING>` variables give, such as `MOSAIC_STEPS=50`."""
+    """Read the settings that variables give: `MOSAIC_STEPS=50`, `MOSAIC_OPTIONS="score.boundary=zeros ..."`."""
     environ = os.environ if environ is None else environ
     names = [name for name in RunConfig.model_fields if not name.endswith("_options")]
-    return {name: environ[f"MOSAIC_{name.upper()}"] for name in names if environ.get(f"MOSAIC_{name.upper()}")}
+    values = {name: environ[f"MOSAIC_{name.upper()}"] for name in names if environ.get(f"MOSAIC_{name.upper()}")}
+    return {**values, **plugin_options(environ.get("MOSAIC_OPTIONS", "").split())}
+
+
+def plugin_options(pairs: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Sort `score.boundary=zeros` and the like into `score_options` and so on.
+
+    Raises
+    ------
+    UsageError
+        If a pair does not read KIND.OPTION=VALUE.
+    """
+    layer: dict[str, dict[str, str]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        section, dot, option = key.strip().partition(".")
+        if not (equals and dot and option):
+            raise UsageError(f"-o '{pair}' must read KIND.OPTION=VALUE, for example score.boundary=circular.")
+        if section not in SECTIONS:
+            known = ", ".join(SECTIONS)
+            raise UsageError(f"-o '{pair}': no kind '{section}'.{did_you_mean(section, SECTIONS)} Kinds: {known}.")
+        layer.setdefault(f"{section}_options", {})[option] = value
+    return layer
 
 
 def from_file(path: Path) -> dict[str, Any]:
@@ -106,7 +128,7 @@ def layered(*layers: Mapping[str, Any]) -> RunConfig:
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            if key in SECTIONS and merged.get(key, value) != value:
+            if key in SECTIONS and merged.get(key, RunConfig.model_fields[key].default) != value:
                 merged.pop(f"{key}_options", None)
         for key, value in layer.items():
             merged[key] = {**merged.get(key, {}), **value} if key.endswith("_options") else value

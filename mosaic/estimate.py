@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
+from torch import Tensor
 
+from mosaic.candidates import BLOCK_ELEMENTS
 from mosaic.dataset import balanced_subset
 from mosaic.machine import AnalyticMachine
 from mosaic.plan import Plan
-from mosaic.posterior import TILE_ELEMENTS
+from mosaic.posterior import TILE_ELEMENTS, Arithmetic, choose_arithmetic
 
 __all__ = ["predict_memory", "predict_seconds"]
 
@@ -18,19 +21,38 @@ SAMPLE_COMPARISONS = 2e7
 
 
 def predict_seconds(plan: Plan) -> float | None:
-    """Predict a run's time by timing its score model on a few training images, once for each scale.
+    """Predict a run's time by timing its score model on a few training images, once for each kind of step.
 
     An analytic machine's time is linear in the number of training images: two subsets give slope and
-    intercept. Nothing in the run depends on what is measured. None for other score models.
+    intercept. Steps are of one kind if they share scale and arithmetic. Nothing in the run depends on what is
+    measured. None for other score models.
     """
     if not isinstance(plan.model, AnalyticMachine):
         return None
     _seconds(plan, 0, 1)  # the first call pays for starting threads
-    seconds = {}
+    seconds: dict[tuple[int, Arithmetic], float] = {}
+    total = 0.0
     for index, scale in enumerate(plan.scales):
-        if scale not in seconds:
-            seconds[scale] = _step_seconds(plan, index)
-    return sum(seconds[scale] for scale in plan.scales) * plan.samples / len(plan.batches[0])
+        kind = (scale, _arithmetic(plan, index))
+        if kind not in seconds:
+            seconds[kind] = _step_seconds(plan, index)
+        total += seconds[kind]
+    return total * plan.samples / len(plan.batches[0])
+
+
+def _arithmetic(plan: Plan, index: int) -> Arithmetic:
+    """How the machine evaluates distances at one step."""
+    channels, height, width = plan.dataset.shape
+    scale = plan.scales[index]
+    pixels = channels * (min(scale**2, height * width) if plan.model.has_scale else height * width)
+    largest = max(abs(bound) for bound in plan.dataset.range)
+    return choose_arithmetic(_state(plan, index), plan.levels[index], pixels, largest)
+
+
+def _state(plan: Plan, index: int) -> Tensor:
+    """A state of about the size that the first batch has at one step."""
+    level = plan.levels[index]
+    return plan.starts(plan.batches[0]) * (math.hypot(level.signal, level.noise) / plan.levels[0].noise)
 
 
 def _step_seconds(plan: Plan, index: int) -> float:
@@ -45,7 +67,7 @@ def _step_seconds(plan: Plan, index: int) -> float:
 
 
 def _seconds(plan: Plan, index: int, count: int) -> float:
-    """Time one evaluation on `count` training images and the first batch's start."""
+    """Time one evaluation on `count` training images and the first batch."""
     dataset, batch = plan.dataset, plan.batches[0]
     if count < len(dataset):
         chosen = balanced_subset(len(dataset), count, 0, dataset.labels)
@@ -56,7 +78,7 @@ def _seconds(plan: Plan, index: int, count: int) -> float:
         present = set(dataset.labels.unique().tolist())
         wanted = [plan.labels[i] if plan.labels[i] in present else -1 for i in batch]
         labels = torch.tensor(wanted, device=plan.device)
-    x = plan.starts(batch) / plan.levels[0].noise * plan.levels[index].noise
+    x = _state(plan, index)
     begin = time.perf_counter()
     model.denoise(x, plan.levels[index], labels, plan.scales[index])
     if plan.device.type == "cuda":
@@ -65,11 +87,16 @@ def _seconds(plan: Plan, index: int, count: int) -> float:
 
 
 def predict_memory(plan: Plan) -> dict[str, int]:
-    """Bytes of the training set, of one tile of comparisons, and of one batch's trajectory."""
+    """Bytes, at most, of the training set, of the comparisons' workspace, and of one batch's trajectory."""
+    batch, pixels = len(plan.batches[0]), plan.dataset.images[0].numel()
+    workspace = 0
+    if isinstance(plan.model, AnalyticMachine):
+        side = max(plan.scales) ** 2 if plan.model.has_scale else 1
+        windows = min(BLOCK_ELEMENTS, batch * pixels * side) + 4 * TILE_ELEMENTS
+        workspace = 8 * (2 * windows + 4 * TILE_ELEMENTS * torch.get_num_threads())
     element = 8 if plan.config.dtype == "float64" else 4
-    batch = len(plan.batches[0]) * 2 * len(plan.levels) * plan.dataset.images[0].numel() * element
     return {
         "dataset": plan.dataset.images.numel() * plan.dataset.images.element_size(),
-        "tile": 10 * TILE_ELEMENTS * 8 if plan.model.comparisons(plan.scales[0]) else 0,
-        "batch": batch,
+        "workspace": workspace,
+        "batch": batch * 2 * len(plan.levels) * pixels * element,
     }

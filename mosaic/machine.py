@@ -11,6 +11,7 @@ from mosaic.errors import UsageError
 from mosaic.posterior import Posterior
 from mosaic.schedule import Level
 from mosaic.score import ScoreModel
+from mosaic.windows import check_window_size
 
 __all__ = ["AnalyticMachine"]
 
@@ -50,11 +51,10 @@ class AnalyticMachine(ScoreModel):
             result[members] = self.posterior(x[members], self._images_of(label), level, scale).mean().to(x.dtype)
         return result
 
-    def check(self, scales: tuple[int, ...]) -> None:
+    def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
         """Refuse scales that are no window sizes."""
         for scale in scales if self.has_scale else ():
-            if scale < 1 or scale % 2 == 0:
-                raise UsageError(f"Scale {scale} is no window size: it must be odd and at least 1.")
+            check_window_size(scale)
 
     def _images_of(self, label: int) -> Tensor:
         dataset = self.dataset

@@ -36,14 +36,12 @@ class StepNoise:
 
     Parameters
     ----------
-    seed : int
-        The run's seed.
-    samples : sequence of int
-        Indices of the batch's samples in the run.
+    seeds : sequence of int
+        `sample_seed` of each sample of the batch.
     """
 
-    def __init__(self, seed: int, samples: Sequence[int]) -> None:
-        self._generators = [_generator(_mixed(seed, i, _STEPS)) for i in samples]
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._generators = [_generator(_mixed(seed, 0, _STEPS)) for seed in seeds]
 
     def __call__(self, x: Tensor) -> Tensor:
         """Draw the next step's noise, like `x` (B, C, H, W)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["draw_flow", "draw_images", "save_figure"]
 
 
-def _shown(image: xr.DataArray) -> Any:
-    """Make an image (channel, height, width) in [-1, 1] what imshow takes, clamped to [0, 1]."""
-    array = np.clip((image.values.astype(np.float64) + 1) / 2, 0, 1)
+def _shown(image: xr.DataArray, low: float, high: float) -> Any:
+    """Make an image (channel, height, width) in [low, high] what imshow takes, clamped to [0, 1]."""
+    array = np.clip((image.values.astype(np.float64) - low) / (high - low), 0, 1)
     return np.moveaxis(array, 0, -1) if array.shape[0] == 3 else array[0]
 
 
@@ -35,8 +36,9 @@ def _figure(rows: int, cols: int, cell: float, aspect: float) -> tuple[Figure, A
     return figure, axes
 
 
-def _draw(axis: Any, image: xr.DataArray) -> None:
-    axis.imshow(_shown(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+def _draw(axis: Any, image: xr.DataArray, run: xr.Dataset) -> None:
+    low, high = json.loads(run.attrs["dataset_range"])
+    axis.imshow(_shown(image, low, high), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
 def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
@@ -48,7 +50,7 @@ def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
     figure, axes = _figure(rows, cols, 1.2, images.sizes["height"] / images.sizes["width"])
     for i in range(count):
         axis = axes.flat[i]
-        _draw(axis, images.isel(sample=i))
+        _draw(axis, images.isel(sample=i), run)
         label = int(images["label"].values[i])
         if label >= 0:
             axis.set_title(str(label), fontsize=7, pad=2)
@@ -83,8 +85,8 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
     for row, sample in enumerate(samples):
         for col, step in enumerate(steps):
             one = run.isel(sample=sample, step=int(step))
-            _draw(axes[2 * row, col], one["state"])
-            _draw(axes[2 * row + 1, col], one["denoised"])
+            _draw(axes[2 * row, col], one["state"], run)
+            _draw(axes[2 * row + 1, col], one["denoised"], run)
             if row == 0:
                 scale = f"\nk = {int(one['scale'])}" if int(one["scale"]) else ""
                 axes[0, col].set_title(f"t = {float(one['time']):.2f}{scale}", fontsize=7, pad=3)

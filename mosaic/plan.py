@@ -22,7 +22,7 @@ from mosaic.schedule import Level, NoiseSchedule
 from mosaic.score import EpsModel, ScoreModel
 from mosaic.trajectory import levels_of, open_trajectory
 
-__all__ = ["Plan", "ScoreLike", "prepare"]
+__all__ = ["Plan", "ScoreLike", "describe", "prepare"]
 
 EpsFunction = Callable[[Tensor, Tensor], Tensor]
 ScoreLike = str | ScoreModel | EpsFunction
@@ -85,6 +85,10 @@ class Plan:
         )
         return (noise.double() * self.levels[0].noise).to(self.dtype).to(self.device)
 
+    def step_seeds(self, batch: range) -> list[int]:
+        """Seeds of the noise that an ancestral sampler adds: the samples' own, where they have one."""
+        return [self.seeds[i] if self.seeds[i] >= 0 else sample_seed(self.config.seed, i) for i in batch]
+
     def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
         """Evaluate the score model on a batch at one step."""
         labels = torch.tensor(self.labels[batch.start : batch.stop], device=self.device)
@@ -118,7 +122,7 @@ def prepare(
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
-    device = _device(config.device)
+    device = _device(config, score, dataset)
     names = registry()
     schedule_class = names.get("schedule", config.schedule)
     schedule = schedule_class(schedule_class.Options.parse(config.schedule_options, f"schedule.{config.schedule}"))
@@ -141,9 +145,8 @@ def prepare(
     else:
         model = EpsModel(cast(EpsFunction, score), dict(zip(levels, times, strict=True)).__getitem__, dataset)
     scales, notes = _scales(config, model, dataset, levels, times)
-    if model.has_scale:
-        model.check(scales)
-    start, seeds, labels = _samples(config, dataset, levels[0])
+    start, seeds, labels = _samples(config, dataset)
+    model.check(scales, labels)
     config = config.model_copy(
         update={
             "score_options": model.options.model_dump(mode="json"),
@@ -155,13 +158,22 @@ def prepare(
     return Plan(config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, tuple(notes))
 
 
-def _device(name: str) -> torch.device:
+def _device(config: RunConfig, score: ScoreModel | EpsFunction | None, dataset: DataSet | None) -> torch.device:
+    """Device of the run: that of the objects given, where `auto` leaves it open."""
+    name = config.device
+    if name == "auto":
+        given = dataset.images.device if dataset is not None else torch.device("cpu") if score is not None else None
+        return given or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        device = torch.device(name)
+        torch.zeros(1, device=device, dtype=getattr(torch, config.dtype)).item()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise UsageError(f"Device '{name}' cannot be used here: {reason}.") from None
+        raise UsageError(f"Device '{name}' cannot be used here with {config.dtype}: {reason}.") from None
+    if isinstance(score, ScoreModel) and score.dataset.images.device != device:
+        raise UsageError(
+            f"The score model's data are on {score.dataset.images.device}; use device='auto', or move them."
+        )
     return device
 
 
@@ -180,9 +192,7 @@ def _scales(
     return coarse_to_fine(side, times[::-1], rising).scales[::-1], []
 
 
-def _samples(
-    config: RunConfig, dataset: DataSet, first: Level
-) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
+def _samples(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
     """Start noise (None: from the seed), seeds and labels of the samples."""
     if config.init is None:
         count = config.samples or 4
@@ -197,7 +207,7 @@ def _samples(
     count = config.samples or len(start)
     if count > len(start):
         raise UsageError(f"--init '{config.init}' holds {len(start)} samples, fewer than --samples {count}.")
-    if config.labels != "none":
+    if config.labels is not None:
         return start[:count], seeds[:count], _labels(config, dataset, count)
     _check_labels(labels, dataset, f"--init '{config.init}'")
     return start[:count], seeds[:count], labels[:count]
@@ -225,7 +235,7 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
 
 
 def _labels(config: RunConfig, dataset: DataSet, count: int) -> tuple[int, ...]:
-    spec = config.labels.strip()
+    spec = (config.labels or "none").strip()
     if spec == "none":
         return (-1,) * count
     if dataset.labels is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from typing import Any, Protocol, TypeVar
 
 import pluggy
@@ -131,12 +132,12 @@ class Registry:
         self.plugins.append(plugin)
         try:
             staged = _stage(module, plugin.key)
-        except Exception as error:  # whatever a third party's code may raise must not take the rest down
+        except (Exception, SystemExit) as error:  # whatever a third party's code raises must not take the rest down
             plugin.status, plugin.error = "broken", f"{type(error).__name__}: {error}"
             return
         for entry in staged:
             for name in entry.names:
-                self._qualified[entry.kind, f"{plugin.distribution}:{name}"] = entry.cls
+                self._qualified.setdefault((entry.kind, f"{plugin.distribution}:{name}"), entry.cls)
         taken = [(entry.kind, name) for entry in staged for name in entry.names if (entry.kind, name) in self._owners]
         if taken:
             kind, name = taken[0]
@@ -194,7 +195,9 @@ def _stage(module: object, key: str) -> list[_Registration]:
     """Call a plugin's registration hooks by themselves, and check all that it registers."""
     manager = _plugin_manager()
     manager.register(module, name=key)
+    manager.check_pending()  # a hook of a name we do not know, such as register_schedule
     staged: list[_Registration] = []
+    closed = False
     for kind, base in KINDS.items():
 
         def register(
@@ -205,8 +208,13 @@ def _stage(module: object, key: str) -> list[_Registration]:
             kind: str = kind,
             base: type = base,
         ) -> None:
+            if closed:
+                raise RuntimeError(f"register_{kind}s is over: register during the hook, not later")
             if not (isinstance(cls, type) and issubclass(cls, base)):
                 raise TypeError(f"register_{kind}s takes subclasses of mosaic.{base.__name__}, not {cls!r}")
+            if isabstract(cls):
+                missing = ", ".join(sorted(cls.__abstractmethods__))  # type: ignore[attr-defined]
+                raise TypeError(f"{cls.__name__} does not define {missing}")
             wanted = DataSetOptions if kind == "dataset" else Options
             if not issubclass(cls.Options, wanted):  # type: ignore[attr-defined]
                 raise TypeError(f"{cls.__name__}.Options must be a subclass of mosaic.{wanted.__name__}")
@@ -219,6 +227,7 @@ def _stage(module: object, key: str) -> list[_Registration]:
             staged.append(_Registration(kind, cls, names))
 
         getattr(manager.hook, f"register_{kind}s")(register=register)
+    closed = True
     return staged
 
 

@@ -18,7 +18,16 @@ from torch import Tensor
 
 from mosaic.schedule import Level
 
-__all__ = ["Arithmetic", "Posterior", "accumulator_dtype", "after_ones", "attend", "choose_arithmetic", "weights_of"]
+__all__ = [
+    "TILE_ELEMENTS",
+    "Arithmetic",
+    "Posterior",
+    "accumulator_dtype",
+    "after_ones",
+    "attend",
+    "choose_arithmetic",
+    "weights_of",
+]
 
 # Logits held at one time: what fits the caches decides, never the free memory, so that results repeat.
 TILE_ELEMENTS = 2**20

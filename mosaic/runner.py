@@ -21,6 +21,8 @@ import xarray as xr
 
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet
+from mosaic.errors import UsageError
+from mosaic.machine import AnalyticMachine
 from mosaic.noise import StepNoise
 from mosaic.plan import Plan, ScoreLike, describe, prepare
 from mosaic.plugins import registry
@@ -29,7 +31,7 @@ from mosaic.score import ScoreModel
 from mosaic.store import RunStore, as_attribute, join
 from mosaic.trajectory import SCHEMA, assemble, open_trajectory
 
-__all__ = ["Progress", "RunConfig", "execute", "run"]
+__all__ = ["Progress", "RunConfig", "data_access", "execute", "no_progress", "run"]
 
 Progress = Callable[[int, int, int], None]
 """Called as progress(batch, step, steps) after each step."""
@@ -47,7 +49,7 @@ def run_batch(plan: Plan, batch: range, progress: Callable[[int, int], None]) ->
         plan.starts(batch),
         plan.levels,
         SAMPLERS[plan.config.sampler],
-        StepNoise(plan.config.seed, batch),
+        StepNoise(plan.step_seeds(batch)),
     ):
         states.append(step.state)
         denoised.append(step.denoised)
@@ -91,6 +93,7 @@ def provenance(plan: Plan) -> dict[str, str]:
         "plugins": ", ".join(f"{key} {number}" for key, number in plugins.items()),
         "dataset_size": str(len(plan.dataset)),
         "dataset_source": plan.dataset.source,
+        "dataset_range": as_attribute(plan.dataset.range),
         "mosaic_version": version("mosaic-diffusion"),
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),
@@ -155,16 +158,18 @@ def _execute_in_memory(plan: Plan, progress: Progress) -> xr.Dataset:
 def _execute_stored(plan: Plan, store: RunStore, resume: bool, overwrite: bool, progress: Progress) -> xr.Dataset:
     store.check_place(resume=resume, overwrite=overwrite)
     facts = identity(plan)
-    if resume:
-        store.check_same(facts)
-    if resume and store.path.exists():
+    if resume and store.is_finished(facts):
         store.clean()
         return open_trajectory(store.path)
-    store.begin(facts, overwrite=overwrite)
-    registry().hook.before_run(config=plan.config)
-    for number, batch in enumerate(plan.batches):
-        if not store.part(number).exists():
-            store.write_part(number, run_batch(plan, batch, partial(progress, number)))
+    store.begin(facts, resume=resume, overwrite=overwrite)
+    try:
+        registry().hook.before_run(config=plan.config)
+        for number, batch in enumerate(plan.batches):
+            if not store.part(number).exists():
+                store.write_part(number, run_batch(plan, batch, partial(progress, number)))
+    except Exception:
+        store.abandon()
+        raise
     store.finish(len(plan.batches), attributes(plan, facts))
     with open_trajectory(store.path) as whole:
         registry().hook.after_run(config=plan.config, trajectory=whole)
@@ -213,7 +218,11 @@ def run(
     UsageError, DataError, PluginError
         With one sentence that names the value, what is allowed and the fix.
     """
+    if resume and overwrite:
+        raise UsageError("resume and overwrite exclude each other.")
     model = None if isinstance(score, str) else score
+    if resume and model is not None and not isinstance(model, AnalyticMachine):
+        raise UsageError("A score passed as an object cannot be resumed: nothing tells that it is the same one.")
     images = model.dataset if isinstance(model, ScoreModel) else None if isinstance(dataset, str) else dataset
     names = {"score": score if isinstance(score, str) else name_of(score)}
     names["dataset"] = images.name if images is not None else str(dataset)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.schedule import Level
+from mosaic.windows import check_window_size
 
-__all__ = ["PAPER_SCALES", "ScaleSchedule", "preset_names", "resolve_scales"]
+__all__ = ["PAPER_SCALES", "ScaleSchedule", "coarse_to_fine", "paper_scales", "preset_names", "resolve_scales"]
 
 # Kamb & Ganguli 2025, published with the paper: entry i, from 1, was calibrated at t = i / 20, cosine schedule.
 PAPER_SCALES = {
@@ -49,8 +50,7 @@ class ScaleSchedule:
 
     def __post_init__(self) -> None:
         for scale in self.scales:
-            if scale < 1 or scale % 2 == 0:
-                raise UsageError(f"Scale {scale} is no window size: it must be odd and at least 1.")
+            check_window_size(scale)
         if len(self.ratios) != len(self.scales) and not (len(self.scales) == 1 and not self.ratios):
             raise UsageError(f"{len(self.scales)} scales need as many noise-to-signal ratios, not {len(self.ratios)}.")
         if not all(0 < ratio < math.inf for ratio in self.ratios):

@@ -61,8 +61,8 @@ class ScoreModel(ABC):
             x0hat, of x's dtype and device. `x` is not changed.
         """
 
-    def check(self, scales: tuple[int, ...]) -> None:  # noqa: B027 - a model need not refuse anything
-        """Refuse, before a run starts, a combination of options, data and scales that cannot work.
+    def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:  # noqa: B027 - a model need not refuse anything
+        """Refuse, before a run starts, a combination of options, data, scales and labels that cannot work.
 
         Raises
         ------
@@ -108,11 +108,15 @@ class EpsModel(ScoreModel):
         self.function = function
         self.time_of = time_of
 
+    def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
+        """Refuse labels, which a callable has no place for."""
+        if any(label >= 0 for label in labels):
+            raise UsageError("A callable eps(x, t) takes no labels; use labels='none', or pass a ScoreModel.")
+
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat = (x - s eps(x, t)) / a."""
-        if labels is not None and bool((labels >= 0).any()):
-            raise UsageError("A callable eps(x, t) takes no labels; use labels='none', or pass a ScoreModel.")
+        self.check((), tuple(labels.tolist()) if labels is not None else ())
         time = torch.full((len(x),), self.time_of(level), dtype=x.dtype, device=x.device)
         eps = self.function(x, time)
         if eps.shape != x.shape:

@@ -20,7 +20,7 @@ import xarray as xr
 from mosaic.errors import UsageError
 from mosaic.trajectory import open_trajectory
 
-__all__ = ["RunStore", "as_attribute", "join", "replacing", "unused_path", "write_netcdf"]
+__all__ = ["PlaceTaken", "RunStore", "as_attribute", "join", "replacing", "unused_path", "write_netcdf"]
 
 IDENTITY = "identity.json"
 
@@ -56,17 +56,20 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
 
 
+class PlaceTaken(UsageError):
+    """Another run began at this place between the check and the beginning."""
+
+
 class RunStore:
-    """The files of one run: `path`, its parts in `<path>.parts` until it is finished, and a picture beside it.
+    """The files of one run: `path`, and its parts in `<path>.parts` until it is finished.
 
     A run's identity is what must agree for it to be resumed: a mapping, JSON-serialisable, that is kept with
-    the parts and whose entries are root attributes of the finished run.
+    the parts and whose entries are root attributes of the finished run. Parts without one are rubbish.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.parts = path.with_name(path.name + ".parts")
-        self.picture = path.with_suffix(".png")
 
     def check_place(self, *, resume: bool, overwrite: bool) -> None:
         """Refuse a place that cannot be written or is taken; writes nothing.
@@ -79,46 +82,58 @@ class RunStore:
         check_writable(self.path)
         if resume or overwrite:
             return
-        for taken in (self.path, self.picture):
-            if taken.exists():
-                raise UsageError(f"'{taken}' exists already; use --overwrite to replace it, or another --out.")
+        if self.path.exists():
+            raise UsageError(f"'{self.path}' exists already; use --overwrite to replace it, or another --out.")
         if self.parts.exists():
             raise UsageError(f"'{self.parts}' holds an unfinished run; use --resume to go on, or --overwrite.")
 
-    def identity(self) -> dict[str, Any] | None:
-        """Identity of the run that is here, finished or not; None where there is none."""
-        if self.path.exists():
-            with open_trajectory(self.path) as stored:
-                return dict(stored.attrs)
+    def _begun(self) -> dict[str, str] | None:
+        """Identity of the run in progress, as attributes."""
         if not (self.parts / IDENTITY).exists():
             return None
         return {key: as_attribute(value) for key, value in json.loads((self.parts / IDENTITY).read_text()).items()}
 
-    def check_same(self, identity: Mapping[str, Any]) -> None:
-        """Refuse to resume a run of another identity.
+    def _stored(self) -> dict[str, str] | None:
+        """Root attributes of the finished run."""
+        if not self.path.exists():
+            return None
+        with open_trajectory(self.path) as stored:
+            return {str(key): str(value) for key, value in stored.attrs.items()}
+
+    def is_finished(self, identity: Mapping[str, Any]) -> bool:
+        """Tell whether the run to be resumed is finished; writes nothing.
 
         Raises
         ------
         UsageError
-            With what differs.
+            If the run that is here, in progress or (where none is) finished, has another identity.
         """
-        stored = self.identity()
-        if stored is None:
-            return
-        old = {key: json.loads(stored[key]) for key in identity if key in stored}
-        differing = _differences(old, json.loads(json.dumps(identity)))
-        if differing:
+        begun, stored = self._begun(), self._stored()
+        here = begun if begun is not None else stored
+        if here is not None and (differing := _differences(here, identity)):
             raise UsageError(
                 f"'{self.path}' was begun with another configuration ({'; '.join(differing)}); "
                 f"resume with that one, or use --overwrite or another --out."
             )
+        return stored is not None and not _differences(stored, identity)
 
-    def begin(self, identity: Mapping[str, Any], *, overwrite: bool) -> None:
-        """Make the folder for the parts; with `overwrite`, empty it first."""
+    def begin(self, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Make the folder for the parts, emptied of what is not this run's.
+
+        Raises
+        ------
+        PlaceTaken
+            If another run has begun here meanwhile.
+        UsageError
+            If it cannot be written.
+        """
         try:
-            if overwrite and self.parts.exists():
-                shutil.rmtree(self.parts)
-            self.parts.mkdir(exist_ok=True)
+            if overwrite or (resume and self._begun() is None):
+                self.clean()
+            try:
+                self.parts.mkdir(exist_ok=resume)
+            except FileExistsError:
+                raise PlaceTaken(f"another run has just begun at '{self.path}'; use another --out.") from None
             with replacing(self.parts / IDENTITY) as temporary:
                 temporary.write_text(json.dumps(identity, indent=1))
         except OSError as error:
@@ -140,8 +155,14 @@ class RunStore:
         write_netcdf(join(parts, attributes), self.path)
         self.clean()
 
+    def abandon(self) -> None:
+        """Remove the folder for the parts if no batch was finished."""
+        if not list(self.parts.glob("part-*.nc")):
+            self.clean()
+
     def clean(self) -> None:
-        """Remove the parts of a finished run."""
+        """Remove the parts: first what makes them a run, so that a kill here leaves rubbish, not a false run."""
+        (self.parts / IDENTITY).unlink(missing_ok=True)
         shutil.rmtree(self.parts, ignore_errors=True)
 
 
@@ -166,13 +187,23 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"--out '{path}' cannot be written; choose another place.")
 
 
-def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Name what differs between two flat or nested mappings, as `key: stored, now wanted`."""
+def _differences(stored: Mapping[str, str], identity: Mapping[str, Any]) -> list[str]:
+    """Name what differs between a run's attributes and a wanted identity, as `key: stored, now wanted`."""
+    old = {key: json.loads(stored[key]) for key in identity if key in stored}
+    return _named_differences(old, json.loads(json.dumps(identity)))
+
+
+def _named_differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     found = []
     for key in sorted({*stored, *wanted}):
         old, new = stored.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += [f"{key}.{inner}" for inner in _differences(old, new)]
+            found += [f"{key}.{inner}" for inner in _named_differences(old, new)]
         elif old != new:
-            found.append(f"{key}: {json.dumps(old)}, now {json.dumps(new)}")
+            found.append(f"{key}: {_short(old)}, now {_short(new)}")
     return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:56]} ..."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from mosaic.errors import DataError
 from mosaic.schedule import Level
 
-__all__ = ["SCHEMA", "assemble", "configuration", "open_trajectory"]
+__all__ = ["SCHEMA", "assemble", "levels_of", "open_trajectory"]
 
 SCHEMA = "mosaic-trajectory/1"
 
@@ -116,8 +115,3 @@ def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
         stored.close()
         raise DataError(f"'{path}' is not a stored run: its schema is '{schema}', not '{SCHEMA}'.")
     return stored
-
-
-def configuration(trajectory: xr.Dataset) -> dict[str, Any]:
-    """Resolved configuration of a stored run."""
-    return dict(json.loads(trajectory.attrs["configuration"]))

@@ -7,12 +7,26 @@ alike (THEORY "zeros"; Kamb & Ganguli 2025, sec. 3.4 and app. B.2). A `Band` is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-__all__ = ["Band", "axis_bands", "box_matrix", "cut_windows"]
+from mosaic.errors import UsageError
+
+__all__ = ["Band", "axis_bands", "box_matrix", "check_window_size", "cut_windows"]
+
+
+def check_window_size(k: int) -> None:
+    """Refuse what is no window size."""
+    if k < 1 or k % 2 == 0:
+        raise UsageError(f"Scale {k} is no window size: it must be odd and at least 1.")
+
+
+def check_boundary(boundary: str, known: tuple[str, ...]) -> None:
+    """Refuse an unknown boundary."""
+    if boundary not in known:
+        raise UsageError(f"There is no boundary '{boundary}' here; there are: {', '.join(known)}.")
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,24 @@ class Band:
     candidates: range
     candidate_frame: tuple[int, ...]
 
+    def split_pixels(self, length: int) -> list[Band]:
+        """Divide into bands of at most `length` pixels with the same candidates."""
+        return [
+            replace(self, pixels=self.pixels[i : i + length], frame=self.frame[i : i + length + self.width - 1])
+            for i in range(0, len(self.pixels), length)
+        ]
+
+    def split_candidates(self, length: int) -> list[Band]:
+        """Divide into bands of the same pixels with at most `length` candidates."""
+        return [
+            replace(
+                self,
+                candidates=self.candidates[i : i + length],
+                candidate_frame=self.candidate_frame[i : i + length + self.width - 1],
+            )
+            for i in range(0, len(self.candidates), length)
+        ]
+
     @property
     def fixed(self) -> bool:
         """Whether a pixel of this band meets only the candidate at its own place."""
@@ -57,8 +89,19 @@ def axis_bands(size: int, k: int, boundary: str) -> list[Band]:
     boundary : {"zeros", "circular", "valid"}
         `zeros`: one band of interior pixels and one of each pixel nearer than k // 2 to an end.
         `circular`: all pixels against all, wrapping. `valid`: all pixels, wrapping, against the windows
-        that lie wholly inside (k <= size).
+        that lie wholly inside.
+
+    Raises
+    ------
+    UsageError
+        If k is no window size or `boundary` is unknown; for `valid` also if k exceeds the size.
     """
+    check_window_size(k)
+    check_boundary(boundary, ("zeros", "circular", "valid"))
+    if boundary == "valid" and k > size:
+        raise UsageError(
+            f"No window of {k} pixels lies inside {size} ('valid'); use smaller ones, or another boundary."
+        )
     radius = k // 2
     interior, whole = range(radius, size - radius), range(size)
     wrapped = tuple(i % size for i in range(-radius, size + radius))
@@ -100,6 +143,8 @@ def box_matrix(size: int, k: int, boundary: str, like: Tensor) -> Tensor:
     Entry (i, j) counts how often pixel j occurs in the window of pixel i: for `circular` windows longer than
     the axis more than once. Sums of a window as two small products: exact terms, no running differences.
     """
+    check_window_size(k)
+    check_boundary(boundary, ("zeros", "circular"))
     counts = torch.zeros(size, size, dtype=torch.float64)
     for i in range(size):
         for j in range(i - k // 2, i + k // 2 + 1):

@@ -12,6 +12,8 @@ from mosaic_cli.terminal import Terminal, print_json, standard
 
 __all__ = ["command"]
 
+JSON_ATTRIBUTES = ("configuration", "dataset_fingerprint", "dataset_range", "init_fingerprint", "versions")
+
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -29,7 +31,7 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
             },
             "labels": run["label"].values.tolist(),
             "scales": run["scale"].values.tolist(),
-            **{str(key): _plain(value) for key, value in run.attrs.items()},
+            **{str(key): json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in run.attrs.items()},
         }
     if as_json:
         print_json(document)
@@ -41,11 +43,3 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
                 click.echo(f"  {inner}: {entry}")
         else:
             click.echo(f"{key}: {value}")
-
-
-def _plain(value: Any) -> Any:
-    """Decode an attribute that holds JSON."""
-    try:
-        return json.loads(value)
-    except (TypeError, ValueError):
-        return value if isinstance(value, str) else str(value)

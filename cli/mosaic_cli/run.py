@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import click
 from click.shell_completion import CompletionItem
 
-from mosaic.config import SECTIONS, RunConfig, from_environment, from_file, layered
-from mosaic.errors import ExitCode, UsageError, did_you_mean
+from mosaic.config import SECTIONS, RunConfig, from_environment, from_file, layered, plugin_options
+from mosaic.errors import ExitCode, UsageError
 from mosaic_cli.terminal import Terminal, print_json, standard
 
 if TYPE_CHECKING:
@@ -99,50 +99,58 @@ def command(
 
     from mosaic.plan import prepare
     from mosaic.runner import data_access
-    from mosaic.store import RunStore, unused_path
+    from mosaic.store import PlaceTaken, RunStore, unused_path
 
-    store = RunStore(out if out is not None else unused_path(Path()))
-    if not dry_run:
-        store.check_place(resume=resume, overwrite=overwrite)
+    if dry_run:
+        _print_dry_run(prepare(resolved, data_access(data_dir, download)), terminal, as_json)
+        return
+    if out is not None:
+        RunStore(out).check_place(resume=resume, overwrite=overwrite)
+        check_picture(out, resume or overwrite)
     plan = prepare(resolved, data_access(data_dir, download))
+    tell(plan, terminal)
+    while True:
+        path = out if out is not None else unused_path(Path())
+        try:
+            _run(plan, path, resume, overwrite, terminal, as_json)
+        except PlaceTaken:  # by a run that began at the same moment
+            if out is not None:
+                raise
+        else:
+            return
+
+
+def check_picture(path: Path, replace: bool) -> None:
+    """Refuse a run whose picture would take the place of another file."""
+    picture = path.with_suffix(".png")
+    if picture.exists() and not replace:
+        raise UsageError(f"'{picture}' exists already; use --overwrite to replace it, or another --out.")
+
+
+def tell(plan: Plan, terminal: Terminal) -> None:
+    """Say what there is to say before a run: notes, with -v the settings, and the time it will take."""
+    from mosaic.estimate import predict_seconds
+    from mosaic.plan import describe
+
     for note in plan.notes:
         terminal.note(f"Note: {note}")
-    if dry_run:
-        _print_dry_run(plan, as_json)
-        return
-    _run(plan, store.path, resume, overwrite, terminal, as_json)
-
-
-def plugin_options(pairs: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """Sort `score.boundary=zeros` and the like into `score_options` and so on."""
-    layer: dict[str, dict[str, str]] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        section, dot, option = key.strip().partition(".")
-        if not (equals and dot and option):
-            raise UsageError(f"-o '{pair}' must read KIND.OPTION=VALUE, for example score.boundary=circular.")
-        if section not in SECTIONS:
-            raise UsageError(
-                f"-o '{pair}': no kind '{section}'.{did_you_mean(section, SECTIONS)} Kinds: {', '.join(SECTIONS)}."
-            )
-        layer.setdefault(f"{section}_options", {})[option] = value
-    return layer
-
-
-def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Terminal, as_json: bool) -> None:
-    from mosaic.estimate import predict_seconds
-    from mosaic.picture import draw_images, save_figure
-    from mosaic.runner import execute
-    from mosaic.store import RunStore
-
+    if terminal.verbose:
+        for key, value in describe(plan).items():
+            terminal.note(f"{key}: {value}")
     seconds = predict_seconds(plan) if not terminal.quiet else None
     if seconds is not None:
         advice = " A smaller training set is faster: -o dataset.limit=2000, for example." if seconds > 120 else ""
         terminal.note(
             f"Predicted time: {duration(seconds)} for {plan.samples} samples of {len(plan.levels)} steps.{advice}"
         )
-    begin = time.perf_counter()
-    picture = RunStore(path).picture
+
+
+def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Terminal, as_json: bool) -> None:
+    from mosaic.picture import draw_images, save_figure
+    from mosaic.runner import execute
+    from mosaic.store import RunStore
+
+    begin, picture = time.perf_counter(), path.with_suffix(".png")
     try:
         with (
             progress_bar(plan, terminal) as progress,
@@ -150,10 +158,9 @@ def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Termin
         ):
             save_figure(draw_images(trajectory), picture)
     except KeyboardInterrupt:
-        terminal.fail(
-            f"interrupted; finished batches are kept. Go on with: {resume_command(sys.argv[1:], path)}",
-            ExitCode.INTERRUPTED,
-        )
+        kept = RunStore(path).parts.exists()
+        advice = f"finished batches are kept. Go on with: {resume_command(sys.argv[1:], path)}"
+        terminal.fail(f"interrupted; {advice if kept else 'nothing was written.'}", ExitCode.INTERRUPTED)
     taken = time.perf_counter() - begin
     terminal.note(f"Took {duration(taken)}. Final images: {picture}")
     if as_json:
@@ -220,10 +227,12 @@ class progress_bar:
         self._bar.update(self._task, completed=batch * steps + step, description=description)
 
 
-def _print_dry_run(plan: Plan, as_json: bool) -> None:
+def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
     from mosaic.estimate import predict_memory, predict_seconds
     from mosaic.plan import describe
 
+    for note in plan.notes:
+        terminal.note(f"Note: {note}")
     seconds, memory = predict_seconds(plan), predict_memory(plan)
     channels, height, width = plan.dataset.shape
     shape = [plan.samples, len(plan.levels), channels, height, width]

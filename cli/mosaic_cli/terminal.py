@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -44,11 +43,10 @@ def standard(command: Command) -> Command:
 
     @click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document on stdout.")
     @click.option("-q", "--quiet", is_flag=True, help="No notes and no progress bar.")
-    @click.option("-v", "--verbose", is_flag=True, help="More notes; a traceback with an error.")
+    @click.option("-v", "--verbose", is_flag=True, help="The resolved settings; a traceback with an error.")
     @functools.wraps(command)
     def wrapped(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
         terminal = Terminal(quiet, verbose)
-        logging.basicConfig(stream=sys.stderr, level=logging.INFO if verbose else logging.WARNING)
         try:
             return command(*args, terminal=terminal, **kwargs)
         except MosaicError as error:

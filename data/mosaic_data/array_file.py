@@ -118,16 +118,19 @@ def to_unit_range(images: Array, bounds: tuple[float, float] | None, path: Path)
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise mosaic.DataError(f"'{path}': images must be uint8 or floats, not {images.dtype}; convert them first.")
     low, high = bounds or ((0.0, 255.0) if images.dtype == np.uint8 else (-1.0, 1.0))
-    pixels = torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
-    least, most = float(pixels.min()), float(pixels.max())
+    least, most = float(images.min()), float(images.max())
     slack = 1e-4 * (high - low) / 2
     if math.isfinite(most - least) and (least < low - slack or most > high + slack):
         raise mosaic.DataError(
             f"'{path}': pixel values span [{least:g}, {most:g}], outside [{low:g}, {high:g}]; "
             "say which values are black and white with dataset.range=LOW,HIGH."
         )
-    # (x + 1) - 1 would round what is in range already.
-    return pixels if (low, high) == (-1.0, 1.0) else pixels.sub_(low).div_((high - low) / 2).sub_(1)
+    if (low, high) == (-1.0, 1.0):  # (x + 1) - 1 would round what is in range already
+        return torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
+    # In the source's own precision: float32 could not tell 1000000 from 1000000.01.
+    precision = np.float64 if images.dtype.kind == "f" else np.float32
+    unit = np.subtract(images, low, dtype=precision) / precision((high - low) / 2) - precision(1)
+    return torch.from_numpy(np.ascontiguousarray(unit, dtype=np.float32))
 
 
 def _check_labels(labels: Array, count: int, path: Path) -> Tensor:

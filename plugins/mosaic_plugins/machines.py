@@ -100,9 +100,9 @@ class ELS(mosaic.AnalyticMachine):
         """Give each pixel's posterior over the windows it may be compared with."""
         return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary)
 
-    def check(self, scales: tuple[int, ...]) -> None:
+    def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
         """Refuse scales that leave a pixel without candidates."""
-        super().check(scales)
+        super().check(scales, labels)
         _, height, width = self.dataset.shape
         if self.options.boundary == "valid" and max(scales) > min(height, width):
             raise mosaic.UsageError(

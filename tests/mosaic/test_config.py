@@ -22,6 +22,14 @@ def test_flags_go_before_the_file_before_the_environment_before_defaults(tmp_pat
     assert config.score_options == {"boundary": "circular"}
 
 
+def test_options_of_plugins_come_from_the_environment_too() -> None:
+    config = layered(
+        from_environment({"MOSAIC_OPTIONS": "score.boundary=valid dataset.limit=9"}), {"dataset": "digits"}
+    )
+    assert config.score_options == {"boundary": "valid"}
+    assert config.dataset_options == {"limit": "9"}
+
+
 def test_a_table_may_name_its_plugin_and_options_merge_key_by_key(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(
         "scales = [3, 5]\nlabels = 4\n[dataset]\nname = 'mnist'\nlimit = 100\nlimit_seed = 2\n"
@@ -34,6 +42,7 @@ def test_a_table_may_name_its_plugin_and_options_merge_key_by_key(tmp_path: Path
 def test_naming_another_plugin_drops_the_options_of_the_one_before() -> None:
     config = layered({"score": "els", "score_options": {"boundary": "valid"}}, {"score": "is"})
     assert config.score_options == {}
+    assert layered({"score_options": {"boundary": "valid"}}, {"score": "is"}).score_options == {}
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,11 @@ def half(register: mosaic.Register) -> None:
         (registering(schedule("a:b")), "not a name"),
         (registering(schedule("")), "not a name"),
         (registering(schedule("x"), schedule("x")), "twice"),
+        (module(register_schedules=lambda register: sys.exit(1)), "SystemExit"),
+        (module(register_schedule=lambda register: None), "register_schedule"),
+        (registering(mosaic.NoiseSchedule, name="abstract"), "signal_noise"),
     ],
-    ids=["half", "signature", "no-subclass", "case", "colon", "empty", "twice"],
+    ids=["half", "signature", "no-subclass", "case", "colon", "empty", "twice", "exits", "misspelt", "abstract"],
 )
 def test_a_broken_plugin_registers_nothing_and_harms_nobody(broken: Any, message: str) -> None:
     registry = Registry()
@@ -91,6 +94,23 @@ def test_a_broken_plugin_registers_nothing_and_harms_nobody(broken: Any, message
     assert registry.plugins[0].status == "broken"
     assert message in registry.plugins[0].error
     assert registry.names("schedule") == ["good"]
+
+
+def test_registering_after_the_hook_is_an_error() -> None:
+    kept: list[mosaic.Register] = []
+    Registry().add(module(register_schedules=lambda register: kept.append(register)), plugin("d:p"))
+    with pytest.raises(RuntimeError, match="over"):
+        kept[0](schedule("late"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "method"), [("metric", mosaic.Metric, "__call__"), ("network", mosaic.Network, "build")]
+)
+def test_metrics_and_networks_register_by_their_hooks(kind: str, base: type, method: str) -> None:
+    cls = type("Some", (base,), {"name": "some", method: lambda self, *args: None})
+    registry = Registry()
+    registry.add(module(**{f"register_{kind}s": lambda register: register(cls)}), plugin("d:p"))
+    assert registry.get(kind, "some") is cls
 
 
 def test_dataset_options_must_have_limit() -> None:

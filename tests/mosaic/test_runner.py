@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,8 @@ import xarray as xr
 import mosaic
 from mosaic.config import layered
 from mosaic.dataset import DataAccess
-from mosaic.estimate import predict_seconds
-from mosaic.plan import prepare
+from mosaic.estimate import _arithmetic, predict_seconds
+from mosaic.plan import Plan, prepare
 
 VARIABLES = ("state", "denoised", "image")
 
@@ -234,10 +236,168 @@ def test_comparisons_count_pairs_of_windows_that_hang_over_alike() -> None:
         assert mosaic.registry().get("score", "els")(model, data).comparisons(k) == 3 * pairs
 
 
-def test_the_prediction_is_of_the_order_of_the_run(tiny: mosaic.DataSet) -> None:
-    config = layered({"dataset": "digits", "steps": 4, "samples": 2, "score": "els"})
-    seconds = predict_seconds(prepare(config, DataAccess()))
-    assert seconds is not None
-    assert 1e-4 < seconds < 60
-    eps = prepare(config, DataAccess(), score=lambda x, t: x, dataset=tiny)
-    assert predict_seconds(eps) is None
+def test_the_prediction_adds_up_the_time_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = layered({"steps": 5, "samples": 12, "batch_size": 3, "scales": "3,3,5,5,7", "dataset": "digits"})
+    plan = prepare(config, DataAccess())
+    asked = []
+
+    def seconds(plan: Plan, index: int, count: int) -> float:
+        asked.append(count)
+        return 0.5 + count * plan.scales[index] * 1e-3  # an overhead, and time in proportion to the images
+
+    monkeypatch.setattr("mosaic.estimate._seconds", seconds)
+    expected = sum(0.5 + 1797 * k * 1e-3 for k in plan.scales) * 12 / 3
+    for comparisons in (1e9, 1e5):  # timed on the whole set; extrapolated from subsets
+        asked.clear()
+        monkeypatch.setattr("mosaic.estimate.SAMPLE_COMPARISONS", comparisons)
+        assert predict_seconds(plan) == pytest.approx(expected)
+        assert (max(asked) == 1797) == (comparisons == 1e9)
+
+
+def test_steps_whose_arithmetic_differs_are_timed_apart() -> None:
+    config = layered({"score": "is", "samples": 1, "dataset": "digits", "dataset_options": {"limit": 50}})
+    assert len({_arithmetic(plan, i) for plan in [prepare(config, DataAccess())] for i in range(20)}) == 2
+
+
+def test_no_time_is_predicted_for_a_callable(tiny: mosaic.DataSet) -> None:
+    plan = prepare(layered({"steps": 2}), DataAccess(), score=lambda x, t: x, dataset=tiny)
+    assert predict_seconds(plan) is None
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_kill_in_any_phase_of_storing_leaves_a_run_that_resumes(
+    tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
+    whole, out, moment, kills = mosaic.run(**settings), tmp_path / "a.nc", 0, 0
+    while True:
+        moment += 1
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
+        if overwrite:  # a finished run and an unfinished one of other settings are in the place
+            mosaic.run(**{**settings, "seed": 1}, out=out).close()
+            (tmp_path / "a.nc.parts").mkdir()
+            (tmp_path / "a.nc.parts" / "part-00000.nc").write_bytes(b"of another run")
+        with monkeypatch.context() as patched:
+            calls = kill_at(moment, patched)
+            try:
+                mosaic.run(**settings, out=out, overwrite=overwrite).close()
+            except Killed:
+                kills += 1
+        began = (tmp_path / "a.nc.parts" / "identity.json").exists()
+        if overwrite and not began and not finished_with(out, 0):
+            with pytest.raises(mosaic.UsageError, match="seed: 1, now 0"):  # still the old run's place
+                mosaic.run(**settings, out=out, resume=True)
+        else:
+            with mosaic.run(**settings, out=out, resume=True) as resumed:
+                assert same_bytes(resumed, whole)
+            assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
+        if len(calls) < moment:
+            break
+    assert kills >= 6
+
+
+def finished_with(path: Path, seed: int) -> bool:
+    if not path.exists():
+        return False
+    with mosaic.open(path) as run:
+        return bool(json.loads(run.attrs["configuration"])["seed"] == seed)
+
+
+def kill_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Raise `Killed` before the moment-th move, removal or making of a folder; give the calls made."""
+    calls: list[str] = []
+
+    def guarded(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if "a.nc" in str(args[0]) and not str(args[0]).endswith(".tmp.tmp"):
+                calls.append(name)
+                if len(calls) == moment:
+                    raise Killed
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    guarded(Path, "replace")
+    guarded(Path, "mkdir")
+    guarded(shutil, "rmtree")
+    return calls
+
+
+def test_parts_without_identity_are_not_taken_for_ones_own(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
+    with pytest.raises(Killed):
+        mosaic.run(**settings, seed=1, out=tmp_path / "a.nc", progress=killing_after(4))
+    (tmp_path / "a.nc.parts" / "identity.json").unlink()
+    with mosaic.run(**settings, out=tmp_path / "a.nc", resume=True) as resumed:
+        assert same_bytes(resumed, mosaic.run(**settings))
+
+
+def killing_after(steps: int) -> Any:
+    left = iter(range(steps))
+
+    def progress(*_: int) -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    return progress
+
+
+def test_objects_that_cannot_be_told_apart_cannot_be_resumed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match="cannot be resumed"):
+        mosaic.run(score=lambda x, t: x, dataset=tiny, out=tmp_path / "a.nc", resume=True)
+    with pytest.raises(mosaic.UsageError, match="exclude"):
+        mosaic.run(dataset=tiny, out=tmp_path / "a.nc", resume=True, overwrite=True)
+
+
+def test_a_run_that_fails_before_its_first_batch_leaves_nothing(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match="takes no labels"):
+        mosaic.run(score=lambda x, t: x, dataset=tiny, labels="0", out=tmp_path / "a.nc")
+    with pytest.raises(mosaic.UsageError, match="gave shape"):
+        mosaic.run(score=lambda x, t: x[:, :, :3], dataset=tiny, out=tmp_path / "a.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ancestral_noise_follows_the_seeds_of_the_samples(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 3, "sampler": "ddpm"}
+    with mosaic.run(**settings, seed=4, samples=2, labels="0,1", out=tmp_path / "a.nc") as first:
+        again = mosaic.run(**settings, seed=5, init=tmp_path / "a.nc")
+        assert same_bytes(first, again)
+        assert again["label"].values.tolist() == [0, 1]
+        free = mosaic.run(**settings, init=tmp_path / "a.nc", labels="none")
+        assert free["label"].values.tolist() == [-1, -1]
+
+
+def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
+    model = mosaic.registry().get("score", "els")(None, tiny)
+    model.dataset = SimpleNamespace(name="d", images=torch.empty(1, 1, 6, 5, device="meta"))
+    with pytest.raises(mosaic.UsageError, match="meta"):
+        mosaic.run(score=model, device="cpu")
+    with pytest.raises(mosaic.UsageError, match="'meta' cannot be used"):
+        mosaic.run(dataset=tiny, device="meta")
+
+
+def test_large_windows_are_cut_in_blocks_to_the_same_result(
+    tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.randn(2, 1, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for boundary in ("zeros", "circular", "valid"):
+        whole = mosaic.equivariant_windows(x, tiny.images, mosaic.Level(0.6, 0.8), 3, boundary).mean()
+        with monkeypatch.context() as patched:
+            patched.setattr("mosaic.candidates.BLOCK_ELEMENTS", 100)
+            cut = mosaic.equivariant_windows(x, tiny.images, mosaic.Level(0.6, 0.8), 3, boundary).mean()
+        torch.testing.assert_close(cut, whole, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("k", "boundary"), [(4, "zeros"), (0, "zeros"), (3, "zero"), (7, "valid")])
+def test_candidate_functions_refuse_what_they_cannot_do(tiny: mosaic.DataSet, k: int, boundary: str) -> None:
+    x = torch.zeros(1, 1, 6, 5)
+    for candidates in (mosaic.equivariant_windows, mosaic.aligned_windows):
+        with pytest.raises(mosaic.UsageError):
+            candidates(x, tiny.images, mosaic.Level(0.6, 0.8), k, boundary)

@@ -90,6 +90,10 @@ def test_dry_run_writes_nothing(invoke: Invoke, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_verbose_tells_the_resolved_settings(invoke: Invoke) -> None:
+    assert "score_options: {'boundary': 'zeros'}" in invoke("run", "-v", "--steps", 2).stderr
+
+
 def test_quiet_says_nothing_but_the_path(invoke: Invoke) -> None:
     result = invoke("run", "-q", "--steps", 2)
     assert result.stderr == ""
@@ -130,6 +134,34 @@ def test_resume_starts_with_nothing_there_and_ends_with_all_there(invoke: Invoke
     other = invoke("run", "--steps", 3, "--out", "a.nc", "--resume")
     assert other.exit_code == 2
     assert "steps: 2, now 3" in other.stderr
+
+
+def test_an_interrupted_overwrite_resumes_and_is_not_taken_for_the_run_it_replaces(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["--steps", 2, "--batch-size", 1, "--out", "a.nc"]
+    invoke("run", *settings, "--seed", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("mosaic.store.RunStore.finish", interrupt)
+        assert invoke("run", *settings, "--overwrite").exit_code == 130
+    refused = invoke("run", *settings, "--seed", 1, "--resume")
+    assert refused.exit_code == 2
+    assert "seed: 0, now 1" in refused.stderr
+    assert invoke("run", *settings, "--resume").exit_code == 0
+    with mosaic.open("a.nc") as run:
+        assert json.loads(run.attrs["configuration"])["seed"] == 0
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_two_unnamed_runs_at_once_take_two_names(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter([Path("run-001.nc"), Path("run-002.nc")])
+    Path("run-001.nc.parts").mkdir()  # the other run's, made after this one looked for a name
+    monkeypatch.setattr("mosaic.store.RunStore.check_place", lambda *_, **__: None)
+    monkeypatch.setattr("mosaic.store.unused_path", lambda folder: next(names))
+    assert invoke("run", "--steps", 2).stdout == "run-002.nc\n"
 
 
 def test_plot_draws_chosen_samples_and_keeps_what_is_there(invoke: Invoke, tmp_path: Path) -> None:

@@ -199,3 +199,11 @@ def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_both_are_registered() -> None:
     assert mosaic.registry().get("dataset", "folder") is ImageFolder
     assert mosaic.registry().get("dataset", "file") is ArrayFile
+
+
+def test_a_narrow_range_of_large_doubles_keeps_its_digits(tmp_path: Path) -> None:
+    values = np.linspace(1e6, 1e6 + 1, 16).reshape(1, 4, 4)
+    np.savez(tmp_path / "a.npz", images=values)
+    source = mosaic.registry().get("dataset", "file")
+    images = source(source.Options(path=tmp_path / "a.npz", range=(1e6, 1e6 + 1))).load().images
+    np.testing.assert_allclose(images.numpy().ravel(), np.linspace(-1, 1, 16), atol=1e-6)
