@@ -33,7 +33,7 @@ class DataSet:
     labels : Tensor (N,), int64, or None
         Class of each image, 0 <= label < number of classes.
     classes : tuple of str
-        Names of the classes; empty where there are no labels.
+        Names of the classes; by default their numbers. Empty where there are no labels.
     range : (float, float)
         Lowest and highest value a pixel may have.
     scales : str or None
@@ -58,6 +58,10 @@ class DataSet:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
+        if not isinstance(self.name, str):
+            raise DataError(f"A data set's name must be a string, not a {type(self.name).__name__}.")
+        if labels is not None and not self.classes and labels.numel():
+            object.__setattr__(self, "classes", tuple(str(label) for label in range(int(labels.max()) + 1)))
         if images.ndim != 4 or not images.is_floating_point() or images.numel() == 0:
             raise DataError(
                 f"Data set '{self.name}': images must be a non-empty floating-point array (N, C, H, W), "

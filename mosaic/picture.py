@@ -51,11 +51,15 @@ def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
     for i in range(count):
         axis = axes.flat[i]
         _draw(axis, images.isel(sample=i), run)
-        label = int(images["label"].values[i])
-        if label >= 0:
-            axis.set_title(str(label), fontsize=7, pad=2)
+        axis.set_title(_class_of(run, i), fontsize=7, pad=2)
     figure.suptitle(run.attrs.get("title", "").partition(":")[0], fontsize=9)
     return figure
+
+
+def _class_of(run: xr.Dataset, sample: int) -> str:
+    """Name of the class a sample was conditioned on, empty for none."""
+    label = int(run["label"].values[sample])
+    return str(json.loads(run.attrs["dataset_classes"])[label]) if label >= 0 else ""
 
 
 def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Figure:
@@ -90,7 +94,7 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
             if row == 0:
                 scale = f"\nk = {int(one['scale'])}" if int(one["scale"]) else ""
                 axes[0, col].set_title(f"t = {float(one['time']):.2f}{scale}", fontsize=7, pad=3)
-        axes[2 * row, 0].set_ylabel(f"sample {sample}\n$x_t$", fontsize=7)
+        axes[2 * row, 0].set_ylabel(f"sample {sample} {_class_of(run, sample)}\n$x_t$", fontsize=7)
         axes[2 * row + 1, 0].set_ylabel(r"$\hat{x}_0$", fontsize=7)
     figure.suptitle(run.attrs.get("title", "").partition(":")[0], fontsize=9)
     return figure

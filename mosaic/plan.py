@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
-from mosaic.errors import UsageError
+from mosaic.errors import DataError, MosaicError, UsageError
 from mosaic.noise import initial_noise, random_labels, sample_seed
 from mosaic.plugins import registry
 from mosaic.sampler import reverse_levels, reverse_times
@@ -22,7 +22,7 @@ from mosaic.schedule import Level, NoiseSchedule
 from mosaic.score import EpsModel, ScoreModel
 from mosaic.trajectory import levels_of, open_trajectory
 
-__all__ = ["Plan", "ScoreLike", "describe", "prepare"]
+__all__ = ["Plan", "ScoreLike", "describe", "prepare", "settings_of"]
 
 EpsFunction = Callable[[Tensor, Tensor], Tensor]
 ScoreLike = str | ScoreModel | EpsFunction
@@ -92,7 +92,17 @@ class Plan:
     def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
         """Evaluate the score model on a batch at one step."""
         labels = torch.tensor(self.labels[batch.start : batch.stop], device=self.device)
-        return self.model.denoise(x, self.levels[index], labels, self.scales[index])
+        denoised = self.model.denoise(x, self.levels[index], labels, self.scales[index])
+        if denoised.shape != x.shape or denoised.dtype != x.dtype:
+            raise MosaicError(
+                f"Score model '{self.config.score}' gave {denoised.dtype} of shape {tuple(denoised.shape)} for x of "
+                f"{x.dtype} and shape {tuple(x.shape)}."
+            )
+        if not bool(torch.isfinite(denoised).all()):
+            raise MosaicError(
+                f"Score model '{self.config.score}' gave NaN or infinity at step {index} ({self.levels[index]})."
+            )
+        return denoised
 
     def comparisons(self) -> int:
         """Window comparisons of the whole run."""
@@ -145,6 +155,7 @@ def prepare(
     else:
         model = EpsModel(cast(EpsFunction, score), dict(zip(levels, times, strict=True)).__getitem__, dataset)
     scales, notes = _scales(config, model, dataset, levels, times)
+    notes += _oddities(dataset, scales)
     start, seeds, labels = _samples(config, dataset)
     model.check(scales, labels)
     config = config.model_copy(
@@ -192,6 +203,19 @@ def _scales(
     return coarse_to_fine(side, times[::-1], rising).scales[::-1], []
 
 
+def _oddities(dataset: DataSet, scales: Sequence[int]) -> list[str]:
+    """What is allowed but seldom meant."""
+    notes, side = [], min(dataset.shape[1:])
+    if dataset.range[0] < 0 <= float(dataset.images.min()):
+        notes.append(
+            f"Data set '{dataset.name}' has no pixel below 0 in the range {dataset.range}; if 0 is meant to be black, "
+            f"say so (data set 'file': -o dataset.range=0,1)."
+        )
+    if max(scales) > side:
+        notes.append(f"Scales up to {max(scales)} exceed the images' {side} pixels.")
+    return notes
+
+
 def _samples(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
     """Start noise (None: from the seed), seeds and labels of the samples."""
     if config.init is None:
@@ -217,7 +241,11 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
     if not path.is_file():
         raise UsageError(f"There is no --init file '{path}'.")
     if path.suffix != ".npy":
-        with open_trajectory(path) as run:
+        try:
+            run = open_trajectory(path)
+        except DataError as error:
+            raise UsageError(f"--init: {error}") from None
+        with run:
             noise = levels_of(run)[0].noise
             start = torch.from_numpy(run["state"].isel(step=0).values).double() / noise
             return start, tuple(run["seed"].values.tolist()), tuple(run["label"].values.tolist())
@@ -225,11 +253,13 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"--init '{path}' cannot be read as a .npy array: {error}.") from None
-    if array.ndim != 4 or array.dtype.kind != "f" or not np.isfinite(array).all():
+    if array.ndim != 4 or array.dtype.kind != "f":
         raise UsageError(
-            f"--init '{path}' must hold finite floating-point noise of shape (samples, channels, height, width), not "
+            f"--init '{path}' must hold floating-point noise of shape (samples, channels, height, width), not "
             f"{array.dtype} of shape {array.shape}."
         )
+    if not np.isfinite(array).all():
+        raise UsageError(f"--init '{path}' holds NaN or infinity; noise must be finite.")
     unknown = (-1,) * len(array)
     return torch.from_numpy(array).double(), unknown, unknown
 
@@ -273,4 +303,11 @@ def describe(plan: Plan) -> dict[str, Any]:
         "scales": list(plan.scales),
         "scales_from": plan.config.scales or (plan.dataset.scales if plan.model.has_scale else None),
         "labels": list(plan.labels),
+        "labels_from": plan.config.labels,
     }
+
+
+def settings_of(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn what `describe` gave back into settings for a `RunConfig`."""
+    asked = {**description, "scales": description["scales_from"], "labels": description["labels_from"]}
+    return {name: asked[name] for name in RunConfig.model_fields if asked.get(name) is not None}

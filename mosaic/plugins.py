@@ -180,6 +180,8 @@ class Registry:
         known = self.names(kind)
         broken = [p.key for p in self.plugins if p.status == "broken"]
         hint = f" Broken plugins ('mosaic plugins' tells why): {', '.join(broken)}." if broken else ""
+        disabled = [p.key for p in self.plugins if p.status == "disabled"]
+        hint += f" Disabled by MOSAIC_DISABLE_PLUGINS: {', '.join(disabled)}." if disabled else ""
         raise PluginError(
             f"There is no {kind} '{name}'.{did_you_mean(name, known)} There are: {', '.join(known) or 'none'}.{hint}"
         )

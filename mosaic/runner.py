@@ -87,13 +87,14 @@ def provenance(plan: Plan) -> dict[str, str]:
     plugins = {p.key: p.version for p in registry().plugins if p.status == "active"}
     facts = {
         "schema": SCHEMA,
-        "title": f"{plan.config.score} on {plan.dataset.name}: reverse flow of {plan.samples} samples",
+        "title": f"{plan.config.score} on {plan.dataset.name}: reverse flow",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
         "plugins": ", ".join(f"{key} {number}" for key, number in plugins.items()),
         "dataset_size": str(len(plan.dataset)),
         "dataset_source": plan.dataset.source,
         "dataset_range": as_attribute(plan.dataset.range),
+        "dataset_classes": as_attribute(plan.dataset.classes),
         "mosaic_version": version("mosaic-diffusion"),
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),
@@ -159,18 +160,18 @@ def _execute_stored(plan: Plan, store: RunStore, resume: bool, overwrite: bool, 
     store.check_place(resume=resume, overwrite=overwrite)
     facts = identity(plan)
     if resume and store.is_finished(facts):
-        store.clean()
+        store.clear()
         return open_trajectory(store.path)
-    store.begin(facts, resume=resume, overwrite=overwrite)
-    try:
-        registry().hook.before_run(config=plan.config)
-        for number, batch in enumerate(plan.batches):
-            if not store.part(number).exists():
-                store.write_part(number, run_batch(plan, batch, partial(progress, number)))
-    except Exception:
-        store.abandon()
-        raise
-    store.finish(len(plan.batches), attributes(plan, facts))
+    with store.begin(facts, resume=resume, overwrite=overwrite):
+        try:
+            registry().hook.before_run(config=plan.config)
+            for number, batch in enumerate(plan.batches):
+                if not store.part(number).exists():
+                    store.write_part(number, run_batch(plan, batch, partial(progress, number)))
+        except Exception:
+            store.abandon()
+            raise
+        store.finish(len(plan.batches), attributes(plan, facts))
     with open_trajectory(store.path) as whole:
         registry().hook.after_run(config=plan.config, trajectory=whole)
     return open_trajectory(store.path)
@@ -188,7 +189,7 @@ def run(
     progress: Progress = no_progress,
     **settings: Any,
 ) -> xr.Dataset:
-    """Run the reverse flow of a score model, as `mosaic run` does.
+    """Run the reverse flow of a score model, as `mosaic run` does (but for the picture).
 
     Parameters
     ----------
@@ -220,6 +221,10 @@ def run(
     """
     if resume and overwrite:
         raise UsageError("resume and overwrite exclude each other.")
+    if not isinstance(dataset, (str, DataSet)):
+        raise UsageError(f"dataset must be a name or a mosaic.DataSet, not a {type(dataset).__name__}.")
+    if not isinstance(settings.get("init", ""), (str, PathLike, type(None))):
+        raise UsageError(f"init must be a path to a .nc or .npy file, not a {type(settings['init']).__name__}.")
     model = None if isinstance(score, str) else score
     if resume and model is not None and not isinstance(model, AnalyticMachine):
         raise UsageError("A score passed as an object cannot be resumed: nothing tells that it is the same one.")
@@ -233,7 +238,9 @@ def run(
             settings[text] = str(settings[text])
     config = layered(names, settings)
     plan = prepare(config, data_access(data_dir, download), model, images)
-    return execute(plan, None if out is None else Path(out), resume=resume, overwrite=overwrite, progress=progress)
+    return execute(
+        plan, None if out is None else Path(out).expanduser(), resume=resume, overwrite=overwrite, progress=progress
+    )
 
 
 def data_access(data_dir: str | PathLike[str] | None, download: bool) -> DataAccess:

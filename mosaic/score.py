@@ -119,6 +119,7 @@ class EpsModel(ScoreModel):
         self.check((), tuple(labels.tolist()) if labels is not None else ())
         time = torch.full((len(x),), self.time_of(level), dtype=x.dtype, device=x.device)
         eps = self.function(x, time)
-        if eps.shape != x.shape:
-            raise UsageError(f"eps(x, t) gave shape {tuple(eps.shape)} for x of shape {tuple(x.shape)}.")
+        if not isinstance(eps, Tensor) or eps.shape != x.shape:
+            what = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else f"a {type(eps).__name__}"
+            raise UsageError(f"eps(x, t) gave {what} for x of shape {tuple(x.shape)}; it must give the same shape.")
         return (x - level.noise * eps) / level.signal

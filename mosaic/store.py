@@ -17,6 +17,11 @@ from typing import Any
 
 import xarray as xr
 
+try:
+    import fcntl
+except ImportError:  # no file locks, as on Windows
+    fcntl = None  # type: ignore[assignment]
+
 from mosaic.errors import UsageError
 from mosaic.trajectory import open_trajectory
 
@@ -85,7 +90,27 @@ class RunStore:
         if self.path.exists():
             raise UsageError(f"'{self.path}' exists already; use --overwrite to replace it, or another --out.")
         if self.parts.exists():
-            raise UsageError(f"'{self.parts}' holds an unfinished run; use --resume to go on, or --overwrite.")
+            with self._locked():
+                raise UsageError(f"'{self.parts}' holds an unfinished run; use --resume to go on, or --overwrite.")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the folder for the parts against other processes; the system lets go of it when this one ends."""
+        if fcntl is None:
+            yield
+            return
+        folder = os.open(self.parts, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise PlaceTaken(
+                f"another process is at work on '{self.path}'; wait for it, or use another --out."
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(folder)
 
     def _begun(self) -> dict[str, str] | None:
         """Identity of the run in progress, as attributes."""
@@ -99,6 +124,11 @@ class RunStore:
             return None
         with open_trajectory(self.path) as stored:
             return {str(key): str(value) for key, value in stored.attrs.items()}
+
+    def configuration(self) -> dict[str, Any] | None:
+        """Resolved configuration of the run that is here, in progress or finished; None where there is none."""
+        here = self._begun() or self._stored()
+        return None if here is None else dict(json.loads(here["configuration"]))
 
     def is_finished(self, identity: Mapping[str, Any]) -> bool:
         """Tell whether the run to be resumed is finished; writes nothing.
@@ -117,29 +147,32 @@ class RunStore:
             )
         return stored is not None and not _differences(stored, identity)
 
-    def begin(self, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-        """Make the folder for the parts, emptied of what is not this run's.
+    @contextmanager
+    def begin(self, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Make the folder for the parts, emptied of what is not this run's, and hold it until the block ends.
 
         Raises
         ------
         PlaceTaken
-            If another run has begun here meanwhile.
+            If another run has begun here meanwhile, or another process is at work on this one.
         UsageError
             If it cannot be written.
         """
         try:
             if overwrite or (resume and self._begun() is None):
-                self.clean()
+                self.clear()
             try:
                 self.parts.mkdir(exist_ok=resume)
             except FileExistsError:
                 raise PlaceTaken(f"another run has just begun at '{self.path}'; use another --out.") from None
-            with replacing(self.parts / IDENTITY) as temporary:
+            with self._locked(), replacing(self.parts / IDENTITY) as temporary:
                 temporary.write_text(json.dumps(identity, indent=1))
         except OSError as error:
             raise UsageError(
                 f"--out '{self.path}' cannot be written ({error.strerror}); choose another place."
             ) from None
+        with self._locked():
+            yield
 
     def part(self, batch: int) -> Path:
         """File of one finished batch."""
@@ -153,14 +186,26 @@ class RunStore:
         """Join the parts into the run's file, with `attributes` on its root, and remove them."""
         parts = [xr.load_dataset(self.part(batch), engine="netcdf4") for batch in range(batches)]
         write_netcdf(join(parts, attributes), self.path)
-        self.clean()
+        self._clean()
 
     def abandon(self) -> None:
         """Remove the folder for the parts if no batch was finished."""
         if not list(self.parts.glob("part-*.nc")):
-            self.clean()
+            self._clean()
 
-    def clean(self) -> None:
+    def clear(self) -> None:
+        """Remove parts that are left here.
+
+        Raises
+        ------
+        PlaceTaken
+            If another process is at work on them.
+        """
+        if self.parts.exists():
+            with self._locked():
+                self._clean()
+
+    def _clean(self) -> None:
         """Remove the parts: first what makes them a run, so that a kill here leaves rubbish, not a false run."""
         (self.parts / IDENTITY).unlink(missing_ok=True)
         shutil.rmtree(self.parts, ignore_errors=True)

@@ -47,16 +47,16 @@ def assemble(
     Parameters
     ----------
     states, denoised : sequences of Tensor (B, C, H, W)
-        One entry a step, from noise to data.
+        One entry a step, from noise to data; float32, or float64 where the run computed in it.
     sample : mapping
         `sample` (index in the run), `seed` and `label` of each sample.
     steps : mapping
         `time`, `signal`, `noise` and `scale` of each step.
     """
     arrays = {
-        "state": np.stack([x.cpu().float().numpy() for x in states], axis=1),
-        "denoised": np.stack([x.cpu().float().numpy() for x in denoised], axis=1),
-        "image": denoised[-1].cpu().float().numpy(),
+        "state": np.stack([x.cpu().numpy() for x in states], axis=1),
+        "denoised": np.stack([x.cpu().numpy() for x in denoised], axis=1),
+        "image": denoised[-1].cpu().numpy(),
     }
     data = {
         name: (dims, arrays[name], {"long_name": long_name, "units": "1"})
@@ -105,11 +105,14 @@ def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"There is no run '{path}'.")
+        parts = path.with_name(path.name + ".parts")
+        begun = f"; '{parts}' holds an unfinished one: mosaic run --resume --out '{path}'" if parts.exists() else ""
+        raise DataError(f"There is no run '{path}'{begun}.")
     try:
         stored = xr.open_dataset(path, engine="netcdf4")
     except (OSError, ValueError) as error:
-        raise DataError(f"'{path}' is not a readable netCDF file ({error}).") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"'{path}' is not a readable netCDF file ({reason}).") from None
     schema = str(stored.attrs.get("schema", ""))
     if schema != SCHEMA or any(name not in stored for name in _VARIABLES):
         stored.close()

@@ -12,7 +12,14 @@ from mosaic_cli.terminal import Terminal, print_json, standard
 
 __all__ = ["command"]
 
-JSON_ATTRIBUTES = ("configuration", "dataset_fingerprint", "dataset_range", "init_fingerprint", "versions")
+JSON_ATTRIBUTES = (
+    "configuration",
+    "dataset_classes",
+    "dataset_fingerprint",
+    "dataset_range",
+    "init_fingerprint",
+    "versions",
+)
 
 
 @click.command("inspect")

@@ -32,17 +32,18 @@ def command(
     from mosaic.picture import draw_flow, save_figure
     from mosaic.trajectory import open_trajectory
 
-    target = out if out is not None else file.with_name(f"{file.stem}-flow.png")
+    target = out.expanduser() if out is not None else file.with_name(f"{file.stem}-flow.png")
     if target.suffix.lower() not in (".png", ".pdf"):
         raise UsageError(f"--out '{target}' must end in .png or .pdf.")
-    if target.exists() and not overwrite:
-        raise UsageError(f"'{target}' exists already; use --overwrite to replace it, or another --out.")
     try:
         chosen = [int(item) for item in samples.split(",")]
     except ValueError:
         raise UsageError(f"--samples '{samples}' must be a list of sample numbers such as 0,1,5.") from None
     with open_trajectory(file) as trajectory:
-        save_figure(draw_flow(trajectory, chosen, columns), target)
+        figure = draw_flow(trajectory, chosen, columns)
+    if target.exists() and not overwrite:
+        raise UsageError(f"'{target}' exists already; use --overwrite to replace it, or another --out.")
+    save_figure(figure, target)
     if as_json:
         print_json({"path": str(target)})
     else:

@@ -21,11 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+COMPLETED = (*SECTIONS, "sampler", "dtype", "scales")
+
 
 def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from mosaic.plugins import registry
+    name = parameter.name or ""
+    annotation = RunConfig.model_fields[name].annotation
+    if get_origin(annotation) is Literal:
+        known = list(get_args(annotation))
+    elif name == "scales":
+        from mosaic.scales import preset_names
 
-    return [CompletionItem(name) for name in registry().names(parameter.name or "") if name.startswith(incomplete)]
+        known = preset_names()
+    else:
+        from mosaic.plugins import registry
+
+        known = registry().names(name)
+    return [CompletionItem(one) for one in known if one.startswith(incomplete)]
 
 
 def _metavar(name: str, annotation: Any) -> str:
@@ -46,7 +58,7 @@ def settings(function: Callable[..., Any]) -> Callable[..., Any]:
             f"--{name.replace('_', '-')}",
             metavar=_metavar(name, field.annotation),
             help=f"{field.description}{default}",
-            shell_complete=_complete if name in SECTIONS else None,
+            shell_complete=_complete if name in COMPLETED else None,
         )(function)
     return function
 
@@ -88,19 +100,25 @@ def command(
     """Run the reverse flow of a score model and store the trajectory.
 
     Writes one netCDF file and, beside it, a PNG of the final images; prints the file's path. Settings come
-    from flags, then --config, then MOSAIC_<SETTING> variables, then the defaults.
+    from flags, then --config, then (with --resume) the run that is resumed, then MOSAIC_<SETTING> variables, then
+    the defaults.
     """
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other.")
     if resume and out is None:
         raise UsageError("--resume needs --out FILE, the run to go on with.")
     given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
-    resolved = layered(from_environment(), from_file(config) if config else {}, given | plugin_options(options))
+    layers = [from_environment(), from_file(config) if config else {}, given | plugin_options(options)]
+    layered(*layers)  # refuses what cannot be used, before torch is imported
 
-    from mosaic.plan import prepare
+    from mosaic.plan import prepare, settings_of
     from mosaic.runner import data_access
     from mosaic.store import PlaceTaken, RunStore, unused_path
 
+    out = out.expanduser() if out is not None else None
+    if resume and out is not None and (begun := RunStore(out).configuration()) is not None:
+        layers.insert(1, settings_of(begun))
+    resolved = layered(*layers)
     if dry_run:
         _print_dry_run(prepare(resolved, data_access(data_dir, download)), terminal, as_json)
         return

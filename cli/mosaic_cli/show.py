@@ -6,6 +6,7 @@ import inspect
 
 import click
 
+from mosaic.errors import UsageError, did_you_mean
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 __all__ = ["command"]
@@ -18,11 +19,15 @@ __all__ = ["command"]
 def command(terminal: Terminal, as_json: bool, kind: str, name: str) -> None:
     """Describe NAME of a KIND (schedule, score, dataset, metric, network): what it is, and its options.
 
-    With --json: the JSON schema of its options.
+    With --json: the JSON schema of its options. KIND scales prints a preset: each scale with its noise-to-signal
+    ratio, with --json as a file that --scales reads.
     """
     from mosaic.options import describe_options
     from mosaic.plugins import registry
 
+    if kind in ("scale", "scales"):
+        _show_scales(name, as_json)
+        return
     kind = kind.removesuffix("s")
     cls = registry().get(kind, name)
     if as_json:
@@ -38,3 +43,18 @@ def command(terminal: Terminal, as_json: bool, kind: str, name: str) -> None:
             header,
             [(f"{kind}.{row['name']}", row["type"], row["default"], row["bounds"], row["description"]) for row in rows],
         )
+
+
+def _show_scales(name: str, as_json: bool) -> None:
+    from mosaic.scales import PAPER_SCALES, paper_scales
+
+    short = name.removeprefix("paper/")
+    if short not in PAPER_SCALES:
+        names = [f"paper/{one}" for one in PAPER_SCALES]
+        raise UsageError(f"There is no preset '{name}'.{did_you_mean(name, names)} Presets: {', '.join(names)}.")
+    table = paper_scales(short)
+    if as_json:
+        print_json({"scales": table.scales, "noise_to_signal": table.ratios})
+    else:
+        rows = [(f"{ratio:.4g}", str(scale)) for scale, ratio in zip(table.scales, table.ratios, strict=True)]
+        print_table(("NOISE / SIGNAL", "SCALE"), rows)

@@ -35,7 +35,7 @@ class ArrayFile(mosaic.DataSource):
         )
         range: tuple[float, float] | None = Field(
             None,
-            description="LOW,HIGH values that become -1 and 1; default 0,255 for uint8 and -1,1 for floats.",
+            description="LOW,HIGH that become -1 and 1; default 0,255 for uint8, 0,65535 for uint16, -1,1 for floats.",
         )
 
         @field_validator("range")
@@ -113,11 +113,14 @@ def to_unit_range(images: Array, bounds: tuple[float, float] | None, path: Path)
     Raises
     ------
     DataError
-        If they are neither uint8 nor floats, or leave the bounds; `path` is named.
+        If they are of another type than uint8, uint16, bool or float, or leave the bounds; `path` is named.
     """
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise mosaic.DataError(f"'{path}': images must be uint8 or floats, not {images.dtype}; convert them first.")
-    low, high = bounds or ((0.0, 255.0) if images.dtype == np.uint8 else (-1.0, 1.0))
+    known = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "bool": (0.0, 1.0)}
+    if images.dtype.name not in known and images.dtype.kind != "f":
+        raise mosaic.DataError(
+            f"'{path}': images must be uint8, uint16, bool or floats, not {images.dtype}; convert them first."
+        )
+    low, high = bounds or known.get(images.dtype.name, (-1.0, 1.0))
     least, most = float(images.min()), float(images.max())
     slack = 1e-4 * (high - low) / 2
     if math.isfinite(most - least) and (least < low - slack or most > high + slack):

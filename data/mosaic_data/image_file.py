@@ -31,25 +31,27 @@ def inspect(path: Path) -> tuple[Mode, tuple[int, int]]:
         if image.mode == "F" or image.mode.startswith("I"):
             raise mosaic.DataError(
                 f"Image '{path}' has pixels of mode {image.mode}; save it with 8 bits a channel, "
-                "or put the pixels into a .npz file and use the data set 'file'."
+                "or put the pixels into a .npz file, as floats or uint16, and use the data set 'file'."
             )
         return ("L" if image.mode in ("1", "L", "LA") else "RGB"), image.size
 
 
 def decode(path: Path, mode: Mode) -> NDArray[np.uint8]:
-    """Decode an image, without alpha: uint8, (height, width) for "L" and (height, width, 3) for "RGB".
+    """Decode an image: uint8, (height, width) for "L" and (height, width, 3) for "RGB".
 
     Raises
     ------
     DataError
-        If the file is missing, damaged or no image.
+        If the file is missing, damaged or no image, or has transparent pixels.
     """
     import numpy as np
 
     with _opened(path) as image:
         # PIL warns when it drops a palette's transparency in one step.
-        opaque = image.convert("RGBA") if "transparency" in image.info else image
-        return np.array(opaque.convert(mode))
+        full = image.convert("RGBA") if "transparency" in image.info else image
+        if "A" in full.getbands() and np.asarray(full.getchannel("A")).min() < 255:
+            raise mosaic.DataError(f"Image '{path}' has transparent pixels; put it on a background first.")
+        return np.array(full.convert(mode))
 
 
 @contextmanager

@@ -254,6 +254,6 @@ class CelebA(TorchvisionSource):
 def register_datasets(register: mosaic.Register) -> None:
     """Register the data sets that torchvision downloads."""
     register(Mnist)
-    register(FashionMnist, aliases=("fashion-mnist",))
+    register(FashionMnist)
     register(Cifar10)
     register(CelebA)

@@ -138,7 +138,9 @@ def test_a_callable_eps_and_a_score_model_object_need_no_plugin(tiny: mosaic.Dat
 def test_float64_and_float32_runs_agree(tiny: mosaic.DataSet) -> None:
     settings: dict[str, Any] = {"dataset": tiny, "steps": 10, "samples": 4}
     single, double = (mosaic.run(dtype=dtype, **settings) for dtype in ("float32", "float64"))
-    np.testing.assert_array_equal(single["state"].isel(step=0), double["state"].isel(step=0))
+    assert (single["state"].dtype, double["state"].dtype) == (np.float32, np.float64)
+    start = double["state"].isel(step=0)
+    np.testing.assert_array_equal(single["state"].isel(step=0), start.astype(np.float32))
     np.testing.assert_allclose(single["image"], double["image"], atol=1e-3)
 
 
@@ -354,6 +356,41 @@ def test_objects_that_cannot_be_told_apart_cannot_be_resumed(tiny: mosaic.DataSe
         mosaic.run(score=lambda x, t: x, dataset=tiny, out=tmp_path / "a.nc", resume=True)
     with pytest.raises(mosaic.UsageError, match="exclude"):
         mosaic.run(dataset=tiny, out=tmp_path / "a.nc", resume=True, overwrite=True)
+
+
+def test_a_score_that_gives_nan_or_no_tensor_stops_the_run(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.MosaicError, match="NaN or infinity at step 0"):
+        mosaic.run(score=lambda x, t: x * float("nan"), dataset=tiny)
+    with pytest.raises(mosaic.UsageError, match="gave a NoneType"):
+        mosaic.run(score=lambda x, t: None, dataset=tiny)
+
+
+def test_arguments_of_the_wrong_type_are_named(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"mosaic\.DataSet, not a Tensor"):
+        mosaic.run("els", tiny.images)
+    with pytest.raises(mosaic.UsageError, match="not a Dataset"):
+        mosaic.run(dataset=tiny, init=xr.Dataset())
+    with pytest.raises(mosaic.DataError, match="name must be a string, not a Tensor"):
+        mosaic.DataSet(tiny.images, tiny.labels)
+
+
+def test_what_is_seldom_meant_is_noted(tiny: mosaic.DataSet) -> None:
+    bright = mosaic.DataSet("bright", (tiny.images + 1) / 2)
+    notes = prepare(layered({"scales": "7"}), DataAccess(), dataset=bright).notes
+    assert "no pixel below 0" in notes[0]
+    assert "exceed the images' 5 pixels" in notes[1]
+    assert prepare(layered({"scales": "5"}), DataAccess(), dataset=tiny).notes == ()
+
+
+def test_two_processes_do_not_work_on_one_run(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 2, "out": tmp_path / "a.nc"}
+    for more in ({}, {"resume": True}, {"overwrite": True}):
+
+        def meanwhile(batch: int, step: int, steps: int, more: dict[str, Any] = more) -> None:
+            with pytest.raises(mosaic.UsageError, match="another process is at work"):
+                mosaic.run(**settings, **more)
+
+        mosaic.run(**settings, overwrite=True, progress=meanwhile).close()
 
 
 def test_a_run_that_fails_before_its_first_batch_leaves_nothing(tiny: mosaic.DataSet, tmp_path: Path) -> None:

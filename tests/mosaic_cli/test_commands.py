@@ -164,6 +164,32 @@ def test_two_unnamed_runs_at_once_take_two_names(invoke: Invoke, monkeypatch: py
     assert invoke("run", "--steps", 2).stdout == "run-002.nc\n"
 
 
+def test_resume_takes_the_settings_of_the_run_it_goes_on_with(
+    invoke: Invoke, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["--score", "ls", "-o", "score.boundary=circular", "--steps", 3, "--labels", "random", "--seed", 3]
+    settings += ["--dataset", "file", "-o", f"dataset.path={tiny_file}", "--scales", "3,5,5", "--dtype", "float64"]
+    with monkeypatch.context() as patched:
+        patched.setattr("mosaic.store.RunStore.finish", interrupt)
+        assert invoke("run", *settings, "--out", "a.nc").exit_code == 130
+    unfinished = invoke("inspect", "a.nc")
+    assert unfinished.exit_code == 4
+    assert "--resume" in unfinished.stderr
+    assert invoke("run", "--out", "a.nc", "--resume", "--seed", 4).exit_code == 2
+    assert invoke("run", "--out", "a.nc", "--resume").exit_code == 0
+    invoke("run", *settings, "--out", "b.nc")
+    with mosaic.open("a.nc") as one, mosaic.open("b.nc") as other:
+        assert one.attrs["configuration"] == other.attrs["configuration"]
+        np.testing.assert_array_equal(one["image"], other["image"])
+
+
+def test_show_prints_a_preset_that_scales_reads(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(invoke("show", "scales", "paper/fashion-unet-zeros", "--json").stdout)
+    runs = [invoke("run", "--dry-run", "--json", "--scales", s).stdout for s in ("s.json", "paper/fashion-unet-zeros")]
+    assert json.loads(runs[0])["configuration"]["scales"] == json.loads(runs[1])["configuration"]["scales"]
+    assert "Did you mean" in invoke("show", "scales", "paper/fashion-unet").stderr
+
+
 def test_plot_draws_chosen_samples_and_keeps_what_is_there(invoke: Invoke, tmp_path: Path) -> None:
     invoke("run", "--steps", 3, "--out", "a.nc")
     one, two = (invoke("plot", "a.nc", "--samples", s, "--out", f"{n}.png") for s, n in (("0", "one"), ("1,3", "two")))
@@ -250,6 +276,8 @@ def test_shell_completion_offers_commands_and_names() -> None:
         ("mosaic ru", "run"),
         ("mosaic run --score e", "els"),
         ("mosaic run --dataset dig", "digits"),
+        ("mosaic run --sampler ddp", "ddpm"),
+        ("mosaic run --scales paper/ce", "paper/celeba-resnet-zeros"),
     ):
         environment = {
             "_MOSAIC_COMPLETE": "bash_complete",

@@ -120,8 +120,15 @@ def test_file_names_the_image_that_is_not_finite(tmp_path: Path, bad: float) -> 
 
 def test_file_refuses_integers_wider_than_a_byte(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", GREY[None].astype(np.int64))
-    with pytest.raises(mosaic.DataError, match="must be uint8 or floats, not int64"):
+    with pytest.raises(mosaic.DataError, match="must be uint8, uint16, bool or floats, not int64"):
         file(tmp_path / "x.npy")
+
+
+def test_file_takes_sixteen_bits_and_booleans(tmp_path: Path) -> None:
+    np.save(tmp_path / "deep.npy", np.array([[[0, 65535]]], np.uint16))
+    np.save(tmp_path / "mask.npy", np.array([[[False, True]]]))
+    for name in ("deep.npy", "mask.npy"):
+        assert file(tmp_path / name).images.flatten().tolist() == [-1, 1]
 
 
 def test_file_labels_need_not_be_contiguous(tmp_path: Path) -> None:

@@ -57,15 +57,13 @@ def test_folder_is_rgb_as_soon_as_one_image_is(tmp_path: Path) -> None:
     torch.testing.assert_close(images[1], torch.from_numpy(RGB).permute(2, 0, 1) / 127.5 - 1, rtol=0, atol=1e-6)
 
 
-def test_folder_drops_transparency(tmp_path: Path) -> None:
+def test_folder_takes_alpha_that_hides_nothing_and_refuses_transparency(tmp_path: Path) -> None:
+    Image.fromarray(RGB).convert("RGBA").save(tmp_path / "b.png")
+    assert folder(tmp_path).images.shape == (1, 3, 4, 5)
     palette = Image.fromarray(RGB).quantize(4)
     palette.save(tmp_path / "a.png", transparency=bytes([0, 128, 255, 255]))
-    Image.fromarray(RGB).convert("RGBA").save(tmp_path / "b.png")
-    images = folder(tmp_path).images
-    assert images.shape == (2, 3, 4, 5)
-    torch.testing.assert_close(
-        images[0], torch.from_numpy(np.array(palette.convert("RGB"))).permute(2, 0, 1) / 127.5 - 1
-    )
+    with pytest.raises(mosaic.DataError, match=r"a\.png.*transparent"):
+        folder(tmp_path)
 
 
 def test_folder_limit_is_balanced(tmp_path: Path) -> None:

@@ -302,4 +302,4 @@ def test_all_are_registered_under_their_names() -> None:
         "celeba": CelebA,
     }.items():
         assert registry.get("dataset", name) is source
-    assert registry.get("dataset", "fashion-mnist") is FashionMnist
+    assert registry.get("dataset", "fashion_mnist") is FashionMnist
