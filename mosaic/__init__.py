@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosaic.candidates import aligned_windows, equivariant_windows, translated_images, whole_images
+    from mosaic.candidates import aligned_windows, engine_of, equivariant_windows, translated_images, whole_images
     from mosaic.dataset import DataAccess, DataSet, DataSetOptions, DataSource, balanced_subset
     from mosaic.errors import DataError, ExitCode, MosaicError, PluginError, UsageError
     from mosaic.machine import AnalyticMachine
@@ -50,6 +50,7 @@ __all__ = [
     "aligned_windows",
     "axis_bands",
     "balanced_subset",
+    "engine_of",
     "eps_from_denoised",
     "equivariant_windows",
     "hookimpl",
@@ -62,7 +63,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "candidates": ("aligned_windows", "equivariant_windows", "translated_images", "whole_images"),
+    "candidates": ("aligned_windows", "engine_of", "equivariant_windows", "translated_images", "whole_images"),
     "dataset": ("DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"),
     "errors": ("DataError", "ExitCode", "MosaicError", "PluginError", "UsageError"),
     "machine": ("AnalyticMachine",),

@@ -15,24 +15,42 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import product
-from math import e as euler
-from math import log2
 
 import torch
 from torch import Tensor
 
 from mosaic import posterior
-from mosaic.posterior import Arithmetic, Posterior, accumulator_dtype, after_ones, attend, choose_arithmetic, weights_of
+from mosaic.compiled import compiled_bands, unsupported
+from mosaic.compiler import kernel_build
+from mosaic.errors import UsageError
+from mosaic.posterior import (
+    BITS,
+    Arithmetic,
+    Posterior,
+    accumulator_dtype,
+    after_ones,
+    attend,
+    choose_arithmetic,
+    weights_of,
+)
 from mosaic.schedule import Level
 from mosaic.stream import stream
 from mosaic.windows import Band, axis_bands, box_matrix, cut_windows
 
-BITS = log2(euler)  # logits are kept in bits, see Posterior
-
 # Pixels of cut windows held at one time: bounds memory for large images, whose windows are many and large.
 BLOCK_ELEMENTS = 2**23
 
-__all__ = ["BLOCK_ELEMENTS", "aligned_windows", "equivariant_windows", "translated_images", "whole_images"]
+ENGINES = ("auto", "compiled", "torch")
+
+__all__ = [
+    "BLOCK_ELEMENTS",
+    "ENGINES",
+    "aligned_windows",
+    "engine_of",
+    "equivariant_windows",
+    "translated_images",
+    "whole_images",
+]
 
 
 def whole_images(x: Tensor, images: Tensor, level: Level) -> Posterior:
@@ -134,7 +152,9 @@ def aligned_windows(x: Tensor, images: Tensor, level: Level, k: int, boundary: s
     return stream(images, max(1, posterior.TILE_ELEMENTS // x.numel()), part)
 
 
-def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundary: str = "zeros") -> Posterior:
+def equivariant_windows(
+    x: Tensor, images: Tensor, level: Level, k: int, boundary: str = "zeros", engine: str = "auto"
+) -> Posterior:
     """Equivariant local score: a posterior a pixel, over windows from everywhere (eqs. 9-10, app. B.2).
 
     Parameters
@@ -144,7 +164,15 @@ def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundar
     boundary : {"zeros", "circular", "valid"}
         `zeros`: a candidate must hang over the border exactly as the pixel's window does; `circular`: windows
         wrap; `valid`: the noisy image wraps, candidates lie wholly inside the training images.
+    engine : {"auto", "compiled", "torch"}
+        What compares windows: the compiled kernel, torch, or the kernel where it can serve.
+
+    Raises
+    ------
+    UsageError
+        If k, the boundary or the engine cannot be used.
     """
+    compiled = use_compiled(engine, x, images)
     batch, channels, height, width = x.shape
     wide = {"dtype": accumulator_dtype(x.device), "device": x.device}
     result = Posterior(
@@ -161,7 +189,7 @@ def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundar
             aligned = aligned if aligned is not None else aligned_windows(x, images, level, k)
             part = Posterior(aligned.maximum[place], aligned.total[place], aligned.weighted[place])
         else:
-            part = _in_blocks(x, images, level, rows, cols, largest)
+            part = _in_blocks(x, images, level, rows, cols, largest, compiled)
         result.maximum[place], result.total[place], result.weighted[place] = (
             part.maximum,
             part.total,
@@ -170,7 +198,27 @@ def equivariant_windows(x: Tensor, images: Tensor, level: Level, k: int, boundar
     return result
 
 
-def _in_blocks(x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, largest: float) -> Posterior:
+def use_compiled(engine: str, x: Tensor, images: Tensor) -> bool:
+    """Choose the engine of ELS; `auto` is the compiled kernel where it can serve."""
+    if engine not in ENGINES:
+        raise UsageError(f"There is no engine '{engine}'; there are: {', '.join(ENGINES)}.")
+    if engine == "torch":
+        return False
+    reason = unsupported(x, images)
+    if reason is not None and engine == "compiled":
+        raise UsageError(f"The compiled engine cannot be used here: {reason}; use engine 'auto' or 'torch'.")
+    return reason is None
+
+
+def engine_of(engine: str, images: Tensor) -> str:
+    """Name the engine that ELS in float32 uses with these images, down to the kernel's build."""
+    compiled = use_compiled(engine, images[:1], images)
+    return f"compiled {kernel_build()}" if compiled else "torch"
+
+
+def _in_blocks(
+    x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, largest: float, compiled: bool
+) -> Posterior:
     """Divide the rows of one pair of bands so that cut windows fill no more than `BLOCK_ELEMENTS` at a time."""
     pixels = x.shape[1] * rows.width * cols.width
     queries = max(1, BLOCK_ELEMENTS // (len(x) * len(cols.pixels) * pixels))
@@ -178,7 +226,10 @@ def _in_blocks(x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, 
     blocks = [
         reduce(
             Posterior.merge,
-            (_band_posterior(x, images, level, block, cols, largest) for block in some.split_candidates(keys)),
+            (
+                _band_posterior(x, images, level, block, cols, largest, compiled)
+                for block in some.split_candidates(keys)
+            ),
         )
         for some in rows.split_pixels(queries)
     ]
@@ -189,11 +240,15 @@ def _in_blocks(x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, 
     )
 
 
-def _band_posterior(x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, largest: float) -> Posterior:
+def _band_posterior(
+    x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, largest: float, compiled: bool
+) -> Posterior:
     """Compare the noisy windows of one pair of bands with every training window of that pair."""
     batch, channels = x.shape[:2]
     pixels, windows = channels * rows.width * cols.width, len(rows.candidates) * len(cols.candidates)
     how = choose_arithmetic(x, level, pixels, largest)
+    if compiled and how.expanded:
+        return compiled_bands(x, images, level, rows, cols, how)
     windows_of_x = cut_windows(x.to(how.dtype), rows.frame, cols.frame, rows.width, cols.width)
     queries = _query_side(windows_of_x, level, how)
 

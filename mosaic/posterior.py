@@ -12,6 +12,7 @@ pixel, so that tiles and shards of a training set merge into the softmax over al
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import e, log2
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch import Tensor
 from mosaic.schedule import Level
 
 __all__ = [
+    "BITS",
     "TILE_ELEMENTS",
     "Arithmetic",
     "Posterior",
@@ -28,6 +30,8 @@ __all__ = [
     "choose_arithmetic",
     "weights_of",
 ]
+
+BITS = log2(e)  # logits are kept in bits, see Posterior
 
 # Logits held at one time: what fits the caches decides, never the free memory, so that results repeat.
 TILE_ELEMENTS = 2**20

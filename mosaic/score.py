@@ -70,6 +70,10 @@ class ScoreModel(ABC):
             With the value, what is allowed, and how to mend it.
         """
 
+    def engine(self) -> str:
+        """Name what computes the numbers, to the build: a run is resumed by the same one only."""
+        return "torch"
+
     def comparisons(self, scale: int) -> int:
         """Count the window comparisons one sample needs at this scale (0 for a model that makes none)."""
         return 0

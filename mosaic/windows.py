@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mosaic.errors import UsageError
 
-__all__ = ["Band", "axis_bands", "box_matrix", "check_window_size", "cut_windows"]
+__all__ = ["Band", "axis_bands", "box_matrix", "check_window_size", "cut_windows", "take"]
 
 
 def check_window_size(k: int) -> None:
@@ -45,6 +45,8 @@ class Band:
         The centres of the training images' windows.
     candidate_frame : tuple of int
         As `frame`, for the training images.
+    centre : int
+        Where in the part of a window that lies in the image its centre is.
     """
 
     pixels: range
@@ -52,6 +54,7 @@ class Band:
     width: int
     candidates: range
     candidate_frame: tuple[int, ...]
+    centre: int
 
     def split_pixels(self, length: int) -> list[Band]:
         """Divide into bands of at most `length` pixels with the same candidates."""
@@ -106,14 +109,14 @@ def axis_bands(size: int, k: int, boundary: str) -> list[Band]:
     interior, whole = range(radius, size - radius), range(size)
     wrapped = tuple(i % size for i in range(-radius, size + radius))
     if boundary == "circular":
-        return [Band(whole, wrapped, k, whole, wrapped)]
+        return [Band(whole, wrapped, k, whole, wrapped, radius)]
     if boundary == "valid":
-        return [Band(whole, wrapped, k, interior, tuple(whole))]
-    bands = [Band(interior, tuple(whole), k, interior, tuple(whole))] if interior else []
+        return [Band(whole, wrapped, k, interior, tuple(whole), radius)]
+    bands = [Band(interior, tuple(whole), k, interior, tuple(whole), radius)] if interior else []
     for i in whole:
         if i not in interior:
             inside = tuple(range(max(0, i - radius), min(size, i + radius + 1)))
-            bands.append(Band(range(i, i + 1), inside, len(inside), range(i, i + 1), inside))
+            bands.append(Band(range(i, i + 1), inside, len(inside), range(i, i + 1), inside, i - inside[0]))
     return bands
 
 
@@ -125,12 +128,13 @@ def cut_windows(images: Tensor, rows: tuple[int, ...], cols: tuple[int, ...], he
     Tensor (n * windows, C * height * width)
         Image by image, row by row.
     """
-    frame = _take(_take(images, 2, rows), 3, cols)
+    frame = take(take(images, 2, rows), 3, cols)
     windows = frame.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5)
     return windows.reshape(-1, images.shape[1] * height * width)
 
 
-def _take(images: Tensor, axis: int, indices: tuple[int, ...]) -> Tensor:
+def take(images: Tensor, axis: int, indices: tuple[int, ...]) -> Tensor:
+    """Take indices along an axis: a view where they are consecutive."""
     start = indices[0]
     if indices == tuple(range(start, start + len(indices))):  # a view will do
         return images.narrow(axis, start, len(indices))

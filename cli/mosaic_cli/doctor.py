@@ -30,6 +30,7 @@ def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
         click.echo(f"data folder: {report['data_dir'] or 'the default of each data set (MOSAIC_DATA is not set)'}")
         for name, state in report["datasets"].items():
             click.echo(f"data set {name}: {state}")
+        click.echo(f"compiled engine: {report['compiled_engine']}")
         for plugin in report["plugins"]:
             click.echo(
                 f"plugin {plugin['name']}: {plugin['status']}{': ' + plugin['error'] if plugin['error'] else ''}"
@@ -37,6 +38,7 @@ def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
         check = report["self_check"]
         click.echo(
             f"self-check: {'passed' if check['ok'] else 'FAILED'}, {check['cases']} cases of ELS against brute force, "
-            f"largest error {check['largest_error']:.1e} (tolerance {check['tolerance']:.0e})"
+            f"largest error {check['largest_error']:.1e} (tolerance {check['tolerance']:.0e}) in float64, "
+            f"{check['largest_error_float32']:.1e} (tolerance {check['tolerance_float32']:.0e}) in float32"
         )
     sys.exit(int(ExitCode.OK if report["healthy"] else ExitCode.FAILURE))

@@ -15,6 +15,7 @@ __all__ = ["command"]
 JSON_ATTRIBUTES = (
     "configuration",
     "dataset_classes",
+    "engine",
     "dataset_fingerprint",
     "dataset_range",
     "init_fingerprint",

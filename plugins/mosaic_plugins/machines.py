@@ -94,11 +94,21 @@ class ELS(mosaic.AnalyticMachine):
             "wholly inside the training images.",
         )
 
+        engine: Literal["auto", "compiled", "torch"] = Field(
+            "auto",
+            description="What does the comparisons: the kernel compiled on this machine (float32, CPU), or torch (any "
+            "device); auto is the first where it can serve.",
+        )
+
     options: Options
 
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
-        return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary)
+        return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary, self.options.engine)
+
+    def engine(self) -> str:
+        """The engine that float32 runs use on this data set's device."""
+        return mosaic.engine_of(self.options.engine, self.dataset.images)
 
     def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
         """Refuse scales that leave a pixel without candidates."""

@@ -85,13 +85,13 @@ def test_json_is_exactly_one_document(invoke: Invoke, tmp_path: Path) -> None:
 def test_dry_run_writes_nothing(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("run", "--dry-run")
     assert result.exit_code == 0
-    for word in ("score_options: {'boundary': 'zeros'}", "window comparisons", "predicted time", "memory"):
+    for word in ("score_options: {'boundary': 'zeros', 'engine': 'auto'}", "window comparisons", "predicted time", "memory"):
         assert word in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
 def test_verbose_tells_the_resolved_settings(invoke: Invoke) -> None:
-    assert "score_options: {'boundary': 'zeros'}" in invoke("run", "-v", "--steps", 2).stderr
+    assert "score_options: {'boundary': 'zeros', 'engine': 'auto'}" in invoke("run", "-v", "--steps", 2).stderr
 
 
 def test_quiet_says_nothing_but_the_path(invoke: Invoke) -> None:
