@@ -85,7 +85,12 @@ def test_json_is_exactly_one_document(invoke: Invoke, tmp_path: Path) -> None:
 def test_dry_run_writes_nothing(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("run", "--dry-run")
     assert result.exit_code == 0
-    for word in ("score_options: {'boundary': 'zeros', 'engine': 'auto'}", "window comparisons", "predicted time", "memory"):
+    for word in (
+        "score_options: {'boundary': 'zeros', 'engine': 'auto'}",
+        "window comparisons",
+        "predicted time",
+        "memory",
+    ):
         assert word in result.stdout
     assert list(tmp_path.iterdir()) == []
 
