@@ -210,9 +210,9 @@ def use_compiled(engine: str, x: Tensor, images: Tensor) -> bool:
     return reason is None
 
 
-def engine_of(engine: str, images: Tensor) -> str:
-    """Name the engine that ELS in float32 uses with these images, down to the kernel's build."""
-    compiled = use_compiled(engine, images[:1], images)
+def engine_of(engine: str, images: Tensor, dtype: torch.dtype) -> str:
+    """Name the engine that ELS in `dtype` uses with these images, down to the kernel's build."""
+    compiled = use_compiled(engine, images[:1].to(dtype), images)
     return f"compiled {kernel_build()}" if compiled else "torch"
 
 

@@ -71,16 +71,20 @@ def _compiler() -> str | None:
 @cache
 def _version(compiler: str) -> str:
     result = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=30, check=True)
-    return result.stdout.splitlines()[0]
+    return result.stdout.partition("\n")[0]
 
 
 def _built(compiler: str) -> Path:
     """Path of the shared library, built under a temporary name and moved into place."""
     # -march=native means another program on another processor that shares this cache folder.
     target = subprocess.run(
-        [compiler, "-march=native", "-E", "-dM", "-x", "c++", os.devnull], capture_output=True, timeout=30, check=True
+        [compiler, "-march=native", "-E", "-dM", "-x", "c++", os.devnull],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
-    facts = [SOURCE.read_bytes(), " ".join(FLAGS).encode(), _version(compiler).encode(), target.stdout]
+    facts = [SOURCE.read_bytes(), " ".join(FLAGS).encode(), _version(compiler).encode(), target.stdout.encode()]
     identity = hashlib.sha256(b"\0".join(facts)).hexdigest()[:20]
     folder = Path(platformdirs.user_cache_dir("mosaic-diffusion")) / "kernel"
     built = folder / f"{identity}.so"

@@ -79,7 +79,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         "dataset_fingerprint": plan.dataset.fingerprint,
         "init_fingerprint": start,
         "versions": {**versions, "torch": torch.__version__},
-        "engine": plan.model.engine(),
+        "engine": plan.model.engine(plan.dtype),
     }
 
 

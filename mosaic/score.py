@@ -70,8 +70,8 @@ class ScoreModel(ABC):
             With the value, what is allowed, and how to mend it.
         """
 
-    def engine(self) -> str:
-        """Name what computes the numbers, to the build: a run is resumed by the same one only."""
+    def engine(self, dtype: torch.dtype) -> str:
+        """Name what computes the numbers of `dtype`, to the build: a run is resumed by the same one only."""
         return "torch"
 
     def comparisons(self, scale: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -106,9 +107,9 @@ class ELS(mosaic.AnalyticMachine):
         """Give each pixel's posterior over the windows it may be compared with."""
         return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary, self.options.engine)
 
-    def engine(self) -> str:
-        """The engine that float32 runs use on this data set's device."""
-        return mosaic.engine_of(self.options.engine, self.dataset.images)
+    def engine(self, dtype: torch.dtype) -> str:
+        """The engine that runs in `dtype` use on this data set's device."""
+        return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
 
     def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
         """Refuse scales that leave a pixel without candidates."""

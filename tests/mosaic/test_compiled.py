@@ -136,3 +136,12 @@ def test_without_a_compiler_torch_serves_and_doctor_says_so(tmp_path: os.PathLik
     )
     assert explicit.returncode == 2
     assert b"no C++ compiler" in explicit.stderr
+
+
+@needs_kernel
+def test_a_run_records_the_engine_that_computed_it(tiny: mosaic.DataSet) -> None:
+    engines = {
+        dtype: mosaic.run(dataset=tiny, steps=1, dtype=dtype).attrs["engine"] for dtype in ("float32", "float64")
+    }
+    assert engines["float32"].startswith('"compiled ')
+    assert engines["float64"] == '"torch"'
