@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mosaic.candidates import aligned_windows, engine_of, equivariant_windows, translated_images, whole_images
+    from mosaic.compute import Compute
     from mosaic.dataset import DataAccess, DataSet, DataSetOptions, DataSource, balanced_subset
     from mosaic.errors import DataError, ExitCode, MosaicError, PluginError, UsageError
+    from mosaic.image_candidates import translated_images, whole_images
     from mosaic.machine import AnalyticMachine
     from mosaic.metric import Metric
     from mosaic.network import Network
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from mosaic.schedule import Level, NoiseSchedule
     from mosaic.score import ScoreModel, eps_from_denoised, score_from_denoised
     from mosaic.trajectory import open_trajectory as open
-    from mosaic.windows import axis_bands
+    from mosaic.window_candidates import aligned_windows, engine_of, equivariant_windows
+    from mosaic.windows import window_axis
 
 __all__ = [
     "AnalyticMachine",
+    "Compute",
     "DataAccess",
     "DataError",
     "DataSet",
@@ -48,7 +51,6 @@ __all__ = [
     "ScoreModel",
     "UsageError",
     "aligned_windows",
-    "axis_bands",
     "balanced_subset",
     "engine_of",
     "eps_from_denoised",
@@ -60,12 +62,14 @@ __all__ = [
     "score_from_denoised",
     "translated_images",
     "whole_images",
+    "window_axis",
 ]
 
 _HOMES = {
-    "candidates": ("aligned_windows", "engine_of", "equivariant_windows", "translated_images", "whole_images"),
+    "compute": ("Compute",),
     "dataset": ("DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"),
     "errors": ("DataError", "ExitCode", "MosaicError", "PluginError", "UsageError"),
+    "image_candidates": ("translated_images", "whole_images"),
     "machine": ("AnalyticMachine",),
     "metric": ("Metric",),
     "network": ("Network",),
@@ -77,7 +81,8 @@ _HOMES = {
     "schedule": ("Level", "NoiseSchedule"),
     "score": ("ScoreModel", "eps_from_denoised", "score_from_denoised"),
     "trajectory": ("open_trajectory",),
-    "windows": ("axis_bands",),
+    "window_candidates": ("aligned_windows", "engine_of", "equivariant_windows"),
+    "windows": ("window_axis",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

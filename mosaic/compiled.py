@@ -1,4 +1,4 @@
-"""ELS by the compiled kernel: the same sums as `mosaic.candidates`, fused on CPU registers."""
+"""The compiled engine: the same sums as `mosaic.reference`, in float32 on CPUs, fused by kernel.cpp."""
 
 from __future__ import annotations
 
@@ -7,28 +7,45 @@ import ctypes
 import torch
 from torch import Tensor
 
+from mosaic.comparison import Comparison
 from mosaic.compiler import KernelUnavailable, load_kernel
-from mosaic.posterior import BITS, Arithmetic, Posterior
-from mosaic.schedule import Level
+from mosaic.posterior import BITS, Posterior
 from mosaic.stream import stream
-from mosaic.windows import Band, cut_windows, take
+from mosaic.windows import WindowAxis, frame_of
 
-__all__ = ["compiled_bands", "unsupported"]
+__all__ = ["LANES", "compiled_windows", "unsupported"]
+
+# Images that the kernel works on at one time, where registers are widest.
+LANES = 16
 
 # Comparisons that one call of the kernel is given at least: enough to hide what a call costs.
-CALL_COMPARISONS = 5_000_000
+CALL_COMPARISONS = 2e7
 
 
-class _Windows(ctypes.Structure):
-    """`Windows` of kernel.cpp."""
+class _Axis(ctypes.Structure):
+    """`Axis` of kernel.cpp."""
 
     _fields_ = (
-        ("pixels", ctypes.c_void_p),
+        ("queries", ctypes.c_int32),
+        ("candidates", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("query_start", "first_met", "last_met", "start", "length", "centre")),
+    )
+
+
+class _Problem(ctypes.Structure):
+    """`Problem` of kernel.cpp."""
+
+    _fields_ = (
+        ("noisy", ctypes.c_void_p),
+        *((name, ctypes.c_int32) for name in ("batch", "channels", "noisy_rows", "noisy_cols")),
+        ("images", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("image_stride", "channel_stride", "row_stride")),
-        *(
-            (name, ctypes.c_int32)
-            for name in ("count", "channels", "rows", "cols", "height", "width", "centre_row", "centre_col")
-        ),
+        *((name, ctypes.c_int32) for name in ("count", "image_rows", "image_cols", "diagnose")),
+        ("rows", _Axis),
+        ("cols", _Axis),
+        ("bias_factor", ctypes.c_double),
+        ("log_weights", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("reference", "total", "weighted", "energy", "best", "source")),
     )
 
 
@@ -47,43 +64,79 @@ def unsupported(x: Tensor, images: Tensor) -> str | None:
     return None
 
 
-def compiled_bands(x: Tensor, images: Tensor, level: Level, rows: Band, cols: Band, how: Arithmetic) -> Posterior:
-    """Compare the noisy windows of one pair of bands with every training window of that pair.
-
-    Parameters
-    ----------
-    x : Tensor (B, C, H, W), float32, on the CPU
-        Noisy images.
-    images : Tensor (N, C, H, W), float32, on the CPU
-        Training images.
-    how : Arithmetic
-        Precision of the products; must be `expanded`.
-    """
-    batch, channels = x.shape[:2]
-    kernel, double = load_kernel(), how.dtype == torch.float64
-    compare = kernel.mosaic_compare_double if double else kernel.mosaic_compare_float
+def compiled_windows(comparison: Comparison) -> Posterior:
+    """Compare all windows; x and images in float32 on the CPU, the comparison's arithmetic `expanded`."""
+    x, level, rows, cols = comparison.x, comparison.level, comparison.rows, comparison.cols
+    double, diagnostics = comparison.arithmetic.dtype == torch.float64, comparison.compute.diagnostics
+    compare = load_kernel().mosaic_compare_double if double else load_kernel().mosaic_compare_float
     scale = BITS * level.signal / level.noise**2
-    queries = (cut_windows(x.to(how.dtype), rows.frame, cols.frame, rows.width, cols.width) * scale).contiguous()
-    bias_factor = ctypes.c_double(-scale * level.signal / 2)
+    noisy = frame_of(x.to(comparison.arithmetic.dtype) * scale, rows.noisy_frame, cols.noisy_frame).contiguous()
+    row_tables, col_tables = _tables(rows), _tables(cols)
+    row_candidates, col_candidates = _candidates(rows), _candidates(cols)
+    batch, channels, height, width = x.shape
 
-    def part(tile: Tensor) -> Posterior:
-        frame = take(take(tile, 2, rows.candidate_frame), 3, cols.candidate_frame)
-        if frame.stride(3) != 1:
-            frame = frame.contiguous()
-        centre = (rows.centre, cols.centre)
-        windows = _Windows(
-            frame.data_ptr(), *frame.stride()[:3], len(frame), channels,
-            len(rows.candidates), len(cols.candidates), rows.width, cols.width, *centre,
+    def part(first: int, tile: Tensor) -> Posterior:
+        frame = frame_of(tile, rows.frame, cols.frame)
+        frame = frame if frame.stride(3) == 1 else frame.contiguous()
+        shape = (batch, height, width)
+        reference, total, energy, best = (torch.empty(shape, dtype=torch.float64) for _ in range(4))
+        weighted = torch.empty(*shape, channels, dtype=torch.float64)
+        source = torch.empty(shape, dtype=torch.int64)
+        weights = comparison.weights_part(first, len(tile), row_candidates, col_candidates)
+        if weights is not None:
+            weights = weights.float().contiguous()
+        problem = _Problem(
+            noisy.data_ptr(), batch, channels, *noisy.shape[2:],
+            frame.data_ptr(), *frame.stride()[:3], len(frame), *frame.shape[2:], diagnostics,
+            _axis(height, row_tables), _axis(width, col_tables), -scale * level.signal / 2,
+            None if weights is None else weights.data_ptr(),
+            *(tensor.data_ptr() for tensor in (reference, total, weighted, energy, best, source)),
         )  # fmt: skip
-        maximum, total = (torch.empty(len(queries), dtype=torch.float64) for _ in range(2))
-        weighted = torch.empty(len(queries), channels, dtype=torch.float64)
-        failed = compare(
-            ctypes.c_void_p(queries.data_ptr()), ctypes.c_int32(len(queries)), ctypes.byref(windows), bias_factor,
-            *(ctypes.c_void_p(t.data_ptr()) for t in (maximum, total, weighted)),
-        )  # fmt: skip
+        failed = compare(ctypes.byref(problem))
         assert not failed
-        shape = (batch, len(rows.pixels), len(cols.pixels))
-        return Posterior(maximum.view(shape), total.view(shape), weighted.view(*shape, channels).movedim(-1, 1))
+        weighted = weighted.movedim(-1, 1)
+        if not diagnostics:
+            return Posterior(reference, total, weighted)
+        source = comparison.source(source, first, row_candidates, col_candidates)
+        return _diagnosed(reference, total, weighted, energy, best, source)
 
-    per_image = len(queries) * len(rows.candidates) * len(cols.candidates)
-    return stream(images, min(4096, max(32, CALL_COMPARISONS // per_image)), part)
+    meetings = (sum(len(b.pixels) * len(b.candidates) for b in axis.bands) for axis in (rows, cols))
+    per_image = batch * next(meetings) * next(meetings)
+    blocks = max(1, min(256, int(CALL_COMPARISONS / per_image / LANES)))
+    return stream(comparison.images, blocks * LANES, part)
+
+
+def _diagnosed(
+    reference: Tensor, total: Tensor, weighted: Tensor, energy: Tensor, best: Tensor, source: Tensor
+) -> Posterior:
+    """Posterior relative to its best logit rather than to the kernel's reference."""
+    factor = torch.exp2(reference - best)
+    energy = (energy + (reference - best) * total) * factor
+    return Posterior(best, total * factor, weighted * factor[:, None], energy, source)
+
+
+def _candidates(axis: WindowAxis) -> range:
+    """All candidates of an axis, by their centres."""
+    return range(min(b.candidates.start for b in axis.bands), max(b.candidates.stop for b in axis.bands))
+
+
+def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
+    """`Axis` of kernel.cpp: six tables, the first three by query, the others by candidate from the first on."""
+    candidates = _candidates(axis)
+    queries = {
+        pixel: (band.start + i, band.candidates.start - candidates.start, band.candidates.stop - candidates.start)
+        for band in axis.bands
+        for i, pixel in enumerate(band.pixels)
+    }
+    windows = {
+        centre: (band.candidate_start + i, band.width, band.candidate_start + i + band.centre)
+        for band in axis.bands
+        for i, centre in enumerate(band.candidates)
+    }
+    columns = [*zip(*(queries[i] for i in sorted(queries)), strict=True)]
+    columns += [*zip(*(windows[i] for i in sorted(windows)), strict=True)]
+    return tuple(torch.tensor(column, dtype=torch.int32) for column in columns)
+
+
+def _axis(size: int, tables: tuple[Tensor, ...]) -> _Axis:
+    return _Axis(size, len(tables[-1]), *(table.data_ptr() for table in tables))

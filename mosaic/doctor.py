@@ -13,11 +13,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from mosaic.candidates import equivariant_windows
 from mosaic.compiler import kernel_status
 from mosaic.dataset import DataAccess
 from mosaic.plugins import registry
 from mosaic.schedule import Level
+from mosaic.window_candidates import equivariant_windows
 
 __all__ = ["brute_force_els", "examine"]
 

@@ -8,11 +8,11 @@ import time
 import torch
 from torch import Tensor
 
-from mosaic.candidates import BLOCK_ELEMENTS
+from mosaic.arithmetic import Arithmetic, choose_arithmetic
+from mosaic.compute import TILE_ELEMENTS
 from mosaic.dataset import balanced_subset
 from mosaic.machine import AnalyticMachine
 from mosaic.plan import Plan
-from mosaic.posterior import TILE_ELEMENTS, Arithmetic, choose_arithmetic
 
 __all__ = ["predict_memory", "predict_seconds"]
 
@@ -92,7 +92,7 @@ def predict_memory(plan: Plan) -> dict[str, int]:
     workspace = 0
     if isinstance(plan.model, AnalyticMachine):
         side = max(plan.scales) ** 2 if plan.model.has_scale else 1
-        windows = min(BLOCK_ELEMENTS, batch * pixels * side) + 4 * TILE_ELEMENTS
+        windows = min(8 * TILE_ELEMENTS, batch * pixels * side) + 4 * TILE_ELEMENTS
         workspace = 8 * (2 * windows + 4 * TILE_ELEMENTS * torch.get_num_threads())
     element = 8 if plan.config.dtype == "float64" else 4
     return {

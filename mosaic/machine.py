@@ -7,6 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from mosaic.compute import DEFAULT, Compute
 from mosaic.errors import UsageError
 from mosaic.posterior import Posterior
 from mosaic.schedule import Level
@@ -17,7 +18,15 @@ __all__ = ["AnalyticMachine"]
 
 
 class AnalyticMachine(ScoreModel):
-    """A score model whose posterior mean is computed from the training images; subclasses choose candidates."""
+    """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
+
+    Attributes
+    ----------
+    compute : Compute
+        How its candidates are compared; a subclass hands it to the function that does.
+    """
+
+    compute: Compute = DEFAULT
 
     @abstractmethod
     def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Posterior:

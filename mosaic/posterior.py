@@ -17,24 +17,12 @@ from math import e, log2
 import torch
 from torch import Tensor
 
-from mosaic.schedule import Level
+from mosaic.arithmetic import accumulator_dtype
+from mosaic.errors import UsageError
 
-__all__ = [
-    "BITS",
-    "TILE_ELEMENTS",
-    "Arithmetic",
-    "Posterior",
-    "accumulator_dtype",
-    "after_ones",
-    "attend",
-    "choose_arithmetic",
-    "weights_of",
-]
+__all__ = ["BITS", "Posterior", "after_ones", "attend", "energy_of", "weights_of"]
 
 BITS = log2(e)  # logits are kept in bits, see Posterior
-
-# Logits held at one time: what fits the caches decides, never the free memory, so that results repeat.
-TILE_ELEMENTS = 2**20
 
 
 @dataclass
@@ -44,11 +32,17 @@ class Posterior:
     Attributes
     ----------
     maximum : Tensor (B, h, w)
-        Largest logit, in bits; (h, w) is (H, W), or (1, 1) where all pixels share one posterior.
+        Largest logit, in bits; from the compiled engine without diagnostics, a logit near the largest. (h, w) is
+        (H, W), or (1, 1) where all pixels share one posterior.
     total : Tensor (B, h, w)
         Sum of 2^(logit - maximum).
     weighted : Tensor (B, C, H, W)
         Sum of 2^(logit - maximum) times the candidate's centre pixel.
+    energy : Tensor (B, h, w), optional
+        Diagnostics: sum of 2^(logit - maximum) times (logit - maximum).
+    source : Tensor (B, h, w), int64, optional
+        Diagnostics: the candidate with the largest logit, as (image H + row) W + column of its centre, or of its
+        translation for whole images; on ties the first in that order.
 
     Logits are in bits, that is, times log2(e): powers of two are computed several times faster than powers
     of e. They are known up to a constant of each sample and pixel, the same for all candidates.
@@ -57,23 +51,64 @@ class Posterior:
     maximum: Tensor
     total: Tensor
     weighted: Tensor
+    energy: Tensor | None = None
+    source: Tensor | None = None
 
     def merge(self, other: Posterior) -> Posterior:
         """Join two disjoint parts of the candidates; associative and commutative up to rounding."""
         maximum = torch.maximum(self.maximum, other.maximum)
         mine, theirs = torch.exp2(self.maximum - maximum), torch.exp2(other.maximum - maximum)
-        return Posterior(
+        merged = Posterior(
             maximum,
             self.total * mine + other.total * theirs,
             self.weighted * mine[:, None] + other.weighted * theirs[:, None],
         )
+        if self.energy is not None and other.energy is not None:
+            merged.energy = (self.energy + (self.maximum - maximum) * self.total) * mine + (
+                other.energy + (other.maximum - maximum) * other.total
+            ) * theirs
+        if self.source is not None and other.source is not None:
+            nearer = torch.where(self.maximum > other.maximum, self.source, other.source)
+            first = torch.minimum(self.source, other.source)
+            merged.source = torch.where(self.maximum == other.maximum, first, nearer)
+        return merged
 
     def mean(self) -> Tensor:
         """Posterior mean x0hat (B, C, H, W) over the candidates seen."""
         return self.weighted / self.total[:, None]
 
+    def entropy(self) -> Tensor:
+        """Entropy (B, h, w) of the posterior over the candidates seen, in nats; exp of it is their effective number.
 
-def attend(logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        Raises
+        ------
+        UsageError
+            If the posterior was computed without diagnostics.
+        """
+        if self.energy is None:
+            raise UsageError("This posterior has no entropy; compute it with mosaic.Compute(diagnostics=True).")
+        return (torch.log2(self.total) - self.energy / self.total).clamp_min(0) / BITS
+
+    def candidate(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, row and column, each (B, h, w), int64, of the most probable candidate.
+
+        Raises
+        ------
+        UsageError
+            If the posterior was computed without diagnostics.
+        """
+        if self.source is None:
+            raise UsageError("This posterior names no candidates; compute it with mosaic.Compute(diagnostics=True).")
+        height, width = self.weighted.shape[-2:]
+        place = self.source % (height * width)
+        return self.source // (height * width), place // width, place % width
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """All tensors there are, in order."""
+        return tuple(t for t in (self.maximum, self.total, self.weighted, self.energy, self.source) if t is not None)
+
+
+def attend(logits: Tensor, values: Tensor, diagnostics: bool = False) -> tuple[Tensor, ...]:
     """Reduce logits (Q, M) in bits and the candidates' values (M, 1 + V), the first column ones.
 
     The total is the weighted sum of the ones, in one product with the others: rounded alike, a mean never
@@ -81,13 +116,21 @@ def attend(logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns
     -------
-    maximum (Q,), total (Q,), weighted (Q, V)
+    maximum (Q,), total (Q,), weighted (Q, V); for diagnostics also energy (Q,) and the best candidate's index (Q,)
         As in `Posterior`, in the accumulator's precision: sums of many tiles must not lose digits.
     """
-    maximum = logits.amax(dim=1)
-    sums = weights_of(logits, maximum[:, None], values.dtype) @ values
     wide = accumulator_dtype(logits.device)
-    return maximum.to(wide), sums[:, 0].to(wide), sums[:, 1:].to(wide)
+    maximum = logits.amax(dim=1)
+    best = logits.argmax(dim=1) if diagnostics else maximum  # argmax gives the first of equal ones
+    weights = weights_of(logits, maximum[:, None], values.dtype)
+    sums = weights @ values
+    result = maximum.to(wide), sums[:, 0].to(wide), sums[:, 1:].to(wide)
+    return (*result, energy_of(weights, 1), best) if diagnostics else result
+
+
+def energy_of(weights: Tensor, *dims: int) -> Tensor:
+    """Sum of weights times their logarithms in bits over `dims`, in the accumulator's precision."""
+    return torch.xlogy(weights, weights).sum(dims, dtype=accumulator_dtype(weights.device)) * BITS
 
 
 def after_ones(values: Tensor) -> Tensor:
@@ -98,59 +141,3 @@ def after_ones(values: Tensor) -> Tensor:
 def weights_of(logits: Tensor, maximum: Tensor, dtype: torch.dtype) -> Tensor:
     """Weights 2^(logits - maximum), in `dtype`; `logits` is overwritten."""
     return logits.sub_(maximum).to(dtype).exp2_()
-
-
-def accumulator_dtype(device: torch.device) -> torch.dtype:
-    """float64 wherever the device has it."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """How squared distances are evaluated.
-
-    Attributes
-    ----------
-    dtype : torch.dtype
-        Precision of the logits.
-    expanded : bool
-        True: as the product a x.c - a^2 |c|^2 / 2, one matrix product for many windows (the common
-        -|x|^2 / 2 cancels in the softmax). False: as a sum of squared differences, slower but free of
-        cancellation at any noise level.
-    """
-
-    dtype: torch.dtype
-    expanded: bool
-
-
-# Largest error of a logit that rounding may cause, for results in this precision. Logits that each move by
-# eta at most move a mean of values in [-1, 1] by 2 tanh(eta / 2) < eta at most.
-LOGIT_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-12}
-
-
-def choose_arithmetic(x: Tensor, level: Level, pixels: int, largest: float) -> Arithmetic:
-    """Choose the cheapest way to evaluate logits whose rounding error stays within tolerance.
-
-    The product a x.c / s^2 sums `pixels` terms of size a |x| |c| / s^2, each rounded to one part in 1 / u,
-    u the unit roundoff: at small s this exceeds the logit differences that matter, and float32 would choose
-    wrong neighbours. Then float64 is used, and where even that is not enough (float64 results at small s)
-    or not to be had, squared differences, whose terms are themselves small where they matter: there one
-    rounding of a c moves a logit by u a sum_j |x_j - a c_j| |c_j| / s^2, as rounding the input would.
-
-    Parameters
-    ----------
-    x : Tensor (B, C, H, W)
-        Noisy images; their dtype is that of the results.
-    pixels : int
-        Values in a window, C k^2.
-    largest : float
-        Largest magnitude of a training pixel.
-    """
-    magnitude = float(x.double().square().mean().sqrt()) if x.device.type != "mps" else float(x.square().mean().sqrt())
-    terms = pixels * level.signal * largest * (magnitude + level.signal * largest) / level.noise**2
-    for dtype in (torch.float32, torch.float64):
-        if dtype == torch.float64 and x.device.type == "mps":
-            break
-        if terms * torch.finfo(dtype).eps / 2 <= LOGIT_TOLERANCE[x.dtype]:
-            return Arithmetic(dtype, expanded=True)
-    return Arithmetic(accumulator_dtype(x.device) if x.dtype == torch.float64 else x.dtype, expanded=False)

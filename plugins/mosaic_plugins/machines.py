@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ class IS(mosaic.AnalyticMachine):
 
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give the posterior over the training images; `scale` is ignored."""
-        return mosaic.whole_images(x, images, level)
+        return mosaic.whole_images(x, images, level, compute=self.compute)
 
     def comparisons(self, scale: int) -> int:
         """N."""
@@ -40,7 +41,7 @@ class ES(mosaic.AnalyticMachine):
 
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give the posterior over the translates; `scale` is ignored."""
-        return mosaic.translated_images(x, images, level)
+        return mosaic.translated_images(x, images, level, compute=self.compute)
 
     def comparisons(self, scale: int) -> int:
         """N H W."""
@@ -48,16 +49,42 @@ class ES(mosaic.AnalyticMachine):
         return len(self.dataset) * height * width
 
 
-class LS(mosaic.AnalyticMachine):
+class Windowed(mosaic.AnalyticMachine):
+    """What LS and ELS share: windows, and a choice of engines to compare them."""
+
+    has_scale = True
+
+    class Options(mosaic.Options):
+        """Options of both."""
+
+        boundary: str
+
+        engine: Literal["auto", "compiled", "torch", "reference"] = Field(
+            "auto",
+            description="What compares windows: the kernel compiled on this machine (float32, CPU), torch (any "
+            "device), or the plain formulation that both are tested against; auto is the first that can serve.",
+        )
+
+    options: Options
+
+    def engine(self, dtype: torch.dtype) -> str:
+        """The engine that runs in `dtype` use on this data set's device."""
+        return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
+
+    def computing(self) -> mosaic.Compute:
+        """The machine's way to compute, with its own choice of engine."""
+        return replace(self.compute, engine=self.options.engine)
+
+
+class LS(Windowed):
     """Local score: each pixel's k x k window against the training windows at the same place.
 
     References: Kamb & Ganguli 2025, eqs. 7-8.
     """
 
     name = "ls"
-    has_scale = True
 
-    class Options(mosaic.Options):
+    class Options(Windowed.Options):
         """Options of the local score machine."""
 
         boundary: Literal["zeros", "circular"] = Field(
@@ -68,7 +95,7 @@ class LS(mosaic.AnalyticMachine):
 
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows at its place."""
-        return mosaic.aligned_windows(x, images, level, scale, self.options.boundary)
+        return mosaic.aligned_windows(x, images, level, scale, self.options.boundary, compute=self.computing())
 
     def comparisons(self, scale: int) -> int:
         """N H W."""
@@ -76,16 +103,15 @@ class LS(mosaic.AnalyticMachine):
         return len(self.dataset) * height * width
 
 
-class ELS(mosaic.AnalyticMachine):
+class ELS(Windowed):
     """Equivariant local score: each pixel's k x k window against training windows from everywhere.
 
     References: Kamb & Ganguli 2025, eqs. 9-10; boundary `zeros`: sec. 3.4 and app. B.2.
     """
 
     name = "els"
-    has_scale = True
 
-    class Options(mosaic.Options):
+    class Options(Windowed.Options):
         """Options of the equivariant local score machine."""
 
         boundary: Literal["zeros", "circular", "valid"] = Field(
@@ -95,21 +121,11 @@ class ELS(mosaic.AnalyticMachine):
             "wholly inside the training images.",
         )
 
-        engine: Literal["auto", "compiled", "torch"] = Field(
-            "auto",
-            description="What does the comparisons: the kernel compiled on this machine (float32, CPU), or torch (any "
-            "device); auto is the first where it can serve.",
-        )
-
     options: Options
 
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
-        return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary, self.options.engine)
-
-    def engine(self, dtype: torch.dtype) -> str:
-        """The engine that runs in `dtype` use on this data set's device."""
-        return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
+        return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary, compute=self.computing())
 
     def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
         """Refuse scales that leave a pixel without candidates."""
@@ -125,7 +141,7 @@ class ELS(mosaic.AnalyticMachine):
         """N times the pairs of a pixel and a window it meets in one training image."""
         _, height, width = self.dataset.shape
         rows, cols = (
-            sum(len(b.pixels) * len(b.candidates) for b in mosaic.axis_bands(size, scale, self.options.boundary))
+            sum(len(b.pixels) * len(b.candidates) for b in mosaic.window_axis(size, scale, self.options.boundary).bands)
             for size in (height, width)
         )
         return len(self.dataset) * rows * cols

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mosaic
-from mosaic.candidates import ENGINES
 from mosaic.compiler import KernelUnavailable, load_kernel
+from mosaic.compute import ENGINES
 
 try:
     load_kernel()
@@ -26,7 +26,9 @@ needs_kernel = pytest.mark.skipif(bool(MISSING), reason=f"no compiled kernel: {M
 
 
 def exact(x: torch.Tensor, images: torch.Tensor, level: mosaic.Level, k: int, boundary: str) -> torch.Tensor:
-    return mosaic.equivariant_windows(x.double(), images.double(), level, k, boundary, "torch").mean()
+    return mosaic.equivariant_windows(
+        x.double(), images.double(), level, k, boundary, compute=mosaic.Compute("reference")
+    ).mean()
 
 
 @needs_kernel
@@ -44,7 +46,7 @@ def test_the_kernel_agrees_with_float64(seed: int, boundary: str, log_noise: flo
     noise = 10**log_noise
     level = mosaic.Level(math.sqrt(1 - min(noise, 0.9999) ** 2), noise)
     x = level.signal * images[:1] + noise * torch.randn(batch, channels, height, width, generator=generator)
-    found = mosaic.equivariant_windows(x, images, level, k, boundary, "compiled").mean()
+    found = mosaic.equivariant_windows(x, images, level, k, boundary, compute=mosaic.Compute("compiled")).mean()
     torch.testing.assert_close(found, exact(x, images, level, k, boundary), rtol=0, atol=2e-4)
 
 
@@ -68,7 +70,7 @@ def test_adversarial_cases_agree_with_float64(case: str, noise: float) -> None:
     if case == "far":
         x = x + 30
     for k in (1, 5, 17):
-        found = mosaic.equivariant_windows(x, images, level, k, "zeros", "compiled").mean()
+        found = mosaic.equivariant_windows(x, images, level, k, "zeros", compute=mosaic.Compute("compiled")).mean()
         torch.testing.assert_close(found, exact(x, images, level, k, "zeros"), rtol=0, atol=2e-4)
 
 
@@ -78,7 +80,7 @@ def test_the_kernel_agrees_with_the_oracle_where_tiles_and_panels_end() -> None:
     images = torch.rand(9, 1, 7, 6, generator=generator) * 2 - 1
     level = mosaic.Level(0.8, 0.6)
     x = 0.8 * images[:1] + 0.6 * torch.randn(1, 1, 7, 6, generator=generator)
-    found = mosaic.equivariant_windows(x, images, level, 3, "zeros", "compiled").mean()
+    found = mosaic.equivariant_windows(x, images, level, 3, "zeros", compute=mosaic.Compute("compiled")).mean()
     expected = oracle.els(x[0].double().numpy(), images.double().numpy(), 0.8, 0.6, 3, "zeros")
     torch.testing.assert_close(found[0], torch.from_numpy(expected), rtol=0, atol=1e-5)
 
@@ -92,7 +94,11 @@ def test_the_kernel_does_not_depend_on_threads_and_repeats() -> None:
         results = []
         for number in (1, 2, 5, 5):
             torch.set_num_threads(number)
-            results.append(mosaic.equivariant_windows(x, images, mosaic.Level(0.6, 0.8), 5, "zeros", "compiled").mean())
+            results.append(
+                mosaic.equivariant_windows(
+                    x, images, mosaic.Level(0.6, 0.8), 5, "zeros", compute=mosaic.Compute("compiled")
+                ).mean()
+            )
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(results[0], other) for other in results[1:])
@@ -107,7 +113,7 @@ def test_every_engine_is_within_the_bound_of_float32(engine: str, noise: float) 
     images = torch.rand(40, 3, 10, 8, generator=generator) * 2 - 1
     level = mosaic.Level(math.sqrt(1 - noise**2), noise)
     x = level.signal * images[:2] + noise * torch.randn(2, 3, 10, 8, generator=generator)
-    found = mosaic.equivariant_windows(x, images, level, 5, "zeros", engine).mean()
+    found = mosaic.equivariant_windows(x, images, level, 5, "zeros", compute=mosaic.Compute(engine)).mean()
     torch.testing.assert_close(found, exact(x, images, level, 5, "zeros"), rtol=0, atol=2e-4)
 
 
@@ -115,10 +121,13 @@ def test_an_engine_that_cannot_serve_is_refused_and_auto_does_without(tiny: mosa
     x = torch.zeros(1, 1, 6, 5, dtype=torch.float64)
     level = mosaic.Level(0.6, 0.8)
     with pytest.raises(mosaic.UsageError, match="computes in float32"):
-        mosaic.equivariant_windows(x, tiny.images, level, 3, "zeros", "compiled")
+        mosaic.equivariant_windows(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("compiled"))
     with pytest.raises(mosaic.UsageError, match="no engine 'fast'"):
-        mosaic.equivariant_windows(x, tiny.images, level, 3, "zeros", "fast")
-    assert mosaic.equivariant_windows(x, tiny.images, level, 3, "zeros", "auto").mean().dtype == torch.float64
+        mosaic.equivariant_windows(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("fast"))
+    assert (
+        mosaic.equivariant_windows(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("auto")).mean().dtype
+        == torch.float64
+    )
 
 
 def test_without_a_compiler_torch_serves_and_doctor_says_so(tmp_path: os.PathLike[str]) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mosaic
-from mosaic.posterior import after_ones, attend, choose_arithmetic
+from mosaic.arithmetic import choose_arithmetic
+from mosaic.posterior import after_ones, attend
 
 
 def posterior_of(logits: torch.Tensor, values: torch.Tensor) -> mosaic.Posterior:

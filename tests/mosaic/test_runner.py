@@ -420,15 +420,16 @@ def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
         mosaic.run(dataset=tiny, device="meta")
 
 
-def test_large_windows_are_cut_in_blocks_to_the_same_result(
-    tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("engine", ["torch", "reference"])
+def test_large_windows_are_cut_in_blocks_to_the_same_result(tiny: mosaic.DataSet, engine: str) -> None:
     x = torch.randn(2, 1, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for boundary in ("zeros", "circular", "valid"):
-        whole = mosaic.equivariant_windows(x, tiny.images, mosaic.Level(0.6, 0.8), 3, boundary).mean()
-        with monkeypatch.context() as patched:
-            patched.setattr("mosaic.candidates.BLOCK_ELEMENTS", 100)
-            cut = mosaic.equivariant_windows(x, tiny.images, mosaic.Level(0.6, 0.8), 3, boundary).mean()
+        whole, cut = (
+            mosaic.equivariant_windows(
+                x, tiny.images, mosaic.Level(0.6, 0.8), 3, boundary, compute=mosaic.Compute(engine, tile=tile)
+            ).mean()
+            for tile in (2**20, 10)
+        )
         torch.testing.assert_close(cut, whole, rtol=0, atol=1e-13)
 
 

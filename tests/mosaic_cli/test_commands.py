@@ -123,7 +123,7 @@ def test_settings_come_from_flag_then_file_then_environment(
     invoke("run", "--config", "c.toml", "--samples", 1, "--out", "a.nc")
     configuration = json.loads(xr.open_dataset("a.nc").attrs["configuration"])
     assert [configuration[key] for key in ("steps", "seed", "samples", "score")] == [2, 3, 1, "ls"]
-    assert configuration["score_options"] == {"boundary": "circular"}
+    assert configuration["score_options"] == {"boundary": "circular", "engine": "auto"}
 
 
 def test_a_score_without_scale_says_that_scales_are_not_used(invoke: Invoke) -> None:

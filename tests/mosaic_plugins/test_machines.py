@@ -457,7 +457,7 @@ def test_result_does_not_depend_on_how_the_training_set_is_cut(machine, boundary
     for wanted in (None, [2, 1, -1, 0]):
         results, counts = [], []
         for elements in (2**40, 64, 1):
-            monkeypatch.setattr("mosaic.posterior.TILE_ELEMENTS", elements)
+            monkeypatch.setattr(mosaic.AnalyticMachine, "compute", mosaic.Compute(tile=elements))
             with CountOperations() as operations:
                 result = denoise(machine, boundary, x, images, (1.0, noise), 3, labels, wanted)
             results.append(result)

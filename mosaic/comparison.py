@@ -1,0 +1,147 @@
+"""One comparison of noisy windows with training windows, and its division into bands and blocks.
+
+An engine computes the posterior of one comparison: `mosaic.compiled` at once, `mosaic.convolved` and
+`mosaic.reference` one pair of bands (rows x columns) at a time, by `over_bands`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from mosaic.arithmetic import Arithmetic
+from mosaic.compute import Compute
+from mosaic.posterior import Posterior
+from mosaic.schedule import Level
+from mosaic.windows import Band, WindowAxis, frame_of
+
+__all__ = ["BandEngine", "Comparison", "as_posterior", "centres_of", "over_bands"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Noisy images, training images, and which of their windows meet.
+
+    Attributes
+    ----------
+    x : Tensor (B, C, H, W)
+        Noisy images.
+    images : Tensor (N, C, H, W)
+        Training images on the same device, N >= 1.
+    level : Level
+        Noise level of `x`.
+    rows, cols : WindowAxis
+        Windows along the two axes.
+    log_weights : Tensor (N, H, W), optional
+        Added to the logits of the windows with these centres, in bits.
+    arithmetic : Arithmetic
+        How logits are evaluated.
+    compute : Compute
+        What is wanted.
+    """
+
+    x: Tensor
+    images: Tensor
+    level: Level
+    rows: WindowAxis
+    cols: WindowAxis
+    log_weights: Tensor | None
+    arithmetic: Arithmetic
+    compute: Compute
+
+    def noisy_part(self, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
+        """Cut out what the windows of a pair of bands see of the noisy images."""
+        frame = frame_of(self.x.to(dtype), self.rows.noisy_frame, self.cols.noisy_frame)
+        return _part(frame, rows.start, len(rows.pixels) + rows.width, cols.start, len(cols.pixels) + cols.width)
+
+    def image_part(self, tile: Tensor, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
+        """Cut out what the candidate windows of a pair of bands see of some training images."""
+        frame = frame_of(tile.to(dtype), self.rows.frame, self.cols.frame)
+        height, width = len(rows.candidates) + rows.width, len(cols.candidates) + cols.width
+        return _part(frame, rows.candidate_start, height, cols.candidate_start, width)
+
+    def weights_part(self, first: int, count: int, rows: range, cols: range) -> Tensor | None:
+        """Log-weights (n, rows, columns) of candidates by the rows and columns of their centres, from image `first`."""
+        if self.log_weights is None:
+            return None
+        return self.log_weights[first : first + count, rows.start : rows.stop, cols.start : cols.stop]
+
+    def source(self, index: Tensor, first: int, rows: range, cols: range) -> Tensor:
+        """Number candidates as `Posterior.source` does, given by their index among those of images from `first` on."""
+        height, width = self.x.shape[2:]
+        image, row, col = index // (len(rows) * len(cols)), index // len(cols) % len(rows), index % len(cols)
+        return ((image + first) * height + row + rows.start) * width + col + cols.start
+
+
+def centres_of(tile: Tensor, rows: Band, cols: Band) -> Tensor:
+    """Centre pixels (n * windows, C) of the candidates of a pair of bands, image by image, row by row."""
+    rectangle = tile[:, :, rows.candidates.start : rows.candidates.stop, cols.candidates.start : cols.candidates.stop]
+    return rectangle.permute(0, 2, 3, 1).reshape(-1, tile.shape[1])
+
+
+def _part(frame: Tensor, row: int, height: int, col: int, width: int) -> Tensor:
+    """Cut rows and columns out: one fewer than pixels and window together are long."""
+    return frame[:, :, row : row + height - 1, col : col + width - 1]
+
+
+BandEngine = Callable[[Comparison, Band, Band], Posterior]
+"""Compares the noisy windows of a pair of bands with all training windows of the pair: a posterior for its pixels."""
+
+
+def over_bands(comparison: Comparison, engine: BandEngine, corners: Posterior | None = None) -> Posterior:
+    """Compare all pairs of bands, block by block.
+
+    Parameters
+    ----------
+    corners : Posterior, optional
+        For all pixels, what is known already of those that meet only the candidates at their own place.
+    """
+    batch, channels, height, width = comparison.x.shape
+    parts: list[tuple[Band, Band, Posterior]] = []
+    for rows, cols in product(comparison.rows.bands, comparison.cols.bands):
+        if corners is not None and len(rows.candidates) == len(cols.candidates) == 1:
+            place = (..., slice(rows.pixels.start, rows.pixels.stop), slice(cols.pixels.start, cols.pixels.stop))
+            parts.append((rows, cols, Posterior(*(tensor[place] for tensor in corners.parts()))))
+        else:
+            parts += [(block, cols, part) for block, part in _in_blocks(comparison, rows, cols, engine)]
+    whole = [
+        tensor.new_empty(batch, *((channels,) if tensor.ndim == 4 else ()), height, width)
+        for tensor in parts[0][2].parts()
+    ]
+    for rows, cols, part in parts:
+        place = (..., slice(rows.pixels.start, rows.pixels.stop), slice(cols.pixels.start, cols.pixels.stop))
+        for tensor, piece in zip(whole, part.parts(), strict=True):
+            tensor[place] = piece
+    return Posterior(*whole)
+
+
+def _in_blocks(comparison: Comparison, rows: Band, cols: Band, engine: BandEngine) -> list[tuple[Band, Posterior]]:
+    """Divide the rows of a pair of bands so that the windows cut out at a time are no more values than a tile's."""
+    x, tile = comparison.x, comparison.compute.tile
+    pixels = x.shape[1] * rows.width * cols.width
+    queries = max(1, 8 * tile // (len(x) * len(cols.pixels) * pixels))
+    keys = max(1, 8 * tile // (len(cols.candidates) * pixels))
+    return [
+        (some, reduce(Posterior.merge, (engine(comparison, block, cols) for block in some.split_candidates(keys))))
+        for some in rows.split_pixels(queries)
+    ]
+
+
+def as_posterior(
+    comparison: Comparison, rows: Band, cols: Band, sums: list[Tensor], source: Tensor | None
+) -> Posterior:
+    """Shape an engine's sums over queries (Q,) or (Q, C), row by row, into the posterior of a pair of bands."""
+    shape = (len(comparison.x), len(rows.pixels), len(cols.pixels))
+    maximum, total, weighted, *energy = sums
+    return Posterior(
+        maximum.view(shape),
+        total.view(shape),
+        weighted.view(*shape, -1).movedim(-1, 1),
+        *(e.view(shape) for e in energy),
+        *(() if source is None else (source.view(shape),)),
+    )

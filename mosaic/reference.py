@@ -1,0 +1,40 @@
+"""The reference engine: windows compared by their definition, to be read and to test the other engines against."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mosaic.arithmetic import accumulator_dtype
+from mosaic.comparison import Comparison, as_posterior, centres_of
+from mosaic.posterior import BITS, Posterior, after_ones, attend
+from mosaic.stream import stream
+from mosaic.windows import Band, cut_windows
+
+__all__ = ["reference_band"]
+
+
+def reference_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
+    """Compare the windows of a pair of bands: logit = -|x_window - a c_window|^2 / 2 s^2 (eqs. 7 and 9), in float64."""
+    level = comparison.level
+    wide = accumulator_dtype(comparison.x.device)
+    height, width = rows.width, cols.width
+    queries = cut_windows(comparison.noisy_part(rows, cols, wide), height, width).flatten(1)
+
+    def part(first: int, tile: Tensor) -> Posterior:
+        windows = cut_windows(comparison.image_part(tile, rows, cols, wide), height, width).flatten(1)
+        centres = centres_of(tile, rows, cols)
+        weights = comparison.weights_part(first, len(tile), rows.candidates, cols.candidates)
+        found = []
+        for block in queries.split(max(1, comparison.compute.tile // len(windows))):
+            distances = torch.cdist(block, level.signal * windows, compute_mode="donot_use_mm_for_euclid_dist")
+            logits = distances.square() * (-BITS / (2 * level.noise**2))
+            if weights is not None:
+                logits += weights.reshape(-1)
+            found.append(attend(logits, after_ones(centres.to(wide)), comparison.compute.diagnostics))
+        maximum, total, weighted, *rest = (torch.cat(column) for column in zip(*found, strict=True))
+        source = comparison.source(rest.pop(), first, rows.candidates, cols.candidates) if rest else None
+        return as_posterior(comparison, rows, cols, [maximum, total, weighted, *rest], source)
+
+    per_image = len(rows.candidates) * len(cols.candidates) * max(queries.shape[1], 128)
+    return stream(comparison.images, max(1, comparison.compute.tile // per_image), part)

@@ -1,0 +1,152 @@
+"""Every engine of every machine: the oracle's numbers, weights as multiplicities, and what diagnostics say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from torch import Tensor
+
+import mosaic
+from mosaic import Compute, Level, Posterior
+from mosaic.compiler import KernelUnavailable, load_kernel
+
+try:
+    load_kernel()
+    ENGINES = ["compiled", "torch", "reference"]
+except KernelUnavailable:
+    ENGINES = ["torch", "reference"]
+
+MACHINES = [
+    ("is", None, 3), ("es", None, 3),
+    ("ls", "zeros", 3), ("ls", "zeros", 9), ("ls", "circular", 5),
+    ("els", "zeros", 1), ("els", "zeros", 3), ("els", "zeros", 7), ("els", "circular", 3), ("els", "valid", 3),
+]  # fmt: skip
+CASES = [
+    (machine, boundary, k, engine)
+    for machine, boundary, k in MACHINES
+    for engine in (ENGINES if machine in ("ls", "els") else ["torch"])
+]
+
+
+def posterior(
+    machine: str, boundary: str | None, x: Tensor, images: Tensor, level: Level, k: int, engine: str, **extra: Any
+) -> Posterior:
+    compute = Compute(engine, diagnostics=extra.pop("diagnostics", False), tile=extra.pop("tile", 2**20))
+    if machine in ("is", "es"):
+        whole: Callable[..., Posterior] = {"is": mosaic.whole_images, "es": mosaic.translated_images}[machine]
+        return whole(x, images, level, compute=compute, **extra)
+    windows = {"ls": mosaic.aligned_windows, "els": mosaic.equivariant_windows}[machine]
+    return windows(x, images, level, k, boundary, compute=compute, **extra)
+
+
+def case(channels: int, noise: float, count: int = 20) -> tuple[Tensor, Tensor, Level]:
+    """Two noisy images, training images with one pair of duplicates and blank places, and a level."""
+    generator = torch.Generator().manual_seed(7)
+    images = torch.rand(count, channels, 7, 6, generator=generator) * 2 - 1
+    images[:, :, :3, :4] = -1
+    images[count // 2 :, :, :, 5] = -1
+    images[count - 1] = images[3]
+    level = Level(math.sqrt(1 - noise**2), noise)
+    x = level.signal * images[2:4] + noise * torch.randn(2, channels, 7, 6, generator=generator)
+    return x, images, level
+
+
+@pytest.mark.parametrize(("machine", "boundary", "k", "engine"), CASES)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("noise", [0.06, 0.7])
+def test_every_engine_agrees_with_the_oracle(
+    machine: str, boundary: str | None, k: int, engine: str, channels: int, noise: float
+) -> None:
+    x, images, level = case(channels, noise)
+    found = posterior(machine, boundary, x, images, level, k, engine, tile=2**12).mean()
+    expected = [
+        oracle.denoise(machine, boundary, one, images.double().numpy(), level.signal, noise, k)
+        for one in x.double().numpy()
+    ]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize(("machine", "boundary", "k", "engine"), CASES)
+@pytest.mark.parametrize("noise", [0.06, 0.7])
+def test_diagnostics_agree_with_the_oracle(
+    machine: str, boundary: str | None, k: int, engine: str, noise: float
+) -> None:
+    x, images, level = case(1, noise)
+    plain = posterior(machine, boundary, x, images, level, k, engine, tile=2**12)
+    found = posterior(machine, boundary, x, images, level, k, engine, tile=2**12, diagnostics=True)
+    torch.testing.assert_close(found.mean(), plain.mean(), rtol=0, atol=2e-6)
+    image, row, column = found.candidate()
+    for sample in range(2):
+        pairs = oracle.pixels(machine, boundary, x[sample].double().numpy(), images.double().numpy(), level.signal, k)
+        for pixel in pairs:
+            at = (sample, pixel.row, pixel.column) if found.maximum.shape[1:] == (7, 6) else (sample, 0, 0)
+            if at[1:] == (0, 0) != (pixel.row, pixel.column) and found.maximum.shape[1:] == (1, 1):
+                continue  # one posterior an image
+            weights = pixel.weights(noise)
+            entropy = -float(np.sum(weights * np.log(np.maximum(weights, 1e-300))))
+            assert float(found.entropy()[at]) == pytest.approx(entropy, abs=2e-4)
+            place = (int(image[at]), int(row[at]), int(column[at]))
+            logits = pixel.logits(noise)
+            chosen = pixel.places.index(place)
+            assert logits[chosen] > logits.max() - 1e-4  # float32 cannot tell closer ones apart
+            first = next(i for i, patch in enumerate(pixel.patches) if np.array_equal(patch, pixel.patches[chosen]))
+            assert chosen == first  # equal windows tie exactly
+
+
+@pytest.mark.parametrize(("machine", "boundary", "k", "engine"), CASES)
+def test_a_weight_counts_a_candidate_that_many_times(machine: str, boundary: str | None, k: int, engine: str) -> None:
+    x, images, level = case(1, 0.4)
+    times = torch.arange(len(images)) % 3 + 1
+    weights = times.float() if machine in ("is", "es") else times.float()[:, None, None].expand(-1, 7, 6)
+    repeated = images.repeat_interleave(times, dim=0)
+    found = posterior(machine, boundary, x, images, level, k, engine, tile=2**11, weights=weights)
+    expected = posterior(machine, boundary, x, repeated, level, k, engine)
+    torch.testing.assert_close(found.mean(), expected.mean(), rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("boundary", ["zeros", "circular", "valid"])
+def test_weights_are_those_of_the_window_about_each_pixel(engine: str, boundary: str) -> None:
+    x, images, level = case(1, 0.4)
+    weights = torch.rand(len(images), 7, 6, generator=torch.Generator().manual_seed(0)) + 0.1
+    found = posterior("els", boundary, x, images, level, 3, engine, weights=weights).mean()
+    pixels = oracle.pixels("els", boundary, x[0].double().numpy(), images.double().numpy(), level.signal, 3)
+    for pixel in pixels:
+        share = pixel.weights(level.noise) * weights.double().numpy()[tuple(zip(*pixel.places, strict=True))]
+        expected = share @ pixel.centres / share.sum()
+        assert float(found[0, 0, pixel.row, pixel.column]) == pytest.approx(float(expected[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("weights", [torch.ones(3, 7, 6), torch.zeros(20, 7, 6), torch.full((20, 7, 6), math.nan)])
+def test_weights_that_cannot_be_used_are_refused(weights: Tensor) -> None:
+    x, images, level = case(1, 0.4)
+    with pytest.raises(mosaic.UsageError, match="weights"):
+        mosaic.equivariant_windows(x, images, level, 3, weights=weights)
+
+
+def test_a_posterior_without_diagnostics_says_how_to_get_them() -> None:
+    x, images, level = case(1, 0.4)
+    found = mosaic.whole_images(x, images, level)
+    for question in (found.entropy, found.candidate):
+        with pytest.raises(mosaic.UsageError, match="diagnostics=True"):
+            question()
+
+
+def test_an_overflowing_reference_of_the_torch_engine_is_redone() -> None:
+    """The first images set the references; here a later one is thousands of bits nearer."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(400, 1, 8, 8, generator=generator) * 0.01
+    images[-1] = 1
+    x = images[-1:] + 0.05 * torch.randn(1, 1, 8, 8, generator=generator)
+    level = Level(1.0, 0.05)
+    found, expected = (
+        mosaic.equivariant_windows(x, images, level, 3, compute=Compute(engine)).mean()
+        for engine in ("torch", "reference")
+    )
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-4)
