@@ -14,13 +14,13 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from mosaic.arithmetic import Arithmetic
+from mosaic.arithmetic import Arithmetic, accumulator_dtype
 from mosaic.compute import Compute
 from mosaic.posterior import Posterior
 from mosaic.schedule import Level
 from mosaic.windows import Band, WindowAxis, frame_of
 
-__all__ = ["BandEngine", "Comparison", "as_posterior", "centres_of", "over_bands"]
+__all__ = ["BandEngine", "Comparison", "as_posterior", "centres_of", "empty_sums", "over_bands"]
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,15 @@ def _in_blocks(comparison: Comparison, rows: Band, cols: Band, engine: BandEngin
         (some, reduce(Posterior.merge, (engine(comparison, block, cols) for block in some.split_candidates(keys))))
         for some in rows.split_pixels(queries)
     ]
+
+
+def empty_sums(comparison: Comparison, queries: int) -> list[Tensor]:
+    """Room for what `attend` gives, made at once: small tensors kept between large ones would split the free memory."""
+    x, wide = comparison.x, accumulator_dtype(comparison.x.device)
+    sums = [x.new_empty(queries, *more, dtype=wide) for more in ((), (), (x.shape[1],))]
+    if comparison.compute.diagnostics:
+        sums += [x.new_empty(queries, dtype=wide), x.new_empty(queries, dtype=torch.int64)]
+    return sums
 
 
 def as_posterior(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 
 import torch
 from torch import Tensor
@@ -18,8 +19,11 @@ __all__ = ["LANES", "compiled_windows", "unsupported"]
 # Images that the kernel works on at one time, where registers are widest.
 LANES = 16
 
-# Comparisons that one call of the kernel is given at least: enough to hide what a call costs.
-CALL_COMPARISONS = 2e7
+# Comparisons that a call of the kernel is given where there are many: enough to hide what a call costs.
+CALL_COMPARISONS = 1e8
+
+# Calls that the training set is divided into at least: enough to keep several threads evenly busy.
+CALLS = 32
 
 
 class _Axis(ctypes.Structure):
@@ -102,8 +106,8 @@ def compiled_windows(comparison: Comparison) -> Posterior:
 
     meetings = (sum(len(b.pixels) * len(b.candidates) for b in axis.bands) for axis in (rows, cols))
     per_image = batch * next(meetings) * next(meetings)
-    blocks = max(1, min(256, int(CALL_COMPARISONS / per_image / LANES)))
-    return stream(comparison.images, blocks * LANES, part)
+    blocks = min(CALL_COMPARISONS / per_image, len(comparison.images) / CALLS) / LANES
+    return stream(comparison.images, max(1, math.ceil(blocks)) * LANES, part, comparison.compute.workers)
 
 
 def _diagnosed(

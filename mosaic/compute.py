@@ -13,7 +13,7 @@ __all__ = ["DEFAULT", "ENGINES", "TILE_ELEMENTS", "Compute", "log_weights_of"]
 
 ENGINES = ("auto", "compiled", "torch", "reference")
 
-# Logits that a thread holds at one time where no budget asks for fewer: what fits the caches.
+# Logits that a thread holds at one time: what fits the caches.
 TILE_ELEMENTS = 2**20
 
 
@@ -29,13 +29,16 @@ class Compute:
     diagnostics : bool
         Whether to find `Posterior.energy` and `Posterior.source` too.
     tile : int
-        Logits that each thread holds at one time. What fits the caches or a stated budget decides, never the free
-        memory of the moment, so that results repeat.
+        Logits that each thread holds at one time. What fits the caches decides, never memory or the number of threads,
+        so that results repeat.
+    workers : int, optional
+        Tiles worked on at a time on a CPU, at most; as many as torch has threads by default. Decides no number.
     """
 
     engine: str = "auto"
     diagnostics: bool = False
     tile: int = TILE_ELEMENTS
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse an unknown engine."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from mosaic.arithmetic import accumulator_dtype
-from mosaic.comparison import Comparison, as_posterior, centres_of
+from mosaic.comparison import Comparison, as_posterior, centres_of, empty_sums
 from mosaic.posterior import BITS, Posterior, after_ones, attend
 from mosaic.stream import stream
 from mosaic.windows import Band, cut_windows
@@ -50,23 +50,30 @@ def convolved_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
         products = conv2d(seen, block, None if less is None else -less)
         return products.permute(0, 2, 3, 1).flatten(0, 2).add_(bias)
 
-    some = seen_and_bias(0, comparison.images[: max(1, min(REFERENCE_IMAGES, comparison.compute.tile // windows))])
-    references = torch.cat([logits_of(*some, block).amax(0) for block in filters.split(length)])
+    sample = seen_and_bias(0, comparison.images[: max(1, min(REFERENCE_IMAGES, comparison.compute.tile // windows))])
+    references = filters.new_empty(len(filters))
+    for block, less in zip(filters.split(length), references.split(length), strict=True):
+        torch.amax(logits_of(*sample, block), 0, out=less)
 
     def part(first: int, tile: Tensor) -> Posterior:
         seen, bias = seen_and_bias(first, tile)
         centres = centres_of(tile, rows, cols)
         values = after_ones(centres.to(comparison.x.dtype))
-        found = []
-        for block, less in zip(filters.split(length), references.split(length), strict=True):
-            sums = None if diagnostics else _attend(logits_of(seen, bias, block, less), values, less)
-            found.append(sums or attend(logits_of(seen, bias, block).T, values, diagnostics))
-        columns = [torch.cat(column) for column in zip(*found, strict=True)]
+        columns = empty_sums(comparison, len(filters))
+        for first_of_block in range(0, len(filters), length):
+            some = slice(first_of_block, first_of_block + length)
+            block, less = filters[some], references[some]
+            quick = None if diagnostics else _attend(logits_of(seen, bias, block, less), values, less)
+            sums = quick or attend(logits_of(seen, bias, block).T, values, diagnostics)
+            for column, piece in zip(columns, sums, strict=True):
+                column[some] = piece
         source = comparison.source(columns.pop(), first, rows.candidates, cols.candidates) if diagnostics else None
         return as_posterior(comparison, rows, cols, columns, source)
 
     with full_precision():
-        return stream(comparison.images, max(1, comparison.compute.tile // FILTERS // windows), part)
+        return stream(
+            comparison.images, max(1, comparison.compute.tile // FILTERS // windows), part, comparison.compute.workers
+        )
 
 
 def _attend(logits: Tensor, values: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:

@@ -1,7 +1,8 @@
-"""What a run will cost: time from short measurements on this machine, memory from its shapes."""
+"""How long a run will take, from short measurements on this machine."""
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 
@@ -9,15 +10,17 @@ import torch
 from torch import Tensor
 
 from mosaic.arithmetic import Arithmetic, choose_arithmetic
-from mosaic.compute import TILE_ELEMENTS
 from mosaic.dataset import balanced_subset
 from mosaic.machine import AnalyticMachine
 from mosaic.plan import Plan
 
-__all__ = ["predict_memory", "predict_seconds"]
+__all__ = ["predict_seconds"]
 
-# Comparisons that one measurement aims at: long enough to time, short beside any run worth predicting.
-SAMPLE_COMPARISONS = 2e7
+# Training images that the first measurement of a step takes.
+FIRST_IMAGES = 128
+
+# Seconds that a measurement must take to be believed: short beside any run worth predicting.
+LONG_ENOUGH = 0.15
 
 
 def predict_seconds(plan: Plan) -> float | None:
@@ -56,14 +59,17 @@ def _state(plan: Plan, index: int) -> Tensor:
 
 
 def _step_seconds(plan: Plan, index: int) -> float:
+    """Time of one step: measured on ever more images until it takes long enough, the rest in proportion."""
     total = len(plan.dataset)
-    per_image = plan.model.comparisons(plan.scales[index]) * len(plan.batches[0]) / total
-    few = max(16, int(SAMPLE_COMPARISONS / per_image))
-    if 3 * few >= total:
-        return _seconds(plan, index, total)
-    once, thrice = _seconds(plan, index, few), _seconds(plan, index, 3 * few)
-    slope = max(0.0, thrice - once) / (2 * few)
-    return thrice + slope * (total - 3 * few)
+    few, count = (min(FIRST_IMAGES * times, total) for times in (1, 4))
+    less, seconds = _seconds(plan, index, few), _seconds(plan, index, count)
+    while seconds < LONG_ENOUGH and count < total:
+        few, less = count, seconds
+        count = min(4 * count, total)
+        seconds = _seconds(plan, index, count)
+    if count == total:
+        return seconds
+    return seconds + max(0.0, seconds - less) / (count - few) * (total - count)
 
 
 def _seconds(plan: Plan, index: int, count: int) -> float:
@@ -72,7 +78,8 @@ def _seconds(plan: Plan, index: int, count: int) -> float:
     if count < len(dataset):
         chosen = balanced_subset(len(dataset), count, 0, dataset.labels)
         dataset = dataset.select(chosen.to(dataset.images.device))
-    model = type(plan.model)(plan.model.options, dataset)
+    model = copy.copy(plan.model)
+    model.dataset = dataset
     labels = None
     if dataset.labels is not None:
         present = set(dataset.labels.unique().tolist())
@@ -84,19 +91,3 @@ def _seconds(plan: Plan, index: int, count: int) -> float:
     if plan.device.type == "cuda":
         torch.cuda.synchronize(plan.device)
     return time.perf_counter() - begin
-
-
-def predict_memory(plan: Plan) -> dict[str, int]:
-    """Bytes, at most, of the training set, of the comparisons' workspace, and of one batch's trajectory."""
-    batch, pixels = len(plan.batches[0]), plan.dataset.images[0].numel()
-    workspace = 0
-    if isinstance(plan.model, AnalyticMachine):
-        side = max(plan.scales) ** 2 if plan.model.has_scale else 1
-        windows = min(8 * TILE_ELEMENTS, batch * pixels * side) + 4 * TILE_ELEMENTS
-        workspace = 8 * (2 * windows + 4 * TILE_ELEMENTS * torch.get_num_threads())
-    element = 8 if plan.config.dtype == "float64" else 4
-    return {
-        "dataset": plan.dataset.images.numel() * plan.dataset.images.element_size(),
-        "workspace": workspace,
-        "batch": batch * 2 * len(plan.levels) * pixels * element,
-    }

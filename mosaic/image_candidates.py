@@ -64,7 +64,7 @@ def whole_images(
         return Posterior(ends[0], ends[1], weighted.view(shape), *ends[2:])
 
     with full_precision():
-        return stream(images, max(1, min(compute.tile // 128, 4 * compute.tile // pixels)), part)
+        return stream(images, max(1, min(compute.tile // 128, 4 * compute.tile // pixels)), part, compute.workers)
 
 
 def translated_images(
@@ -106,7 +106,7 @@ def translated_images(
         return found
 
     per_image = height * width * batch if how.expanded else width * pixels
-    return stream(images, max(1, compute.tile // per_image), part)
+    return stream(images, max(1, compute.tile // per_image), part, compute.workers)
 
 
 def _row_of_rolls(noisy: Tensor, tile: Tensor, level: Level, how: Arithmetic) -> Tensor:

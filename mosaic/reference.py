@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mosaic.arithmetic import accumulator_dtype
-from mosaic.comparison import Comparison, as_posterior, centres_of
+from mosaic.comparison import Comparison, as_posterior, centres_of, empty_sums
 from mosaic.posterior import BITS, Posterior, after_ones, attend
 from mosaic.stream import stream
 from mosaic.windows import Band, cut_windows
@@ -25,16 +25,21 @@ def reference_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
         windows = cut_windows(comparison.image_part(tile, rows, cols, wide), height, width).flatten(1)
         centres = centres_of(tile, rows, cols)
         weights = comparison.weights_part(first, len(tile), rows.candidates, cols.candidates)
-        found = []
-        for block in queries.split(max(1, comparison.compute.tile // len(windows))):
-            distances = torch.cdist(block, level.signal * windows, compute_mode="donot_use_mm_for_euclid_dist")
-            logits = distances.square() * (-BITS / (2 * level.noise**2))
+        columns = empty_sums(comparison, len(queries))
+        length = max(1, comparison.compute.tile // len(windows))
+        for first_of_block in range(0, len(queries), length):
+            some = slice(first_of_block, first_of_block + length)
+            distances = torch.cdist(queries[some], level.signal * windows, compute_mode="donot_use_mm_for_euclid_dist")
+            logits = distances.square_().mul_(-BITS / (2 * level.noise**2))
             if weights is not None:
                 logits += weights.reshape(-1)
-            found.append(attend(logits, after_ones(centres.to(wide)), comparison.compute.diagnostics))
-        maximum, total, weighted, *rest = (torch.cat(column) for column in zip(*found, strict=True))
-        source = comparison.source(rest.pop(), first, rows.candidates, cols.candidates) if rest else None
-        return as_posterior(comparison, rows, cols, [maximum, total, weighted, *rest], source)
+            sums = attend(logits, after_ones(centres.to(wide)), comparison.compute.diagnostics)
+            for column, piece in zip(columns, sums, strict=True):
+                column[some] = piece
+        source = None
+        if comparison.compute.diagnostics:
+            source = comparison.source(columns.pop(), first, rows.candidates, cols.candidates)
+        return as_posterior(comparison, rows, cols, columns, source)
 
     per_image = len(rows.candidates) * len(cols.candidates) * max(queries.shape[1], 128)
-    return stream(comparison.images, max(1, comparison.compute.tile // per_image), part)
+    return stream(comparison.images, max(1, comparison.compute.tile // per_image), part, comparison.compute.workers)

@@ -23,6 +23,7 @@ from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet
 from mosaic.errors import UsageError
 from mosaic.machine import AnalyticMachine
+from mosaic.memory import fit
 from mosaic.noise import StepNoise
 from mosaic.plan import Plan, ScoreLike, describe, prepare
 from mosaic.plugins import registry
@@ -187,6 +188,7 @@ def run(
     overwrite: bool = False,
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
+    memory: str | None = None,
     progress: Progress = no_progress,
     **settings: Any,
 ) -> xr.Dataset:
@@ -205,6 +207,9 @@ def run(
         Go on with the unfinished run at `out`; or replace what is there.
     data_dir, download
         Where data files lie (default: the environment variable MOSAIC_DATA), and whether to download them.
+    memory : str
+        What the run may take, such as "2G" (default: a quarter of what the machine has): less memory means fewer
+        threads, and the same numbers.
     progress : callable
         Called as progress(batch, step, steps) after each step.
     **settings
@@ -238,7 +243,7 @@ def run(
         elif settings.get(text) is not None:
             settings[text] = str(settings[text])
     config = layered(names, settings)
-    plan = prepare(config, data_access(data_dir, download), model, images)
+    plan = fit(prepare(config, data_access(data_dir, download), model, images), memory)
     return execute(
         plan, None if out is None else Path(out).expanduser(), resume=resume, overwrite=overwrite, progress=progress
     )

@@ -18,21 +18,22 @@ __all__ = ["stream"]
 _one_at_a_time = threading.Lock()
 
 
-def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]) -> Posterior:
+def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior], workers: int | None) -> Posterior:
     """Merge the partial posteriors of consecutive tiles of `length` images, in order.
 
     A part is computed as part(first, tile), `first` the number of the tile's first image.
 
     On a CPU each tile is one thread's work from end to end: the numbers then do not depend on the number of
     threads, and a busy machine slows a run in proportion, where threads that share each small operation wait
-    for one another at its end. As many tiles are worked on at a time as torch has threads.
+    for one another at its end. As many tiles are worked on at a time as torch has threads, `workers` at most.
     """
     firsts, tiles = range(0, len(images), length), images.split(length)
     if images.device.type != "cpu":
         return reduce(Posterior.merge, map(part, firsts, tiles))
     _keep_freed_memory()
     with _single_threaded() as threads:
-        if min(threads, len(tiles)) == 1:
+        threads = min(threads, len(tiles), workers or threads)
+        if threads == 1:
             return reduce(Posterior.merge, map(part, firsts, tiles))
         with ThreadPoolExecutor(threads) as pool:
             return reduce(Posterior.merge, pool.map(part, firsts, tiles))

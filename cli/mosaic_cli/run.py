@@ -74,6 +74,13 @@ def settings(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    envvar="MOSAIC_MEMORY",
+    help="What the run may take, such as 2G: less memory means fewer threads, and the same numbers.  "
+    "[default: a quarter of what the machine has]",
+)
 @click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
 @click.option(
     "--out",
@@ -90,6 +97,7 @@ def command(
     options: tuple[str, ...],
     config: Path | None,
     data_dir: Path | None,
+    memory: str | None,
     download: bool,
     out: Path | None,
     overwrite: bool,
@@ -111,21 +119,24 @@ def command(
     layers = [from_environment(), from_file(config) if config else {}, given | plugin_options(options)]
     layered(*layers)  # refuses what cannot be used, before torch is imported
 
+    from mosaic.memory import fit, parse_memory
     from mosaic.plan import prepare, settings_of
     from mosaic.runner import data_access
     from mosaic.store import PlaceTaken, RunStore, unused_path
 
+    if memory is not None:
+        parse_memory(memory)
     out = out.expanduser() if out is not None else None
     if resume and out is not None and (begun := RunStore(out).configuration()) is not None:
         layers.insert(1, settings_of(begun))
     resolved = layered(*layers)
     if dry_run:
-        _print_dry_run(prepare(resolved, data_access(data_dir, download)), terminal, as_json)
+        _print_dry_run(fit(prepare(resolved, data_access(data_dir, download)), memory), terminal, as_json)
         return
     if out is not None:
         RunStore(out).check_place(resume=resume, overwrite=overwrite)
         check_picture(out, resume or overwrite)
-    plan = prepare(resolved, data_access(data_dir, download))
+    plan = fit(prepare(resolved, data_access(data_dir, download)), memory)
     tell(plan, terminal)
     while True:
         path = out if out is not None else unused_path(Path())
@@ -158,9 +169,8 @@ def tell(plan: Plan, terminal: Terminal) -> None:
     seconds = predict_seconds(plan) if not terminal.quiet else None
     if seconds is not None:
         advice = " A smaller training set is faster: -o dataset.limit=2000, for example." if seconds > 120 else ""
-        terminal.note(
-            f"Predicted time: {duration(seconds)} for {plan.samples} samples of {len(plan.levels)} steps.{advice}"
-        )
+        samples = "1 sample" if plan.samples == 1 else f"{plan.samples} samples"
+        terminal.note(f"Predicted time: {duration(seconds)} for {samples} of {len(plan.levels)} steps.{advice}")
 
 
 def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Terminal, as_json: bool) -> None:
@@ -246,7 +256,8 @@ class progress_bar:
 
 
 def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
-    from mosaic.estimate import predict_memory, predict_seconds
+    from mosaic.estimate import predict_seconds
+    from mosaic.memory import predict_memory
     from mosaic.plan import describe
 
     for note in plan.notes:

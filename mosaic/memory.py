@@ -1,0 +1,111 @@
+"""What a run needs of memory, and how many tiles fit a budget at a time.
+
+The sizes of tiles never depend on memory, so neither do the numbers of a run: a smaller budget means fewer tiles at a
+time, and a slower run.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from dataclasses import replace
+
+import torch
+
+from mosaic.compute import Compute
+from mosaic.errors import UsageError
+from mosaic.machine import AnalyticMachine
+from mosaic.plan import Plan
+from mosaic.window_candidates import chosen_engine
+
+__all__ = ["fit", "parse_memory", "physical_memory", "predict_memory"]
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+# Interpreter, torch and xarray with their caches, as loaded (measured: 270 to 300 MiB with the CPU build of torch).
+PROGRAM = 320 * 2**20
+
+# Bytes that a thread needs for each logit of a tile, at most: logits in float64, their products, weights and copies.
+BYTES_PER_LOGIT = 128
+
+
+def parse_memory(text: str) -> int:
+    """Read a size such as 2G, 500M, 1.5GiB or a number of bytes.
+
+    Raises
+    ------
+    UsageError
+        If it is no size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise UsageError(f"--memory '{text}' is no size; write 2G, 500M or a number of bytes.")
+    return int(float(found[1]) * UNITS[found[2].upper()])
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory this machine has; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def predict_memory(plan: Plan) -> dict[str, int]:
+    """Bytes, at most, of the program, the training set, one batch's trajectory, and each thread's workspace."""
+    batch, pixels = len(plan.batches[0]), plan.dataset.images[0].numel()
+    element = 8 if plan.config.dtype == "float64" else 4
+    return {
+        "program": PROGRAM,
+        "dataset": plan.dataset.images.numel() * plan.dataset.images.element_size(),
+        "batch": batch * 2 * len(plan.levels) * pixels * element,
+        "thread": _workspace(plan),
+    }
+
+
+def _workspace(plan: Plan) -> int:
+    """Bytes a thread needs at most, whatever the number of training images."""
+    if not isinstance(plan.model, AnalyticMachine):
+        return 0
+    batch, (channels, height, width) = len(plan.batches[0]), plan.dataset.shape
+    engine = getattr(plan.model.options, "engine", "torch")
+    if chosen_engine(engine, plan.dataset.images[:1].to(plan.dtype), plan.dataset.images) == "compiled":
+        # Registers of 64 bytes: a block of images and of window products, sums and biases; frames may wrap.
+        side = [size + max(plan.scales) for size in (height, width)]
+        registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (1 + channels) * height * width
+        return 64 * registers + 8 * batch * (4 + channels) * height * width
+    window = channels * (min(max(plan.scales) ** 2, height * width) if plan.model.has_scale else height * width)
+    return BYTES_PER_LOGIT * Compute().tile + 2 * 8 * batch * height * width * window
+
+
+def fit(plan: Plan, memory: str | None = None) -> Plan:
+    """Limit a run's tiles at a time to what fits a budget.
+
+    Parameters
+    ----------
+    memory : str, optional
+        The budget, such as 2G; by default a quarter of the machine's memory, where the system tells it.
+
+    Raises
+    ------
+    UsageError
+        If not even one tile at a time fits.
+    """
+    physical = physical_memory()
+    budget = parse_memory(memory) if memory is not None else physical // 4 if physical is not None else None
+    if budget is None or not isinstance(plan.model, AnalyticMachine):
+        return plan
+    need = predict_memory(plan)
+    fixed = sum(size for name, size in need.items() if name != "thread")
+    workers = (budget - fixed) // max(1, need["thread"])
+    if workers < 1:
+        parts = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in need.items())
+        raise UsageError(
+            f"This run needs {sum(need.values()) / 2**20:.0f} MiB ({parts}), more than the {budget / 2**20:.0f} MiB of "
+            f"--memory{'' if memory else ' (by default a quarter of what the machine has)'}; allow more, or use fewer "
+            f"training images or a smaller --batch-size."
+        )
+    model = copy.copy(plan.model)
+    model.compute = replace(model.compute, workers=min(workers, torch.get_num_threads()))
+    return replace(plan, model=model)

@@ -1,0 +1,95 @@
+"""The memory budget: what is predicted is enough, and less of it changes speed, never numbers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import mosaic
+from mosaic.config import layered
+from mosaic.dataset import DataAccess
+from mosaic.memory import fit, parse_memory, physical_memory, predict_memory
+from mosaic.plan import Plan, prepare
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2G", 2**31), ("1.5GiB", 3 * 2**29), ("500 mb", 500 * 2**20), ("7", 7), ("3k", 3072)]
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "0", "-1G", "2 GG", "1e9"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(mosaic.UsageError, match="--memory"):
+        parse_memory(text)
+
+
+def planned(**settings: object) -> Plan:
+    return prepare(layered({"steps": 2, "samples": 1, **settings}), DataAccess())
+
+
+def test_a_budget_limits_threads_and_refuses_what_does_not_fit() -> None:
+    plan = planned(score_options={"engine": "torch"})
+    need = predict_memory(plan)
+    least = sum(need.values())
+    for tiles in (1, 2):
+        fitted = fit(plan, str(least + (tiles - 1) * need["thread"] + 1))
+        assert fitted.model.compute.workers == min(tiles, torch.get_num_threads())
+    assert plan.model.compute.workers is None  # the plan that was given is as it was
+    with pytest.raises(mosaic.UsageError, match=r"needs .* MiB .* --memory"):
+        fit(plan, str(least - 1))
+    assert (physical_memory() or 2**40) > least
+
+
+def test_a_small_budget_changes_no_number() -> None:
+    settings = {"steps": 2, "samples": 2, "score_options": {"engine": "torch"}}
+    need = sum(predict_memory(planned(**settings)).values())
+    runs = [mosaic.run(memory=memory, **settings) for memory in (None, str(need + 2**22))]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(runs[0]["image"], runs[1]["image"])
+
+
+PROBE = """
+import resource, sys
+import torch, mosaic
+from mosaic.config import layered
+from mosaic.dataset import DataAccess
+from mosaic.memory import predict_memory
+from mosaic.plan import prepare
+
+score, engine, dtype, noise, channels = sys.argv[1:]
+torch.set_num_threads(1)
+images = torch.rand(200, int(channels), 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+options = {"score_options": {"engine": engine}} if engine else {}
+config = layered({"score": score, "steps": 1, "samples": 4, "dtype": dtype, "scales": "5", **options})
+plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images))
+x, level = plan.starts(plan.batches[0]), mosaic.Level(1.0, float(noise))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+before = peak()
+plan.model.denoise(x, level, None, 5)
+print(peak() - before, predict_memory(plan)["thread"])
+"""
+
+
+@pytest.mark.parametrize("noise", ["0.05", "0.8"])
+@pytest.mark.parametrize(
+    "case",
+    ["els compiled float32 1", "els torch float32 3", "els torch float64 1", "ls torch float32 1", "es  float32 1"],
+)
+def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
+    pytest.importorskip("resource")
+    score, engine, dtype, channels = case.split(" ")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, score, engine, dtype, noise, channels],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if "compiled engine cannot be used" in done.stderr:
+        pytest.skip("no compiled kernel")
+    used, predicted = map(int, done.stdout.split())
+    assert used <= predicted
