@@ -20,6 +20,7 @@ COMMANDS = {
     ),
     "show": ("mosaic_cli.show", "Describe one of them, with its options."),
     "plugins": ("mosaic_cli.plugins", "List the plugins and what became of each."),
+    "bench": ("mosaic_cli.bench", "Measure how fast the engines are on this machine."),
     "doctor": ("mosaic_cli.doctor", "Check the installation: versions, device, data sets, plugins, numbers."),
 }
 

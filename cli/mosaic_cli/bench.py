@@ -1,0 +1,117 @@
+"""`mosaic bench`: how fast the engines are on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mosaic.config import plugin_options
+from mosaic.errors import UsageError
+from mosaic_cli.terminal import Terminal, print_json, print_table, standard
+
+__all__ = ["command"]
+
+
+@click.command("bench")
+@click.option("--dataset", default="mnist", metavar="NAME", help="Training set.  [default: mnist]")
+@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the data set: dataset.path=...")
+@click.option("--images", type=click.IntRange(1), default=1000, metavar="N", help="Training images.  [default: 1000]")
+@click.option(
+    "--engine", "engines", multiple=True, metavar="NAME", help="compiled, torch or reference.  [default: all but that]"
+)
+@click.option(
+    "--samples", multiple=True, type=click.IntRange(1), metavar="N", help="Samples a flow.  [default: 1 and 8]"
+)
+@click.option("--scales", metavar="SPEC", help="Scales of the flow.  [default: the paper's for this data set]")
+@click.option("--labels", metavar="SPEC", help="Classes of the flow's samples.  [default: none]")
+@click.option("--repeats", type=click.IntRange(1), default=3, metavar="N", help="Repetitions.  [default: 3]")
+@click.option("--row", "rows", multiple=True, metavar="NAME", help="Only this row; may be repeated.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@standard
+def command(
+    terminal: Terminal,
+    as_json: bool,
+    options: tuple[str, ...],
+    rows: tuple[str, ...],
+    engines: tuple[str, ...],
+    samples: tuple[int, ...],
+    data_dir: Path | None,
+    **common: Any,
+) -> None:
+    """Measure the engines: median time, peak memory and comparisons per second of each piece of work.
+
+    Rows: flow (the reverse flow of ELS, data loaded), ls, is (one step), calibration (all scales on one x), laws (cost
+    by images, scale and batch), straightforward (ratio to a plain float32 implementation), ceilings of this machine.
+    Each is measured in a process of its own, whose peak memory includes program and data. About five minutes on two
+    cores; time is in proportion to --images.
+    """
+    from mosaic.bench import ROWS, cases, machine, measure
+    from mosaic.compiler import KernelUnavailable, load_kernel
+    from mosaic.compute import ENGINES
+    from mosaic.runner import data_access
+
+    for name, known in [(row, ROWS) for row in rows] + [(engine, ENGINES) for engine in engines]:
+        if name not in known:
+            raise UsageError(f"There is no '{name}' to measure; there are: {', '.join(known)}.")
+    if not engines:
+        try:
+            load_kernel()
+            engines = ("compiled", "torch")
+        except KernelUnavailable:
+            engines = ("torch",)
+    root = data_access(data_dir, False).root
+    common |= {"dataset_options": plugin_options(options).get("dataset_options", {})}
+    common["data_dir"] = None if root is None else str(root.resolve())
+    results = []
+    for case in cases(rows or ROWS, engines, samples or (1, 8), common):
+        terminal.note(f"{case.row}, {case.engine}, {case.images} images, {case.samples} samples")
+        results.append(measure(case))
+    if as_json:
+        print_json({"machine": machine(), "rows": results})
+        return
+    for key, value in machine().items():
+        click.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+    click.echo()
+    header = ("work", "engine", "images", "samples", "seconds", "peak memory", "comparisons/s", "remarks")
+    print_table(header, [_cells(result) for result in results])
+
+
+def _cells(result: dict[str, Any]) -> list[str]:
+    seconds, comparisons, peak = result["median_seconds"], result["comparisons"], result["peak_bytes"]
+    ceiling = result["row"] == "ceilings"
+    return [
+        _work(result),
+        "" if ceiling else result["engine"],
+        "" if ceiling else str(result["images"]),
+        "" if ceiling else str(result["samples"]),
+        "" if ceiling else f"{seconds:.3g}",
+        "" if ceiling or peak is None else f"{peak / 2**20:.0f} MiB",
+        "" if ceiling else f"{comparisons / seconds:.2e}",
+        _remarks(result),
+    ]
+
+
+def _work(result: dict[str, Any]) -> str:
+    return {
+        "flow": f"ELS, {len(result['scales'] or ())} steps",
+        "ls": f"LS, one step, k = {result['scale']}",
+        "is": "IS, one step",
+        "calibration": "ELS, all k from 3 to 17 on one x",
+        "laws": f"ELS, one step, k = {result['scale']}",
+        "straightforward": f"ELS, one step, k = {result['scale']}",
+        "ceilings": "ceilings of this machine",
+    }[result["row"]]
+
+
+def _remarks(result: dict[str, Any]) -> str:
+    if result["row"] == "laws":
+        return f"{1e9 * result['median_seconds'] / result['comparisons']:.3f} ns a comparison"
+    if result["row"] == "straightforward":
+        return f"{result['ratio']:.0f} times as fast as the straightforward implementation"
+    if result["row"] == "calibration":
+        return f"{result['times_the_dearest']:.2f} times the dearest single k"
+    if result["row"] == "ceilings":
+        return f"{result['float32_gflops']:.0f} GFLOP/s float32, {result['exp2_per_second']:.1e} exp2/s"
+    return f"{result['repeats']} runs" if result["repeats"] > 1 else ""

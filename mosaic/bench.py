@@ -1,0 +1,257 @@
+"""Measurements of the engines: `mosaic bench` runs each in a process of its own, `python -m mosaic.bench CASE`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mosaic.compiler import kernel_status
+from mosaic.compute import Compute
+from mosaic.config import layered
+from mosaic.dataset import DataAccess, DataSet, balanced_subset
+from mosaic.errors import MosaicError
+from mosaic.image_candidates import whole_images
+from mosaic.options import Options
+from mosaic.plan import Plan, prepare
+from mosaic.plugins import registry
+from mosaic.runner import run_batch
+from mosaic.scales import preset_names
+from mosaic.schedule import Level
+from mosaic.straightforward import straightforward_els
+from mosaic.window_candidates import aligned_windows, equivariant_windows
+from mosaic.windows import window_axis
+
+__all__ = ["ROWS", "Case", "cases", "machine", "measure"]
+
+ROWS = ("flow", "ls", "is", "calibration", "laws", "straightforward", "ceilings")
+
+CALIBRATION_SCALES = (3, 5, 7, 9, 11, 13, 15, 17)
+
+# Time at which the paper uses about this window (mnist-resnet-zeros), for single steps.
+TIME_OF_SCALE = {3: 0.1, 5: 0.2, 7: 0.35, 9: 0.475, 11: 0.575, 13: 0.75, 15: 0.9, 17: 0.95}
+
+
+class Case(Options):
+    """One measurement, in a process of its own."""
+
+    row: str = Field(description="What is measured: one of ROWS.")
+    engine: str = Field("auto", description="Engine of LS and ELS.")
+    dataset: str = Field("mnist", description="Training set.")
+    dataset_options: dict[str, Any] = Field({}, description="Its options.")
+    images: int = Field(2000, ge=1, description="Training images, drawn evenly from the classes.")
+    samples: int = Field(1, ge=1, description="Samples computed together.")
+    scales: str | None = Field(None, description="Locality scales of the flow.")
+    labels: str | None = Field(None, description="Classes of the flow's samples.")
+    scale: int = Field(9, ge=1, description="Window size of a single step.")
+    repeats: int = Field(3, ge=1, description="Repetitions.")
+    data_dir: str | None = Field(None, description="Folder of data files.")
+
+
+def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], common: Mapping[str, Any]) -> list[Case]:
+    """All measurements of some rows, in order; `common` holds the other fields of each case."""
+    found: list[Case] = []
+    images = int(common["images"])
+    for row in rows:
+        for engine in engines if row in ("flow", "ls", "calibration", "laws", "straightforward") else ["torch"]:
+            case = {**common, "row": row, "engine": engine}
+            if row == "flow":
+                found += [Case(**case, samples=number) for number in samples]
+            elif row == "ls":
+                found += [Case(**case, scale=scale) for scale in (3, 17)]
+            elif row == "is":
+                found.append(Case(**case, samples=8))
+            elif row == "laws":
+                sizes = sorted({min(images, size) for size in (1000, 6000, images)})
+                plans = [(9, size, 1) for size in sizes] + [(k, sizes[0], 1) for k in (3, 15)] + [(9, sizes[0], 8)]
+                found += [Case(**{**case, "scale": k, "images": n, "samples": b}) for k, n, b in plans]
+            elif row == "straightforward":
+                found += [Case(**{**case, "scale": k, "images": min(images, 200)}) for k in (3, 9, 15)]
+            else:
+                found.append(Case(**case))
+    return found
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """Run one case in a process of its own; seconds of each repetition, comparisons, peak memory in bytes.
+
+    Raises
+    ------
+    MosaicError
+        If it cannot be run, with its own words.
+    """
+    command = [sys.executable, "-m", "mosaic.bench", case.model_dump_json()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines()
+        raise MosaicError(f"The measurement '{case.row}' failed: {words[-1] if words else 'no message'}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**case.model_dump(mode="json"), **found, "median_seconds": statistics.median(found["seconds"])}
+
+
+def machine() -> dict[str, Any]:
+    """What the measurements were made on."""
+    model, flags = platform.processor() or platform.machine(), ""
+    if Path("/proc/cpuinfo").exists():
+        facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+        names = {key.strip(): value.strip() for key, value in facts.items()}
+        model, flags = names.get("model name", model), names.get("flags", "")
+    known = [name for name in ("avx2", "avx512f", "amx_bf16") if name in flags.split()]
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": known,
+        "torch": torch.__version__,
+        "compiled_engine": kernel_status(),
+    }
+
+
+def _times(work: Callable[[], object], repeats: int) -> list[float]:
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def _level(scale: int) -> Level:
+    """Level of the cosine schedule at which the paper uses about this scale."""
+    time_of = TIME_OF_SCALE[min(TIME_OF_SCALE, key=lambda known: abs(known - scale))]
+    signal = math.cos(math.pi / 2 * time_of / 1.008)
+    return Level(signal, math.sqrt(1 - signal**2))
+
+
+def _noisy(images: Tensor, level: Level, count: int) -> Tensor:
+    noise = torch.randn(count, *images.shape[1:], generator=torch.Generator().manual_seed(0))
+    return level.signal * images[:count] + level.noise * noise
+
+
+def pairs(shape: Sequence[int], scale: int) -> int:
+    """Window comparisons of one sample with one training image, for boundary `zeros`."""
+    rows, cols = (
+        sum(len(b.pixels) * len(b.candidates) for b in window_axis(size, scale, "zeros").bands) for size in shape[-2:]
+    )
+    return rows * cols
+
+
+def _run(case: Case) -> dict[str, Any]:
+    if case.row == "ceilings":
+        return _ceilings(case)
+    dataset = _load(case)
+    images, compute = dataset.images, Compute(case.engine)
+    level = _level(case.scale)
+    x = _noisy(images, level, case.samples)
+    if case.row == "flow":
+        plan = _plan(case, dataset)
+        plan.model.denoise(x[:1], level, torch.tensor(plan.labels[:1]), 3)  # loads the kernel, starts threads
+        seconds = _times(lambda: run_batch(plan, plan.batches[0], lambda step, steps: None), case.repeats)
+        return {"seconds": seconds, "comparisons": plan.comparisons(), "scales": list(plan.scales)}
+    if case.row == "is":
+        return _step(case, len(images), lambda: whole_images(x, images, level))
+    if case.row == "ls":
+        windows = len(images) * images.shape[2] * images.shape[3]
+        return _step(case, windows, lambda: aligned_windows(x, images, level, case.scale, compute=compute))
+    if case.row == "calibration":
+        return _calibration(case, images, compute)
+    found = _step(
+        case,
+        len(images) * pairs(images.shape, case.scale),
+        lambda: equivariant_windows(x, images, level, case.scale, compute=compute),
+    )
+    if case.row == "straightforward":
+        plain = _times(lambda: straightforward_els(x, images, level, case.scale), case.repeats)
+        found["straightforward_seconds"] = plain
+        found["ratio"] = statistics.median(plain) / statistics.median(found["seconds"])
+    return found
+
+
+def _step(case: Case, comparisons: int, work: Callable[[], object]) -> dict[str, Any]:
+    work()  # loads the kernel, starts threads
+    return {"seconds": _times(work, case.repeats), "comparisons": comparisons * case.samples}
+
+
+def _calibration(case: Case, images: Tensor, compute: Compute) -> dict[str, Any]:
+    """Every scale on the same x, one after the other."""
+    level = _level(9)
+    x = _noisy(images, level, 1)
+    scales = [k for k in CALIBRATION_SCALES if k <= min(images.shape[2:])]
+    single = {}
+    for k in scales:
+        seconds = _times(partial(equivariant_windows, x, images, level, k, compute=compute), case.repeats)
+        single[k] = statistics.median(seconds)
+    comparisons = len(images) * sum(pairs(images.shape, k) for k in scales)
+    return {
+        "seconds": [sum(single.values())],
+        "comparisons": comparisons,
+        "single_seconds": single,
+        "times_the_dearest": sum(single.values()) / max(single.values()),
+    }
+
+
+def _ceilings(case: Case) -> dict[str, Any]:
+    """What this machine's cores reach together: float32 products by convolution, powers of two."""
+    images, filters, many = torch.rand(16, 16, 64, 64), torch.rand(128, 16, 9, 9), torch.rand(2**20)
+    torch.conv2d(images, filters)
+    products = 16 * 128 * 56 * 56 * 16 * 81
+    convolution = min(_times(lambda: torch.conv2d(images, filters), 5 * case.repeats))
+    powers = min(_times(lambda: torch.exp2_(many), 20 * case.repeats))
+    return {
+        "seconds": [convolution, powers],
+        "comparisons": 0,
+        "float32_gflops": 2 * products / convolution / 1e9,
+        "exp2_per_second": len(many) / powers,
+    }
+
+
+def _load(case: Case) -> DataSet:
+    source = registry().get("dataset", case.dataset)
+    access = DataAccess(Path(case.data_dir) if case.data_dir else None, False)
+    dataset: DataSet = source(source.Options.parse(case.dataset_options, f"dataset.{case.dataset}"), access).load()
+    if case.images >= len(dataset):
+        return dataset
+    return dataset.select(balanced_subset(len(dataset), case.images, 0, dataset.labels))
+
+
+def _plan(case: Case, dataset: DataSet) -> Plan:
+    settings: dict[str, Any] = {
+        "score": "els",
+        "score_options": {"engine": case.engine},
+        "samples": case.samples,
+        "batch_size": case.samples,
+        "device": "cpu",
+    }
+    preset = f"paper/{case.dataset.split('_')[0]}-resnet-zeros"
+    scales = case.scales or (preset if preset in preset_names() else None)
+    settings |= {name: value for name, value in (("scales", scales), ("labels", case.labels)) if value}
+    return prepare(layered(settings), DataAccess(), dataset=dataset)
+
+
+def _peak() -> int | None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    try:
+        result = _run(Case.model_validate_json(sys.argv[1]))
+    except MosaicError as error:
+        sys.exit(str(error))
+    sys.stdout.write(json.dumps({**result, "peak_bytes": _peak()}) + "\n")
