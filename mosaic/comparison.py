@@ -54,6 +54,11 @@ class Comparison:
     arithmetic: Arithmetic
     compute: Compute
 
+    @property
+    def tile(self) -> int:
+        """Logits to hold at a time."""
+        return self.compute.tile_on(self.x.device)
+
     def noisy_part(self, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
         """Cut out what the windows of a pair of bands see of the noisy images."""
         frame = frame_of(self.x.to(dtype), self.rows.noisy_frame, self.cols.noisy_frame)
@@ -122,7 +127,7 @@ def over_bands(comparison: Comparison, engine: BandEngine, corners: Posterior | 
 
 def _in_blocks(comparison: Comparison, rows: Band, cols: Band, engine: BandEngine) -> list[tuple[Band, Posterior]]:
     """Divide the rows of a pair of bands so that the windows cut out at a time are no more values than a tile's."""
-    x, tile = comparison.x, comparison.compute.tile
+    x, tile = comparison.x, comparison.tile
     pixels = x.shape[1] * rows.width * cols.width
     queries = max(1, 8 * tile // (len(x) * len(cols.pixels) * pixels))
     keys = max(1, 8 * tile // (len(cols.candidates) * pixels))
@@ -141,16 +146,12 @@ def empty_sums(comparison: Comparison, queries: int) -> list[Tensor]:
     return sums
 
 
-def as_posterior(
-    comparison: Comparison, rows: Band, cols: Band, sums: list[Tensor], source: Tensor | None
-) -> Posterior:
-    """Shape an engine's sums over queries (Q,) or (Q, C), row by row, into the posterior of a pair of bands."""
+def as_posterior(comparison: Comparison, first: int, rows: Band, cols: Band, sums: list[Tensor]) -> Posterior:
+    """Shape sums over the queries of a pair of bands, row by row, into their posterior; `first` is the first image."""
     shape = (len(comparison.x), len(rows.pixels), len(cols.pixels))
-    maximum, total, weighted, *energy = sums
-    return Posterior(
-        maximum.view(shape),
-        total.view(shape),
-        weighted.view(*shape, -1).movedim(-1, 1),
-        *(e.view(shape) for e in energy),
-        *(() if source is None else (source.view(shape),)),
-    )
+    maximum, total, weighted, *rest = sums
+    found = Posterior(maximum.view(shape), total.view(shape), weighted.view(*shape, -1).movedim(-1, 1))
+    if rest:
+        found.energy = rest[0].view(shape)
+        found.source = comparison.source(rest[1], first, rows.candidates, cols.candidates).view(shape)
+    return found

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from mosaic.errors import UsageError
 
-__all__ = ["DEFAULT", "ENGINES", "TILE_ELEMENTS", "Compute", "log_weights_of"]
+__all__ = ["DEFAULT", "ENGINES", "Compute", "log_weights_of"]
 
 ENGINES = ("auto", "compiled", "torch", "reference")
 
-# Logits that a thread holds at one time: what fits the caches.
-TILE_ELEMENTS = 2**20
+# Logits held at a time: by each thread of a CPU what fits its caches, on a GPU what hides the launch of an operation.
+CPU_TILE, GPU_TILE = 2**20, 2**24
 
 
 @dataclass(frozen=True)
@@ -28,22 +28,26 @@ class Compute:
         the others are tested against; `auto` is the kernel where it can serve, else torch.
     diagnostics : bool
         Whether to find `Posterior.energy` and `Posterior.source` too.
-    tile : int
-        Logits that each thread holds at one time. What fits the caches decides, never memory or the number of threads,
-        so that results repeat.
+    tile : int, optional
+        Logits held at a time, by each thread of a CPU; by default what suits the kind of device. Never the memory or
+        the number of threads decide, so that results repeat.
     workers : int, optional
         Tiles worked on at a time on a CPU, at most; as many as torch has threads by default. Decides no number.
     """
 
     engine: str = "auto"
     diagnostics: bool = False
-    tile: int = TILE_ELEMENTS
+    tile: int | None = None
     workers: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse an unknown engine."""
         if self.engine not in ENGINES:
             raise UsageError(f"There is no engine '{self.engine}'; there are: {', '.join(ENGINES)}.")
+
+    def tile_on(self, device: torch.device) -> int:
+        """Logits held at a time on a device."""
+        return self.tile or (CPU_TILE if device.type == "cpu" else GPU_TILE)
 
 
 DEFAULT = Compute()

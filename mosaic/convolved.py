@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d
 from mosaic.arithmetic import accumulator_dtype
 from mosaic.comparison import Comparison, as_posterior, centres_of, empty_sums
 from mosaic.posterior import BITS, Posterior, after_ones, attend
-from mosaic.stream import stream
+from mosaic.stream import single_threaded, stream
 from mosaic.windows import Band, cut_windows
 
 __all__ = ["convolved_band", "full_precision"]
@@ -50,10 +50,11 @@ def convolved_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
         products = conv2d(seen, block, None if less is None else -less)
         return products.permute(0, 2, 3, 1).flatten(0, 2).add_(bias)
 
-    sample = seen_and_bias(0, comparison.images[: max(1, min(REFERENCE_IMAGES, comparison.compute.tile // windows))])
+    sample = seen_and_bias(0, comparison.images[: max(1, min(REFERENCE_IMAGES, comparison.tile // windows))])
     references = filters.new_empty(len(filters))
-    for block, less in zip(filters.split(length), references.split(length), strict=True):
-        torch.amax(logits_of(*sample, block), 0, out=less)
+    with full_precision(), single_threaded():  # as the tiles: the numbers do not depend on the number of threads
+        for block, less in zip(filters.split(length), references.split(length), strict=True):
+            torch.amax(logits_of(*sample, block), 0, out=less)
 
     def part(first: int, tile: Tensor) -> Posterior:
         seen, bias = seen_and_bias(first, tile)
@@ -67,12 +68,11 @@ def convolved_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
             sums = quick or attend(logits_of(seen, bias, block).T, values, diagnostics)
             for column, piece in zip(columns, sums, strict=True):
                 column[some] = piece
-        source = comparison.source(columns.pop(), first, rows.candidates, cols.candidates) if diagnostics else None
-        return as_posterior(comparison, rows, cols, columns, source)
+        return as_posterior(comparison, first, rows, cols, columns)
 
     with full_precision():
         return stream(
-            comparison.images, max(1, comparison.compute.tile // FILTERS // windows), part, comparison.compute.workers
+            comparison.images, max(1, comparison.tile // FILTERS // windows), part, comparison.compute.workers
         )
 
 

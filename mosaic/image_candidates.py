@@ -46,7 +46,7 @@ def whole_images(
     shape, pixels = x.shape, images[0].numel()
     log_weights = log_weights_of(weights, len(images))
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
-    queries = x.flatten(1).to(how.dtype)
+    queries, tile_elements = x.flatten(1).to(how.dtype), compute.tile_on(x.device)
 
     def part(first: int, tile: Tensor) -> Posterior:
         flat = tile.flatten(1).to(x.dtype)
@@ -64,7 +64,7 @@ def whole_images(
         return Posterior(ends[0], ends[1], weighted.view(shape), *ends[2:])
 
     with full_precision():
-        return stream(images, max(1, min(compute.tile // 128, 4 * compute.tile // pixels)), part, compute.workers)
+        return stream(images, max(1, min(tile_elements // 128, 4 * tile_elements // pixels)), part, compute.workers)
 
 
 def translated_images(
@@ -106,7 +106,7 @@ def translated_images(
         return found
 
     per_image = height * width * batch if how.expanded else width * pixels
-    return stream(images, max(1, compute.tile // per_image), part, compute.workers)
+    return stream(images, max(1, compute.tile_on(x.device) // per_image), part, compute.workers)
 
 
 def _row_of_rolls(noisy: Tensor, tile: Tensor, level: Level, how: Arithmetic) -> Tensor:

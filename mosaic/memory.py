@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import torch
 
-from mosaic.compute import Compute
 from mosaic.errors import UsageError
 from mosaic.machine import AnalyticMachine
 from mosaic.plan import Plan
@@ -76,11 +75,11 @@ def _workspace(plan: Plan) -> int:
         registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (1 + channels) * height * width
         return 64 * registers + 8 * batch * (4 + channels) * height * width
     window = channels * (min(max(plan.scales) ** 2, height * width) if plan.model.has_scale else height * width)
-    return BYTES_PER_LOGIT * Compute().tile + 2 * 8 * batch * height * width * window
+    return BYTES_PER_LOGIT * plan.model.compute.tile_on(plan.device) + 2 * 8 * batch * height * width * window
 
 
 def fit(plan: Plan, memory: str | None = None) -> Plan:
-    """Limit a run's tiles at a time to what fits a budget.
+    """Limit a run's tiles at a time to what fits a budget of the machine's memory; on a GPU nothing is limited.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ def fit(plan: Plan, memory: str | None = None) -> Plan:
     """
     physical = physical_memory()
     budget = parse_memory(memory) if memory is not None else physical // 4 if physical is not None else None
-    if budget is None or not isinstance(plan.model, AnalyticMachine):
+    if budget is None or plan.device.type != "cpu" or not isinstance(plan.model, AnalyticMachine):
         return plan
     need = predict_memory(plan)
     fixed = sum(size for name, size in need.items() if name != "thread")

@@ -26,7 +26,7 @@ def reference_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
         centres = centres_of(tile, rows, cols)
         weights = comparison.weights_part(first, len(tile), rows.candidates, cols.candidates)
         columns = empty_sums(comparison, len(queries))
-        length = max(1, comparison.compute.tile // len(windows))
+        length = max(1, comparison.tile // len(windows))
         for first_of_block in range(0, len(queries), length):
             some = slice(first_of_block, first_of_block + length)
             distances = torch.cdist(queries[some], level.signal * windows, compute_mode="donot_use_mm_for_euclid_dist")
@@ -36,10 +36,7 @@ def reference_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
             sums = attend(logits, after_ones(centres.to(wide)), comparison.compute.diagnostics)
             for column, piece in zip(columns, sums, strict=True):
                 column[some] = piece
-        source = None
-        if comparison.compute.diagnostics:
-            source = comparison.source(columns.pop(), first, rows.candidates, cols.candidates)
-        return as_posterior(comparison, rows, cols, columns, source)
+        return as_posterior(comparison, first, rows, cols, columns)
 
     per_image = len(rows.candidates) * len(cols.candidates) * max(queries.shape[1], 128)
-    return stream(comparison.images, max(1, comparison.compute.tile // per_image), part, comparison.compute.workers)
+    return stream(comparison.images, max(1, comparison.tile // per_image), part, comparison.compute.workers)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mosaic.posterior import Posterior
 
-__all__ = ["stream"]
+__all__ = ["single_threaded", "stream"]
 
 _one_at_a_time = threading.Lock()
 
@@ -31,7 +31,7 @@ def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]
     if images.device.type != "cpu":
         return reduce(Posterior.merge, map(part, firsts, tiles))
     _keep_freed_memory()
-    with _single_threaded() as threads:
+    with single_threaded() as threads:
         threads = min(threads, len(tiles), workers or threads)
         if threads == 1:
             return reduce(Posterior.merge, map(part, firsts, tiles))
@@ -48,7 +48,7 @@ def _keep_freed_memory() -> None:
 
 
 @contextmanager
-def _single_threaded() -> Iterator[int]:
+def single_threaded() -> Iterator[int]:
     """Let torch use one thread an operation for a while; give the number it may use in all."""
     with _one_at_a_time:
         threads = torch.get_num_threads()

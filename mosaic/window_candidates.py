@@ -97,7 +97,7 @@ def _boxes(comparison: Comparison, k: int, boundary: str) -> Posterior:
         return found
 
     with full_precision():
-        return stream(comparison.images, max(1, comparison.compute.tile // x.numel()), part, comparison.compute.workers)
+        return stream(comparison.images, max(1, comparison.tile // x.numel()), part, comparison.compute.workers)
 
 
 def equivariant_windows(

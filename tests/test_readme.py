@@ -12,8 +12,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import mosaic
@@ -54,8 +56,16 @@ def test_the_first_look_runs_on_a_default_run(
     exec(from_python, {})
 
 
+def test_the_engines_give_posteriors_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    shown: dict[str, Any] = {}
+    exec(blocks("python")[2], shown)
+    assert capsys.readouterr().out.startswith("torch.Size([2, 1, 16, 16])")
+    assert shown["image"].max() < 100
+    assert not torch.equal(shown["weighted"].mean(), shown["posterior"].mean())
+
+
 def test_the_plugin_is_under_thirty_lines_and_works_as_a_distribution(tmp_path: Path) -> None:
-    module, project = blocks("python")[2], blocks("toml")[0]
+    module, project = blocks("python")[3], blocks("toml")[0]
     assert module.count("\n") < 30
     site = tmp_path / "site"
     info = site / "mosaic_nearest-1.0.dist-info"

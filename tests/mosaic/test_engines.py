@@ -138,6 +138,19 @@ def test_a_posterior_without_diagnostics_says_how_to_get_them() -> None:
             question()
 
 
+@pytest.mark.parametrize(("machine", "boundary", "k", "engine"), [c for c in CASES if c[0] in ("ls", "els")])
+def test_no_engine_depends_on_the_number_of_threads(machine: str, boundary: str, k: int, engine: str) -> None:
+    x, images, level = case(1, 0.4, 200)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            found.append(posterior(machine, boundary, x, images, level, k, engine, tile=2**12).mean())
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
 def test_an_overflowing_reference_of_the_torch_engine_is_redone() -> None:
     """The first images set the references; here a later one is thousands of bits nearer."""
     generator = torch.Generator().manual_seed(0)
