@@ -1,4 +1,4 @@
-"""Every engine on real MNIST and CIFAR10, at every step of a run: within 1e-3 of float64, where MOSAIC_DATA has them."""
+"""Every engine on real MNIST and CIFAR10, at every step of a run: within 1e-3 of float64, where they are."""
 
 from __future__ import annotations
 
