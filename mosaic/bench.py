@@ -153,6 +153,10 @@ def _run(case: Case) -> dict[str, Any]:
     if case.row == "ceilings":
         return _ceilings(case)
     dataset = _load(case)
+    return {**_measured(case, dataset), "images": len(dataset)}
+
+
+def _measured(case: Case, dataset: DataSet) -> dict[str, Any]:
     images, compute = dataset.images, Compute(case.engine)
     level = _level(case.scale)
     x = _noisy(images, level, case.samples)

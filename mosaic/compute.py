@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mosaic.arithmetic import accumulator_dtype
 from mosaic.errors import UsageError
+from mosaic.schedule import Level
 
-__all__ = ["DEFAULT", "ENGINES", "Compute", "log_weights_of"]
+__all__ = ["DEFAULT", "ENGINES", "Compute", "check_input", "log_weights_of"]
 
 ENGINES = ("auto", "compiled", "torch", "reference")
 
@@ -29,8 +31,8 @@ class Compute:
     diagnostics : bool
         Whether to find `Posterior.energy` and `Posterior.source` too.
     tile : int, optional
-        Logits held at a time, by each thread of a CPU; by default what suits the kind of device. Never the memory or
-        the number of threads decide, so that results repeat.
+        Logits held at a time, by each thread of a CPU; by default what suits the kind of device. Neither memory nor
+        the number of threads decides, so that results repeat.
     workers : int, optional
         Tiles worked on at a time on a CPU, at most; as many as torch has threads by default. Decides no number.
     """
@@ -67,4 +69,21 @@ def log_weights_of(weights: Tensor | None, *shape: int) -> Tensor | None:
         raise UsageError(f"weights have shape {tuple(weights.shape)}; these candidates need {shape}.")
     if not bool((torch.isfinite(weights) & (weights > 0)).all()):
         raise UsageError("weights must be positive and finite; to leave a candidate out, leave out its image.")
-    return torch.log2(weights)
+    return torch.log2(weights.to(accumulator_dtype(weights.device)))
+
+
+def check_input(x: Tensor, images: Tensor, level: Level) -> None:
+    """Refuse noisy images x that are no batch of images like the training images, or a level without a posterior.
+
+    Raises
+    ------
+    UsageError
+        With the shapes, or the level.
+    """
+    if x.ndim != 4 or images.ndim != 4 or x.shape[1:] != images.shape[1:] or len(images) == 0 or len(x) == 0:
+        raise UsageError(
+            f"x has shape {tuple(x.shape)} and the images {tuple(images.shape)}; they must be (B, C, H, W) and "
+            f"(N, C, H, W) with the same C, H and W."
+        )
+    if not (level.noise > 0 and level.signal > 0):
+        raise UsageError(f"{level} has no posterior mean to compute; signal and noise must be positive.")

@@ -43,7 +43,7 @@ def convolved_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
         seen = _channels_last(comparison.image_part(tile, rows, cols, dtype))
         bias = conv2d(seen.square().sum(1, keepdim=True), ones)[:, 0] * (-scale * level.signal / 2)
         weights = comparison.weights_part(first, len(tile), rows.candidates, cols.candidates)
-        return seen, (bias if weights is None else bias + weights).reshape(-1, 1)
+        return seen, (bias if weights is None else bias + weights.to(dtype)).reshape(-1, 1)
 
     def logits_of(seen: Tensor, bias: Tensor, block: Tensor, less: Tensor | None = None) -> Tensor:
         """Logits (M, Q) less their references; in memory the filters are neighbours."""

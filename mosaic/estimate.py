@@ -17,7 +17,7 @@ from mosaic.plan import Plan
 __all__ = ["predict_seconds"]
 
 # Training images that the first measurement of a step takes.
-FIRST_IMAGES = 128
+FIRST_IMAGES = 16
 
 # Seconds that a measurement must take to be believed: short beside any run worth predicting.
 LONG_ENOUGH = 0.15
@@ -61,7 +61,7 @@ def _state(plan: Plan, index: int) -> Tensor:
 def _step_seconds(plan: Plan, index: int) -> float:
     """Time of one step: measured on ever more images until it takes long enough, the rest in proportion."""
     total = len(plan.dataset)
-    few, count = (min(FIRST_IMAGES * times, total) for times in (1, 4))
+    few, count = min(FIRST_IMAGES, total), min(2 * FIRST_IMAGES, total)
     less, seconds = _seconds(plan, index, few), _seconds(plan, index, count)
     while seconds < LONG_ENOUGH and count < total:
         few, less = count, seconds

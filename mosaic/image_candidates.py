@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mosaic.arithmetic import Arithmetic, accumulator_dtype, choose_arithmetic, largest_magnitude
-from mosaic.compute import DEFAULT, Compute, log_weights_of
+from mosaic.compute import DEFAULT, Compute, check_input, log_weights_of
 from mosaic.convolved import full_precision
 from mosaic.posterior import BITS, Posterior, attend, energy_of, weights_of
 from mosaic.schedule import Level
@@ -43,6 +43,7 @@ def whole_images(
     UsageError
         If the weights cannot be used.
     """
+    check_input(x, images, level)
     shape, pixels = x.shape, images[0].numel()
     log_weights = log_weights_of(weights, len(images))
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
@@ -76,6 +77,7 @@ def translated_images(
     correlations, taken by FFT in float64 (where the device has it). Parameters as for `whole_images`; the row and
     column of `Posterior.source` are those of the training pixel that came to the image's first pixel.
     """
+    check_input(x, images, level)
     (batch, _, height, width), pixels = x.shape, images[0].numel()
     log_weights = log_weights_of(weights, len(images))
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))

@@ -47,8 +47,6 @@ class AnalyticMachine(ScoreModel):
             )
         if x.dtype not in (torch.float32, torch.float64):
             raise UsageError(f"x is {x.dtype}; the machines compute in torch.float32 or torch.float64.")
-        if not (level.noise > 0 and level.signal > 0):
-            raise UsageError(f"{level} has no posterior mean to compute; signal and noise must be positive.")
         if labels is not None and labels.shape != (len(x),):
             raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
         self.check((scale,))

@@ -22,11 +22,12 @@ __all__ = ["fit", "parse_memory", "physical_memory", "predict_memory"]
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
-# Interpreter, torch and xarray with their caches, as loaded (measured: 270 to 300 MiB with the CPU build of torch).
-PROGRAM = 320 * 2**20
+# Interpreter, torch and xarray, as loaded (measured with the CPU build of torch: 290 MiB; 365 MiB once MNIST was read).
+PROGRAM = 384 * 2**20
 
-# Bytes that a thread needs for each logit of a tile, at most: logits in float64, their products, weights and copies.
-BYTES_PER_LOGIT = 128
+# Bytes that a thread needs for each logit of a tile, at most: logits in float64, their products, weights and copies;
+# the reference engine cuts out windows, too.
+BYTES_PER_LOGIT = {"torch": 128, "reference": 640}
 
 
 def parse_memory(text: str) -> int:
@@ -39,7 +40,7 @@ def parse_memory(text: str) -> int:
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if found is None or float(found[1]) == 0:
-        raise UsageError(f"--memory '{text}' is no size; write 2G, 500M or a number of bytes.")
+        raise UsageError(f"--memory '{text}' is no size; write 2G, 500M (powers of 1024) or a number of bytes.")
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
@@ -69,13 +70,14 @@ def _workspace(plan: Plan) -> int:
         return 0
     batch, (channels, height, width) = len(plan.batches[0]), plan.dataset.shape
     engine = getattr(plan.model.options, "engine", "torch")
-    if chosen_engine(engine, plan.dataset.images[:1].to(plan.dtype), plan.dataset.images) == "compiled":
+    engine = chosen_engine(engine, plan.dataset.images[:1].to(plan.dtype), plan.dataset.images)
+    if engine == "compiled":
         # Registers of 64 bytes: a block of images and of window products, sums and biases; frames may wrap.
         side = [size + max(plan.scales) for size in (height, width)]
         registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (1 + channels) * height * width
         return 64 * registers + 8 * batch * (4 + channels) * height * width
     window = channels * (min(max(plan.scales) ** 2, height * width) if plan.model.has_scale else height * width)
-    return BYTES_PER_LOGIT * plan.model.compute.tile_on(plan.device) + 2 * 8 * batch * height * width * window
+    return BYTES_PER_LOGIT[engine] * plan.model.compute.tile_on(plan.device) + 2 * 8 * batch * height * width * window
 
 
 def fit(plan: Plan, memory: str | None = None) -> Plan:
@@ -102,8 +104,8 @@ def fit(plan: Plan, memory: str | None = None) -> Plan:
         parts = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in need.items())
         raise UsageError(
             f"This run needs {sum(need.values()) / 2**20:.0f} MiB ({parts}), more than the {budget / 2**20:.0f} MiB of "
-            f"--memory{'' if memory else ' (by default a quarter of what the machine has)'}; allow more, or use fewer "
-            f"training images or a smaller --batch-size."
+            f"--memory{'' if memory else ' (by default a quarter of what the machine has)'}; allow more, or make the "
+            f"largest of these smaller: fewer training images, a smaller --batch-size, -o score.engine=compiled."
         )
     model = copy.copy(plan.model)
     model.compute = replace(model.compute, workers=min(workers, torch.get_num_threads()))

@@ -25,7 +25,7 @@ __all__ = ["BITS", "Posterior", "after_ones", "attend", "energy_of", "weights_of
 BITS = log2(e)  # logits are kept in bits, see Posterior
 
 
-@dataclass
+@dataclass(repr=False)
 class Posterior:
     """Softmax over part of the candidates, for every sample and pixel.
 
@@ -53,6 +53,10 @@ class Posterior:
     weighted: Tensor
     energy: Tensor | None = None
     source: Tensor | None = None
+
+    def __repr__(self) -> str:
+        more = ", with diagnostics" if self.energy is not None else ""
+        return f"Posterior(B, C, H, W = {tuple(self.weighted.shape)}{more})"
 
     def merge(self, other: Posterior) -> Posterior:
         """Join two disjoint parts of the candidates; associative and commutative up to rounding."""

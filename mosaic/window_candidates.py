@@ -17,7 +17,7 @@ from mosaic.arithmetic import accumulator_dtype, choose_arithmetic, largest_magn
 from mosaic.comparison import Comparison, over_bands
 from mosaic.compiled import compiled_windows, unsupported
 from mosaic.compiler import kernel_build
-from mosaic.compute import DEFAULT, Compute, log_weights_of
+from mosaic.compute import DEFAULT, Compute, check_input, log_weights_of
 from mosaic.convolved import convolved_band, full_precision
 from mosaic.errors import UsageError
 from mosaic.posterior import BITS, Posterior, energy_of, weights_of
@@ -148,6 +148,7 @@ def _comparison(
     *,
     aligned: bool,
 ) -> Comparison:
+    check_input(x, images, level)
     channels, height, width = x.shape[1:]
     (k, boundary), inside = windows, windows[0] ** 2
     rows, cols = (window_axis(size, k, boundary, aligned=aligned) for size in (height, width))

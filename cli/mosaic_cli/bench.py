@@ -19,10 +19,18 @@ __all__ = ["command"]
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the data set: dataset.path=...")
 @click.option("--images", type=click.IntRange(1), default=1000, metavar="N", help="Training images.  [default: 1000]")
 @click.option(
-    "--engine", "engines", multiple=True, metavar="NAME", help="compiled, torch or reference.  [default: all but that]"
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME",
+    help="compiled, torch, reference or auto; may be repeated.  [default: compiled and torch]",
 )
 @click.option(
-    "--samples", multiple=True, type=click.IntRange(1), metavar="N", help="Samples a flow.  [default: 1 and 8]"
+    "--samples",
+    multiple=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Samples of a flow; may be repeated.  [default: 1 and 8]",
 )
 @click.option("--scales", metavar="SPEC", help="Scales of the flow.  [default: the paper's for this data set]")
 @click.option("--labels", metavar="SPEC", help="Classes of the flow's samples.  [default: none]")
@@ -43,7 +51,8 @@ def command(
     """Measure the engines: median time, peak memory and comparisons per second of each piece of work.
 
     Rows: flow (the reverse flow of ELS, data loaded), ls, is (one step), calibration (all scales on one x), laws (cost
-    by images, scale and batch), straightforward (ratio to a plain float32 implementation), ceilings of this machine.
+    by images, scale and batch), straightforward (ratio to a plain float32 implementation, on 200 images), ceilings of
+    this machine.
     Each is measured in a process of its own, whose peak memory includes program and data. About five minutes on two
     cores; time is in proportion to --images.
     """
@@ -68,6 +77,7 @@ def command(
     for case in cases(rows or ROWS, engines, samples or (1, 8), common):
         terminal.note(f"{case.row}, {case.engine}, {case.images} images, {case.samples} samples")
         results.append(measure(case))
+        terminal.note(f"  {results[-1]['median_seconds']:.3g} s")
     if as_json:
         print_json({"machine": machine(), "rows": results})
         return

@@ -78,7 +78,7 @@ def settings(function: Callable[..., Any]) -> Callable[..., Any]:
     "--memory",
     metavar="SIZE",
     envvar="MOSAIC_MEMORY",
-    help="What the run may take, such as 2G: less memory means fewer threads, and the same numbers.  "
+    help="What the run may take, such as 2G (powers of 1024): less means fewer threads, and the same numbers.  "
     "[default: a quarter of what the machine has]",
 )
 @click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
@@ -137,7 +137,7 @@ def command(
         RunStore(out).check_place(resume=resume, overwrite=overwrite)
         check_picture(out, resume or overwrite)
     plan = fit(prepare(resolved, data_access(data_dir, download)), memory)
-    tell(plan, terminal)
+    tell(plan, terminal, predict=not resume)
     while True:
         path = out if out is not None else unused_path(Path())
         try:
@@ -156,7 +156,7 @@ def check_picture(path: Path, replace: bool) -> None:
         raise UsageError(f"'{picture}' exists already; use --overwrite to replace it, or another --out.")
 
 
-def tell(plan: Plan, terminal: Terminal) -> None:
+def tell(plan: Plan, terminal: Terminal, predict: bool) -> None:
     """Say what there is to say before a run: notes, with -v the settings, and the time it will take."""
     from mosaic.estimate import predict_seconds
     from mosaic.plan import describe
@@ -166,7 +166,7 @@ def tell(plan: Plan, terminal: Terminal) -> None:
     if terminal.verbose:
         for key, value in describe(plan).items():
             terminal.note(f"{key}: {value}")
-    seconds = predict_seconds(plan) if not terminal.quiet else None
+    seconds = predict_seconds(plan) if predict and not terminal.quiet else None
     if seconds is not None:
         advice = " A smaller training set is faster: -o dataset.limit=2000, for example." if seconds > 120 else ""
         samples = "1 sample" if plan.samples == 1 else f"{plan.samples} samples"
@@ -257,6 +257,7 @@ class progress_bar:
 
 def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
     from mosaic.estimate import predict_seconds
+    from mosaic.machine import AnalyticMachine
     from mosaic.memory import predict_memory
     from mosaic.plan import describe
 
@@ -282,5 +283,8 @@ def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
     click.echo(f"training images: {len(plan.dataset)} of shape {plan.dataset.shape}")
     click.echo(f"trajectory: {' x '.join(map(str, shape))} (sample, step, channel, height, width)")
     click.echo("memory: " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in memory.items()))
+    if isinstance(plan.model, AnalyticMachine) and plan.model.compute.workers is not None:
+        click.echo(f"threads: {plan.model.compute.workers}")
+    click.echo(f"engine: {plan.model.engine(plan.dtype)}")
     click.echo(f"window comparisons: {plan.comparisons():.3g}")
     click.echo(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}")

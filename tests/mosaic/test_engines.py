@@ -163,3 +163,19 @@ def test_an_overflowing_reference_of_the_torch_engine_is_redone() -> None:
         for engine in ("torch", "reference")
     )
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("function", ["whole_images", "translated_images", "aligned_windows", "equivariant_windows"])
+@pytest.mark.parametrize("fault", ["one image", "other size", "no noise"])
+def test_input_that_does_not_fit_is_refused(function: str, fault: str) -> None:
+    x, images, level = case(1, 0.4)
+    scale = () if function in ("whole_images", "translated_images") else (3,)
+    x = {"one image": x[0], "other size": x[:, :, :5]}.get(fault, x)
+    level = Level(1.0, 0.0) if fault == "no noise" else level
+    with pytest.raises(mosaic.UsageError, match="posterior" if fault == "no noise" else "shape"):
+        getattr(mosaic, function)(x, images, level, *scale)
+
+
+def test_a_posterior_is_shown_by_its_shape() -> None:
+    x, images, level = case(1, 0.4)
+    assert repr(mosaic.whole_images(x, images, level)) == "Posterior(B, C, H, W = (2, 1, 7, 6))"
