@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,7 @@ def choose_arithmetic(x: Tensor, level: Level, pixels: int, largest: float) -> A
     """
     magnitude = float(x.double().square().mean().sqrt()) if x.device.type != "mps" else float(x.square().mean().sqrt())
     terms = pixels * level.signal * largest * (magnitude + level.signal * largest) / level.noise**2
+    terms *= max(1.0, math.sqrt(pixels) / 8)  # long sums are rounded often, though in turn up and down
     for dtype in (torch.float32, torch.float64):
         if dtype == torch.float64 and x.device.type == "mps":
             break

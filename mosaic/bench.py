@@ -23,7 +23,7 @@ from mosaic.compiler import kernel_status
 from mosaic.compute import Compute
 from mosaic.config import layered
 from mosaic.dataset import DataAccess, DataSet, balanced_subset
-from mosaic.errors import MosaicError
+from mosaic.errors import DataError, MosaicError, PluginError, UsageError
 from mosaic.image_candidates import whole_images
 from mosaic.options import Options
 from mosaic.plan import Plan, prepare
@@ -97,7 +97,9 @@ def measure(case: Case) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()
-        raise MosaicError(f"The measurement '{case.row}' failed: {words[-1] if words else 'no message'}")
+        kinds = {int(kind.exit_code): kind for kind in (UsageError, PluginError, DataError)}
+        message = f"The measurement '{case.row}' failed: {words[-1] if words else 'no message'}"
+        raise kinds.get(done.returncode, MosaicError)(message)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**case.model_dump(mode="json"), **found, "median_seconds": statistics.median(found["seconds"])}
 
@@ -138,7 +140,7 @@ def _level(scale: int) -> Level:
 
 def _noisy(images: Tensor, level: Level, count: int) -> Tensor:
     noise = torch.randn(count, *images.shape[1:], generator=torch.Generator().manual_seed(0))
-    return level.signal * images[:count] + level.noise * noise
+    return level.signal * images[torch.arange(count) % len(images)] + level.noise * noise
 
 
 def pairs(shape: Sequence[int], scale: int) -> int:
@@ -257,5 +259,6 @@ if __name__ == "__main__":
     try:
         result = _run(Case.model_validate_json(sys.argv[1]))
     except MosaicError as error:
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+        sys.exit(int(error.exit_code))
     sys.stdout.write(json.dumps({**result, "peak_bytes": _peak()}) + "\n")

@@ -38,6 +38,7 @@ def convolved_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
     windows = len(rows.candidates) * len(cols.candidates)
     # About FILTERS at a time, a multiple of 16, and no small remainder: that would be ten times slower.
     length = 16 * math.ceil(len(filters) / (16 * max(1, round(len(filters) / FILTERS))))
+    length = min(length, max(1, comparison.tile // windows))  # where one image has more windows than a tile
 
     def seen_and_bias(first: int, tile: Tensor) -> tuple[Tensor, Tensor]:
         seen = _channels_last(comparison.image_part(tile, rows, cols, dtype))
@@ -50,7 +51,7 @@ def convolved_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
         products = conv2d(seen, block, None if less is None else -less)
         return products.permute(0, 2, 3, 1).flatten(0, 2).add_(bias)
 
-    sample = seen_and_bias(0, comparison.images[: max(1, min(REFERENCE_IMAGES, comparison.tile // windows))])
+    sample = seen_and_bias(0, comparison.images[: max(1, min(REFERENCE_IMAGES, comparison.tile // FILTERS // windows))])
     references = filters.new_empty(len(filters))
     with full_precision(), single_threaded():  # as the tiles: the numbers do not depend on the number of threads
         for block, less in zip(filters.split(length), references.split(length), strict=True):
@@ -98,10 +99,10 @@ def _channels_last(images: Tensor) -> Tensor:
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Let CUDA multiply in full float32: TensorFloat-32, the default of convolutions, is wrong by 1e-3 and more."""
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    allowed = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
     try:
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            yield
+        yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
+        cudnn.allow_tf32, matmul.allow_tf32 = allowed

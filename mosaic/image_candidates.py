@@ -1,6 +1,6 @@
 """Whole images as candidates: IS (eqs. 3-4) and ES (eqs. 5-6), streamed over the training set into one `Posterior`.
 
-Memory does not grow with the training set: it is cut into tiles whose size depends on shapes only.
+Nothing here has gradients. Memory does not grow with the training set: it is cut into tiles, by shapes only.
 
 References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 """
@@ -20,6 +20,7 @@ from mosaic.stream import stream
 __all__ = ["translated_images", "whole_images"]
 
 
+@torch.no_grad()
 def whole_images(
     x: Tensor, images: Tensor, level: Level, *, weights: Tensor | None = None, compute: Compute = DEFAULT
 ) -> Posterior:
@@ -68,6 +69,7 @@ def whole_images(
         return stream(images, max(1, min(tile_elements // 128, 4 * tile_elements // pixels)), part, compute.workers)
 
 
+@torch.no_grad()
 def translated_images(
     x: Tensor, images: Tensor, level: Level, *, weights: Tensor | None = None, compute: Compute = DEFAULT
 ) -> Posterior:

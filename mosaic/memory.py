@@ -38,10 +38,11 @@ def parse_memory(text: str) -> int:
     UsageError
         If it is no size.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    if found is None or float(found[1]) == 0:
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    size = 0 if found is None else int(float(found[1]) * UNITS[found[2].upper()])
+    if size == 0:
         raise UsageError(f"--memory '{text}' is no size; write 2G, 500M (powers of 1024) or a number of bytes.")
-    return int(float(found[1]) * UNITS[found[2].upper()])
+    return size
 
 
 def physical_memory() -> int | None:
@@ -53,13 +54,16 @@ def physical_memory() -> int | None:
 
 
 def predict_memory(plan: Plan) -> dict[str, int]:
-    """Bytes, at most, of the program, the training set, one batch's trajectory, and each thread's workspace."""
-    batch, pixels = len(plan.batches[0]), plan.dataset.images[0].numel()
+    """Bytes, at most, of the program, the training set, the trajectory, and each thread's workspace.
+
+    The training set counts twice, for the moment it is read, and the trajectory twice, for the moment it is joined.
+    """
+    pixels = plan.dataset.images[0].numel()
     element = 8 if plan.config.dtype == "float64" else 4
     return {
         "program": PROGRAM,
-        "dataset": plan.dataset.images.numel() * plan.dataset.images.element_size(),
-        "batch": batch * 2 * len(plan.levels) * pixels * element,
+        "dataset": 2 * plan.dataset.images.numel() * plan.dataset.images.element_size(),
+        "trajectory": 2 * plan.samples * 2 * len(plan.levels) * pixels * element,
         "thread": _workspace(plan),
     }
 
@@ -73,10 +77,10 @@ def _workspace(plan: Plan) -> int:
     engine = chosen_engine(engine, plan.dataset.images[:1].to(plan.dtype), plan.dataset.images)
     if engine == "compiled":
         # Registers of 64 bytes: a block of images and of window products, sums and biases; frames may wrap.
-        side = [size + max(plan.scales) for size in (height, width)]
+        side = [size + max(plan.scales) + 16 for size in (height, width)]
         registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (1 + channels) * height * width
-        return 64 * registers + 8 * batch * (4 + channels) * height * width
-    window = channels * (min(max(plan.scales) ** 2, height * width) if plan.model.has_scale else height * width)
+        return 2**23 + 64 * registers + 8 * 4 * batch * (4 + channels) * height * width
+    window = channels * min(max(plan.scales) ** 2, height * width) if plan.model.has_scale else 0
     return BYTES_PER_LOGIT[engine] * plan.model.compute.tile_on(plan.device) + 2 * 8 * batch * height * width * window
 
 

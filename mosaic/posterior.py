@@ -42,7 +42,8 @@ class Posterior:
         Diagnostics: sum of 2^(logit - maximum) times (logit - maximum).
     source : Tensor (B, h, w), int64, optional
         Diagnostics: the candidate with the largest logit, as (image H + row) W + column of its centre, or of its
-        translation for whole images; on ties the first in that order.
+        translation for whole images; on ties the first in that order (IS, ES and the torch engine of ELS may round
+        equal candidates differently, and then name another of them).
 
     Logits are in bits, that is, times log2(e): powers of two are computed several times faster than powers
     of e. They are known up to a constant of each sample and pixel, the same for all candidates.

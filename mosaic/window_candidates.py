@@ -3,7 +3,7 @@
     aligned_windows      LS     for pixel p the window at the same p of every training image
     equivariant_windows  ELS    every training window that hangs over the border as p's does
 
-Memory does not grow with the training set: it is cut into tiles whose size depends on shapes only.
+Nothing here has gradients. Memory does not grow with the training set: it is cut into tiles, by shapes only.
 
 References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 """
@@ -29,6 +29,7 @@ from mosaic.windows import window_axis, window_sums
 __all__ = ["aligned_windows", "chosen_engine", "engine_of", "equivariant_windows"]
 
 
+@torch.no_grad()
 def aligned_windows(
     x: Tensor,
     images: Tensor,
@@ -100,6 +101,7 @@ def _boxes(comparison: Comparison, k: int, boundary: str) -> Posterior:
         return stream(comparison.images, max(1, comparison.tile // x.numel()), part, comparison.compute.workers)
 
 
+@torch.no_grad()
 def equivariant_windows(
     x: Tensor,
     images: Tensor,

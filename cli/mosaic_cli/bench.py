@@ -70,8 +70,11 @@ def command(
             engines = ("compiled", "torch")
         except KernelUnavailable:
             engines = ("torch",)
+    given = plugin_options(options)
+    if set(given) - {"dataset_options"}:
+        raise UsageError("-o of a benchmark takes options of the data set only: dataset.NAME=VALUE.")
     root = data_access(data_dir, False).root
-    common |= {"dataset_options": plugin_options(options).get("dataset_options", {})}
+    common |= {"dataset_options": given.get("dataset_options", {})}
     common["data_dir"] = None if root is None else str(root.resolve())
     results = []
     for case in cases(rows or ROWS, engines, samples or (1, 8), common):

@@ -61,9 +61,18 @@ def test_every_row_is_measured(row: str) -> None:
         assert math.isclose(found["ratio"], ratio)
 
 
-def test_a_measurement_that_fails_says_why() -> None:
-    with pytest.raises(mosaic.MosaicError, match="'nothing'"):
-        measure(Case(row="ls", dataset="nothing"))
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [({"dataset": "nothing"}, 3), ({"dataset": "mnist", "data_dir": "nowhere"}, 4), ({"labels": "77"}, 2)],
+)
+def test_a_measurement_that_fails_says_why(fault: dict[str, str], code: int) -> None:
+    with pytest.raises(mosaic.MosaicError, match=r"'flow' failed: .+") as caught:
+        measure(Case.model_validate({**SMALL, "row": "flow", **fault}))
+    assert caught.value.exit_code == code
+
+
+def test_fewer_images_than_samples_can_be_measured() -> None:
+    assert measure(Case(row="is", dataset="digits", images=3, samples=8, repeats=1))["comparisons"] == 24
 
 
 def test_the_command_prints_a_table_or_one_document(invoke: Invoke) -> None:
@@ -77,8 +86,8 @@ def test_the_command_prints_a_table_or_one_document(invoke: Invoke) -> None:
     assert "peak memory" in table
 
 
-@pytest.mark.parametrize("arguments", [("--row", "fast"), ("--engine", "fast")])
+@pytest.mark.parametrize("arguments", [("--row", "fast"), ("--engine", "fast"), ("-o", "score.fast=1")])
 def test_an_unknown_name_is_refused(invoke: Invoke, arguments: tuple[str, str]) -> None:
     result = invoke("bench", *arguments)
     assert result.exit_code == 2
-    assert "'fast'" in result.stderr
+    assert "fast" in result.stderr or "data set only" in result.stderr

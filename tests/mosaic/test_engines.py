@@ -179,3 +179,27 @@ def test_input_that_does_not_fit_is_refused(function: str, fault: str) -> None:
 def test_a_posterior_is_shown_by_its_shape() -> None:
     x, images, level = case(1, 0.4)
     assert repr(mosaic.whole_images(x, images, level)) == "Posterior(B, C, H, W = (2, 1, 7, 6))"
+
+
+def test_long_windows_on_a_constant_background_stay_accurate() -> None:
+    """Where float32 is only just allowed, and all terms of a long sum have one sign."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(32, 1, 10, 10, generator=generator) * 2 - 1
+    images[torch.rand(images.shape, generator=generator) < 0.9] = -1
+    for noise in (1.0, 1.5, 1.865, 2.5, 4.0):
+        x = images[:1] + noise * torch.randn(1, 1, 10, 10, generator=generator)
+        exact = mosaic.equivariant_windows(
+            x, images, Level(1.0, noise), 61, "circular", compute=Compute("reference")
+        ).mean()
+        for engine in ENGINES:
+            found = mosaic.equivariant_windows(
+                x, images, Level(1.0, noise), 61, "circular", compute=Compute(engine)
+            ).mean()
+            assert float((found - exact).abs().max()) < 1e-3, (engine, noise)
+
+
+def test_gradients_are_not_followed() -> None:
+    x, images, level = case(1, 0.4)
+    x.requires_grad_()
+    for engine in ENGINES:
+        assert not mosaic.equivariant_windows(x, images, level, 3, compute=Compute(engine)).mean().requires_grad

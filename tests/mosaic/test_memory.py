@@ -23,7 +23,7 @@ def test_sizes_are_read(text: str, size: int) -> None:
     assert parse_memory(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "much", "0", "-1G", "2 GG", "1e9"])
+@pytest.mark.parametrize("text", ["", "much", "0", "-1G", "2 GG", "1e9", "0.3", "9" * 400])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(mosaic.UsageError, match="--memory"):
         parse_memory(text)
