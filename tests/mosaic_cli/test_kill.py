@@ -70,7 +70,13 @@ def test_ten_kills_at_random_moments_lose_nothing_finished(tmp_path: Path) -> No
 
 
 def test_an_interrupt_exits_130_and_prints_the_command_that_goes_on(tmp_path: Path) -> None:
-    process = subprocess.Popen([*RUN, "--out", "a.nc"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*RUN, "--out", "a.nc"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells let background jobs ignore it
+    )
     while not list(tmp_path.glob("a.nc.parts/part-*.nc")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
