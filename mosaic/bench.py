@@ -145,10 +145,8 @@ def _noisy(images: Tensor, level: Level, count: int) -> Tensor:
 
 def pairs(shape: Sequence[int], scale: int) -> int:
     """Window comparisons of one sample with one training image, for boundary `zeros`."""
-    rows, cols = (
-        sum(len(b.pixels) * len(b.candidates) for b in window_axis(size, scale, "zeros").bands) for size in shape[-2:]
-    )
-    return rows * cols
+    rows, cols = (window_axis(size, scale, "zeros") for size in shape[-2:])
+    return rows.pairs * cols.pairs
 
 
 def _run(case: Case) -> dict[str, Any]:

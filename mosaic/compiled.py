@@ -104,9 +104,7 @@ def compiled_windows(comparison: Comparison) -> Posterior:
         source = comparison.source(source, first, row_candidates, col_candidates)
         return _diagnosed(reference, total, weighted, energy, best, source)
 
-    meetings = (sum(len(b.pixels) * len(b.candidates) for b in axis.bands) for axis in (rows, cols))
-    per_image = batch * next(meetings) * next(meetings)
-    blocks = min(CALL_COMPARISONS / per_image, len(comparison.images) / CALLS) / LANES
+    blocks = min(CALL_COMPARISONS / (batch * rows.pairs * cols.pairs), len(comparison.images) / CALLS) / LANES
     return stream(comparison.images, max(1, math.ceil(blocks)) * LANES, part, comparison.compute.workers)
 
 

@@ -95,6 +95,11 @@ class WindowAxis:
     frame: tuple[int, ...]
     bands: list[Band]
 
+    @property
+    def pairs(self) -> int:
+        """Pairs of a pixel and a candidate that it meets."""
+        return sum(len(band.pixels) * len(band.candidates) for band in self.bands)
+
 
 def window_axis(size: int, k: int, boundary: str, *, aligned: bool = False) -> WindowAxis:
     """Divide an axis into bands.

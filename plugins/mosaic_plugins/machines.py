@@ -140,11 +140,8 @@ class ELS(Windowed):
     def comparisons(self, scale: int) -> int:
         """N times the pairs of a pixel and a window it meets in one training image."""
         _, height, width = self.dataset.shape
-        rows, cols = (
-            sum(len(b.pixels) * len(b.candidates) for b in mosaic.window_axis(size, scale, self.options.boundary).bands)
-            for size in (height, width)
-        )
-        return len(self.dataset) * rows * cols
+        rows, cols = (mosaic.window_axis(size, scale, self.options.boundary) for size in (height, width))
+        return len(self.dataset) * rows.pairs * cols.pairs
 
 
 @mosaic.hookimpl
