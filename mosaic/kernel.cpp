@@ -372,8 +372,17 @@ template <class T> int run(const Problem& problem) {
     return 0;
 }
 
+// No exception may cross the C interface.
+template <class T> int guarded(const Problem& problem) {
+    try {
+        return run<T>(problem);
+    } catch (const std::bad_alloc&) {
+        return 2;
+    }
+}
+
 }  // namespace
 
-// Logits in float or in double; 0, or 1 for a number of channels that is not built in.
-extern "C" int mosaic_compare_float(const Problem* problem) { return run<float>(*problem); }
-extern "C" int mosaic_compare_double(const Problem* problem) { return run<double>(*problem); }
+// Logits in float or in double; 0, or 1 for a number of channels that is not built in, or 2 for want of memory.
+extern "C" int mosaic_compare_float(const Problem* problem) { return guarded<float>(*problem); }
+extern "C" int mosaic_compare_double(const Problem* problem) { return guarded<double>(*problem); }

@@ -10,6 +10,7 @@ import copy
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -45,12 +46,20 @@ def parse_memory(text: str) -> int:
     return size
 
 
+# Where Linux tells how much memory this process's container may take: a number of bytes, or "max".
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
 def physical_memory() -> int | None:
-    """Bytes of memory this machine has; None where the system does not tell."""
+    """Bytes of memory this machine has, or this container may take; None where the system does not tell."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+    try:
+        return min(installed, int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):
+        return installed
 
 
 def predict_memory(plan: Plan) -> dict[str, int]:
