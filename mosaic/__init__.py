@@ -9,26 +9,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mosaic.calibration import calibrate
+    from mosaic.checkpoint import Checkpoint, load_checkpoint
     from mosaic.compute import Compute
     from mosaic.dataset import DataAccess, DataSet, DataSetOptions, DataSource, balanced_subset
     from mosaic.errors import DataError, ExitCode, MosaicError, PluginError, UsageError
     from mosaic.image_candidates import translated_images, whole_images
     from mosaic.machine import AnalyticMachine
     from mosaic.metric import Metric
+    from mosaic.nearest import nearest_images
     from mosaic.network import Network
     from mosaic.options import Options
     from mosaic.plugins import Register, Registry, hookimpl, registry
     from mosaic.posterior import Posterior
+    from mosaic.run_comparison import compare
     from mosaic.runner import RunConfig, run
     from mosaic.scales import ScaleSchedule
     from mosaic.schedule import Level, NoiseSchedule
     from mosaic.score import ScoreModel, eps_from_denoised, score_from_denoised
+    from mosaic.torchvision_import import import_torchvision
+    from mosaic.train_config import TrainConfig
+    from mosaic.trainer import train
     from mosaic.trajectory import open_trajectory as open
     from mosaic.window_candidates import aligned_windows, engine_of, equivariant_windows
     from mosaic.windows import window_axis
 
 __all__ = [
     "AnalyticMachine",
+    "Checkpoint",
     "Compute",
     "DataAccess",
     "DataError",
@@ -49,37 +57,51 @@ __all__ = [
     "RunConfig",
     "ScaleSchedule",
     "ScoreModel",
+    "TrainConfig",
     "UsageError",
     "aligned_windows",
     "balanced_subset",
+    "calibrate",
+    "compare",
     "engine_of",
     "eps_from_denoised",
     "equivariant_windows",
     "hookimpl",
+    "import_torchvision",
+    "load_checkpoint",
+    "nearest_images",
     "open",
     "registry",
     "run",
     "score_from_denoised",
+    "train",
     "translated_images",
     "whole_images",
     "window_axis",
 ]
 
 _HOMES = {
+    "calibration": ("calibrate",),
+    "checkpoint": ("Checkpoint", "load_checkpoint"),
     "compute": ("Compute",),
     "dataset": ("DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"),
     "errors": ("DataError", "ExitCode", "MosaicError", "PluginError", "UsageError"),
     "image_candidates": ("translated_images", "whole_images"),
     "machine": ("AnalyticMachine",),
     "metric": ("Metric",),
+    "nearest": ("nearest_images",),
     "network": ("Network",),
     "options": ("Options",),
     "plugins": ("Register", "Registry", "hookimpl", "registry"),
     "posterior": ("Posterior",),
+    "run_comparison": ("compare",),
     "runner": ("RunConfig", "run"),
     "scales": ("ScaleSchedule",),
     "schedule": ("Level", "NoiseSchedule"),
     "score": ("ScoreModel", "eps_from_denoised", "score_from_denoised"),
+    "torchvision_import": ("import_torchvision",),
+    "train_config": ("TrainConfig",),
+    "trainer": ("train",),
     "trajectory": ("open_trajectory",),
     "window_candidates": ("aligned_windows", "engine_of", "equivariant_windows"),
     "windows": ("window_axis",),

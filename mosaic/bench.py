@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,13 +20,14 @@ from torch import Tensor
 
 from mosaic.compiler import kernel_status
 from mosaic.compute import Compute
-from mosaic.config import layered
+from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet, balanced_subset
 from mosaic.errors import DataError, MosaicError, PluginError, UsageError
 from mosaic.image_candidates import whole_images
 from mosaic.options import Options
 from mosaic.plan import Plan, prepare
 from mosaic.plugins import registry
+from mosaic.processor import instructions, processor_name
 from mosaic.runner import run_batch
 from mosaic.scales import preset_names
 from mosaic.schedule import Level
@@ -106,17 +106,11 @@ def measure(case: Case) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What the measurements were made on."""
-    model, flags = platform.processor() or platform.machine(), ""
-    if Path("/proc/cpuinfo").exists():
-        facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
-        names = {key.strip(): value.strip() for key, value in facts.items()}
-        model, flags = names.get("model name", model), names.get("flags", "")
-    known = [name for name in ("avx2", "avx512f", "amx_bf16") if name in flags.split()]
     return {
-        "processor": model,
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "instructions": known,
+        "instructions": instructions(),
         "torch": torch.__version__,
         "compiled_engine": kernel_status(),
     }
@@ -242,7 +236,7 @@ def _plan(case: Case, dataset: DataSet) -> Plan:
     preset = f"paper/{case.dataset.split('_')[0]}-resnet-zeros"
     scales = case.scales or (preset if preset in preset_names() else None)
     settings |= {name: value for name, value in (("scales", scales), ("labels", case.labels)) if value}
-    return prepare(layered(settings), DataAccess(), dataset=dataset)
+    return prepare(layered(RunConfig, settings), DataAccess(), dataset=dataset)
 
 
 def _peak() -> int | None:

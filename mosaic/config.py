@@ -1,4 +1,4 @@
-"""The configuration of a run: one validated model, layered from defaults, environment, file and flags."""
+"""The configuration of a command: one validated model, layered from defaults, environment, file and flags."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.options import Options
 
-__all__ = ["SECTIONS", "RunConfig", "from_environment", "from_file", "layered", "plugin_options"]
+__all__ = ["RunConfig", "from_environment", "from_file", "layered", "plugin_options", "sections_of", "setting_names"]
 
-SECTIONS = ("score", "dataset", "schedule")
+Config = TypeVar("Config", bound=Options)
+
+KINDS = ("score", "dataset", "schedule", "network")
 
 
 class RunConfig(Options):
@@ -56,36 +58,51 @@ class RunConfig(Options):
     dtype: Literal["float32", "float64"] = Field("float32", description="Precision of the computation.")
 
 
-def from_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Read the settings that variables give: `MOSAIC_STEPS=50`, `MOSAIC_OPTIONS="score.boundary=zeros ..."`."""
+def sections_of(model: type[Options]) -> tuple[str, ...]:
+    """Kinds of plugin that a configuration names, and has options for: `score`, `dataset`, ..."""
+    return tuple(name.removesuffix("_options") for name in model.model_fields if name.endswith("_options"))
+
+
+def setting_names(model: type[Options]) -> list[str]:
+    """Names of a configuration's settings, the plugins' options aside."""
+    return [name for name in model.model_fields if not name.endswith("_options")]
+
+
+def from_environment(model: type[Options], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Read the settings that variables give: `MOSAIC_STEPS=50`, `MOSAIC_OPTIONS="score.boundary=zeros ..."`.
+
+    Options of kinds that `model` has no use for are left aside: another command may have.
+    """
     environ = os.environ if environ is None else environ
-    names = [name for name in RunConfig.model_fields if not name.endswith("_options")]
-    values = {name: environ[f"MOSAIC_{name.upper()}"] for name in names if environ.get(f"MOSAIC_{name.upper()}")}
-    return {**values, **plugin_options(environ.get("MOSAIC_OPTIONS", "").split())}
+    variables = {name: environ.get(f"MOSAIC_{name.upper()}") for name in setting_names(model)}
+    sections = sections_of(model)
+    foreign = tuple(f"{kind}." for kind in KINDS if kind not in sections)
+    pairs = [pair for pair in environ.get("MOSAIC_OPTIONS", "").split() if not pair.startswith(foreign)]
+    return {**{name: value for name, value in variables.items() if value}, **plugin_options(pairs, sections)}
 
 
-def plugin_options(pairs: Sequence[str]) -> dict[str, dict[str, str]]:
+def plugin_options(pairs: Sequence[str], sections: Sequence[str]) -> dict[str, dict[str, str]]:
     """Sort `score.boundary=zeros` and the like into `score_options` and so on.
 
     Raises
     ------
     UsageError
-        If a pair does not read KIND.OPTION=VALUE.
+        If a pair does not read KIND.OPTION=VALUE, or its kind is none of `sections`.
     """
     layer: dict[str, dict[str, str]] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         section, dot, option = key.strip().partition(".")
         if not (equals and dot and option):
-            raise UsageError(f"-o '{pair}' must read KIND.OPTION=VALUE, for example score.boundary=circular.")
-        if section not in SECTIONS:
-            known = ", ".join(SECTIONS)
-            raise UsageError(f"-o '{pair}': no kind '{section}'.{did_you_mean(section, SECTIONS)} Kinds: {known}.")
+            raise UsageError(f"-o '{pair}' must read KIND.OPTION=VALUE, for example dataset.limit=500.")
+        if section not in sections:
+            known = ", ".join(sections)
+            raise UsageError(f"-o '{pair}': no kind '{section}'.{did_you_mean(section, sections)} Kinds: {known}.")
         layer.setdefault(f"{section}_options", {})[option] = value
     return layer
 
 
-def from_file(path: Path) -> dict[str, Any]:
+def from_file(path: Path, model: type[Options]) -> dict[str, Any]:
     """Read a TOML file: settings at the top, options in tables.
 
     A table such as `[score]` holds the score model's options, and may hold its `name`.
@@ -100,9 +117,9 @@ def from_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"Configuration file '{path}' cannot be read: {error}.") from None
     values: dict[str, Any] = {}
-    known = [name for name in RunConfig.model_fields if not name.endswith("_options")]
+    known, sections = setting_names(model), sections_of(model)
     for key, value in document.items():
-        if key in SECTIONS and isinstance(value, dict):
+        if key in sections and isinstance(value, dict):
             table = dict(value)
             if "name" in table:
                 values[key] = table.pop("name")
@@ -112,7 +129,7 @@ def from_file(path: Path) -> dict[str, Any]:
         else:
             raise UsageError(
                 f"Configuration file '{path}' has an unknown key '{key}'.{did_you_mean(key, known)} "
-                f"Keys: {', '.join(known)}; tables: {', '.join(f'[{s}]' for s in SECTIONS)}."
+                f"Keys: {', '.join(known)}; tables: {', '.join(f'[{s}]' for s in sections)}."
             )
     for text in ("scales", "labels"):
         if text in values:
@@ -120,16 +137,17 @@ def from_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def layered(*layers: Mapping[str, Any]) -> RunConfig:
+def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
     """Validate a configuration made of layers, later ones over earlier ones; options merge key by key.
 
     Options given for a plugin by an earlier layer are dropped where a later layer names another plugin.
     """
+    sections = sections_of(model)
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            if key in SECTIONS and merged.get(key, RunConfig.model_fields[key].default) != value:
+            if key in sections and merged.get(key, model.model_fields[key].default) != value:
                 merged.pop(f"{key}_options", None)
         for key, value in layer.items():
             merged[key] = {**merged.get(key, {}), **value} if key.endswith("_options") else value
-    return RunConfig.parse(merged, "run")
+    return model.parse(merged, model.__name__.removesuffix("Config").lower())

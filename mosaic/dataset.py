@@ -38,6 +38,9 @@ class DataSet:
         Lowest and highest value a pixel may have.
     scales : str or None
         Preset of locality scales that suits this set (see `mosaic.scales`).
+    training : mapping
+        Settings of a training (`mosaic.TrainConfig`) that suit this set, in place of the general defaults; under
+        `networks` the options of each network, by name.
     source : str
         Where the images came from, for the record.
 
@@ -53,6 +56,7 @@ class DataSet:
     classes: tuple[str, ...] = ()
     range: tuple[float, float] = (-1.0, 1.0)
     scales: str | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
 

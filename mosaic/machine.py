@@ -49,7 +49,7 @@ class AnalyticMachine(ScoreModel):
             raise UsageError(f"x is {x.dtype}; the machines compute in torch.float32 or torch.float64.")
         if labels is not None and labels.shape != (len(x),):
             raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
-        self.check((scale,))
+        self.check((level,), (scale,), ())
         if labels is None or bool((labels == -1).all()):
             return self.posterior(x, self.dataset.images, level, scale).mean().to(x.dtype)
         result = torch.empty_like(x)
@@ -58,7 +58,7 @@ class AnalyticMachine(ScoreModel):
             result[members] = self.posterior(x[members], self._images_of(label), level, scale).mean().to(x.dtype)
         return result
 
-    def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
+    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
         """Refuse scales that are no window sizes."""
         for scale in scales if self.has_scale else ():
             check_window_size(scale)

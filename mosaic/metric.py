@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from mosaic.dataset import DataSet
+from mosaic.errors import UsageError
 from mosaic.options import Options as PluginOptions
 
 __all__ = ["Metric"]
@@ -22,17 +24,47 @@ class Metric(ABC):
     range : (float, float)
         Lowest and highest value it can take.
     higher_is_better : bool
-        Whether a larger value means closer agreement.
+        Whether a larger value means closer agreement, or a better image.
+    compares : bool
+        Whether it compares images with a reference; else it is a property of the images (and the training set).
+    needs_dataset : bool
+        Whether it needs the training set, `self.dataset`.
+    statistic : {"median", "mean"}
+        What sums up its values over samples; `mean` for shares.
+
+    Raises
+    ------
+    UsageError
+        If it needs a training set and is given none.
     """
 
     name: ClassVar[str] = ""
     Options: ClassVar[type[PluginOptions]] = PluginOptions
     range: ClassVar[tuple[float, float]]
     higher_is_better: ClassVar[bool]
+    compares: ClassVar[bool] = True
+    needs_dataset: ClassVar[bool] = False
+    statistic: ClassVar[Literal["median", "mean"]] = "median"
 
-    def __init__(self, options: PluginOptions | None = None) -> None:
+    def __init__(self, options: PluginOptions | None = None, dataset: DataSet | None = None) -> None:
         self.options: Any = options if options is not None else self.Options()
+        if self.needs_dataset and dataset is None:
+            raise UsageError(f"Metric '{self.name}' needs the training set.")
+        self.dataset: Any = dataset
 
     @abstractmethod
-    def __call__(self, images: Tensor, reference: Tensor) -> Tensor:
-        """Compare (B, C, H, W) images with a reference of the same shape: (B,) values."""
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Give one value per sample.
+
+        Parameters
+        ----------
+        images : Tensor (B, C, H, W)
+            Images, not clamped.
+        reference : Tensor (B, C, H, W), optional
+            What they are compared with, where the metric `compares`.
+
+        Returns
+        -------
+        Tensor (B,), float64
+            NaN where the metric is undefined.
+        """

@@ -15,7 +15,7 @@ from mosaic.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_flow", "draw_images", "save_figure"]
+__all__ = ["draw_flow", "draw_image", "draw_images", "grid", "save_figure"]
 
 
 def _shown(image: xr.DataArray, low: float, high: float) -> Any:
@@ -24,7 +24,8 @@ def _shown(image: xr.DataArray, low: float, high: float) -> Any:
     return np.moveaxis(array, 0, -1) if array.shape[0] == 3 else array[0]
 
 
-def _figure(rows: int, cols: int, cell: float, aspect: float) -> tuple[Figure, Any]:
+def grid(rows: int, cols: int, cell: float, aspect: float) -> tuple[Figure, Any]:
+    """Make a figure of rows x cols bare axes, each `cell` inches wide and `aspect` times as high."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(cols * cell, rows * cell * aspect + 0.4), dpi=100, layout="compressed")
@@ -36,7 +37,8 @@ def _figure(rows: int, cols: int, cell: float, aspect: float) -> tuple[Figure, A
     return figure, axes
 
 
-def _draw(axis: Any, image: xr.DataArray, run: xr.Dataset) -> None:
+def draw_image(axis: Any, image: xr.DataArray, run: xr.Dataset) -> None:
+    """Draw one image (channel, height, width) of a run, clamped to the range of its data."""
     low, high = json.loads(run.attrs["dataset_range"])
     axis.imshow(_shown(image, low, high), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
@@ -47,10 +49,10 @@ def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
     count = images.sizes["sample"]
     cols = min(count, 8)
     rows = -(-count // cols)
-    figure, axes = _figure(rows, cols, 1.2, images.sizes["height"] / images.sizes["width"])
+    figure, axes = grid(rows, cols, 1.2, images.sizes["height"] / images.sizes["width"])
     for i in range(count):
         axis = axes.flat[i]
-        _draw(axis, images.isel(sample=i), run)
+        draw_image(axis, images.isel(sample=i), run)
         axis.set_title(_class_of(run, i), fontsize=7, pad=2)
     figure.suptitle(run.attrs.get("title", "").partition(":")[0], fontsize=9)
     return figure
@@ -85,12 +87,12 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
             raise UsageError(f"There is no sample {sample}; the run has samples 0 to {available - 1}.")
     total = run.sizes["step"]
     steps = np.unique(np.linspace(0, total - 1, min(columns, total)).round().astype(int))
-    figure, axes = _figure(2 * len(samples), len(steps), 0.95, run.sizes["height"] / run.sizes["width"])
+    figure, axes = grid(2 * len(samples), len(steps), 0.95, run.sizes["height"] / run.sizes["width"])
     for row, sample in enumerate(samples):
         for col, step in enumerate(steps):
             one = run.isel(sample=sample, step=int(step))
-            _draw(axes[2 * row, col], one["state"], run)
-            _draw(axes[2 * row + 1, col], one["denoised"], run)
+            draw_image(axes[2 * row, col], one["state"], run)
+            draw_image(axes[2 * row + 1, col], one["denoised"], run)
             if row == 0:
                 scale = f"\nk = {int(one['scale'])}" if int(one["scale"]) else ""
                 axes[0, col].set_title(f"t = {float(one['time']):.2f}{scale}", fontsize=7, pad=3)

@@ -22,7 +22,7 @@ from mosaic.schedule import Level, NoiseSchedule
 from mosaic.score import EpsModel, ScoreModel
 from mosaic.trajectory import levels_of, open_trajectory
 
-__all__ = ["Plan", "ScoreLike", "describe", "prepare", "settings_of"]
+__all__ = ["Plan", "ScoreLike", "chosen_device", "describe", "prepare", "settings_of"]
 
 EpsFunction = Callable[[Tensor, Tensor], Tensor]
 ScoreLike = str | ScoreModel | EpsFunction
@@ -157,7 +157,8 @@ def prepare(
     scales, notes = _scales(config, model, dataset, levels, times)
     notes += _oddities(dataset, scales)
     start, seeds, labels = _samples(config, dataset)
-    model.check(scales, labels)
+    model.check(tuple(levels), scales, labels)
+    notes += model.notes()
     config = config.model_copy(
         update={
             "score_options": model.options.model_dump(mode="json"),
@@ -169,19 +170,30 @@ def prepare(
     return Plan(config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, tuple(notes))
 
 
-def _device(config: RunConfig, score: ScoreModel | EpsFunction | None, dataset: DataSet | None) -> torch.device:
-    """Device of the run: that of the objects given, where `auto` leaves it open."""
-    name = config.device
+def chosen_device(name: str, dtype: str, given: torch.device | None) -> torch.device:
+    """Choose the device called `name`; `auto` is the one of the objects given, else cuda where there is one, else cpu.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be used here with `dtype`.
+    """
     if name == "auto":
-        given = dataset.images.device if dataset is not None else torch.device("cpu") if score is not None else None
         return given or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device, dtype=getattr(torch, config.dtype)).item()
+        torch.zeros(1, device=device, dtype=getattr(torch, dtype)).item()
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise UsageError(f"Device '{name}' cannot be used here with {config.dtype}: {reason}.") from None
-    if isinstance(score, ScoreModel) and score.dataset.images.device != device:
+        raise UsageError(f"Device '{name}' cannot be used here with {dtype}: {reason}.") from None
+    return device
+
+
+def _device(config: RunConfig, score: ScoreModel | EpsFunction | None, dataset: DataSet | None) -> torch.device:
+    """Device of the run."""
+    given = dataset.images.device if dataset is not None else torch.device("cpu") if score is not None else None
+    device = chosen_device(config.device, config.dtype, given)
+    if config.device != "auto" and isinstance(score, ScoreModel) and score.dataset.images.device != device:
         raise UsageError(
             f"The score model's data are on {score.dataset.images.device}; use device='auto', or move them."
         )

@@ -222,8 +222,8 @@ def _stage(module: object, key: str) -> list[_Registration]:
                 raise TypeError(f"{cls.__name__}.Options must be a subclass of mosaic.{wanted.__name__}")
             names = (name or getattr(cls, "name", ""), *aliases)
             for one in names:
-                if not one or ":" in one or one != one.strip().lower():
-                    raise ValueError(f"{cls.__name__}: {one!r} is not a name (lower case, no spaces around, no ':')")
+                if not one or ":" in one or one != one.strip():
+                    raise ValueError(f"{cls.__name__}: {one!r} is not a name (no spaces around, no ':')")
                 if any(one in entry.names for entry in staged if entry.kind == kind):
                     raise ValueError(f"{kind} '{one}' is registered twice")
             staged.append(_Registration(kind, cls, names))

@@ -71,16 +71,25 @@ def run_batch(plan: Plan, batch: range, progress: Callable[[int, int], None]) ->
 
 def identity(plan: Plan) -> dict[str, Any]:
     """What must agree for two runs to give the same bytes on one machine."""
-    names, config = registry(), plan.config
-    used = {names.owner(kind, getattr(config, kind)).partition(":")[0] for kind in ("score", "dataset", "schedule")}
-    versions = {p.distribution: p.version for p in names.plugins if p.distribution in used}
+    names = {kind: getattr(plan.config, kind) for kind in ("score", "dataset", "schedule")}
     start = None if plan.start is None else hashlib.sha256(plan.start.numpy().tobytes()).hexdigest()
     return {
         "configuration": describe(plan),
         "dataset_fingerprint": plan.dataset.fingerprint,
         "init_fingerprint": start,
-        "versions": {**versions, "torch": torch.__version__},
+        "versions": versions_of(names),
         "engine": plan.model.engine(plan.dtype),
+        "score_fingerprint": plan.model.fingerprint(),
+    }
+
+
+def versions_of(names: Mapping[str, str]) -> dict[str, str]:
+    """Versions of torch and of the distributions that provide the plugins named, by kind."""
+    plugins = registry()
+    used = {plugins.owner(kind, name).partition(":")[0] for kind, name in names.items()}
+    return {
+        **{p.distribution: p.version for p in plugins.plugins if p.distribution in used},
+        "torch": torch.__version__,
     }
 
 
@@ -242,7 +251,7 @@ def run(
             settings[text] = ",".join(str(item) for item in settings[text])
         elif settings.get(text) is not None:
             settings[text] = str(settings[text])
-    config = layered(names, settings)
+    config = layered(RunConfig, names, settings)
     plan = fit(prepare(config, data_access(data_dir, download), model, images), memory)
     return execute(
         plan, None if out is None else Path(out).expanduser(), resume=resume, overwrite=overwrite, progress=progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -67,3 +68,31 @@ class NoiseSchedule(ABC):
             raise ValueError(f"Time t = {t} lies outside [0, 1].")
         signal, noise = self.signal_noise(torch.tensor(t, dtype=torch.float64))
         return Level(float(signal), float(noise))
+
+    def time(self, level: Level) -> float:
+        """Give the time t at which this schedule has a level: the inverse of `level`.
+
+        Raises
+        ------
+        ValueError
+            If the level is none of this schedule's, to one part in a million.
+        """
+        low, high = 0.0, 1.0
+        for t in (low, high):
+            if _agree(self.level(t), level):
+                return t
+        for _ in range(60):  # the noise-to-signal ratio rises with t: halve the interval to the last bit
+            middle = (low + high) / 2
+            if self.level(middle).ratio < level.ratio:
+                low = middle
+            else:
+                high = middle
+        if not _agree(self.level(high), level):
+            raise ValueError(f"{level} is no level of this schedule.")
+        return high
+
+
+def _agree(one: Level, other: Level) -> bool:
+    return math.isclose(one.signal, other.signal, rel_tol=1e-6, abs_tol=1e-9) and math.isclose(
+        one.noise, other.noise, rel_tol=1e-6, abs_tol=1e-9
+    )

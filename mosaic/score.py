@@ -61,14 +61,31 @@ class ScoreModel(ABC):
             x0hat, of x's dtype and device. `x` is not changed.
         """
 
-    def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:  # noqa: B027 - a model need not refuse anything
-        """Refuse, before a run starts, a combination of options, data, scales and labels that cannot work.
+    def check(  # noqa: B027 - a model need not refuse anything
+        self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+    ) -> None:
+        """Refuse, before a run starts, a combination of options, data, levels, scales and labels that cannot work.
+
+        Parameters
+        ----------
+        levels, scales : tuple
+            Noise level and locality scale of each step.
+        labels : tuple of int
+            Class of each sample, -1 for none.
 
         Raises
         ------
         UsageError
             With the value, what is allowed, and how to mend it.
         """
+
+    def notes(self) -> list[str]:
+        """Tell what the user should know before a run starts: what is allowed, but seldom meant."""
+        return []
+
+    def fingerprint(self) -> str | None:
+        """SHA-256 of what decides the numbers beside options and data, such as weights; None where nothing does."""
+        return None
 
     def engine(self, dtype: torch.dtype) -> str:
         """Name what computes the numbers of `dtype`, to the build: a run is resumed by the same one only."""
@@ -112,7 +129,7 @@ class EpsModel(ScoreModel):
         self.function = function
         self.time_of = time_of
 
-    def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
+    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
         """Refuse labels, which a callable has no place for."""
         if any(label >= 0 for label in labels):
             raise UsageError("A callable eps(x, t) takes no labels; use labels='none', or pass a ScoreModel.")
@@ -120,7 +137,7 @@ class EpsModel(ScoreModel):
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat = (x - s eps(x, t)) / a."""
-        self.check((), tuple(labels.tolist()) if labels is not None else ())
+        self.check((level,), (), tuple(labels.tolist()) if labels is not None else ())
         time = torch.full((len(x),), self.time_of(level), dtype=x.dtype, device=x.device)
         eps = self.function(x, time)
         if not isinstance(eps, Tensor) or eps.shape != x.shape:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,28 @@ except ImportError:  # no file locks, as on Windows
 from mosaic.errors import UsageError
 from mosaic.trajectory import open_trajectory
 
-__all__ = ["PlaceTaken", "RunStore", "as_attribute", "join", "replacing", "unused_path", "write_netcdf"]
+__all__ = [
+    "PlaceTaken",
+    "RunStore",
+    "as_attribute",
+    "check_writable",
+    "join",
+    "locked",
+    "named_differences",
+    "replacing",
+    "unused_path",
+    "write_netcdf",
+]
 
 IDENTITY = "identity.json"
 
 
-def unused_path(folder: Path) -> Path:
-    """Give the first of run-001.nc, run-002.nc, ... that no file in `folder` uses."""
+def unused_path(folder: Path, name: str = "run") -> Path:
+    """Give the first of NAME-001.nc, NAME-002.nc, ... that no file in `folder` uses."""
     number = 1
-    while any((folder / f"run-{number:03d}{end}").exists() for end in (".nc", ".nc.parts", ".png")):
+    while any((folder / f"{name}-{number:03d}{end}").exists() for end in (".nc", ".nc.parts", ".png")):
         number += 1
-    return folder / f"run-{number:03d}.nc"
+    return folder / f"{name}-{number:03d}.nc"
 
 
 @contextmanager
@@ -65,6 +76,30 @@ class PlaceTaken(UsageError):
     """Another run began at this place between the check and the beginning."""
 
 
+@contextmanager
+def locked(folder: Path, work: Path) -> Iterator[None]:
+    """Hold a folder against other processes; the system lets go of it when this one ends.
+
+    Raises
+    ------
+    PlaceTaken
+        If another process holds it, with `work` for what it is at.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise PlaceTaken(f"another process is at work on '{work}'; wait for it, or use another --out.") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class RunStore:
     """The files of one run: `path`, and its parts in `<path>.parts` until it is finished.
 
@@ -72,8 +107,8 @@ class RunStore:
     the parts and whose entries are root attributes of the finished run. Parts without one are rubbish.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, open_stored: Callable[[Path], xr.Dataset] = open_trajectory) -> None:
+        self.path, self._open = path, open_stored
         self.parts = path.with_name(path.name + ".parts")
 
     def check_place(self, *, resume: bool, overwrite: bool) -> None:
@@ -90,27 +125,8 @@ class RunStore:
         if self.path.exists():
             raise UsageError(f"'{self.path}' exists already; use --overwrite to replace it, or another --out.")
         if self.parts.exists():
-            with self._locked():
+            with locked(self.parts, self.path):
                 raise UsageError(f"'{self.parts}' holds an unfinished run; use --resume to go on, or --overwrite.")
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the folder for the parts against other processes; the system lets go of it when this one ends."""
-        if fcntl is None:
-            yield
-            return
-        folder = os.open(self.parts, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(folder)
-            raise PlaceTaken(
-                f"another process is at work on '{self.path}'; wait for it, or use another --out."
-            ) from None
-        try:
-            yield
-        finally:
-            os.close(folder)
 
     def _begun(self) -> dict[str, str] | None:
         """Identity of the run in progress, as attributes."""
@@ -122,7 +138,7 @@ class RunStore:
         """Root attributes of the finished run."""
         if not self.path.exists():
             return None
-        with open_trajectory(self.path) as stored:
+        with self._open(self.path) as stored:
             return {str(key): str(value) for key, value in stored.attrs.items()}
 
     def configuration(self) -> dict[str, Any] | None:
@@ -165,13 +181,13 @@ class RunStore:
                 self.parts.mkdir(exist_ok=resume)
             except FileExistsError:
                 raise PlaceTaken(f"another run has just begun at '{self.path}'; use another --out.") from None
-            with self._locked(), replacing(self.parts / IDENTITY) as temporary:
+            with locked(self.parts, self.path), replacing(self.parts / IDENTITY) as temporary:
                 temporary.write_text(json.dumps(identity, indent=1))
         except OSError as error:
             raise UsageError(
                 f"--out '{self.path}' cannot be written ({error.strerror}); choose another place."
             ) from None
-        with self._locked():
+        with locked(self.parts, self.path):
             yield
 
     def part(self, batch: int) -> Path:
@@ -182,10 +198,15 @@ class RunStore:
         """Store a finished batch."""
         write_netcdf(dataset, self.part(batch))
 
-    def finish(self, batches: int, attributes: Mapping[str, str]) -> None:
-        """Join the parts into the run's file, with `attributes` on its root, and remove them."""
+    def finish(
+        self,
+        batches: int,
+        attributes: Mapping[str, str],
+        complete: Callable[[xr.Dataset], xr.Dataset] = lambda whole: whole,
+    ) -> None:
+        """Join the parts, `complete` the whole, write it with `attributes` on its root, and remove the parts."""
         parts = [xr.load_dataset(self.part(batch), engine="netcdf4") for batch in range(batches)]
-        write_netcdf(join(parts, attributes), self.path)
+        write_netcdf(complete(join(parts, attributes)), self.path)
         self._clean()
 
     def abandon(self) -> None:
@@ -202,7 +223,7 @@ class RunStore:
             If another process is at work on them.
         """
         if self.parts.exists():
-            with self._locked():
+            with locked(self.parts, self.path):
                 self._clean()
 
     def _clean(self) -> None:
@@ -235,15 +256,16 @@ def check_writable(path: Path) -> None:
 def _differences(stored: Mapping[str, str], identity: Mapping[str, Any]) -> list[str]:
     """Name what differs between a run's attributes and a wanted identity, as `key: stored, now wanted`."""
     old = {key: json.loads(stored[key]) for key in identity if key in stored}
-    return _named_differences(old, json.loads(json.dumps(identity)))
+    return named_differences(old, json.loads(json.dumps(identity)))
 
 
-def _named_differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def named_differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Name what differs between two mappings, at any depth, as `key: stored, now wanted`."""
     found = []
     for key in sorted({*stored, *wanted}):
         old, new = stored.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += [f"{key}.{inner}" for inner in _named_differences(old, new)]
+            found += [f"{key}.{inner}" for inner in named_differences(old, new)]
         elif old != new:
             found.append(f"{key}: {_short(old)}, now {_short(new)}")
     return found

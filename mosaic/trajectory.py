@@ -14,7 +14,7 @@ from torch import Tensor
 from mosaic.errors import DataError
 from mosaic.schedule import Level
 
-__all__ = ["SCHEMA", "assemble", "levels_of", "open_trajectory"]
+__all__ = ["SCHEMA", "assemble", "levels_of", "open_stored", "open_trajectory"]
 
 SCHEMA = "mosaic-trajectory/1"
 
@@ -103,18 +103,36 @@ def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
     DataError
         If there is no such file, or it is no trajectory of a schema known here.
     """
-    path = Path(path)
+    stored = open_stored(Path(path), SCHEMA, "a stored run")
+    if any(name not in stored for name in _VARIABLES):
+        stored.close()
+        raise DataError(f"'{path}' is not a stored run: it lacks one of {', '.join(_VARIABLES)}.")
+    return stored
+
+
+def open_stored(path: Path, schema: str, what: str) -> xr.Dataset:
+    """Open a netCDF file that `mosaic` wrote, lazily.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or its root has another schema: then it is not `what` was asked for.
+    """
     if not path.is_file():
         parts = path.with_name(path.name + ".parts")
-        begun = f"; '{parts}' holds an unfinished one: mosaic run --resume --out '{path}'" if parts.exists() else ""
-        raise DataError(f"There is no run '{path}'{begun}.")
+        begun = (
+            f"; '{parts}' holds unfinished work: repeat the command that began it with --resume"
+            if parts.exists()
+            else ""
+        )
+        raise DataError(f"There is no file '{path}'{begun}.")
     try:
         stored = xr.open_dataset(path, engine="netcdf4")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"'{path}' is not a readable netCDF file ({reason}).") from None
-    schema = str(stored.attrs.get("schema", ""))
-    if schema != SCHEMA or any(name not in stored for name in _VARIABLES):
+    found = str(stored.attrs.get("schema", ""))
+    if found != schema:
         stored.close()
-        raise DataError(f"'{path}' is not a stored run: its schema is '{schema}', not '{SCHEMA}'.")
+        raise DataError(f"'{path}' is not {what}: its schema is '{found}', not '{schema}'.")
     return stored

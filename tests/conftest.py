@@ -19,7 +19,7 @@ import mosaic
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in a folder of its own, without the user's settings."""
     monkeypatch.chdir(tmp_path)
-    for setting in mosaic.RunConfig.model_fields:
+    for setting in ("options", "memory", *mosaic.RunConfig.model_fields):
         monkeypatch.delenv(f"MOSAIC_{setting.upper()}", raising=False)
 
 

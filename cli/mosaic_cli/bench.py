@@ -70,9 +70,7 @@ def command(
             engines = ("compiled", "torch")
         except KernelUnavailable:
             engines = ("torch",)
-    given = plugin_options(options)
-    if set(given) - {"dataset_options"}:
-        raise UsageError("-o of a benchmark takes options of the data set only: dataset.NAME=VALUE.")
+    given = plugin_options(options, ("dataset",))
     root = data_access(data_dir, False).root
     common |= {"dataset_options": given.get("dataset_options", {})}
     common["data_dir"] = None if root is None else str(root.resolve())

@@ -12,6 +12,9 @@ __all__ = ["cli"]
 # name: (module with a click command of the same name, one-line help)
 COMMANDS = {
     "run": ("mosaic_cli.run", "Run the reverse flow of a score model and store the trajectory."),
+    "train": ("mosaic_cli.train", "Train a network, to run and compare like any score model."),
+    "calibrate": ("mosaic_cli.calibrate", "Choose the scales at which a machine agrees best with a trained network."),
+    "compare": ("mosaic_cli.compare", "Compare a run with a network's from the same noise, image by image."),
     "plot": ("mosaic_cli.plot", "Draw the reverse flow of a stored run."),
     "inspect": ("mosaic_cli.inspect", "Tell what a stored run holds and where it came from."),
     "list": (

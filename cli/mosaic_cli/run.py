@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
-from mosaic.config import SECTIONS, RunConfig, from_environment, from_file, layered, plugin_options
+from mosaic.config import RunConfig, layered
 from mosaic.errors import ExitCode, UsageError
+from mosaic_cli.progress import ProgressBar, duration
+from mosaic_cli.resumption import command_to_go_on
+from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, print_json, standard
 
 if TYPE_CHECKING:
@@ -21,58 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-COMPLETED = (*SECTIONS, "sampler", "dtype", "scales")
-
-
-def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    name = parameter.name or ""
-    annotation = RunConfig.model_fields[name].annotation
-    if get_origin(annotation) is Literal:
-        known = list(get_args(annotation))
-    elif name == "scales":
-        from mosaic.scales import preset_names
-
-        known = preset_names()
-    else:
-        from mosaic.plugins import registry
-
-        known = registry().names(name)
-    return [CompletionItem(one) for one in known if one.startswith(incomplete)]
-
-
-def _metavar(name: str, annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return "|".join(get_args(annotation))
-    if int in (annotation, *get_args(annotation)):
-        return "N"
-    return {"init": "FILE", "device": "DEVICE", "scales": "SPEC", "labels": "SPEC"}.get(name, "NAME")
-
-
-def settings(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every field of `RunConfig`, described by the field itself."""
-    for name, field in reversed(RunConfig.model_fields.items()):
-        if name.endswith("_options"):
-            continue
-        default = "" if field.default is None else f"  [default: {field.default}]"
-        function = click.option(
-            f"--{name.replace('_', '-')}",
-            metavar=_metavar(name, field.annotation),
-            help=f"{field.description}{default}",
-            shell_complete=_complete if name in COMPLETED else None,
-        )(function)
-    return function
-
 
 @click.command("run")
-@settings
-@click.option(
-    "-o",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of a plugin, e.g. score.boundary=circular.",
-)
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it.")
+@settings(RunConfig)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
 @click.option(
     "--memory",
@@ -115,9 +67,7 @@ def command(
         raise UsageError("--resume and --overwrite exclude each other.")
     if resume and out is None:
         raise UsageError("--resume needs --out FILE, the run to go on with.")
-    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
-    layers = [from_environment(), from_file(config) if config else {}, given | plugin_options(options)]
-    layered(*layers)  # refuses what cannot be used, before torch is imported
+    layers = layers_of(RunConfig, flags, options, config)
 
     from mosaic.memory import fit, parse_memory
     from mosaic.plan import prepare, settings_of
@@ -129,7 +79,7 @@ def command(
     out = out.expanduser() if out is not None else None
     if resume and out is not None and (begun := RunStore(out).configuration()) is not None:
         layers.insert(1, settings_of(begun))
-    resolved = layered(*layers)
+    resolved = layered(RunConfig, *layers)
     if dry_run:
         _print_dry_run(fit(prepare(resolved, data_access(data_dir, download)), memory), terminal, as_json)
         return
@@ -168,7 +118,8 @@ def tell(plan: Plan, terminal: Terminal, predict: bool) -> None:
             terminal.note(f"{key}: {value}")
     seconds = predict_seconds(plan) if predict and not terminal.quiet else None
     if seconds is not None:
-        advice = " A smaller training set is faster: -o dataset.limit=2000, for example." if seconds > 120 else ""
+        slow = seconds > 120 and len(plan.dataset) > 2000
+        advice = " A smaller training set is faster: -o dataset.limit=2000, for example." if slow else ""
         samples = "1 sample" if plan.samples == 1 else f"{plan.samples} samples"
         terminal.note(f"Predicted time: {duration(seconds)} for {samples} of {len(plan.levels)} steps.{advice}")
 
@@ -181,13 +132,13 @@ def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Termin
     begin, picture = time.perf_counter(), path.with_suffix(".png")
     try:
         with (
-            progress_bar(plan, terminal) as progress,
-            execute(plan, path, resume=resume, overwrite=overwrite, progress=progress) as trajectory,
+            ProgressBar(len(plan.batches) * len(plan.levels), terminal) as bar,
+            execute(plan, path, resume=resume, overwrite=overwrite, progress=steps_on(bar, plan)) as trajectory,
         ):
             save_figure(draw_images(trajectory), picture)
     except KeyboardInterrupt:
         kept = RunStore(path).parts.exists()
-        advice = f"finished batches are kept. Go on with: {resume_command(sys.argv[1:], path)}"
+        advice = f"finished batches are kept. Go on with: {command_to_go_on(sys.argv[1:], path)}"
         terminal.fail(f"interrupted; {advice if kept else 'nothing was written.'}", ExitCode.INTERRUPTED)
     taken = time.perf_counter() - begin
     terminal.note(f"Took {duration(taken)}. Final images: {picture}")
@@ -197,62 +148,13 @@ def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Termin
         click.echo(str(path))
 
 
-def resume_command(arguments: list[str], path: Path) -> str:
-    """Write the command line that goes on with an interrupted run."""
-    kept, skip = [], False
-    for argument in arguments:
-        if skip or argument in ("--resume", "--overwrite") or argument.startswith("--out="):
-            skip = False
-        elif argument == "--out":
-            skip = True
-        else:
-            kept.append(argument)
-    return shlex.join(["mosaic", *kept, "--out", str(path), "--resume"])
+def steps_on(bar: ProgressBar, plan: Plan) -> Callable[[int, int, int], None]:
+    """Show the batches and steps of a run on a bar."""
 
+    def progress(batch: int, step: int, steps: int) -> None:
+        bar.show(batch * steps + step, f"batch {batch + 1}/{len(plan.batches)}, step {step}/{steps}")
 
-def duration(seconds: float) -> str:
-    """Say a time in words: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, left = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {left} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-class progress_bar:
-    """A bar on stderr over batches and steps, with the time left; nothing where stderr is no terminal."""
-
-    def __init__(self, plan: Plan, terminal: Terminal) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._batches = len(plan.batches)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=terminal.quiet or not console.is_terminal,
-        )
-        self._task = self._bar.add_task("starting", total=self._batches * len(plan.levels))
-
-    def __enter__(self) -> Callable[[int, int, int], None]:
-        self._bar.start()
-        return self._step
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _step(self, batch: int, step: int, steps: int) -> None:
-        description = f"batch {batch + 1}/{self._batches}, step {step}/{steps}"
-        self._bar.update(self._task, completed=batch * steps + step, description=description)
+    return progress
 
 
 def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:

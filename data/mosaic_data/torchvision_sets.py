@@ -22,7 +22,6 @@ import mosaic
 from mosaic_data.idx import read_idx
 from mosaic_data.image_file import decode
 from mosaic_data.resize import resize
-from mosaic_data.torchvision_import import torchvision_datasets
 
 __all__ = ["CelebA", "Cifar10", "FashionMnist", "Mnist", "TorchvisionSource"]
 
@@ -108,7 +107,7 @@ class TorchvisionSource(mosaic.DataSource):
         )
 
     def _download(self) -> None:
-        remote = getattr(torchvision_datasets(), self.remote)
+        remote = getattr(mosaic.import_torchvision().datasets, self.remote)
         try:
             with redirect_stdout(sys.stderr):  # stdout is for results
                 remote(self.root, download=True)
@@ -168,7 +167,7 @@ class FashionMnist(Mnist):
 
     def class_names(self) -> tuple[str, ...]:
         """Name the classes, in the order of the labels."""
-        return tuple(torchvision_datasets().FashionMNIST.classes)
+        return tuple(mosaic.import_torchvision().datasets.FashionMNIST.classes)
 
 
 class Cifar10(TorchvisionSource):
@@ -193,7 +192,7 @@ class Cifar10(TorchvisionSource):
             If a file differs from the published one. The files are pickles, which run code when read, so
             torchvision compares the MD5 of each with the published one before it reads any.
         """
-        datasets: Any = torchvision_datasets()
+        datasets: Any = mosaic.import_torchvision().datasets
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # newer numpys warn about these pickles of an old one

@@ -127,9 +127,9 @@ class ELS(Windowed):
         """Give each pixel's posterior over the windows it may be compared with."""
         return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary, compute=self.computing())
 
-    def check(self, scales: tuple[int, ...], labels: tuple[int, ...] = ()) -> None:
+    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
         """Refuse scales that leave a pixel without candidates."""
-        super().check(scales, labels)
+        super().check(levels, scales, labels)
         _, height, width = self.dataset.shape
         if self.options.boundary == "valid" and max(scales) > min(height, width):
             raise mosaic.UsageError(

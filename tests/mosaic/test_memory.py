@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import mosaic
-from mosaic.config import layered
+from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
 from mosaic.memory import fit, parse_memory, physical_memory, predict_memory
 from mosaic.plan import Plan, prepare
@@ -23,6 +24,19 @@ def test_sizes_are_read(text: str, size: int) -> None:
     assert parse_memory(text) == size
 
 
+@pytest.mark.parametrize(("limit", "least"), [("4096\n", 4096), ("max\n", 2**20), (None, 2**20)])
+def test_a_container_has_no_more_memory_than_its_limit(
+    limit: str | None, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "memory.max"
+    if limit is not None:
+        path.write_text(limit)
+    monkeypatch.setattr("mosaic.memory.CONTAINER_LIMIT", path)
+    found = physical_memory()
+    assert found is not None
+    assert found == 4096 if least == 4096 else found > least
+
+
 @pytest.mark.parametrize("text", ["", "much", "0", "-1G", "2 GG", "1e9", "0.3", "9" * 400])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(mosaic.UsageError, match="--memory"):
@@ -30,7 +44,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 def planned(**settings: object) -> Plan:
-    return prepare(layered({"steps": 2, "samples": 1, **settings}), DataAccess())
+    return prepare(layered(RunConfig, {"steps": 2, "samples": 1, **settings}), DataAccess())
 
 
 def test_a_budget_limits_threads_and_refuses_what_does_not_fit() -> None:
@@ -56,7 +70,7 @@ def test_a_small_budget_changes_no_number() -> None:
 PROBE = """
 import resource, sys
 import torch, mosaic
-from mosaic.config import layered
+from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
 from mosaic.memory import predict_memory
 from mosaic.plan import prepare
@@ -65,7 +79,7 @@ score, engine, dtype, noise, channels = sys.argv[1:]
 torch.set_num_threads(1)
 images = torch.rand(200, int(channels), 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
 options = {"score_options": {"engine": engine}} if engine else {}
-config = layered({"score": score, "steps": 1, "samples": 4, "dtype": dtype, "scales": "5", **options})
+config = layered(RunConfig, {"score": score, "steps": 1, "samples": 4, "dtype": dtype, "scales": "5", **options})
 plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images))
 x, level = plan.starts(plan.batches[0]), mosaic.Level(1.0, float(noise))
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 
 import mosaic
-from mosaic.config import layered
+from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
 from mosaic.estimate import _arithmetic, predict_seconds
 from mosaic.plan import Plan, prepare
@@ -239,7 +239,9 @@ def test_comparisons_count_pairs_of_windows_that_hang_over_alike() -> None:
 
 
 def test_the_prediction_adds_up_the_time_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = layered({"steps": 5, "samples": 12, "batch_size": 3, "scales": "3,3,5,5,7", "dataset": "digits"})
+    config = layered(
+        RunConfig, {"steps": 5, "samples": 12, "batch_size": 3, "scales": "3,3,5,5,7", "dataset": "digits"}
+    )
     plan = prepare(config, DataAccess())
     asked = []
 
@@ -257,12 +259,12 @@ def test_the_prediction_adds_up_the_time_of_every_step(monkeypatch: pytest.Monke
 
 
 def test_steps_whose_arithmetic_differs_are_timed_apart() -> None:
-    config = layered({"score": "is", "samples": 1, "dataset": "digits", "dataset_options": {"limit": 50}})
+    config = layered(RunConfig, {"score": "is", "samples": 1, "dataset": "digits", "dataset_options": {"limit": 50}})
     assert len({_arithmetic(plan, i) for plan in [prepare(config, DataAccess())] for i in range(20)}) == 2
 
 
 def test_no_time_is_predicted_for_a_callable(tiny: mosaic.DataSet) -> None:
-    plan = prepare(layered({"steps": 2}), DataAccess(), score=lambda x, t: x, dataset=tiny)
+    plan = prepare(layered(RunConfig, {"steps": 2}), DataAccess(), score=lambda x, t: x, dataset=tiny)
     assert predict_seconds(plan) is None
 
 
@@ -376,10 +378,10 @@ def test_arguments_of_the_wrong_type_are_named(tiny: mosaic.DataSet) -> None:
 
 def test_what_is_seldom_meant_is_noted(tiny: mosaic.DataSet) -> None:
     bright = mosaic.DataSet("bright", (tiny.images + 1) / 2)
-    notes = prepare(layered({"scales": "7"}), DataAccess(), dataset=bright).notes
+    notes = prepare(layered(RunConfig, {"scales": "7"}), DataAccess(), dataset=bright).notes
     assert "no pixel below 0" in notes[0]
     assert "exceed the images' 5 pixels" in notes[1]
-    assert prepare(layered({"scales": "5"}), DataAccess(), dataset=tiny).notes == ()
+    assert prepare(layered(RunConfig, {"scales": "5"}), DataAccess(), dataset=tiny).notes == ()
 
 
 def test_two_processes_do_not_work_on_one_run(tiny: mosaic.DataSet, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from click.testing import Result
 from PIL import Image
 
 import mosaic
-from mosaic_cli.run import duration, resume_command
+from mosaic_cli.progress import duration
+from mosaic_cli.resumption import command_to_go_on
 
 Invoke = Callable[..., Result]
 MOSAIC = [sys.executable, "-c", "from mosaic_cli.main import cli; cli(prog_name='mosaic')"]
@@ -295,7 +296,7 @@ def test_shell_completion_offers_commands_and_names() -> None:
 
 def test_the_resume_command_repeats_the_run_as_it_was_asked_for() -> None:
     asked = ["run", "--out", "a b.nc", "--overwrite", "--steps", "3", "--out=x"]
-    assert resume_command(asked, Path("a b.nc")) == "mosaic run --steps 3 --out 'a b.nc' --resume"
+    assert command_to_go_on(asked, Path("a b.nc")) == "mosaic run --steps 3 --out 'a b.nc' --resume"
 
 
 def test_times_are_said_in_words() -> None:

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 import mosaic
+from mosaic.torchvision_import import import_torchvision
 from mosaic_data.idx import read_idx
 from mosaic_data.resize import resize
-from mosaic_data.torchvision_import import torchvision_datasets
 from mosaic_data.torchvision_sets import CelebA, Cifar10, FashionMnist, Mnist, TorchvisionSource
 
 IMAGES, LABELS = Mnist.files
@@ -174,7 +174,7 @@ def test_real_mnist_resized_keeps_its_corners_black_and_its_classes_even() -> No
 
 def test_real_mnist_reads_as_torchvision_reads_it() -> None:
     root = real_data()
-    reference = torchvision_datasets().MNIST(root, train=True)
+    reference = import_torchvision().datasets.MNIST(root, train=True)
     assert torch.equal(read_idx(root / Mnist.folder / IMAGES, 3), reference.data)
     assert torch.equal(read_idx(root / Mnist.folder / LABELS, 1).long(), reference.targets)
 
@@ -204,7 +204,7 @@ def small_cifar(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray
     for name, entry in content.items():
         (directory / name).write_bytes(pickle.dumps(entry))
         sums[name] = hashlib.md5((directory / name).read_bytes()).hexdigest()
-    cifar = torchvision_datasets().CIFAR10
+    cifar = import_torchvision().datasets.CIFAR10
     monkeypatch.setattr(cifar, "train_list", [[name, sums[name]] for name in Cifar10.files[:5]])
     monkeypatch.setattr(cifar, "test_list", [["test_batch", sums["test_batch"]]])
     monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": sums["batches.meta"]})
@@ -288,9 +288,9 @@ def test_torchvision_that_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyP
     def refuse() -> None:
         raise ImportError("No module named 'torchvision'")
 
-    monkeypatch.setattr("mosaic_data.torchvision_import._import", refuse)
+    monkeypatch.setattr("mosaic.torchvision_import._import", refuse)
     with pytest.raises(mosaic.DataError, match="needs torchvision, but No module named 'torchvision'; install"):
-        torchvision_datasets.__wrapped__()
+        import_torchvision.__wrapped__()
 
 
 def test_all_are_registered_under_their_names() -> None:

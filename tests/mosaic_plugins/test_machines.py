@@ -512,8 +512,8 @@ def test_a_scale_that_is_no_odd_window_is_refused(machine, boundary, k):
     with pytest.raises(mosaic.UsageError, match=rf"(?<!\d){k}(?!\d)"):
         model.denoise(x, mosaic.Level(0.8, 0.6), None, k)
     with pytest.raises(mosaic.UsageError, match=rf"(?<!\d){k}(?!\d)"):
-        model.check((3, k, 5))
-    model.check((3, 5, 1))
+        model.check((), (3, k, 5), ())
+    model.check((), (3, 5, 1), ())
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6)])
@@ -523,8 +523,8 @@ def test_valid_windows_larger_than_the_image_are_refused(shape):
     with pytest.raises(mosaic.UsageError, match=r"(?s)valid.*\b5\b|\b5\b.*valid"):
         model.denoise(x, mosaic.Level(0.8, 0.6), None, 5)
     with pytest.raises(mosaic.UsageError, match=r"\b5\b"):
-        model.check((3, 5))
-    model.check((3, 1))
+        model.check((), (3, 5), ())
+    model.check((), (3, 1), ())
 
 
 @MACHINES

@@ -1,4 +1,4 @@
-"""The one place that imports torchvision."""
+"""The one place that imports torchvision, for data sets and for libraries that import it themselves."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 
 import torch
 
-import mosaic
+from mosaic.errors import DataError
 
-__all__ = ["torchvision_datasets"]
+__all__ = ["import_torchvision"]
 
 # torch.library takes definitions back when the object that made them is collected.
 _schemas: list[Any] = []
 
 
 @cache
-def torchvision_datasets() -> ModuleType:
-    """Import `torchvision.datasets`, also beside a torch that torchvision's compiled operators do not fit.
+def import_torchvision() -> ModuleType:
+    """Import `torchvision`, with its data sets, also beside a torch that its compiled operators do not fit.
 
     A CUDA build of torchvision beside a CPU-only torch cannot load its operators, and fails on import because
-    it then describes two that were never defined. Data sets use none of them, so defining them is enough.
+    it then describes two that were never defined. Nothing here uses them, so defining them is enough.
 
     Raises
     ------
@@ -38,11 +38,11 @@ def torchvision_datasets() -> ModuleType:
             del sys.modules[name]
         _define_operators()
     except ImportError as error:
-        raise mosaic.DataError(f"This data set needs torchvision, but {error}; install torchvision.") from error
+        raise DataError(f"This needs torchvision, but {error}; install torchvision.") from error
     try:
         return _import()
     except Exception as error:
-        raise mosaic.DataError(
+        raise DataError(
             f"torchvision cannot be imported beside torch {torch.__version__} ({error}); install the one "
             "that belongs to this torch."
         ) from error
@@ -51,7 +51,8 @@ def torchvision_datasets() -> ModuleType:
 def _import() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about compiled image readers, which no data set here uses
-        return importlib.import_module("torchvision.datasets")
+        importlib.import_module("torchvision.datasets")
+        return importlib.import_module("torchvision")
 
 
 def _define_operators() -> None:

@@ -1,0 +1,100 @@
+"""`mosaic calibrate`: choose locality scales by a trained network."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from mosaic.calibration_config import CalibrationConfig
+from mosaic.errors import ExitCode, UsageError
+from mosaic_cli.progress import ProgressBar, duration
+from mosaic_cli.resumption import command_to_go_on
+from mosaic_cli.settings import layers_of, settings
+from mosaic_cli.terminal import Terminal, print_json, standard
+
+__all__ = ["command"]
+
+
+@click.command("calibrate")
+@settings(CalibrationConfig)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@click.option("--memory", metavar="SIZE", envvar="MOSAIC_MEMORY", help="What it may take, as for mosaic run.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("scales.nc"),
+    help="netCDF file to write.  [default: scales.nc]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
+@click.option("--resume", is_flag=True, help="Go on with the unfinished calibration at --out.")
+@standard
+def command(
+    terminal: Terminal,
+    as_json: bool,
+    options: tuple[str, ...],
+    config: Path | None,
+    data_dir: Path | None,
+    memory: str | None,
+    out: Path,
+    overwrite: bool,
+    resume: bool,
+    **flags: str | None,
+) -> None:
+    """Choose the scales at which a machine predicts best the noise that a trained network does.
+
+    Runs the network's own reverse flow and compares, at each step and for every scale, the machine's eps with its. The
+    scale of a step is the median over samples of the one that agrees best. Writes one netCDF file, which --scales of
+    mosaic run reads, and beside it a PNG of the scales and their spread; prints the file's path.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other.")
+    layers = layers_of(CalibrationConfig, flags, options, config)
+
+    from mosaic.calibration import execute_calibration, open_calibration, prepare_calibration
+    from mosaic.calibration_picture import draw_scales
+    from mosaic.picture import save_figure
+    from mosaic.runner import data_access
+    from mosaic.store import RunStore
+
+    out = out.expanduser()
+    store, picture = RunStore(out, open_calibration), out.with_suffix(".png")
+    if resume and (begun := store.configuration()) is not None:
+        layers.insert(1, begun)
+    store.check_place(resume=resume, overwrite=overwrite)
+    if picture.exists() and not (resume or overwrite):
+        raise UsageError(f"'{picture}' exists already; use --overwrite to replace it, or another --out.")
+    plan = prepare_calibration(layers, data_access(data_dir, False), memory)
+    for note in plan.network.notes:
+        terminal.note(f"Note: {note}")
+    if terminal.verbose:
+        for key, value in plan.config.model_dump(mode="json").items():
+            terminal.note(f"{key}: {value}")
+    begin, batches = time.perf_counter(), len(plan.network.batches)
+    try:
+        with (
+            ProgressBar(batches, terminal) as bar,
+            execute_calibration(
+                plan,
+                out,
+                resume=resume,
+                overwrite=overwrite,
+                progress=lambda batch, done, total: bar.show(
+                    batch + done / total, f"batch {batch + 1}/{batches}, comparison {done}/{total}"
+                ),
+            ) as found,
+        ):
+            save_figure(draw_scales(found), picture)
+            scales, ratios = found["scale"].values.tolist(), (found["noise"] / found["signal"]).values.tolist()
+    except KeyboardInterrupt:
+        kept = f"finished batches are kept. Go on with: {command_to_go_on(sys.argv[1:], out)}"
+        terminal.fail(f"interrupted; {kept if store.parts.exists() else 'nothing was written.'}", ExitCode.INTERRUPTED)
+    taken = time.perf_counter() - begin
+    terminal.note(f"Took {duration(taken)}. Scales, from the lowest noise up: {' '.join(map(str, scales[::-1]))}")
+    if as_json:
+        document = {"path": str(out), "picture": str(picture), "seconds": round(taken, 3)}
+        print_json({**document, "scales": scales[::-1], "noise_to_signal": ratios[::-1]})
+    else:
+        click.echo(str(out))

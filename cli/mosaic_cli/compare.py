@@ -1,0 +1,132 @@
+"""`mosaic compare`: how well a theory predicts a network, image by image."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mosaic.config import plugin_options
+from mosaic.errors import DataError, UsageError
+from mosaic_cli.terminal import Terminal, print_json, print_table, standard
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from mosaic.dataset import DataSet
+
+__all__ = ["command"]
+
+
+@click.command("compare")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.option("--baseline", type=click.Path(path_type=Path), help="A third run, to compare with REFERENCE as RUN is.")
+@click.option("--metrics", metavar="LIST", help="Metrics, e.g. pearson_r,mse.  [default: all built-in ones]")
+@click.option(
+    "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of a metric, e.g. local_consistency.k=5."
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="netCDF file to write.  [default: an unused comparison-NNN.nc here]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
+@standard
+def command(
+    terminal: Terminal,
+    as_json: bool,
+    run: Path,
+    reference: Path,
+    baseline: Path | None,
+    metrics: str | None,
+    options: tuple[str, ...],
+    data_dir: Path | None,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    """Compare the final images of RUN with those of REFERENCE, made from the same noise and labels (--init).
+
+    Prints the median over samples of each metric, with a 95 % bootstrap interval. Writes one netCDF file of the values
+    of every sample, and beside it two PNGs: the images side by side, and how far they agree.
+    """
+    from mosaic.comparison_picture import draw_agreement, draw_side_by_side
+    from mosaic.picture import save_figure
+    from mosaic.run_comparison import METRICS, compare
+    from mosaic.store import check_writable, unused_path, write_netcdf
+    from mosaic.trajectory import open_trajectory
+
+    target = out.expanduser() if out is not None else unused_path(Path(), "comparison")
+    pictures = [target.with_suffix(".png"), target.with_name(f"{target.stem}-agreement.png")]
+    check_writable(target)
+    for path in (target, *pictures):
+        if path.exists() and not overwrite:
+            raise UsageError(f"'{path}' exists already; use --overwrite to replace it, or another --out.")
+    names = tuple(metrics.split(",")) if metrics is not None else METRICS
+    given = {name.removesuffix("_options"): values for name, values in plugin_options(options, names).items()}
+    with ExitStack() as stack:
+        paths = [path for path in (run, reference, baseline) if path is not None]
+        runs = [stack.enter_context(open_trajectory(path)) for path in paths]
+        dataset = _training_set(runs[0], names, data_dir, terminal)
+        found = compare(*runs, metrics=names, options=given, dataset=dataset)
+        stems = [path.stem for path in paths]
+        rows = dict(zip(stems if len(set(stems)) == len(stems) else map(str, paths), runs, strict=True))
+        write_netcdf(found, target)
+        for picture, draw in zip(pictures, (draw_side_by_side, draw_agreement), strict=True):
+            save_figure(draw(rows, found), picture)
+    terminal.note(f"Values: {target}. Pictures: {', '.join(map(str, pictures))}")
+    if as_json:
+        summary = {name: _summary(found, name) for name in names if name in found}
+        print_json({"path": str(target), "pictures": [str(path) for path in pictures], "metrics": summary})
+    else:
+        _print(found, names, list(rows))
+
+
+def _training_set(run: xr.Dataset, names: tuple[str, ...], data_dir: Path | None, terminal: Terminal) -> DataSet | None:
+    """Read the run's training set, where a metric needs it; None, with a note, where it cannot be had."""
+    from mosaic.plugins import registry
+    from mosaic.run_comparison import training_set_of
+    from mosaic.runner import data_access
+
+    needing = [name for name in names if registry().get("metric", name).needs_dataset]
+    if not needing:
+        return None
+    try:
+        return training_set_of(run, data_access(data_dir, False))
+    except DataError as error:
+        terminal.note(f"Note: without the training set, {', '.join(needing)} are left out. {error}")
+        return None
+
+
+def _summary(found: xr.Dataset, name: str) -> dict[str, Any]:
+    """Median and interval of a metric, by role, and what the run gains on the baseline."""
+    dim = found[name].dims[0]
+    ends = ("mean" if f"{name}_mean" in found else "median", "low", "high")
+    summary: dict[str, Any] = {
+        role: {end: float(found[f"{name}_{end}"][i]) for end in ends} for i, role in enumerate(found[dim].values)
+    }
+    if f"{name}_gain" in found:
+        tails = ("", "_low", "_high")
+        summary["gain"] = {end: float(found[f"{name}_gain{tail}"]) for end, tail in zip(ends, tails, strict=True)}
+    return summary
+
+
+def _print(found: xr.Dataset, names: tuple[str, ...], titles: list[str]) -> None:
+    """Print one row a metric and one column a run: median [interval]."""
+    roles = ["run", "reference", "baseline"][: len(titles)]
+    gain = ["gain"] if len(roles) == 3 else []
+    header = ["METRIC (median [95 %])", *titles, *([f"{titles[0]} - {titles[2]}"] if gain else [])]
+    rows = []
+    for name in (name for name in names if name in found):
+        summary = _summary(found, name)
+        title = f"{name} (mean)" if f"{name}_mean" in found else name
+        rows.append([title, *(_cell(summary.get(role)) for role in [*roles, *gain])])
+    print_table(header, rows)
+
+
+def _cell(values: dict[str, float] | None) -> str:
+    if values is None:
+        return ""
+    value, low, high = values.values()
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

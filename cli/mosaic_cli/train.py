@@ -1,0 +1,120 @@
+"""`mosaic train`: train a network, keep a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mosaic.errors import ExitCode, UsageError
+from mosaic.train_config import TrainConfig
+from mosaic_cli.progress import ProgressBar, duration
+from mosaic_cli.resumption import command_to_go_on
+from mosaic_cli.settings import layers_of, settings
+from mosaic_cli.terminal import Terminal, print_json, standard
+
+if TYPE_CHECKING:
+    from mosaic.trainer import TrainProgress
+
+__all__ = ["command"]
+
+
+@click.command("train")
+@click.argument("network", required=False)
+@settings(TrainConfig, without=("network",))
+@click.option("--max-time", metavar="TIME", help="Stop after this much training, such as 90s, 10m or 1h30m.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the checkpoint.  [default: an unused NETWORK-DATASET here]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the checkpoint at --out.")
+@click.option("--resume", is_flag=True, help="Go on with the training at --out.")
+@standard
+def command(
+    terminal: Terminal,
+    as_json: bool,
+    options: tuple[str, ...],
+    config: Path | None,
+    max_time: str | None,
+    data_dir: Path | None,
+    download: bool,
+    out: Path | None,
+    overwrite: bool,
+    resume: bool,
+    **flags: str | None,
+) -> None:
+    """Train NETWORK (default: resnet) to predict the noise in the images of a data set.
+
+    Writes a checkpoint, a folder of weights (safetensors) and their description (JSON), every 30 seconds and at the
+    end; prints its path. Settings come from flags, then --config, then (with --resume) the training that is resumed,
+    then MOSAIC_<SETTING> variables, then what suits the data set, then the defaults.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other.")
+    if resume and out is None:
+        raise UsageError("--resume needs --out DIR, the training to go on with.")
+    layers = layers_of(TrainConfig, flags, options, config)
+
+    from mosaic.checkpoint import DESCRIPTION, load_checkpoint
+    from mosaic.runner import data_access
+    from mosaic.trainer import check_folder, execute_training, parse_seconds, prepare_training
+
+    limit = math.inf if max_time is None else parse_seconds(max_time)
+    out = out.expanduser() if out is not None else None
+    if resume and out is not None and (out / DESCRIPTION).is_file():
+        layers.insert(1, load_checkpoint(out).config.model_dump(mode="json"))
+    if out is not None:
+        check_folder(out, resume=resume, overwrite=overwrite)
+    plan = prepare_training(layers, data_access(data_dir, download))
+    folder = out if out is not None else _unused(f"{plan.config.network}-{plan.config.dataset}")
+    if terminal.verbose:
+        for key, value in plan.config.model_dump(mode="json").items():
+            terminal.note(f"{key}: {value}")
+    last: TrainProgress | None = None
+
+    def report(progress: TrainProgress) -> None:
+        nonlocal last
+        last = progress
+        _show(bar, progress, limit)
+
+    try:
+        with ProgressBar(1.0, terminal) as bar:
+            checkpoint = execute_training(
+                plan, folder, resume=resume, overwrite=overwrite, max_seconds=limit, report=report
+            )
+    except KeyboardInterrupt:
+        advice = f"the training is kept. Go on with: {command_to_go_on(sys.argv[1:], folder)}"
+        terminal.fail(f"interrupted; {advice}", ExitCode.INTERRUPTED)
+    if last is not None:
+        terminal.note(_summary(last))
+    if as_json:
+        print_json({"path": str(folder), **checkpoint.progress})
+    else:
+        click.echo(str(folder))
+
+
+def _unused(name: str) -> Path:
+    """First of NAME, NAME-2, NAME-3, ... that is not there."""
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{name}-{number}")
+    return path
+
+
+def _show(bar: ProgressBar, progress: TrainProgress, limit: float) -> None:
+    done = max(progress.step / progress.steps, progress.seconds / limit)
+    bar.show(done, f"epoch {progress.epoch:.1f}, loss {progress.loss:.4f}, {progress.images_per_second:.0f} images/s")
+
+
+def _summary(progress: TrainProgress) -> str:
+    return (
+        f"Trained {progress.step} steps ({progress.epoch:.1f} epochs) in {duration(progress.seconds)}, "
+        f"{progress.images_per_second:.0f} images/s; mean loss of the last 100 steps {progress.loss:.4f}."
+    )

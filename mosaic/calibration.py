@@ -1,0 +1,300 @@
+"""Calibration of locality scales: the k at which a machine predicts best what a trained network does.
+
+Along the network's own reverse trajectory, at each step, the machine's eps is compared with the network's for every
+candidate k; the scale of the step is the median over samples of the k that agrees best.
+
+References: Kamb & Ganguli 2025, app. C.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from mosaic.calibration_config import CalibrationConfig
+from mosaic.checkpoint import load_checkpoint
+from mosaic.config import RunConfig, layered
+from mosaic.dataset import DataAccess
+from mosaic.errors import UsageError
+from mosaic.memory import fit
+from mosaic.plan import Plan, prepare
+from mosaic.plugins import registry
+from mosaic.runner import Progress, data_access, no_progress, provenance, run_batch, versions_of
+from mosaic.score import ScoreModel, eps_from_denoised
+from mosaic.store import RunStore, as_attribute
+from mosaic.trajectory import open_stored
+from mosaic.windows import check_window_size
+
+__all__ = [
+    "SCHEMA",
+    "CalibrationPlan",
+    "agreement",
+    "calibrate",
+    "calibrate_batch",
+    "chosen_scales",
+    "execute_calibration",
+    "open_calibration",
+    "parse_sizes",
+    "prepare_calibration",
+]
+
+SCHEMA = "mosaic-calibration/1"
+
+
+@dataclass(frozen=True)
+class CalibrationPlan:
+    """A calibration, resolved and checked.
+
+    Attributes
+    ----------
+    network : Plan
+        The network's run.
+    machine : ScoreModel
+        The score model whose scales are chosen, on the same data.
+    sizes : tuple of int
+        The scales to choose from, rising.
+    """
+
+    config: CalibrationConfig
+    network: Plan
+    machine: ScoreModel
+    sizes: tuple[int, ...]
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Read scales to choose from: `3-17` or `3,5,9`.
+
+    Raises
+    ------
+    UsageError
+        If they are not odd, positive and rising.
+    """
+    try:
+        if "-" in text:
+            first, last = (int(part) for part in text.split("-"))
+            sizes = tuple(range(first, last + 1, 2))
+        else:
+            sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or list(sizes) != sorted(set(sizes)):
+        raise UsageError(f"--sizes '{text}' must be odd numbers: a range 3-17, or a rising list 3,5,9.")
+    for size in sizes:
+        check_window_size(size)
+    return sizes
+
+
+def prepare_calibration(
+    layers: Sequence[Mapping[str, Any]], access: DataAccess, memory: str | None = None
+) -> CalibrationPlan:
+    """Resolve settings, given in rising order of precedence; what they leave open is as the network was trained.
+
+    Raises
+    ------
+    UsageError, PluginError, DataError
+        With one sentence each; nothing has been written by then.
+    """
+    config = layered(CalibrationConfig, *layers)
+    checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
+    trained = checkpoint.config
+    if config.dataset is None:
+        options = {**trained.dataset_options, **config.dataset_options}
+        config = config.model_copy(update={"dataset": trained.dataset, "dataset_options": options})
+    kind = registry().get("score", config.score)
+    options = kind.Options.parse(config.score_options, f"score.{config.score}")
+    if not kind.has_scale:
+        raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; els and ls have one.")
+    labels = config.labels or ("random" if checkpoint.is_conditional else "none")
+    run = RunConfig(
+        score="network",
+        score_options={"checkpoint": config.checkpoint},
+        dataset=config.dataset,
+        dataset_options=config.dataset_options,
+        schedule=trained.schedule,
+        schedule_options=trained.schedule_options,
+        labels=labels,
+        **{name: getattr(config, name) for name in ("steps", "samples", "batch_size", "seed", "device")},
+    )
+    network = prepare(run, access)
+    largest = min(checkpoint.shape[1:]) | 1
+    if checkpoint.receptive_field is not None:
+        largest = min(largest, checkpoint.receptive_field)
+    sizes = parse_sizes(config.sizes or f"3-{max(largest, 3)}")
+    machine = kind(options, network.dataset)
+    machine.check(network.levels, sizes, network.labels)
+    machine = fit(replace(network, model=machine, scales=(sizes[-1],) * len(network.levels)), memory).model
+    config = config.model_copy(
+        update={
+            "dataset_options": network.config.dataset_options,
+            "score_options": options.model_dump(mode="json"),
+            "sizes": ",".join(map(str, sizes)),
+            "labels": labels,
+            "device": network.config.device,
+        }
+    )
+    return CalibrationPlan(config, network, machine, sizes)
+
+
+def agreement(eps: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine similarity and Euclidean distance, each (B,), of two predictions of noise (B, C, H, W)."""
+    one, two = eps.flatten(1).double(), other.flatten(1).double()
+    return torch.nn.functional.cosine_similarity(one, two), torch.linalg.vector_norm(one - two, dim=1)
+
+
+def calibrate_batch(plan: CalibrationPlan, batch: range, progress: Callable[[int, int], None]) -> xr.Dataset:
+    """Compare the machine with the network along a batch of its trajectories, at every scale."""
+    network, sizes = plan.network, plan.sizes
+    trajectory = run_batch(network, batch, lambda step, steps: None)
+    labels = torch.tensor(network.labels[batch.start : batch.stop], device=network.device)
+    table = np.empty((2, len(batch), len(network.levels), len(sizes)))
+    for step, level in enumerate(network.levels):
+        one = trajectory.isel(step=step)
+        x, denoised = (torch.from_numpy(one[name].values).to(network.device) for name in ("state", "denoised"))
+        eps = eps_from_denoised(x, denoised, level)
+        for column, size in enumerate(sizes):
+            predicted = eps_from_denoised(x, plan.machine.denoise(x, level, labels, size), level)
+            for row, values in enumerate(agreement(eps, predicted)):
+                table[row, :, step, column] = values.cpu().numpy()
+            progress(step * len(sizes) + column + 1, len(network.levels) * len(sizes))
+    dims = ("sample", "step", "k")
+    variables = {
+        "cosine": (dims, table[0], {"long_name": "cosine similarity of the machine's eps and the network's"}),
+        "distance": (dims, table[1], {"long_name": "Euclidean distance of the machine's eps and the network's"}),
+    }
+    coords = {"k": ("k", np.asarray(sizes), {"long_name": "locality scale", "units": "pixel"})}
+    measured = xr.Dataset(variables, coords)
+    return measured.assign_coords(trajectory.drop_vars(["state", "denoised", "image", "scale"]).coords)
+
+
+def chosen_scales(table: xr.Dataset, criterion: str) -> xr.Dataset:
+    """Choose the scale of every step from the agreement at each k.
+
+    Parameters
+    ----------
+    table : xarray.Dataset
+        `cosine` and `distance` along sample, step and k.
+    criterion : {"cosine", "l2"}
+        The best k of a sample has the highest cosine, or the least distance; on ties the smallest k.
+
+    Returns
+    -------
+    xarray.Dataset
+        `table` with `best` (sample, step); and along step its median `scale` (the lower one of two), its mode
+        `scale_mode` (the smallest of several) and its quartiles `scale_q25` and `scale_q75`.
+    """
+    order = table["cosine"] if criterion == "cosine" else -table["distance"]
+    best = table["k"].values[order.argmax("k").transpose("sample", "step").values]
+    counts = (best[:, :, None] == table["k"].values).sum(0)
+    found = {
+        "best": (("sample", "step"), best, "scale that agrees best, for each sample"),
+        "scale": ("step", np.percentile(best, 50, axis=0, method="lower"), "locality scale: median over samples"),
+        "scale_mode": ("step", table["k"].values[counts.argmax(1)], "most frequent scale"),
+        "scale_q25": ("step", np.percentile(best, 25, axis=0), "lower quartile of the scales"),
+        "scale_q75": ("step", np.percentile(best, 75, axis=0), "upper quartile of the scales"),
+    }
+    return table.assign(
+        {name: (dims, values, {"long_name": text, "units": "pixel"}) for name, (dims, values, text) in found.items()}
+    )
+
+
+def execute_calibration(
+    plan: CalibrationPlan, out: Path, *, resume: bool = False, overwrite: bool = False, progress: Progress = no_progress
+) -> xr.Dataset:
+    """Calibrate, and store the table and the scales in the netCDF file `out`; returns them opened from it."""
+    store = RunStore(out, open_calibration)
+    store.check_place(resume=resume, overwrite=overwrite)
+    network = plan.network
+    facts = {
+        "configuration": plan.config.model_dump(mode="json"),
+        "dataset_fingerprint": network.dataset.fingerprint,
+        "network_fingerprint": network.model.fingerprint(),
+        "versions": versions_of({"score": plan.config.score, "dataset": network.config.dataset}),
+        "engine": plan.machine.engine(network.dtype),
+    }
+    if resume and store.is_finished(facts):
+        store.clear()
+        return open_calibration(out)
+    attributes = {
+        **provenance(network),
+        **{key: as_attribute(value) for key, value in facts.items()},
+        "schema": SCHEMA,
+        "title": f"scales of {plan.config.score} by the network {plan.config.checkpoint}",
+    }
+    with store.begin(facts, resume=resume, overwrite=overwrite):
+        try:
+            for number, batch in enumerate(network.batches):
+                if not store.part(number).exists():
+                    store.write_part(number, calibrate_batch(plan, batch, partial(progress, number)))
+        except Exception:
+            store.abandon()
+            raise
+        store.finish(len(network.batches), attributes, partial(chosen_scales, criterion=plan.config.criterion))
+    return open_calibration(out)
+
+
+def open_calibration(path: str | PathLike[str]) -> xr.Dataset:
+    """Open a stored calibration, lazily.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is no calibration.
+    """
+    return open_stored(Path(path), SCHEMA, "a calibration")
+
+
+def calibrate(
+    checkpoint: str | PathLike[str],
+    score: str = "els",
+    *,
+    out: str | PathLike[str],
+    resume: bool = False,
+    overwrite: bool = False,
+    data_dir: str | PathLike[str] | None = None,
+    memory: str | None = None,
+    progress: Progress = no_progress,
+    **settings: Any,
+) -> xr.Dataset:
+    """Choose the scales at which a machine agrees best with a trained network, as `mosaic calibrate` does.
+
+    Parameters
+    ----------
+    checkpoint : path
+        Folder of the trained network.
+    score : str
+        Score model that has scales.
+    out : path
+        netCDF file to write; `scales=` of a run reads it.
+    resume, overwrite, data_dir, memory
+        As for `run`.
+    progress : callable
+        Called as progress(batch, done, comparisons) after each comparison.
+    **settings
+        Any field of `CalibrationConfig`: samples=32, sizes="3-17", criterion="l2", ...
+
+    Returns
+    -------
+    xarray.Dataset
+        `cosine` and `distance` (sample, step, k), `best` (sample, step), `scale` and its spread (step).
+
+    Raises
+    ------
+    UsageError, DataError, PluginError
+        With one sentence that names the value, what is allowed and the fix.
+
+    References
+    ----------
+    Kamb & Ganguli 2025, app. C.2.
+    """
+    layers = [{"checkpoint": str(checkpoint), "score": score, **settings}]
+    plan = prepare_calibration(layers, data_access(data_dir, False), memory)
+    return execute_calibration(plan, Path(out).expanduser(), resume=resume, overwrite=overwrite, progress=progress)

@@ -1,0 +1,200 @@
+"""Comparison of stored runs that started from the same noise: theory against network, image by image.
+
+References: Kamb & Ganguli 2025, sec. 5 and table 2.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from mosaic.dataset import DataAccess, DataSet
+from mosaic.errors import DataError, UsageError
+from mosaic.metric import Metric
+from mosaic.nearest import nearest_images
+from mosaic.plugins import registry
+from mosaic.statistics import CONFIDENCE, RESAMPLES, interval_of
+from mosaic.trajectory import levels_of, open_stored
+
+__all__ = ["METRICS", "SCHEMA", "check_same_start", "compare", "open_comparison", "training_set_of"]
+
+SCHEMA = "mosaic-comparison/1"
+METRICS = ("pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized", "local_consistency")
+
+# Starts are float32, multiplied by one run's s(1) and divided by it again.
+START_TOLERANCE = 1e-4
+
+
+def compare(
+    run: xr.Dataset,
+    reference: xr.Dataset,
+    baseline: xr.Dataset | None = None,
+    *,
+    metrics: Sequence[str] = METRICS,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    dataset: DataSet | None = None,
+) -> xr.Dataset:
+    """Compare the final images of a run (and of a baseline) with those of a reference, sample by sample.
+
+    Parameters
+    ----------
+    run, reference, baseline : xarray.Dataset
+        Trajectories from the same noise and labels: a theory, a network, and another theory such as IS.
+    metrics : sequence of str
+        Names of metrics. Those that need a training set are left out where there is none.
+    options : mapping
+        Options of metrics, by their names.
+    dataset : DataSet, optional
+        The training set (`training_set_of` reads it).
+
+    Returns
+    -------
+    xarray.Dataset
+        For each metric that compares, its values against the reference along (compared, sample), `compared` being
+        `run` and `baseline`; for any other, along (role, sample), `role` being `run`, `reference` and `baseline`.
+        `NAME_median` (`NAME_mean` for a share), `NAME_low` and `NAME_high`: median over samples and its bootstrap
+        interval. With a baseline also `NAME_gain`, the median of run minus baseline, and its interval, for metrics that
+        compare.
+
+    Raises
+    ------
+    UsageError
+        If the runs did not start from the same noise and labels, or a metric's option cannot be used.
+    PluginError
+        If a metric is unknown.
+    """
+    runs = {"run": run, "reference": reference} | ({"baseline": baseline} if baseline is not None else {})
+    for role, other in runs.items():
+        check_same_start(run, other, role)
+    images = {role: torch.from_numpy(one["image"].values) for role, one in runs.items()}
+    found = xr.Dataset(coords={name: run[name] for name in ("sample", "seed", "label")})
+    for name in metrics:
+        metric = _metric(name, (options or {}).get(name, {}), dataset)
+        if metric is None:
+            continue
+        roles = [role for role in runs if role != "reference" or not metric.compares]
+        values = [metric(images[role], images["reference"] if metric.compares else None) for role in roles]
+        dim = "compared" if metric.compares else "role"
+        found = found.assign_coords({dim: (dim, roles)})
+        found[name] = ((dim, "sample"), torch.stack(values).double().cpu().numpy())
+        found[name].attrs |= {"long_name": _summary(metric), "units": "1"}
+        found = found.assign(_summed_up(found[name], metric.statistic))
+    if dataset is not None and "role" in found.dims:
+        nearest = [nearest_images(images[role], dataset.images.cpu())[1][:, 0].numpy() for role in runs]
+        found["nearest_train_index"] = (("role", "sample"), np.stack(nearest))
+        found["nearest_train_index"].attrs |= {"long_name": "index of the nearest training image", "units": "1"}
+    return found.assign_attrs(_facts(runs, metrics, options or {}))
+
+
+def _metric(name: str, options: Mapping[str, Any], dataset: DataSet | None) -> Metric | None:
+    kind: type[Metric] = registry().get("metric", name)
+    parsed = kind.Options.parse(options, f"metric.{name}")
+    return None if kind.needs_dataset and dataset is None else kind(parsed, dataset)
+
+
+def _summary(metric: Metric) -> str:
+    return (type(metric).__doc__ or metric.name).strip().splitlines()[0]
+
+
+def _summed_up(values: xr.DataArray, statistic: str) -> dict[str, tuple[Any, ...]]:
+    """Median (or mean) and interval of a metric along samples, and of what the run gains on the baseline."""
+    name, dim = str(values.name), values.dims[0]
+    ends = (statistic, "low", "high")
+    rows = [interval_of(row, statistic) for row in values.values]
+    text = {
+        statistic: f"{statistic} over samples",
+        "low": "its interval's lower end",
+        "high": "its interval's upper end",
+    }
+    found: dict[str, tuple[Any, ...]] = {
+        f"{name}_{end}": (dim, [row[i] for row in rows], {"long_name": f"{name}: {text[end]}", "units": "1"})
+        for i, end in enumerate(ends)
+    }
+    if dim == "compared" and len(rows) == 2:
+        gain = interval_of(values.values[0] - values.values[1], statistic)
+        names = (f"{name}_gain", f"{name}_gain_low", f"{name}_gain_high")
+        for variable, value, end in zip(names, gain, ends, strict=True):
+            attributes = {"long_name": f"{name}, run minus baseline: {text[end]}", "units": "1"}
+            found[variable] = ((), value, attributes)
+    return found
+
+
+def check_same_start(run: xr.Dataset, other: xr.Dataset, role: str) -> None:
+    """Refuse two runs that did not start from the same noise and labels.
+
+    Raises
+    ------
+    UsageError
+        With what differs, and how to make runs that can be compared.
+    """
+    advice = "make it with mosaic run --init and the other run's file"
+    if run["image"].shape != other["image"].shape:
+        raise UsageError(
+            f"The {role} holds images of shape {other['image'].shape}, the run of shape {run['image'].shape} (sample, "
+            f"channel, height, width); {advice}."
+        )
+    one, two = (d["state"].isel(step=0).values / levels_of(d)[0].noise for d in (run, other))
+    apart = np.abs(one - two).reshape(len(one), -1).max(1)
+    if (apart > START_TOLERANCE).any():
+        raise UsageError(
+            f"The {role} did not start from the run's noise: {int((apart > START_TOLERANCE).sum())} of {len(apart)} "
+            f"samples differ, by up to {apart.max():.3g}; {advice}."
+        )
+    if run["label"].values.tolist() != other["label"].values.tolist():
+        raise UsageError(f"The {role} has other labels than the run; {advice}.")
+
+
+def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
+    """Read the training set of a stored run again.
+
+    Raises
+    ------
+    DataError
+        If it is not there, or is no longer the same.
+    """
+    configuration = json.loads(run.attrs["configuration"])
+    kind = registry().get("dataset", configuration["dataset"])
+    options = kind.Options.parse(configuration["dataset_options"], f"dataset.{configuration['dataset']}")
+    dataset: DataSet = kind(options, access).load()
+    if dataset.fingerprint != json.loads(run.attrs["dataset_fingerprint"]):
+        raise DataError(f"Data set '{configuration['dataset']}' is no longer the one that the run was made with.")
+    return dataset
+
+
+def _facts(
+    runs: Mapping[str, xr.Dataset], metrics: Sequence[str], options: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Root attributes: what was compared, and how."""
+    kept = ("title", "configuration", "dataset_fingerprint", "score_fingerprint", "engine", "created", "mosaic_version")
+    return {
+        "schema": SCHEMA,
+        "title": ", ".join(f"{role}: {one.attrs.get('title', '')}" for role, one in runs.items()),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
+        "metrics": json.dumps(list(metrics)),
+        "metric_options": json.dumps({name: dict(values) for name, values in options.items()}),
+        "interval": json.dumps({"confidence": CONFIDENCE, "resamples": RESAMPLES, "method": "percentile bootstrap"}),
+        "runs": json.dumps(
+            {role: {key: one.attrs[key] for key in kept if key in one.attrs} for role, one in runs.items()}
+        ),
+    }
+
+
+def open_comparison(path: Path) -> xr.Dataset:
+    """Open a stored comparison, lazily.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is no comparison.
+    """
+    return open_stored(path, SCHEMA, "a comparison")

@@ -1,0 +1,155 @@
+"""Local pipelines of the diffusers library as score models."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+
+__all__ = ["Diffusers"]
+
+
+class Diffusers(mosaic.ScoreModel):
+    """A UNet2DModel of a diffusers pipeline, from a local folder (extra: diffusers).
+
+    A level is met at the training timestep of its noise-to-signal ratio s / a, interpolated in log(s / a), with x
+    scaled to preserve variance: so any schedule within the ratios that the network was trained on will do.
+
+    References: Ho et al. 2020, eq. 15; Salimans & Ho 2022, sec. 4 (v-prediction).
+    """
+
+    name = "diffusers"
+
+    class Options(mosaic.Options):
+        """Options of a diffusers pipeline."""
+
+        pipeline: Path = Field(description="Folder of the pipeline, with unet/ and scheduler/ in it.")
+
+    options: Options
+
+    @cached_property
+    def _unet(self) -> Any:
+        """The network, on the data set's device; weights are read from safetensors only."""
+        folder = self._folder / "unet"
+        library = _diffusers()
+        try:
+            unet = library.UNet2DModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        except Exception as error:  # the library raises whatever its parts do
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise mosaic.DataError(f"'{folder}' holds no UNet2DModel that can be read: {reason}") from None
+        return unet.eval().requires_grad_(False).to(self.dataset.images.device)
+
+    @cached_property
+    def _scheduler(self) -> Any:
+        """Noise levels of the training timesteps, and what the network predicts."""
+        folder = self._folder / "scheduler"
+        library = _diffusers()
+        try:
+            return library.DDPMScheduler.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # as above
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise mosaic.DataError(f"'{folder}' holds no scheduler that can be read: {reason}") from None
+
+    @property
+    def _folder(self) -> Path:
+        folder = self.options.pipeline.expanduser()
+        if not folder.is_dir():
+            raise mosaic.DataError(f"There is no pipeline folder '{folder}'.")
+        return folder
+
+    @cached_property
+    def _log_ratios(self) -> Any:
+        """log(s / a) of each training timestep, rising."""
+        signal = self._scheduler.alphas_cumprod.double().numpy()
+        return (np.log1p(-signal) - np.log(signal)) / 2
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give x0hat of x (B, C, H, W); not bounded by the range of the data.
+
+        Raises
+        ------
+        UsageError
+            If the level lies outside those trained, or x or the labels do not fit the network.
+        """
+        self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
+        size = math.hypot(level.signal, level.noise)
+        x, a, s = x / size, level.signal / size, level.noise / size
+        timesteps = np.arange(len(self._log_ratios))
+        timestep = x.new_full((len(x),), float(np.interp(math.log(level.ratio), self._log_ratios, timesteps)))
+        classes = labels if self._unet.config.num_class_embeds else None
+        found: Tensor = self._unet.to(x.dtype)(x, timestep, class_labels=classes).sample
+        kind = self._scheduler.config.prediction_type
+        if kind == "sample":
+            return found
+        return a * x - s * found if kind == "v_prediction" else (x - s * found) / a
+
+    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
+        """Refuse images, noise levels and labels that the network was not trained for."""
+        config, (channels, height, width) = self._unet.config, self.dataset.shape
+        side = config.sample_size
+        sides = (side, side) if isinstance(side, int) else tuple(side) if side is not None else (height, width)
+        if (config.in_channels, config.out_channels, *sides) != (channels, channels, height, width):
+            raise mosaic.UsageError(
+                f"The network in '{self.options.pipeline}' takes images of shape {(config.in_channels, *sides)}, but "
+                f"data set '{self.dataset.name}' has shape {self.dataset.shape} (channels, height, width)."
+            )
+        low, high = self._log_ratios[0], self._log_ratios[-1]
+        for level in levels:
+            if not low - 1e-6 <= math.log(level.ratio) <= high + 1e-6:
+                raise mosaic.UsageError(
+                    f"The network in '{self.options.pipeline}' was trained on noise-to-signal ratios from "
+                    f"{math.exp(low):.3g} to {math.exp(high):.3g}; {level} has {level.ratio:.3g}. Use another "
+                    f"--schedule, or fewer --steps."
+                )
+        count = config.num_class_embeds or 0
+        for label in labels:
+            if (count and not 0 <= label < count) or (not count and label != -1):
+                allowed = f"classes from 0 to {count - 1}" if count else "no classes (--labels none)"
+                raise mosaic.UsageError(f"The network in '{self.options.pipeline}' takes {allowed}, not {label}.")
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the files of weights and of the scheduler's configuration."""
+        digest = hashlib.sha256()
+        weights = sorted(self._folder.glob("unet/*.safetensors"))
+        for path in (*weights, self._folder / "scheduler" / "scheduler_config.json"):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def _diffusers() -> Any:
+    """Import the library, which imports torchvision.
+
+    Raises
+    ------
+    PluginError
+        If it is not installed.
+    """
+    mosaic.import_torchvision()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what the library itself will change
+            import diffusers
+
+            _ = diffusers.UNet2DModel, diffusers.DDPMScheduler
+    except (ImportError, RuntimeError) as error:
+        raise mosaic.PluginError(
+            f"Score model 'diffusers' needs the diffusers library ({error}); pip install 'mosaic-diffusion[diffusers]'."
+        ) from None
+    return diffusers
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register pipelines of diffusers."""
+    register(Diffusers)

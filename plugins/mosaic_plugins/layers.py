@@ -1,0 +1,76 @@
+"""Layers that the built-in networks share: all pointwise or convolutional, none normalises over space."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["Condition", "ConvPair", "Padding", "SelfAttention", "conv3x3"]
+
+FREQUENCIES = 64
+
+Padding = Literal["zeros", "circular"]
+
+
+def conv3x3(channels_in: int, channels_out: int, padding: Padding) -> nn.Conv2d:
+    """Convolution that keeps the size; `padding` is `zeros` or `circular`."""
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode=padding)
+
+
+class Condition(nn.Module):
+    """Embedding (B, width) of time and, where there are classes, of the label: the same at every pixel.
+
+    References: Ho et al. 2020, app. B (sinusoidal features of the time, from once to a thousand times its range).
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        frequencies = torch.logspace(0, 3, FREQUENCIES)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.mix = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.classes = nn.Embedding(classes, width) if classes else None
+
+    def forward(self, t: Tensor, labels: Tensor | None) -> Tensor:
+        """Embed times t (B,) in [0, 1] and labels (B,)."""
+        angles = t[:, None] * self.frequencies * (math.pi / 2)
+        embedding: Tensor = self.mix(torch.cat([angles.sin(), angles.cos()], dim=1))
+        return embedding if self.classes is None else embedding + self.classes(labels)
+
+
+class ConvPair(nn.Module):
+    """Two 3 x 3 convolutions, with the condition added between them."""
+
+    def __init__(self, channels_in: int, channels_out: int, width: int, padding: Padding) -> None:
+        super().__init__()
+        self.first = conv3x3(channels_in, channels_out, padding)
+        self.second = conv3x3(channels_out, channels_out, padding)
+        self.condition = nn.Linear(width, channels_out)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Map (B, channels_in, H, W) to (B, channels_out, H, W)."""
+        h = functional.silu(self.first(h)) + self.condition(condition)[:, :, None, None]
+        return functional.silu(self.second(h))
+
+
+class SelfAttention(nn.Module):
+    """Residual self-attention over all positions, one head; the norm is over the channels of each position."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.project = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        positions = h.flatten(2).mT
+        query, key, value = self.project(self.norm(positions)).chunk(3, dim=-1)
+        mixed = self.out(functional.scaled_dot_product_attention(query, key, value))
+        result: Tensor = h + mixed.mT.reshape(h.shape)
+        return result

@@ -1,0 +1,199 @@
+"""Metrics of agreement (theory against network) and of images against the training set."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+import mosaic
+
+__all__ = [
+    "MSE",
+    "R2",
+    "Cosine",
+    "LocalConsistency",
+    "Memorized",
+    "NearestTrain",
+    "PearsonR",
+    "SquaredPearsonR",
+]
+
+
+class PearsonR(mosaic.Metric):
+    """Pearson correlation of the pixels of an image and its reference, channels together; undefined if one is flat.
+
+    What the paper's released script computes, and its tables print as r^2.
+
+    References: Kamb & Ganguli 2025, sec. 5.
+    """
+
+    name = "pearson_r"
+    range = (-1.0, 1.0)
+    higher_is_better = True
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Correlate the mean-centred images."""
+        one, two = (_flat(batch) - _flat(batch).mean(1, keepdim=True) for batch in _pair(images, reference))
+        return _cosine(one, two)
+
+
+class SquaredPearsonR(PearsonR):
+    """Square of the Pearson correlation: the share of the reference's variance that a fitted line would explain."""
+
+    name = "r2"
+    range = (0.0, 1.0)
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Square `pearson_r`."""
+        return super().__call__(images, reference).square()
+
+
+class R2(mosaic.Metric):
+    """Coefficient of determination 1 - SSE / SST: the share of the reference's variance that the image explains."""
+
+    name = "R2"
+    range = (-math.inf, 1.0)
+    higher_is_better = True
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Compare with the reference's variance about its own mean; undefined if that is 0."""
+        one, two = (_flat(batch) for batch in _pair(images, reference))
+        total = (two - two.mean(1, keepdim=True)).square().sum(1)
+        return torch.where(total > 1e-12, 1 - (one - two).square().sum(1) / total, math.nan)
+
+
+class Cosine(mosaic.Metric):
+    """Cosine similarity of an image and its reference as vectors; undefined if one is 0 everywhere."""
+
+    name = "cosine"
+    range = (-1.0, 1.0)
+    higher_is_better = True
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Take the cosine of the angle between them; nothing is centred."""
+        return _cosine(*(_flat(batch) for batch in _pair(images, reference)))
+
+
+class MSE(mosaic.Metric):
+    """Mean squared difference of the pixels of an image and its reference."""
+
+    name = "mse"
+    range = (0.0, math.inf)
+    higher_is_better = False
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Average over pixels and channels."""
+        one, two = (_flat(batch) for batch in _pair(images, reference))
+        return (one - two).square().mean(1)
+
+
+class NearestTrain(mosaic.Metric):
+    """Euclidean distance to the nearest training image, over all pixels and channels; small means memorised."""
+
+    name = "nearest_train"
+    range = (0.0, math.inf)
+    higher_is_better = True
+    compares = False
+    needs_dataset = True
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Search the whole training set; `mosaic.nearest_images` tells which image it is."""
+        distances, _ = mosaic.nearest_images(images, self.dataset.images)
+        return distances[:, 0]
+
+
+class Memorized(mosaic.Metric):
+    """Whether an image is a copy (1 or 0): its nearest training image is less than a third as far as the next one.
+
+    References: Yoon et al. 2023 (Diffusion probabilistic models generalize when they fail to memorize), sec. 3.
+    """
+
+    name = "memorized"
+    statistic = "mean"
+    range = (0.0, 1.0)
+    higher_is_better = False
+    compares = False
+    needs_dataset = True
+
+    class Options(mosaic.Options):
+        """Options of the rule."""
+
+        ratio: float = Field(1 / 3, gt=0, le=1, description="Largest ratio of the two distances of a copy.")
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Compare the two least distances; undefined for a training set of one image."""
+        if len(self.dataset) < 2:
+            return torch.full((len(images),), math.nan, dtype=torch.float64)
+        distances, _ = mosaic.nearest_images(images, self.dataset.images, 2)
+        copies: Tensor = distances[:, 0] < self.options.ratio * distances[:, 1]
+        return copies.double()
+
+
+class LocalConsistency(mosaic.Metric):
+    """Share of pixels that equal, within a tolerance, the centre of the training patch nearest to their window.
+
+    Theorem 4.1 says that all do, at the end of the flow of an ELS machine with this window size and boundary.
+
+    References: Kamb & Ganguli 2025, theorem 4.1.
+    """
+
+    name = "local_consistency"
+    range = (0.0, 1.0)
+    higher_is_better = True
+    compares = False
+    needs_dataset = True
+
+    class Options(mosaic.Options):
+        """Options of the check."""
+
+        k: int = Field(3, ge=1, description="Window size, odd: that of the flow's last steps.")
+        boundary: Literal["zeros", "circular", "valid"] = Field("zeros", description="Boundary, as for ELS.")
+        tolerance: float = Field(
+            0.05, gt=0, description="Largest difference from the centre, in every channel; pixels span 2."
+        )
+
+        @field_validator("k")
+        @classmethod
+        def _odd(cls, k: int) -> int:
+            if k % 2 == 0:
+                raise ValueError("a window size must be odd")
+            return k
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Find each pixel's nearest patch among all that it may be compared with."""
+        training, options = self.dataset.images, self.options
+        # Which candidate is nearest depends on no noise level; at this one, products in float32 are exact enough.
+        level, compute = mosaic.Level(1.0, 0.1), mosaic.Compute(diagnostics=True)
+        x = images.to(training)
+        found = mosaic.equivariant_windows(x, training, level, options.k, options.boundary, compute=compute)
+        image, row, column = found.candidate()
+        centres = training[image, :, row, column].movedim(-1, 1)
+        equal: Tensor = ((x - centres).abs() <= options.tolerance).all(1)
+        return equal.double().mean((1, 2))
+
+
+def _pair(images: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+    if reference is None or reference.shape != images.shape:
+        shape = None if reference is None else tuple(reference.shape)
+        raise mosaic.UsageError(f"Images of shape {tuple(images.shape)} need a reference of the same, not {shape}.")
+    return images, reference
+
+
+def _flat(images: Tensor) -> Tensor:
+    return images.flatten(1).double()
+
+
+def _cosine(one: Tensor, two: Tensor) -> Tensor:
+    norms = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(two, dim=1)
+    return torch.where(norms > 1e-12, ((one * two).sum(1) / norms).clamp(-1, 1), math.nan)
+
+
+@mosaic.hookimpl
+def register_metrics(register: mosaic.Register) -> None:
+    """Register the metrics."""
+    for metric in (PearsonR, SquaredPearsonR, R2, Cosine, MSE, NearestTrain, Memorized, LocalConsistency):
+        register(metric)

@@ -1,0 +1,180 @@
+"""The networks of Kamb & Ganguli (ICML 2025, app. C.1): a ResNet, a UNet, and a UNet with self-attention."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+import mosaic
+from mosaic_plugins.layers import Condition, ConvPair, Padding, SelfAttention, conv3x3
+
+__all__ = ["ResNet", "UNet", "UNetAttention"]
+
+
+class NetworkOptions(mosaic.Options):
+    """What all built-in networks let one choose."""
+
+    padding: Padding = Field("zeros", description="What convolutions see beyond the border: zeros, or the other side.")
+    class_conditional: bool = Field(False, description="Whether the network is given the class of the image.")
+
+
+class ResidualModule(nn.Module):
+    """3 x 3 convolution up, residual 3 x 3 convolutions, 3 x 3 convolution down."""
+
+    def __init__(self, channels: int, classes: int, width: int, blocks: int, padding: Padding) -> None:
+        super().__init__()
+        self.condition = Condition(width, classes)
+        self.up = conv3x3(channels, width, padding)
+        self.blocks = nn.ModuleList(conv3x3(width, width, padding) for _ in range(blocks))
+        self.conditions = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.down = conv3x3(width, channels, padding)
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Predict eps (B, C, H, W) of x at the times t (B,)."""
+        condition = self.condition(t, labels)
+        h = self.up(x)
+        for block, project in zip(self.blocks, self.conditions, strict=True):
+            h = h + block(functional.silu(h + project(condition)[:, :, None, None]))
+        eps: Tensor = self.down(functional.silu(h))
+        return eps
+
+
+class ResNet(mosaic.Network):
+    """Residual 3 x 3 convolutions at full resolution: local and translation-equivariant but for the padding.
+
+    The default is the paper's size; each block holds one convolution, so the receptive field is 2 blocks + 5.
+
+    References: Kamb & Ganguli 2025, app. C.1.
+    """
+
+    name = "resnet"
+
+    class Options(NetworkOptions):
+        """Options of the ResNet."""
+
+        channels: int = Field(256, ge=1, le=4096, description="Channels of the hidden layers.")
+        blocks: int = Field(6, ge=0, le=100, description="Residual blocks.")
+
+    options: Options
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """Build the module; its eps starts from PyTorch's default initialisation."""
+        return ResidualModule(channels, classes, self.options.channels, self.options.blocks, self.options.padding)
+
+    def receptive_field(self) -> int:
+        """2 blocks + 5: one pixel to each side for every convolution."""
+        return 2 * self.options.blocks + 5
+
+
+class UNetModule(nn.Module):
+    """Pairs of convolutions at ever lower resolution and back up, with skip connections."""
+
+    def __init__(self, channels: int, classes: int, widths: tuple[int, ...], padding: Padding, attention: bool) -> None:
+        super().__init__()
+        size = widths[-1]
+        self.condition = Condition(size, classes)
+        first = widths[0]
+        self.enter = ConvPair(channels, first, size, padding)
+        self.descend = nn.ModuleList(ConvPair(above, below, size, padding) for above, below in pairwise(widths))
+        self.attention = SelfAttention(size) if attention else None
+        upward = [(below, above) for above, below in pairwise(widths)][::-1]
+        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(below, above, 2, stride=2) for below, above in upward)
+        self.ascend = nn.ModuleList(ConvPair(2 * above, above, size, padding) for _, above in upward)
+        self.leave = nn.Conv2d(first, channels, 1)
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Predict eps (B, C, H, W) of x at the times t (B,)."""
+        condition = self.condition(t, labels)
+        levels = [self.enter(x, condition)]
+        for pair in self.descend:
+            levels.append(pair(functional.max_pool2d(levels[-1], 2), condition))
+        h = levels.pop()
+        if self.attention is not None:
+            h = self.attention(h)
+        for enlarge, pair in zip(self.enlarge, self.ascend, strict=True):
+            h = pair(torch.cat([enlarge(h), levels.pop()], dim=1), condition)
+        eps: Tensor = self.leave(h)
+        return eps
+
+
+class UNet(mosaic.Network):
+    """Pairs of 3 x 3 convolutions at full, half and quarter resolution, max-pooling, skip connections.
+
+    The default is the paper's size. Purely convolutional: local, and equivariant under translations by multiples of
+    the coarsest pixel.
+
+    References: Kamb & Ganguli 2025, app. C.1; Ronneberger et al. 2015.
+    """
+
+    name = "unet"
+
+    class Options(NetworkOptions):
+        """Options of the UNet."""
+
+        channels: tuple[int, ...] = Field(
+            (64, 128, 256), min_length=1, max_length=8, description="Channels at each resolution, the finest first."
+        )
+
+        @field_validator("channels")
+        @classmethod
+        def _positive(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
+            if not all(1 <= width <= 4096 for width in channels):
+                raise ValueError("channels must lie between 1 and 4096")
+            return channels
+
+    options: Options
+    attention = False
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """Build the module; its eps starts from PyTorch's default initialisation."""
+        return UNetModule(channels, classes, self.options.channels, self.options.padding, self.attention)
+
+    def receptive_field(self) -> int | None:
+        """Of the pixel that reaches farthest: which pixels share a pool decides."""
+        if self.attention:
+            return None
+        levels = len(self.options.channels)
+        farthest = 0
+        for pixel in range(2 ** (levels - 1)):
+            low, high = _reach(pixel, pixel, levels)
+            farthest = max(farthest, pixel - low, high - pixel)
+        return 2 * farthest + 1
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Refuse sides that max-pooling does not divide evenly."""
+        factor = 2 ** (len(self.options.channels) - 1)
+        if shape[1] % factor or shape[2] % factor:
+            raise mosaic.UsageError(
+                f"Network '{self.name}' with {len(self.options.channels)} resolutions needs sides that are multiples "
+                f"of {factor}, not {shape[1]} x {shape[2]}; use fewer: -o network.channels=64,128, for example."
+            )
+
+
+def _reach(low: int, high: int, levels: int) -> tuple[int, int]:
+    """Pixels that a level's input needs for its output pixels low .. high: two pairs of convolutions, and below."""
+    if levels == 1:
+        return low - 2, high + 2
+    low, high = low - 2, high + 2
+    below = _reach(low // 2, high // 2, levels - 1)
+    return min(low, 2 * below[0]) - 2, max(high, 2 * below[1] + 1) + 2
+
+
+class UNetAttention(UNet):
+    """The UNet with self-attention at its lowest resolution: no longer local.
+
+    References: Kamb & Ganguli 2025, sec. 6 (theirs was pretrained and larger).
+    """
+
+    name = "unet-attention"
+    attention = True
+
+
+@mosaic.hookimpl
+def register_networks(register: mosaic.Register) -> None:
+    """Register the three networks."""
+    for network in (ResNet, UNet, UNetAttention):
+        register(network)

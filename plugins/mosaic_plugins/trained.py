@@ -1,0 +1,113 @@
+"""Trained networks as score models: checkpoints of `mosaic train`, and local pipelines of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+
+__all__ = ["TrainedNetwork"]
+
+
+class TrainedNetwork(mosaic.ScoreModel):
+    """A network trained by `mosaic train`: x0hat = (x - s eps) / a with the eps that it predicts.
+
+    References: Ho et al. 2020, eq. 15; Kamb & Ganguli 2025, app. C.1.
+    """
+
+    name = "network"
+
+    class Options(mosaic.Options):
+        """Options of a trained network."""
+
+        checkpoint: Path = Field(description="Folder that `mosaic train` wrote.")
+
+    options: Options
+
+    @cached_property
+    def checkpoint(self) -> mosaic.Checkpoint:
+        """The checkpoint's description; refuses a folder that is none."""
+        return mosaic.load_checkpoint(self.options.checkpoint.expanduser())
+
+    @cached_property
+    def _time_of(self) -> Callable[[mosaic.Level], float]:
+        """The time of a level on the schedule it was trained with."""
+        return cache(self.checkpoint.schedule.time)
+
+    @cached_property
+    def module(self) -> torch.nn.Module:
+        """The network with its averaged weights, on the data set's device."""
+        return self.checkpoint.load().to(self.dataset.images.device)
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give x0hat of x (B, C, H, W); not bounded by the range of the data.
+
+        Raises
+        ------
+        UsageError
+            If the level is none of the schedule it was trained with, or x or the labels do not fit it.
+        """
+        self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
+        module = self.module.to(x.dtype)
+        t = x.new_full((len(x),), self._time_of(level))
+        eps: Tensor = module(x, t, labels if self.checkpoint.is_conditional else None)
+        return (x - level.noise * eps) / level.signal
+
+    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
+        """Refuse images, noise levels and labels that the network was not trained for, and weights that are spoilt."""
+        checkpoint, dataset = self.checkpoint, self.dataset
+        folder = self.options.checkpoint
+        if dataset.shape != checkpoint.shape:
+            raise mosaic.UsageError(
+                f"The network in '{folder}' was trained on '{checkpoint.config.dataset}' with images of shape "
+                f"{checkpoint.shape}, but data set '{dataset.name}' has shape {dataset.shape} (channels, height, "
+                f"width); use --dataset {checkpoint.config.dataset}."
+            )
+        for level in levels:
+            try:
+                self._time_of(level)
+            except ValueError:
+                raise mosaic.UsageError(
+                    f"The network in '{folder}' was trained with the schedule '{checkpoint.config.schedule}', which "
+                    f"has no {level}; use --schedule {checkpoint.config.schedule} with the options it had: "
+                    f"{checkpoint.config.schedule_options}."
+                ) from None
+        count = len(checkpoint.classes)
+        for label in labels:
+            if checkpoint.is_conditional and not 0 <= label < count:
+                raise mosaic.UsageError(
+                    f"The network in '{folder}' was trained with {count} classes, and label {label} is none of them; "
+                    f"use --labels random, or a list of classes from 0 to {count - 1}."
+                )
+            if not checkpoint.is_conditional and label != -1:
+                raise mosaic.UsageError(
+                    f"The network in '{folder}' was trained without classes, so label {label} cannot be used; use "
+                    f"--labels none."
+                )
+        _ = self.module
+
+    def notes(self) -> list[str]:
+        """Say if the data are not those it was trained on."""
+        if self.dataset.fingerprint == self.checkpoint.description["dataset_fingerprint"]:
+            return []
+        return [
+            f"The network in '{self.options.checkpoint}' was trained on {self.checkpoint.description['dataset_size']} "
+            f"images of '{self.checkpoint.config.dataset}', which are not those of this run's data set."
+        ]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights."""
+        return self.checkpoint.fingerprint
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register trained networks."""
+    register(TrainedNetwork)
