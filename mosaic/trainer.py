@@ -47,8 +47,6 @@ from mosaic.training import Training
 
 __all__ = ["TrainPlan", "TrainProgress", "execute_training", "parse_seconds", "prepare_training", "train"]
 
-# A kill loses at most this many seconds of training, and the steps in flight.
-CHECKPOINT_SECONDS = 30.0
 # Losses are fetched from the device this often: each fetch waits for it.
 FETCH_SECONDS = 0.2
 
@@ -108,7 +106,7 @@ def no_report(progress: TrainProgress) -> None:
     """Show nothing."""
 
 
-def parse_seconds(text: str) -> float:
+def parse_seconds(text: str, option: str = "--max-time") -> float:
     """Read a time such as 90s, 10m, 1h30m, or a number of seconds.
 
     Raises
@@ -120,7 +118,7 @@ def parse_seconds(text: str) -> float:
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
     if total <= 0:
-        raise UsageError(f"--max-time '{text}' is no time; write 90s, 10m, 1h30m or a number of seconds.")
+        raise UsageError(f"{option} '{text}' is no time; write 90s, 10m, 1h30m or a number of seconds.")
     return total
 
 
@@ -155,6 +153,7 @@ def prepare_training(
             **{f"{kind}_options": part.options.model_dump(mode="json") for kind, part in parts.items()},
             "device": str(device),
             "precision": _precision(config.precision, device),
+            "lr_decay": config.lr_decay or _decay(config, len(dataset)),
         }
     )
     plan = TrainPlan(config, dataset.to(device), parts["network"], parts["schedule"])
@@ -168,6 +167,12 @@ def _defaults_of(dataset: DataSet, network: str) -> dict[str, Any]:
     defaults = dict(dataset.training)
     networks = defaults.pop("networks", {})
     return {**defaults, "network": network, "network_options": networks.get(network, {})}
+
+
+def _decay(config: TrainConfig, images: int) -> float:
+    """Decay a step that lets the learning rate fall over the epochs as much as the paper's does over its own."""
+    paper, steps = 300 * math.ceil(60_000 / 128), config.epochs * math.ceil(images / config.batch_size)
+    return float(0.999965 ** (paper / steps))
 
 
 def _precision(wanted: str, device: torch.device) -> str:
@@ -223,6 +228,7 @@ def execute_training(
     resume: bool = False,
     overwrite: bool = False,
     max_seconds: float = math.inf,
+    save_seconds: float = 30.0,
     report: Report = no_report,
 ) -> Checkpoint:
     """Train, and keep a checkpoint in the folder `out`.
@@ -233,6 +239,8 @@ def execute_training(
         Go on with the training there, which must agree in all but the number of epochs; or replace it.
     max_seconds : float
         Stop, with a checkpoint, when training has taken this long, earlier sittings included.
+    save_seconds : float
+        Time between two checkpoints: what a kill can lose at most.
 
     Raises
     ------
@@ -251,8 +259,13 @@ def execute_training(
         begun = resume and (out / DESCRIPTION).is_file()
         if begun:
             _check_same(load_checkpoint(out), description)
-        _Sitting(plan, out, description, report).run(max_seconds)
+        _Sitting(plan, out, description, report).run(max_seconds, save_seconds)
     return load_checkpoint(out)
+
+
+def settings_begun(folder: Path) -> dict[str, Any]:
+    """Settings of the training in a folder, to go on with; none where there is no training."""
+    return load_checkpoint(folder).config.model_dump(mode="json") if (folder / DESCRIPTION).is_file() else {}
 
 
 def _check_same(there: Checkpoint, description: Mapping[str, Any]) -> None:
@@ -289,17 +302,17 @@ class _Sitting:
         """Training time, that of earlier sittings included."""
         return self.earlier + time.perf_counter() - self.begin
 
-    def run(self, max_seconds: float) -> None:
+    def run(self, max_seconds: float, save_seconds: float) -> None:
         """Train to the end, or for as long as there is; an interrupt is heard between two steps, after a checkpoint."""
         training, fetched, saved = self.training, self.begin, self.begin
         with interrupts_held() as interrupted:
             while training.step < training.total_steps and self.seconds < max_seconds and not interrupted():
                 training.run_step()
                 now = time.perf_counter()
-                if now - fetched > FETCH_SECONDS or now - saved > CHECKPOINT_SECONDS:
+                if now - fetched > FETCH_SECONDS or now - saved > save_seconds:
                     fetched = now
                     self.fetch()
-                if now - saved > CHECKPOINT_SECONDS:
+                if now - saved > save_seconds:
                     saved = now
                     self.save()
             self.fetch()
@@ -333,7 +346,7 @@ class _Sitting:
         )
 
     def save(self) -> None:
-        """Store the training's state, from which it is resumed, then the averaged weights and the losses."""
+        """Store the averaged weights, the state that the training is resumed from, and the losses."""
         training = self.training
         state = training.state()
         if not all(bool(torch.isfinite(value).all()) for value in state.values()):
@@ -344,11 +357,12 @@ class _Sitting:
             "seconds": self.seconds,
             "loss": float(np.mean(training.losses[-100:])),
         }
-        save_tensors({**state, "seconds": torch.tensor(self.seconds)}, self.out / TRAINING, facts)
         average = {name: value for name, value in state.items() if name.startswith("average.")}
+        # First what is used, then what the training goes on from: a kill between the two loses nothing.
         save_tensors(
             {name.removeprefix("average."): value for name, value in average.items()}, self.out / WEIGHTS, facts
         )
+        save_tensors({**state, "seconds": torch.tensor(self.seconds)}, self.out / TRAINING, facts)
         write_netcdf(self.history(), self.out / LOSS)
 
     def history(self) -> xr.Dataset:
@@ -381,6 +395,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     max_time: str | None = None,
+    save_every: str = "30s",
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
     report: Report = no_report,
@@ -400,6 +415,8 @@ def train(
         Go on with the training there; or replace it.
     max_time : str, optional
         Stop after this much training, such as "10m".
+    save_every : str
+        Time between two checkpoints: what a kill can lose at most.
     data_dir, download
         Where data files lie (default: the environment variable MOSAIC_DATA), and whether to download them.
     report : callable
@@ -428,6 +445,15 @@ def train(
     images = None if isinstance(dataset, str) else dataset
     names = {"network": network, "dataset": dataset if isinstance(dataset, str) else dataset.name}
     limit = math.inf if max_time is None else parse_seconds(max_time)
-    plan = prepare_training([names, settings], data_access(data_dir, download), images)
     folder = Path(out).expanduser()
-    return execute_training(plan, folder, resume=resume, overwrite=overwrite, max_seconds=limit, report=report)
+    begun = settings_begun(folder) if resume else {}
+    plan = prepare_training([begun, names, settings], data_access(data_dir, download), images)
+    return execute_training(
+        plan,
+        folder,
+        resume=resume,
+        overwrite=overwrite,
+        max_seconds=limit,
+        save_seconds=parse_seconds(save_every, "save_every"),
+        report=report,
+    )

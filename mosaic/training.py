@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from mosaic.dataset import DataSet
 from mosaic.schedule import NoiseSchedule
@@ -58,7 +59,7 @@ class Training:
     Parameters
     ----------
     config : TrainConfig
-        Resolved: its device and precision are no longer `auto`.
+        Resolved: its device, precision and decay of the learning rate are known.
     module : nn.Module
         Untrained network, on the device.
     schedule : NoiseSchedule
@@ -85,7 +86,7 @@ class Training:
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.labels = dataset.labels if conditional else None
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=config.learning_rate)
-        self.average = AveragedModel(self.module, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+        self.average = AveragedModel(self.module, multi_avg_fn=self._average)
         self.step = 0
         self.losses: list[float] = []
         self._pending: list[Tensor] = []
@@ -103,7 +104,14 @@ class Training:
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step."""
-        return float(self.config.learning_rate * self.config.lr_decay**step)
+        decay = 1.0 if self.config.lr_decay is None else self.config.lr_decay
+        return float(self.config.learning_rate * decay**step)
+
+    @torch.no_grad()
+    def _average(self, averages: Any, weights: Any, count: Any) -> None:
+        """Move the averages of `count` weights towards the next: quickly at first, when the old ones mislead."""
+        done = int(count)
+        torch._foreach_lerp_(averages, weights, 1 - min(self.config.ema, (1 + done) / (10 + done)))
 
     def batch(self, step: int) -> Tensor:
         """Indices of the images that a step takes: each epoch takes every image once, in an order of its own."""
@@ -149,7 +157,10 @@ class Training:
             state |= {f"adam.{key}.{names[index]}": value for key, value in values.items()}
         state["step"] = torch.tensor(self.step)
         state["loss"] = torch.tensor(self.losses, dtype=torch.float32)
-        return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        return {
+            name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, value in state.items()
+        }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go back to what `state` gave.

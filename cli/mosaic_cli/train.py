@@ -26,6 +26,12 @@ __all__ = ["command"]
 @click.argument("network", required=False)
 @settings(TrainConfig, without=("network",))
 @click.option("--max-time", metavar="TIME", help="Stop after this much training, such as 90s, 10m or 1h30m.")
+@click.option(
+    "--save-every",
+    metavar="TIME",
+    default="30s",
+    help="Time between two checkpoints: what a kill can lose at most.  [default: 30s]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
 @click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
 @click.option(
@@ -42,6 +48,7 @@ def command(
     options: tuple[str, ...],
     config: Path | None,
     max_time: str | None,
+    save_every: str,
     data_dir: Path | None,
     download: bool,
     out: Path | None,
@@ -51,7 +58,7 @@ def command(
 ) -> None:
     """Train NETWORK (default: resnet) to predict the noise in the images of a data set.
 
-    Writes a checkpoint, a folder of weights (safetensors) and their description (JSON), every 30 seconds and at the
+    Writes a checkpoint, a folder of weights (safetensors) and their description (JSON), every half minute and at the
     end; prints its path. Settings come from flags, then --config, then (with --resume) the training that is resumed,
     then MOSAIC_<SETTING> variables, then what suits the data set, then the defaults.
     """
@@ -61,14 +68,14 @@ def command(
         raise UsageError("--resume needs --out DIR, the training to go on with.")
     layers = layers_of(TrainConfig, flags, options, config)
 
-    from mosaic.checkpoint import DESCRIPTION, load_checkpoint
     from mosaic.runner import data_access
-    from mosaic.trainer import check_folder, execute_training, parse_seconds, prepare_training
+    from mosaic.trainer import check_folder, execute_training, parse_seconds, prepare_training, settings_begun
 
     limit = math.inf if max_time is None else parse_seconds(max_time)
+    save_seconds = parse_seconds(save_every, "--save-every")
     out = out.expanduser() if out is not None else None
-    if resume and out is not None and (out / DESCRIPTION).is_file():
-        layers.insert(1, load_checkpoint(out).config.model_dump(mode="json"))
+    if resume and out is not None:
+        layers.insert(1, settings_begun(out))
     if out is not None:
         check_folder(out, resume=resume, overwrite=overwrite)
     plan = prepare_training(layers, data_access(data_dir, download))
@@ -86,7 +93,13 @@ def command(
     try:
         with ProgressBar(1.0, terminal) as bar:
             checkpoint = execute_training(
-                plan, folder, resume=resume, overwrite=overwrite, max_seconds=limit, report=report
+                plan,
+                folder,
+                resume=resume,
+                overwrite=overwrite,
+                max_seconds=limit,
+                save_seconds=save_seconds,
+                report=report,
             )
     except KeyboardInterrupt:
         advice = f"the training is kept. Go on with: {command_to_go_on(sys.argv[1:], folder)}"
