@@ -18,6 +18,9 @@ import mosaic
 
 __all__ = ["Diffusers"]
 
+# The library keeps the squared signal in float32, which knows the least noise to a thousandth.
+ROUNDING = 1e-3
+
 
 class Diffusers(mosaic.ScoreModel):
     """A UNet2DModel of a diffusers pipeline, from a local folder (extra: diffusers).
@@ -106,7 +109,7 @@ class Diffusers(mosaic.ScoreModel):
             )
         low, high = self._log_ratios[0], self._log_ratios[-1]
         for level in levels:
-            if not low - 1e-6 <= math.log(level.ratio) <= high + 1e-6:
+            if not low - ROUNDING <= math.log(level.ratio) <= high + ROUNDING:
                 raise mosaic.UsageError(
                     f"The network in '{self.options.pipeline}' was trained on noise-to-signal ratios from "
                     f"{math.exp(low):.3g} to {math.exp(high):.3g}; {level} has {level.ratio:.3g}. Use another "

@@ -18,6 +18,8 @@ __all__ = ["TrainedNetwork"]
 class TrainedNetwork(mosaic.ScoreModel):
     """A network trained by `mosaic train`: x0hat = (x - s eps) / a with the eps that it predicts.
 
+    It runs at any noise level that it was trained on, whatever the schedule that asks for it.
+
     References: Ho et al. 2020, eq. 15; Kamb & Ganguli 2025, app. C.1.
     """
 
