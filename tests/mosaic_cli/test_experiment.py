@@ -1,0 +1,207 @@
+"""The four commands of the experiment: train, calibrate, run, compare, from the digits to a number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import Result
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import mosaic
+
+Invoke = Callable[..., Result]
+
+
+def done(result: Result) -> Result:
+    assert result.exit_code == 0, result.output + result.stderr
+    return result
+
+
+def refused(result: Result, code: int, *words: str) -> None:
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    for word in words:
+        assert word in line
+
+
+def drawn(path: Path) -> bool:
+    with Image.open(path) as picture:
+        return bool(np.ptp(np.asarray(picture.convert("L"))) > 100)
+
+
+def test_els_predicts_a_network_trained_on_the_digits_and_is_does_not(invoke: Invoke, tmp_path: Path) -> None:
+    """The tutorial of the README, with fewer epochs: median pearson_r of ELS above 0.8, and above that of IS."""
+    assert done(invoke("train", "resnet", "--dataset", "digits", "--epochs", 40)).stdout == "resnet-digits\n"
+    assert done(invoke("calibrate", "--checkpoint", "resnet-digits", "--samples", 8)).stdout == "scales.nc\n"
+    done(invoke("run", "--scales", "scales.nc", "--samples", 32, "--batch-size", 32, "--out", "els.nc"))
+    network = ("--score", "network", "-o", "score.checkpoint=resnet-digits")
+    done(invoke("run", *network, "--init", "els.nc", "--out", "network.nc"))
+    done(invoke("run", "--score", "is", "--init", "els.nc", "--out", "is.nc"))
+    result = done(invoke("compare", "els.nc", "network.nc", "--baseline", "is.nc", "--json"))
+    found = json.loads(result.stdout)
+    r = found["metrics"]["pearson_r"]
+    assert r["run"]["median"] > 0.8
+    assert r["run"]["median"] > r["baseline"]["median"]
+    assert r["gain"]["low"] > 0
+    assert found["metrics"]["memorized"]["baseline"]["mean"] == 1
+    assert found["metrics"]["memorized"]["reference"]["mean"] < 0.5
+    for name in ("scales.png", "comparison-001.png", "comparison-001-agreement.png"):
+        assert drawn(tmp_path / name)
+
+
+@pytest.fixture
+def checkpoint(invoke: Invoke) -> Path:
+    small = ("-o", "network.channels=4", "-o", "network.blocks=1", "-o", "dataset.limit=40")
+    return Path(done(invoke("train", *small, "--epochs", 2, "--out", "net")).stdout.strip())
+
+
+def test_train_picks_unused_folders_and_prints_json(invoke: Invoke) -> None:
+    small = ("-o", "network.channels=2", "-o", "dataset.limit=20", "--epochs", 1)
+    assert done(invoke("train", *small)).stdout == "resnet-digits\n"
+    result = done(invoke("train", *small, "--json"))
+    found = json.loads(result.stdout)
+    assert (found["path"], found["step"], found["epoch"]) == ("resnet-digits-2", 1, 1)
+    assert "images/s" in result.stderr
+
+
+def test_train_takes_settings_from_flags_file_and_environment(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.toml").write_text('epochs = 2\nbatch_size = 8\n[network]\nname = "unet"\nchannels = [3, 4]\n')
+    monkeypatch.setenv("MOSAIC_LEARNING_RATE", "0.01")
+    monkeypatch.setenv("MOSAIC_OPTIONS", "dataset.limit=16 score.boundary=circular")
+    done(invoke("train", "--config", "train.toml", "--batch-size", 4, "--out", "net"))
+    found = mosaic.load_checkpoint(Path("net"))
+    assert (found.config.network, found.config.network_options["channels"]) == ("unet", [3, 4])
+    assert (found.config.batch_size, found.config.epochs, found.config.learning_rate) == (4, 2, 0.01)
+    assert found.description["dataset_size"] == 16
+
+
+def test_resume_takes_the_settings_of_the_training(invoke: Invoke, checkpoint: Path) -> None:
+    done(invoke("train", "--resume", "--epochs", 3, "--out", "net"))
+    found = mosaic.load_checkpoint(checkpoint)
+    assert found.progress["epoch"] == 3
+    assert found.config.network_options["channels"] == 4
+    refused(invoke("train", "--resume", "--out", "net", "--seed", 4), 2, "seed: 0, now 4")
+    refused(invoke("train", "--resume"), 2, "--resume needs --out")
+    refused(invoke("train", "--resume", "--overwrite", "--out", "net"), 2, "exclude each other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["resnt"], 3, ["no network 'resnt'", "Did you mean 'resnet'"]),
+        (["--dataset", "digts"], 3, ["'digts'"]),
+        (["-o", "network.chanels=3"], 2, ["'chanels'", "Did you mean 'channels'"]),
+        (["-o", "network.channels=0"], 2, ["channels", "'0'"]),
+        (["-o", "score.boundary=zeros"], 2, ["no kind 'score'", "network, dataset, schedule"]),
+        (["unet", "-o", "network.channels=2,2,2,2,2"], 2, ["multiples of 16, not 8 x 8"]),
+        (["--epochs", "0"], 2, ["epochs", "'0'"]),
+        (["--learning-rate", "-1"], 2, ["learning_rate"]),
+        (["--precision", "float16"], 2, ["float16"]),
+        (["--max-time", "soon"], 2, ["--max-time 'soon'", "90s"]),
+        (["--save-every", "never"], 2, ["--save-every 'never'"]),
+        (["--device", "quantum"], 2, ["'quantum'"]),
+        (["--out", "nowhere/net"], 2, ["nowhere"]),
+        (["--dataset", "mnist"], 4, ["mnist"]),
+    ],
+)
+def test_bad_training_is_refused_in_one_sentence(
+    invoke: Invoke, tmp_path: Path, arguments: list[str], code: int, words: list[str]
+) -> None:
+    refused(invoke("train", *arguments), code, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_used_is_refused_before_anything_is_written(
+    invoke: Invoke, checkpoint: Path, tmp_path: Path
+) -> None:
+    run = ("run", "--score", "network", "-o", "dataset.limit=40")
+    use = (*run, "-o", "score.checkpoint=net")
+    refused(invoke(*run), 2, "needs the option 'checkpoint'")
+    refused(invoke(*run, "-o", "score.checkpoint=none"), 4, "no checkpoint folder 'none'")
+    refused(invoke(*use, "--dataset", "shapes"), 2, "shape (1, 8, 8)", "--dataset digits")
+    refused(invoke(*use, "--schedule", "flow"), 2, "schedule 'cosine'")
+    refused(invoke(*use, "--labels", "3"), 2, "without classes")
+    weights = checkpoint / "weights.safetensors"
+    whole = load_file(weights)
+    save_file({**whole, "down.bias": whole["down.bias"] * float("nan")}, weights)
+    refused(invoke(*use), 4, "NaN or infinity")
+    weights.write_bytes(weights.read_bytes()[:-9])
+    refused(invoke(*use), 4, "truncated")
+    weights.unlink()
+    refused(invoke(*use), 4, "holds no weights.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net"]
+
+
+def test_a_note_tells_of_other_data_than_trained_on(invoke: Invoke, checkpoint: Path) -> None:
+    arguments = ("run", "--score", "network", "-o", f"score.checkpoint={checkpoint}", "--steps", 2, "--samples", 1)
+    result = done(invoke(*arguments))
+    assert "trained on 40 images of 'digits', which are not those" in result.stderr
+    assert "Note" not in done(invoke(*arguments, "-o", "dataset.limit=40")).stderr
+
+
+def test_calibrate_writes_a_file_that_run_reads_and_prints_json(invoke: Invoke, checkpoint: Path) -> None:
+    arguments = ("calibrate", "--checkpoint", checkpoint, "--samples", 3, "--steps", 4, "--score", "ls")
+    found = json.loads(done(invoke(*arguments, "--out", "s.nc", "--json", "--sizes", "3,7")).stdout)
+    with xr.open_dataset("s.nc") as stored:
+        assert found["scales"] == stored["scale"].values[::-1].tolist()
+        assert set(found["scales"]) <= {3, 7}
+        assert found["noise_to_signal"] == sorted(found["noise_to_signal"])
+    result = done(invoke("run", "--score", "ls", "--scales", "s.nc", "--steps", 4, "--samples", 1, "--out", "r.nc"))
+    assert result.stdout == "r.nc\n"
+    with xr.open_dataset("r.nc") as run:
+        assert run["scale"].values[::-1].tolist() == found["scales"]
+    refused(invoke(*arguments, "--out", "s.nc"), 2, "exists already")
+    assert done(invoke(*arguments, "--sizes", "3,7", "--out", "s.nc", "--resume")).stdout == "s.nc\n"
+    refused(invoke(*arguments, "--out", "t.nc", "--sizes", "4"), 2, "Scale 4")
+    refused(invoke(*arguments[:-1], "is", "--out", "t.nc"), 2, "'is' has no locality scale")
+    refused(invoke("calibrate", "--out", "t.nc"), 2, "needs the option 'checkpoint'")
+    refused(invoke("calibrate", "--checkpoint", "nowhere", "--out", "t.nc"), 4, "no checkpoint folder")
+
+
+def test_compare_prints_a_table_and_writes_values_and_pictures(invoke: Invoke, tmp_path: Path) -> None:
+    few = ("-o", "dataset.limit=30", "--steps", 3, "--scales", "3")
+    for score, more in (("els", ("--samples", 4)), ("ls", ("--init", "els.nc")), ("is", ("--init", "els.nc"))):
+        done(invoke("run", "--score", score, *few, *more, "--out", f"{score}.nc"))
+    table = done(invoke("compare", "els.nc", "ls.nc", "--baseline", "is.nc")).stdout.splitlines()
+    assert table[0].split()[-6:] == ["els", "ls", "is", "els", "-", "is"]
+    assert [line.split()[0] for line in table[1:]] == [
+        "pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized", "local_consistency"
+    ]  # fmt: skip
+    with xr.open_dataset("comparison-001.nc") as stored:
+        assert f"{float(stored['pearson_r_median'][0]):.3f}" in table[1]
+    assert drawn(tmp_path / "comparison-001.png")
+    assert drawn(tmp_path / "comparison-001-agreement.png")
+    alone = done(invoke("compare", "els.nc", "ls.nc", "--metrics", "mse,pearson_r", "--out", "c.nc")).stdout
+    assert "is" not in alone.split("\n")[0].split()
+    done(invoke("compare", "els.nc", "ls.nc", "-o", "local_consistency.k=5", "--out", "d.nc"))
+    refused(invoke("compare", "els.nc", "ls.nc", "--out", "c.nc"), 2, "exists already")
+    refused(invoke("compare", "els.nc", "ls.nc", "--metrics", "mze"), 3, "no metric 'mze'", "Did you mean 'mse'")
+    refused(invoke("compare", "els.nc", "ls.nc", "-o", "mse.k=3"), 2, "has no option 'k'")
+    refused(invoke("compare", "els.nc", "no.nc"), 4, "no.nc")
+
+
+def test_compare_refuses_runs_from_other_noise(invoke: Invoke, tmp_path: Path) -> None:
+    few = ("-o", "dataset.limit=30", "--steps", 2, "--samples", 2, "--scales", "3")
+    done(invoke("run", *few, "--out", "a.nc"))
+    done(invoke("run", *few, "--out", "b.nc", "--seed", 1))
+    refused(invoke("compare", "a.nc", "b.nc"), 2, "did not start from the run's noise", "--init")
+    assert not (tmp_path / "comparison-001.nc").exists()
+
+
+def test_compare_leaves_out_what_needs_data_that_are_gone(invoke: Invoke, tiny_file: Path) -> None:
+    data = ("--dataset", "file", "-o", f"dataset.path={tiny_file}", "--scales", "3", "--steps", 2)
+    done(invoke("run", *data, "--samples", 2, "--out", "a.nc"))
+    done(invoke("run", "--score", "ls", *data, "--init", "a.nc", "--out", "b.nc"))
+    tiny_file.unlink()
+    result = done(invoke("compare", "a.nc", "b.nc"))
+    assert "nearest_train, memorized, local_consistency are left out" in result.stderr
+    assert "nearest_train" not in result.stdout
