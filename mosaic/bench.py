@@ -32,12 +32,13 @@ from mosaic.runner import run_batch
 from mosaic.scales import preset_names
 from mosaic.schedule import Level
 from mosaic.straightforward import straightforward_els
+from mosaic.training_bench import training_throughput
 from mosaic.window_candidates import aligned_windows, equivariant_windows
 from mosaic.windows import window_axis
 
 __all__ = ["ROWS", "Case", "cases", "machine", "measure"]
 
-ROWS = ("flow", "ls", "is", "calibration", "laws", "straightforward", "ceilings")
+ROWS = ("flow", "ls", "is", "calibration", "laws", "straightforward", "training", "ceilings")
 
 CALIBRATION_SCALES = (3, 5, 7, 9, 11, 13, 15, 17)
 
@@ -159,6 +160,8 @@ def _measured(case: Case, dataset: DataSet) -> dict[str, Any]:
         plan.model.denoise(x[:1], level, torch.tensor(plan.labels[:1]), 3)  # loads the kernel, starts threads
         seconds = _times(lambda: run_batch(plan, plan.batches[0], lambda step, steps: None), case.repeats)
         return {"seconds": seconds, "comparisons": plan.comparisons(), "scales": list(plan.scales)}
+    if case.row == "training":
+        return training_throughput(dataset, 64, 32, 2 * case.repeats + 1)
     if case.row == "is":
         return _step(case, len(images), lambda: whole_images(x, images, level))
     if case.row == "ls":

@@ -249,7 +249,7 @@ def open_calibration(path: str | PathLike[str]) -> xr.Dataset:
     DataError
         If there is no such file, or it is no calibration.
     """
-    return open_stored(Path(path), SCHEMA, "a calibration")
+    return open_stored(Path(path), (SCHEMA,), "a calibration")
 
 
 def calibrate(

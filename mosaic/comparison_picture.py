@@ -84,13 +84,13 @@ def _draw_correlations(axis: Any, names: list[str], comparison: xr.Dataset) -> N
         axis.set_axis_off()
         return
     values, medians = comparison["pearson_r"].values, comparison["pearson_r_median"].values
+    least = min([0.0, *values[~np.isnan(values)].tolist()])
     if len(values) == 1:
-        axis.hist(values[0], bins=20, color=BLUE)
+        axis.hist(values[0][~np.isnan(values[0])], bins=20, range=(least, 1), color=BLUE)
         axis.axvline(medians[0], color=ORANGE, label=f"median {medians[0]:.2f}")
         axis.set_xlabel(f"r of {names[0]} with {names[1]}")
         axis.set_ylabel("samples")
     else:
-        least = min(0.0, float(np.nanmin(values)))
         axis.plot([least, 1], [least, 1], color=GREY, linewidth=0.8)
         axis.scatter(values[1], values[0], s=12, color=BLUE, alpha=0.7, label="samples")
         axis.scatter(medians[1], medians[0], s=60, marker="+", color=ORANGE, label="medians")

@@ -197,4 +197,4 @@ def open_comparison(path: Path) -> xr.Dataset:
     DataError
         If there is no such file, or it is no comparison.
     """
-    return open_stored(path, SCHEMA, "a comparison")
+    return open_stored(path, (SCHEMA,), "a comparison")

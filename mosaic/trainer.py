@@ -47,6 +47,8 @@ from mosaic.training import Training
 
 __all__ = ["TrainPlan", "TrainProgress", "execute_training", "parse_seconds", "prepare_training", "train"]
 
+HISTORY_SCHEMA = "mosaic-training/1"
+
 # Losses are fetched from the device this often: each fetch waits for it.
 FETCH_SECONDS = 0.2
 
@@ -383,7 +385,7 @@ class _Sitting:
             "step": ("step", steps, {"long_name": "training step", "units": "1"}),
             "epoch": ("step", epochs, {"long_name": "passes over the training set", "units": "1"}),
         }
-        attributes = {"schema": "mosaic-training/1", "description": json.dumps(self.description)}
+        attributes = {"schema": HISTORY_SCHEMA, "description": json.dumps(self.description)}
         return xr.Dataset(variables, coords, attributes)
 
 

@@ -103,20 +103,20 @@ def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
     DataError
         If there is no such file, or it is no trajectory of a schema known here.
     """
-    stored = open_stored(Path(path), SCHEMA, "a stored run")
+    stored = open_stored(Path(path), (SCHEMA,), "a stored run")
     if any(name not in stored for name in _VARIABLES):
         stored.close()
         raise DataError(f"'{path}' is not a stored run: it lacks one of {', '.join(_VARIABLES)}.")
     return stored
 
 
-def open_stored(path: Path, schema: str, what: str) -> xr.Dataset:
+def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
     """Open a netCDF file that `mosaic` wrote, lazily.
 
     Raises
     ------
     DataError
-        If there is no such file, or its root has another schema: then it is not `what` was asked for.
+        If there is no such file, or its root has none of `schemas`: then it is not `what` was asked for.
     """
     if not path.is_file():
         parts = path.with_name(path.name + ".parts")
@@ -132,7 +132,7 @@ def open_stored(path: Path, schema: str, what: str) -> xr.Dataset:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"'{path}' is not a readable netCDF file ({reason}).") from None
     found = str(stored.attrs.get("schema", ""))
-    if found != schema:
+    if found not in schemas:
         stored.close()
-        raise DataError(f"'{path}' is not {what}: its schema is '{found}', not '{schema}'.")
+        raise DataError(f"'{path}' is not {what}: its schema is '{found}', not {' or '.join(map(repr, schemas))}.")
     return stored

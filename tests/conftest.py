@@ -13,13 +13,15 @@ import torch
 from click.testing import CliRunner, Result
 
 import mosaic
+from mosaic.calibration_config import CalibrationConfig
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in a folder of its own, without the user's settings."""
     monkeypatch.chdir(tmp_path)
-    for setting in ("options", "memory", *mosaic.RunConfig.model_fields):
+    configurations = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig)
+    for setting in {"options", "memory"}.union(*(configuration.model_fields for configuration in configurations)):
         monkeypatch.delenv(f"MOSAIC_{setting.upper()}", raising=False)
 
 

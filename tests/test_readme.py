@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+import xarray as xr
 from click.testing import CliRunner, Result
 
 import mosaic
@@ -65,7 +66,7 @@ def test_the_engines_give_posteriors_as_shown(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_plugin_is_under_thirty_lines_and_works_as_a_distribution(tmp_path: Path) -> None:
-    module, project = blocks("python")[3], blocks("toml")[0]
+    module, project = blocks("python")[4], blocks("toml")[0]
     assert module.count("\n") < 30
     site = tmp_path / "site"
     info = site / "mosaic_nearest-1.0.dist-info"
@@ -96,14 +97,28 @@ def commands() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
-def test_the_commands_run_in_the_order_of_the_page(invoke: Callable[..., Result]) -> None:
-    embedded = [arguments for arguments in commands() if "mnist" not in arguments and arguments[0] == "run"]
-    assert len(embedded) >= 4
+def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
+    invoke: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a shorter training than on the page: median pearson_r of ELS above 0.8, and above that of IS."""
+    kinds = ("run", "train", "calibrate", "compare")
+    embedded = [arguments for arguments in commands() if "mnist" not in " ".join(arguments) and arguments[0] in kinds]
+    assert {arguments[0] for arguments in embedded} == set(kinds)
+    assert sum(arguments[0] == "run" for arguments in embedded) >= 6
     for arguments in embedded:
-        assert invoke(*arguments).exit_code == 0, arguments
+        shorter = " ".join(arguments).replace("--max-time 90s", "--epochs 40").split()
+        result = invoke(*shorter)
+        assert result.exit_code == 0, (arguments, result.stderr)
     for arguments in (["plot", "run-001.nc", "--samples", "0,1"], ["inspect", "run-001.nc"]):
         assert " ".join(["mosaic", *arguments]) in README.read_text().replace("\n", " ")
         assert invoke(*arguments).exit_code == 0
+    with xr.open_dataset("comparison-001.nc") as found:
+        theory, ideal = found["pearson_r_median"].sel(compared=["run", "baseline"]).values
+        assert theory > 0.8
+        assert theory > ideal
+        assert float(found["pearson_r_gain_low"]) > 0
+    exec(blocks("python")[3], {})
+    assert "pearson_r" in capsys.readouterr().out
 
 
 def test_the_commands_on_mnist_are_ones_that_parse() -> None:

@@ -51,8 +51,8 @@ def command(
     """Measure the engines: median time, peak memory and comparisons per second of each piece of work.
 
     Rows: flow (the reverse flow of ELS, data loaded), ls, is (one step), calibration (all scales on one x), laws (cost
-    by images, scale and batch), straightforward (ratio to a plain float32 implementation, on 200 images), ceilings of
-    this machine.
+    by images, scale and batch), straightforward (ratio to a plain float32 implementation, on 200 images), training
+    (images per second, and of a bare PyTorch loop), ceilings of this machine.
     Each is measured in a process of its own, whose peak memory includes program and data. About five minutes on two
     cores; time is in proportion to --images.
     """
@@ -99,7 +99,7 @@ def _cells(result: dict[str, Any]) -> list[str]:
         "" if ceiling else str(result["samples"]),
         "" if ceiling else f"{seconds:.3g}",
         "" if ceiling or peak is None else f"{peak / 2**20:.0f} MiB",
-        "" if ceiling else f"{comparisons / seconds:.2e}",
+        f"{comparisons / seconds:.2e}" if comparisons else "",
         _remarks(result),
     ]
 
@@ -112,6 +112,7 @@ def _work(result: dict[str, Any]) -> str:
         "calibration": "ELS, all k from 3 to 17 on one x",
         "laws": f"ELS, one step, k = {result['scale']}",
         "straightforward": f"ELS, one step, k = {result['scale']}",
+        "training": "training of the ResNet, 64 channels, batches of 32",
         "ceilings": "ceilings of this machine",
     }[result["row"]]
 
@@ -123,6 +124,9 @@ def _remarks(result: dict[str, Any]) -> str:
         return f"{result['ratio']:.0f} times as fast as the straightforward implementation"
     if result["row"] == "calibration":
         return f"{result['times_the_dearest']:.2f} times the dearest single k"
+    if result["row"] == "training":
+        ours, bare = result["images_per_second"], result["bare_images_per_second"]
+        return f"{ours:.0f} images/s, {result['ratio']:.3f} of a bare loop's {bare:.0f} ({result['precision']})"
     if result["row"] == "ceilings":
         return f"{result['float32_gflops']:.0f} GFLOP/s float32, {result['exp2_per_second']:.1e} exp2/s"
     return f"{result['repeats']} runs" if result["repeats"] > 1 else ""

@@ -15,10 +15,17 @@ __all__ = ["command"]
 JSON_ATTRIBUTES = (
     "configuration",
     "dataset_classes",
-    "engine",
     "dataset_fingerprint",
     "dataset_range",
+    "description",
+    "engine",
     "init_fingerprint",
+    "interval",
+    "metric_options",
+    "metrics",
+    "network_fingerprint",
+    "runs",
+    "score_fingerprint",
     "versions",
 )
 
@@ -27,20 +34,8 @@ JSON_ATTRIBUTES = (
 @click.argument("file", type=click.Path(path_type=Path))
 @standard
 def command(terminal: Terminal, as_json: bool, file: Path) -> None:
-    """Tell what FILE holds: variables, configuration, data, versions."""
-    from mosaic.trajectory import open_trajectory
-
-    with open_trajectory(file) as run:
-        document: dict[str, Any] = {
-            "path": str(file),
-            "dimensions": {str(name): size for name, size in run.sizes.items()},
-            "variables": {
-                str(name): str(variable.attrs.get("long_name", "")) for name, variable in run.data_vars.items()
-            },
-            "labels": run["label"].values.tolist(),
-            "scales": run["scale"].values.tolist(),
-            **{str(key): json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in run.attrs.items()},
-        }
+    """Tell what FILE (a run, a calibration, a comparison, the folder of a checkpoint) holds, and where it came from."""
+    document = _checkpoint(file) if file.is_dir() else _stored(file)
     if as_json:
         print_json(document)
         return
@@ -51,3 +46,28 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
                 click.echo(f"  {inner}: {entry}")
         else:
             click.echo(f"{key}: {value}")
+
+
+def _checkpoint(folder: Path) -> dict[str, Any]:
+    from mosaic.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(folder)
+    field = checkpoint.receptive_field
+    return {"path": str(folder), **checkpoint.description, "receptive_field": field, "progress": checkpoint.progress}
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    from mosaic import calibration, run_comparison, trainer, trajectory
+
+    schemas = (trajectory.SCHEMA, calibration.SCHEMA, run_comparison.SCHEMA, trainer.HISTORY_SCHEMA)
+    with trajectory.open_stored(file, schemas, "a file of mosaic") as stored:
+        shown = ("label", "scale", "k", "compared", "role")
+        return {
+            "path": str(file),
+            "dimensions": {str(name): size for name, size in stored.sizes.items()},
+            "variables": {
+                str(name): str(variable.attrs.get("long_name", "")) for name, variable in stored.data_vars.items()
+            },
+            **{f"{name}s": stored[name].values.tolist() for name in shown if name in stored.variables},
+            **{str(key): json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in stored.attrs.items()},
+        }

@@ -32,7 +32,7 @@ class Digits(mosaic.DataSource):
             images=images[:, None].float() / 8 - 1,
             labels=labels.long(),
             classes=tuple("0123456789"),
-            training={"learning_rate": 2e-3, "networks": {"resnet": {"channels": 64, "blocks": 2}}},
+            training={"epochs": 200, "learning_rate": 2e-3, "networks": {"resnet": {"channels": 64, "blocks": 2}}},
             source="UCI Optical Recognition of Handwritten Digits, doi:10.24432/C50P49, CC BY 4.0 (embedded)",
         )
 

@@ -36,26 +36,6 @@ def drawn(path: Path) -> bool:
         return bool(np.ptp(np.asarray(picture.convert("L"))) > 100)
 
 
-def test_els_predicts_a_network_trained_on_the_digits_and_is_does_not(invoke: Invoke, tmp_path: Path) -> None:
-    """The tutorial of the README, with fewer epochs: median pearson_r of ELS above 0.8, and above that of IS."""
-    assert done(invoke("train", "resnet", "--dataset", "digits", "--epochs", 40)).stdout == "resnet-digits\n"
-    assert done(invoke("calibrate", "--checkpoint", "resnet-digits", "--samples", 8)).stdout == "scales.nc\n"
-    done(invoke("run", "--scales", "scales.nc", "--samples", 32, "--batch-size", 32, "--out", "els.nc"))
-    network = ("--score", "network", "-o", "score.checkpoint=resnet-digits")
-    done(invoke("run", *network, "--init", "els.nc", "--out", "network.nc"))
-    done(invoke("run", "--score", "is", "--init", "els.nc", "--out", "is.nc"))
-    result = done(invoke("compare", "els.nc", "network.nc", "--baseline", "is.nc", "--json"))
-    found = json.loads(result.stdout)
-    r = found["metrics"]["pearson_r"]
-    assert r["run"]["median"] > 0.8
-    assert r["run"]["median"] > r["baseline"]["median"]
-    assert r["gain"]["low"] > 0
-    assert found["metrics"]["memorized"]["baseline"]["mean"] == 1
-    assert found["metrics"]["memorized"]["reference"]["mean"] < 0.5
-    for name in ("scales.png", "comparison-001.png", "comparison-001-agreement.png"):
-        assert drawn(tmp_path / name)
-
-
 @pytest.fixture
 def checkpoint(invoke: Invoke) -> Path:
     small = ("-o", "network.channels=4", "-o", "network.blocks=1", "-o", "dataset.limit=40")
@@ -205,3 +185,18 @@ def test_compare_leaves_out_what_needs_data_that_are_gone(invoke: Invoke, tiny_f
     result = done(invoke("compare", "a.nc", "b.nc"))
     assert "nearest_train, memorized, local_consistency are left out" in result.stderr
     assert "nearest_train" not in result.stdout
+
+
+def test_inspect_tells_what_is_in_checkpoints_calibrations_and_comparisons(invoke: Invoke, checkpoint: Path) -> None:
+    found = json.loads(done(invoke("inspect", "--json", checkpoint)).stdout)
+    assert (found["configuration"]["network"], found["receptive_field"], found["progress"]["step"]) == ("resnet", 7, 2)
+    done(invoke("calibrate", "--checkpoint", checkpoint, "--samples", 1, "--steps", 2, "--sizes", "3,5"))
+    found = json.loads(done(invoke("inspect", "--json", "scales.nc")).stdout)
+    assert (found["ks"], found["configuration"]["checkpoint"]) == ([3, 5], "net")
+    for name in ("a", "b"):
+        done(invoke("run", "-o", "dataset.limit=30", "--steps", 2, "--samples", 2, "--out", f"{name}.nc"))
+    done(invoke("compare", "a.nc", "b.nc"))
+    found = json.loads(done(invoke("inspect", "--json", "comparison-001.nc")).stdout)
+    assert found["runs"]["run"]["title"] == "els on digits: reverse flow"
+    assert json.loads(done(invoke("inspect", "--json", "net/loss.nc")).stdout)["dimensions"] == {"step": 2}
+    assert "progress:" in done(invoke("inspect", "net")).stdout
