@@ -9,6 +9,7 @@ import click
 
 from mosaic.config import plugin_options
 from mosaic.errors import UsageError
+from mosaic_cli.data_options import data_dir
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 __all__ = ["command"]
@@ -36,7 +37,7 @@ __all__ = ["command"]
 @click.option("--labels", metavar="SPEC", help="Classes of the flow's samples.  [default: none]")
 @click.option("--repeats", type=click.IntRange(1), default=3, metavar="N", help="Repetitions.  [default: 3]")
 @click.option("--row", "rows", multiple=True, metavar="NAME", help="Only this row; may be repeated.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@data_dir
 @standard
 def command(
     terminal: Terminal,

@@ -10,6 +10,7 @@ import click
 
 from mosaic.calibration_config import CalibrationConfig
 from mosaic.errors import ExitCode, UsageError
+from mosaic_cli.data_options import data_dir, memory
 from mosaic_cli.progress import ProgressBar, duration
 from mosaic_cli.resumption import command_to_go_on
 from mosaic_cli.settings import layers_of, settings
@@ -20,14 +21,8 @@ __all__ = ["command"]
 
 @click.command("calibrate")
 @settings(CalibrationConfig)
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
-@click.option("--memory", metavar="SIZE", envvar="MOSAIC_MEMORY", help="What it may take, as for mosaic run.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("scales.nc"),
-    help="netCDF file to write.  [default: scales.nc]",
-)
+@data_dir
+@memory
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished calibration at --out.")
 @standard

@@ -10,6 +10,7 @@ import click
 
 from mosaic.config import plugin_options
 from mosaic.errors import DataError, UsageError
+from mosaic_cli.data_options import data_dir
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ __all__ = ["command"]
 @click.option(
     "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of a metric, e.g. local_consistency.k=5."
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@data_dir
 @click.option(
     "--out", type=click.Path(path_type=Path), help="netCDF file to write.  [default: an unused comparison-NNN.nc here]"
 )

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from mosaic.errors import ExitCode
+from mosaic_cli.data_options import data_dir
 from mosaic_cli.terminal import Terminal, print_json, standard
 
 __all__ = ["command"]
 
 
 @click.command("doctor")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
+@data_dir
 @standard
 def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
     """Check the installation: versions, device, data sets found, plugins, and ELS against brute force (2 s)."""

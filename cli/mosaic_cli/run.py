@@ -12,6 +12,7 @@ import click
 
 from mosaic.config import RunConfig, layered
 from mosaic.errors import ExitCode, UsageError
+from mosaic_cli.data_options import data_dir, download, memory
 from mosaic_cli.progress import ProgressBar, duration
 from mosaic_cli.resumption import command_to_go_on
 from mosaic_cli.settings import layers_of, settings
@@ -25,15 +26,9 @@ __all__ = ["command"]
 
 @click.command("run")
 @settings(RunConfig)
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
-@click.option(
-    "--memory",
-    metavar="SIZE",
-    envvar="MOSAIC_MEMORY",
-    help="What the run may take, such as 2G (powers of 1024): less means fewer threads, and the same numbers.  "
-    "[default: a quarter of what the machine has]",
-)
-@click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
+@data_dir
+@memory
+@download
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

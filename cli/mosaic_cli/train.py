@@ -11,6 +11,7 @@ import click
 
 from mosaic.errors import ExitCode, UsageError
 from mosaic.train_config import TrainConfig
+from mosaic_cli.data_options import data_dir, download
 from mosaic_cli.progress import ProgressBar, duration
 from mosaic_cli.resumption import command_to_go_on
 from mosaic_cli.settings import layers_of, settings
@@ -32,8 +33,8 @@ __all__ = ["command"]
     default="30s",
     help="Time between two checkpoints: what a kill can lose at most.  [default: 30s]",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]")
-@click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
+@data_dir
+@download
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
