@@ -23,6 +23,12 @@ __all__ = ["command"]
 @settings(CalibrationConfig)
 @data_dir
 @memory
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("scales.nc"),
+    help="netCDF file to write.  [default: scales.nc]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished calibration at --out.")
 @standard
