@@ -8,8 +8,7 @@ References: Kamb & Ganguli 2025, app. C.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -20,128 +19,24 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from mosaic.calibration_config import CalibrationConfig
-from mosaic.checkpoint import load_checkpoint
-from mosaic.config import RunConfig, layered
-from mosaic.dataset import DataAccess
-from mosaic.errors import UsageError
-from mosaic.memory import fit
-from mosaic.plan import Plan, prepare
-from mosaic.plugins import registry
+from mosaic.calibration_plan import CalibrationPlan, prepare_calibration
+from mosaic.dataset import DataSet
 from mosaic.runner import Progress, data_access, no_progress, provenance, run_batch, versions_of
-from mosaic.score import ScoreModel, eps_from_denoised
+from mosaic.score import eps_from_denoised
 from mosaic.store import RunStore, as_attribute
 from mosaic.trajectory import open_stored
-from mosaic.windows import check_window_size
 
 __all__ = [
     "SCHEMA",
-    "CalibrationPlan",
     "agreement",
     "calibrate",
     "calibrate_batch",
     "chosen_scales",
     "execute_calibration",
     "open_calibration",
-    "parse_sizes",
-    "prepare_calibration",
 ]
 
 SCHEMA = "mosaic-calibration/1"
-
-
-@dataclass(frozen=True)
-class CalibrationPlan:
-    """A calibration, resolved and checked.
-
-    Attributes
-    ----------
-    network : Plan
-        The network's run.
-    machine : ScoreModel
-        The score model whose scales are chosen, on the same data.
-    sizes : tuple of int
-        The scales to choose from, rising.
-    """
-
-    config: CalibrationConfig
-    network: Plan
-    machine: ScoreModel
-    sizes: tuple[int, ...]
-
-
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Read scales to choose from: `3-17` or `3,5,9`.
-
-    Raises
-    ------
-    UsageError
-        If they are not odd, positive and rising.
-    """
-    try:
-        if "-" in text:
-            first, last = (int(part) for part in text.split("-"))
-            sizes = tuple(range(first, last + 1, 2))
-        else:
-            sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or list(sizes) != sorted(set(sizes)):
-        raise UsageError(f"--sizes '{text}' must be odd numbers: a range 3-17, or a rising list 3,5,9.")
-    for size in sizes:
-        check_window_size(size)
-    return sizes
-
-
-def prepare_calibration(
-    layers: Sequence[Mapping[str, Any]], access: DataAccess, memory: str | None = None
-) -> CalibrationPlan:
-    """Resolve settings, given in rising order of precedence; what they leave open is as the network was trained.
-
-    Raises
-    ------
-    UsageError, PluginError, DataError
-        With one sentence each; nothing has been written by then.
-    """
-    config = layered(CalibrationConfig, *layers)
-    checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
-    trained = checkpoint.config
-    if config.dataset is None:
-        options = {**trained.dataset_options, **config.dataset_options}
-        config = config.model_copy(update={"dataset": trained.dataset, "dataset_options": options})
-    kind = registry().get("score", config.score)
-    options = kind.Options.parse(config.score_options, f"score.{config.score}")
-    if not kind.has_scale:
-        raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; els and ls have one.")
-    labels = config.labels or ("random" if checkpoint.is_conditional else "none")
-    run = RunConfig(
-        score="network",
-        score_options={"checkpoint": config.checkpoint},
-        dataset=config.dataset,
-        dataset_options=config.dataset_options,
-        schedule=trained.schedule,
-        schedule_options=trained.schedule_options,
-        labels=labels,
-        **{name: getattr(config, name) for name in ("steps", "samples", "batch_size", "seed", "device")},
-    )
-    network = prepare(run, access)
-    largest = min(checkpoint.shape[1:]) | 1
-    if checkpoint.receptive_field is not None:
-        largest = min(largest, checkpoint.receptive_field)
-    sizes = parse_sizes(config.sizes or f"3-{max(largest, 3)}")
-    machine = kind(options, network.dataset)
-    machine.check(network.levels, sizes, network.labels)
-    machine = fit(replace(network, model=machine, scales=(sizes[-1],) * len(network.levels)), memory).model
-    config = config.model_copy(
-        update={
-            "dataset_options": network.config.dataset_options,
-            "score_options": options.model_dump(mode="json"),
-            "sizes": ",".join(map(str, sizes)),
-            "labels": labels,
-            "device": network.config.device,
-        }
-    )
-    return CalibrationPlan(config, network, machine, sizes)
 
 
 def agreement(eps: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,6 +150,7 @@ def open_calibration(path: str | PathLike[str]) -> xr.Dataset:
 def calibrate(
     checkpoint: str | PathLike[str],
     score: str = "els",
+    dataset: str | DataSet | None = None,
     *,
     out: str | PathLike[str],
     resume: bool = False,
@@ -272,6 +168,8 @@ def calibrate(
         Folder of the trained network.
     score : str
         Score model that has scales.
+    dataset : str or DataSet, optional
+        Training set; by default the network's.
     out : path
         netCDF file to write; `scales=` of a run reads it.
     resume, overwrite, data_dir, memory
@@ -295,6 +193,11 @@ def calibrate(
     ----------
     Kamb & Ganguli 2025, app. C.2.
     """
-    layers = [{"checkpoint": str(checkpoint), "score": score, **settings}]
-    plan = prepare_calibration(layers, data_access(data_dir, False), memory)
+    images = dataset if isinstance(dataset, DataSet) else None
+    named = {"dataset": images.name if images is not None else str(dataset)} if dataset is not None else {}
+    for text in ("sizes", "labels"):
+        if isinstance(settings.get(text), (list, tuple)):
+            settings[text] = ",".join(map(str, settings[text]))
+    layers = [{"checkpoint": str(checkpoint), "score": score, **named, **settings}]
+    plan = prepare_calibration(layers, data_access(data_dir, False), memory, images)
     return execute_calibration(plan, Path(out).expanduser(), resume=resume, overwrite=overwrite, progress=progress)

@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -33,7 +34,19 @@ from mosaic.train_config import TrainConfig
 __all__ = ["SCHEMA", "Checkpoint", "build_network", "load_checkpoint", "load_tensors", "save_tensors"]
 
 SCHEMA = "mosaic-checkpoint/1"
+Size = Annotated[int, Field(strict=True, ge=1, le=10**9)]
+
 DESCRIPTION, WEIGHTS, TRAINING, LOSS = "checkpoint.json", "weights.safetensors", "training.safetensors", "loss.nc"
+
+
+class _Description(BaseModel):
+    """What is read of checkpoint.json; there is more in it."""
+
+    configuration: TrainConfig
+    shape: tuple[Size, Size, Size]
+    classes: tuple[str, ...]
+    dataset_size: Size
+    dataset_fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -169,15 +182,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise DataError(f"'{folder}' is no checkpoint: it holds no {DESCRIPTION}.")
     try:
         description = json.loads(path.read_text())
-        schema = description["schema"]
-        config = TrainConfig.parse(description["configuration"], "train")
-        if len(description["shape"]) != 3 or not isinstance(description["classes"], list):
-            raise ValueError("shape must be (C, H, W), and classes a list")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = _Description.model_validate(description)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"'{path}' cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"'{path}' cannot be read ({type(error).__name__}: {error}).") from None
-    if schema != SCHEMA:
-        raise DataError(f"'{path}' has the schema '{schema}', not '{SCHEMA}'.")
-    return Checkpoint(folder, description, config)
+    if description.get("schema") != SCHEMA:
+        raise DataError(f"'{path}' has the schema '{description.get('schema')}', not '{SCHEMA}'.")
+    return Checkpoint(folder, description, found.configuration)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,23 +19,23 @@ __all__ = ["draw_agreement", "draw_side_by_side"]
 ORANGE, BLUE, GREY = "#d55e00", "#0072b2", "#7f7f7f"
 
 
-def draw_side_by_side(runs: Mapping[str, xr.Dataset], comparison: xr.Dataset, limit: int = 12) -> Figure:
+def draw_side_by_side(runs: Sequence[tuple[str, xr.Dataset]], comparison: xr.Dataset, limit: int = 12) -> Figure:
     """Draw the final images of compared runs, one column a sample, with `pearson_r` above each image.
 
     Parameters
     ----------
-    runs : mapping
-        Trajectories, by the name of their row; the reference's row is called `reference` in `comparison`.
+    runs : sequence of (str, xarray.Dataset)
+        Title and trajectory of the run, the reference and, where there is one, the baseline.
     comparison : xarray.Dataset
         What `compare` gave for them.
     limit : int
         Samples shown, the first ones.
     """
-    first = next(iter(runs.values()))
+    first = runs[0][1]
     count = min(limit, first.sizes["sample"])
     roles = ["run", "reference", "baseline"][: len(runs)]
     figure, axes = grid(len(runs), count, 1.0, first.sizes["height"] / first.sizes["width"] * 1.15)
-    for row, (name, run) in enumerate(runs.items()):
+    for row, (name, run) in enumerate(runs):
         for column in range(count):
             draw_image(axes[row, column], run["image"].isel(sample=column), run)
             if roles[row] in _compared(comparison):
@@ -50,7 +50,7 @@ def _compared(comparison: xr.Dataset) -> list[str]:
     return comparison["compared"].values.tolist() if "pearson_r" in comparison else []
 
 
-def draw_agreement(runs: Mapping[str, xr.Dataset], comparison: xr.Dataset) -> Figure:
+def draw_agreement(runs: Sequence[tuple[str, xr.Dataset]], comparison: xr.Dataset) -> Figure:
     """Draw pixel against pixel, run against reference, and the distribution of `pearson_r` over samples.
 
     Parameters
@@ -60,7 +60,7 @@ def draw_agreement(runs: Mapping[str, xr.Dataset], comparison: xr.Dataset) -> Fi
     """
     from matplotlib.figure import Figure
 
-    (run_name, run), (reference_name, reference) = list(runs.items())[:2]
+    (run_name, run), (reference_name, reference) = runs[:2]
     figure = Figure(figsize=(7.6, 3.6), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
     low, high = json.loads(run.attrs["dataset_range"])
@@ -73,7 +73,7 @@ def draw_agreement(runs: Mapping[str, xr.Dataset], comparison: xr.Dataset) -> Fi
     left.set_ylabel(f"pixel of {run_name}")
     left.set_aspect("equal")
     figure.colorbar(mesh, ax=left, label="pixels")
-    _draw_correlations(right, list(runs), comparison)
+    _draw_correlations(right, [name for name, _ in runs], comparison)
     figure.suptitle(f"{run_name} against {reference_name}, {run.sizes['sample']} samples", fontsize=9)
     return figure
 

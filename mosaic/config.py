@@ -131,7 +131,7 @@ def from_file(path: Path, model: type[Options]) -> dict[str, Any]:
                 f"Configuration file '{path}' has an unknown key '{key}'.{did_you_mean(key, known)} "
                 f"Keys: {', '.join(known)}; tables: {', '.join(f'[{s}]' for s in sections)}."
             )
-    for text in ("scales", "labels"):
+    for text in ("scales", "labels", "sizes"):
         if text in values:
             values[text] = str(values[text])
     return values

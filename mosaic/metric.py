@@ -53,7 +53,7 @@ class Metric(ABC):
         self.dataset: Any = dataset
 
     @abstractmethod
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Give one value per sample.
 
         Parameters
@@ -62,6 +62,8 @@ class Metric(ABC):
             Images, not clamped.
         reference : Tensor (B, C, H, W), optional
             What they are compared with, where the metric `compares`.
+        labels : Tensor (B,), int64, optional
+            Class that each sample was conditioned on; -1 for none.
 
         Returns
         -------

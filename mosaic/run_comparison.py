@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from mosaic.trajectory import levels_of, open_stored
 __all__ = ["METRICS", "SCHEMA", "check_same_start", "compare", "open_comparison", "training_set_of"]
 
 SCHEMA = "mosaic-comparison/1"
-METRICS = ("pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized", "local_consistency")
+# What is compared by default: all but local_consistency, which costs as much as a step of the machine.
+METRICS = ("pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized")
 
 # Starts are float32, multiplied by one run's s(1) and divided by it again.
 START_TOLERANCE = 1e-4
@@ -42,6 +44,7 @@ def compare(
     metrics: Sequence[str] = METRICS,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     dataset: DataSet | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> xr.Dataset:
     """Compare the final images of a run (and of a baseline) with those of a reference, sample by sample.
 
@@ -52,9 +55,12 @@ def compare(
     metrics : sequence of str
         Names of metrics. Those that need a training set are left out where there is none.
     options : mapping
-        Options of metrics, by their names.
+        Options of metrics, by their names. An option `k` or `boundary` that is not given is the run's own, of its last
+        step.
     dataset : DataSet, optional
         The training set (`training_set_of` reads it).
+    progress : callable
+        Called as progress(done, total, name) before each evaluation of a metric.
 
     Returns
     -------
@@ -68,37 +74,56 @@ def compare(
     Raises
     ------
     UsageError
-        If the runs did not start from the same noise and labels, or a metric's option cannot be used.
+        If the runs did not start from the same noise and labels, a metric's option cannot be used, or the training set
+        has images of another shape.
     PluginError
         If a metric is unknown.
     """
     runs = {"run": run, "reference": reference} | ({"baseline": baseline} if baseline is not None else {})
     for role, other in runs.items():
         check_same_start(run, other, role)
-    images = {role: torch.from_numpy(one["image"].values) for role, one in runs.items()}
+    if dataset is not None and dataset.shape != run["image"].shape[1:]:
+        raise UsageError(f"The training set has images of shape {dataset.shape}, the runs {run['image'].shape[1:]}.")
+    chosen = [_metric(name, (options or {}).get(name, {}), dataset, run) for name in dict.fromkeys(metrics)]
+    used = [metric for metric in chosen if metric is not None]
     found = xr.Dataset(coords={name: run[name] for name in ("sample", "seed", "label")})
-    for name in metrics:
-        metric = _metric(name, (options or {}).get(name, {}), dataset)
-        if metric is None:
-            continue
-        roles = [role for role in runs if role != "reference" or not metric.compares]
-        values = [metric(images[role], images["reference"] if metric.compares else None) for role in roles]
-        dim = "compared" if metric.compares else "role"
-        found = found.assign_coords({dim: (dim, roles)})
-        found[name] = ((dim, "sample"), torch.stack(values).double().cpu().numpy())
-        found[name].attrs |= {"long_name": _summary(metric), "units": "1"}
-        found = found.assign(_summed_up(found[name], metric.statistic))
+    for number, metric in enumerate(used):
+        found = _evaluated(metric, runs, found, partial(progress, number, len(used)))
     if dataset is not None and "role" in found.dims:
+        images = {role: torch.from_numpy(one["image"].values) for role, one in runs.items()}
         nearest = [nearest_images(images[role], dataset.images.cpu())[1][:, 0].numpy() for role in runs]
         found["nearest_train_index"] = (("role", "sample"), np.stack(nearest))
         found["nearest_train_index"].attrs |= {"long_name": "index of the nearest training image", "units": "1"}
-    return found.assign_attrs(_facts(runs, metrics, options or {}))
+    resolved = {metric.name: metric.options.model_dump(mode="json") for metric in used}
+    return found.assign_attrs(_facts(runs, resolved))
 
 
-def _metric(name: str, options: Mapping[str, Any], dataset: DataSet | None) -> Metric | None:
+def _metric(name: str, options: Mapping[str, Any], dataset: DataSet | None, run: xr.Dataset) -> Metric | None:
+    """Make a metric; None for one that needs a training set where there is none."""
     kind: type[Metric] = registry().get("metric", name)
-    parsed = kind.Options.parse(options, f"metric.{name}")
+    own = {"k": int(run["scale"].values[-1]) or None}
+    own |= {"boundary": json.loads(run.attrs["configuration"])["score_options"].get("boundary")}
+    known = {key: value for key, value in own.items() if value is not None and key in kind.Options.model_fields}
+    parsed = kind.Options.parse({**known, **options}, f"metric.{name}")
     return None if kind.needs_dataset and dataset is None else kind(parsed, dataset)
+
+
+def _evaluated(
+    metric: Metric, runs: Mapping[str, xr.Dataset], found: xr.Dataset, progress: Callable[[str], None]
+) -> xr.Dataset:
+    """Add a metric of every run to what was found."""
+    images = {role: torch.from_numpy(one["image"].values) for role, one in runs.items()}
+    labels = torch.from_numpy(runs["run"]["label"].values)
+    roles = [role for role in runs if role != "reference" or not metric.compares]
+    values = []
+    for role in roles:
+        progress(f"{metric.name} of the {role}")
+        values.append(metric(images[role], images["reference"] if metric.compares else None, labels))
+    dim = "compared" if metric.compares else "role"
+    found = found.assign_coords({dim: (dim, roles)})
+    found[metric.name] = ((dim, "sample"), torch.stack(values).double().cpu().numpy())
+    found[metric.name].attrs |= {"long_name": _summary(metric), "units": "1"}
+    return found.assign(_summed_up(found[metric.name], metric.statistic))
 
 
 def _summary(metric: Metric) -> str:
@@ -170,22 +195,19 @@ def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
     return dataset
 
 
-def _facts(
-    runs: Mapping[str, xr.Dataset], metrics: Sequence[str], options: Mapping[str, Mapping[str, Any]]
-) -> dict[str, str]:
+def _facts(runs: Mapping[str, xr.Dataset], metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Root attributes: what was compared, and how."""
     kept = ("title", "configuration", "dataset_fingerprint", "score_fingerprint", "engine", "created", "mosaic_version")
+    made = {role: {key: one.attrs[key] for key in kept if key in one.attrs} for role, one in runs.items()}
     return {
         "schema": SCHEMA,
         "title": ", ".join(f"{role}: {one.attrs.get('title', '')}" for role, one in runs.items()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
         "metrics": json.dumps(list(metrics)),
-        "metric_options": json.dumps({name: dict(values) for name, values in options.items()}),
+        "metric_options": json.dumps(metrics),
         "interval": json.dumps({"confidence": CONFIDENCE, "resamples": RESAMPLES, "method": "percentile bootstrap"}),
-        "runs": json.dumps(
-            {role: {key: one.attrs[key] for key in kept if key in one.attrs} for role, one in runs.items()}
-        ),
+        "runs": json.dumps(made),
     }
 
 

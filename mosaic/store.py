@@ -41,10 +41,10 @@ __all__ = [
 IDENTITY = "identity.json"
 
 
-def unused_path(folder: Path, name: str = "run") -> Path:
-    """Give the first of NAME-001.nc, NAME-002.nc, ... that no file in `folder` uses."""
+def unused_path(folder: Path, name: str = "run", endings: Sequence[str] = (".nc", ".nc.parts", ".png")) -> Path:
+    """Give the first of NAME-001.nc, NAME-002.nc, ... of whose `endings` there is no file in `folder`."""
     number = 1
-    while any((folder / f"{name}-{number:03d}{end}").exists() for end in (".nc", ".nc.parts", ".png")):
+    while any((folder / f"{name}-{number:03d}{end}").exists() for end in endings):
         number += 1
     return folder / f"{name}-{number:03d}.nc"
 

@@ -24,7 +24,10 @@ from mosaic.train_config import TrainConfig
 
 __all__ = ["Training", "eps_loss"]
 
-_WEIGHTS, _ORDER, _NOISE = range(3)
+_ORDER, _NOISE = 1, 2
+
+# The paper's decay a step, over 300 epochs of 60,000 images in batches of 128.
+PAPER_DECAY, PAPER_STEPS = 0.999965, 300 * math.ceil(60_000 / 128)
 
 
 def _seed(seed: int, purpose: int, number: int = 0) -> int:
@@ -59,7 +62,7 @@ class Training:
     Parameters
     ----------
     config : TrainConfig
-        Resolved: its device, precision and decay of the learning rate are known.
+        Resolved: its device and precision are no longer `auto`.
     module : nn.Module
         Untrained network, on the device.
     schedule : NoiseSchedule
@@ -73,8 +76,8 @@ class Training:
     ----------
     step : int
         Steps done.
-    losses : list of float
-        Loss of each step done, as far as it has been fetched from the device: see `flush`.
+    losses, rates : list of float
+        Loss of each step done, as far as it has been fetched from the device (see `flush`), and its learning rate.
     average : AveragedModel
         The running average of the weights.
     """
@@ -89,6 +92,7 @@ class Training:
         self.average = AveragedModel(self.module, multi_avg_fn=self._average)
         self.step = 0
         self.losses: list[float] = []
+        self.rates: list[float] = []
         self._pending: list[Tensor] = []
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -103,8 +107,8 @@ class Training:
         return self.config.epochs * self.steps_per_epoch
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        decay = 1.0 if self.config.lr_decay is None else self.config.lr_decay
+        """Learning rate of a step; where no decay is asked for, it falls as far as the paper's, whatever the steps."""
+        decay = self.config.lr_decay or PAPER_DECAY ** (PAPER_STEPS / self.total_steps)
         return float(self.config.learning_rate * decay**step)
 
     @torch.no_grad()
@@ -130,8 +134,9 @@ class Training:
         labels = None if self.labels is None else self.labels[indices]
         t = torch.rand(len(x0), generator=generator, device=device).double()
         eps = torch.randn(x0.shape, generator=generator, device=device)
+        self.rates.append(self.learning_rate(self.step))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            group["lr"] = self.rates[-1]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             loss = eps_loss(self.module, self.schedule, x0, labels, t, eps)
         self.optimizer.zero_grad(set_to_none=True)
@@ -157,6 +162,7 @@ class Training:
             state |= {f"adam.{key}.{names[index]}": value for key, value in values.items()}
         state["step"] = torch.tensor(self.step)
         state["loss"] = torch.tensor(self.losses, dtype=torch.float32)
+        state["learning_rate"] = torch.tensor(self.rates, dtype=torch.float64)
         return {
             name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, value in state.items()
@@ -174,7 +180,9 @@ class Training:
         self.average.module.load_state_dict(_below("average.", state))
         self.step = int(state["step"])
         self.average.n_averaged.fill_(self.step)
-        self.losses = state["loss"].tolist()
+        self.losses, self.rates = state["loss"].tolist(), state["learning_rate"].tolist()
+        if not len(self.losses) == len(self.rates) == self.step >= 0:
+            raise ValueError(f"{self.step} steps with {len(self.losses)} losses")
         self._pending.clear()
         moments = {
             index: {

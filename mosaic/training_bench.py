@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mosaic.dataset import DataAccess, DataSet
-from mosaic.trainer import prepare_training
+from mosaic.train_plan import prepare_training
 
 __all__ = ["training_throughput"]
 

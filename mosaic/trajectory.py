@@ -118,6 +118,8 @@ def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
     DataError
         If there is no such file, or its root has none of `schemas`: then it is not `what` was asked for.
     """
+    if path.is_dir():
+        raise DataError(f"'{path}' is a folder, not {what}.")
     if not path.is_file():
         parts = path.with_name(path.name + ".parts")
         begun = (

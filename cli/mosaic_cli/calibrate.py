@@ -54,18 +54,20 @@ def command(
         raise UsageError("--resume and --overwrite exclude each other.")
     layers = layers_of(CalibrationConfig, flags, options, config)
 
-    from mosaic.calibration import execute_calibration, open_calibration, prepare_calibration
+    from mosaic.calibration import execute_calibration, open_calibration
     from mosaic.calibration_picture import draw_scales
+    from mosaic.calibration_plan import prepare_calibration
     from mosaic.picture import save_figure
     from mosaic.runner import data_access
     from mosaic.store import RunStore
 
     out = out.expanduser()
     store, picture = RunStore(out, open_calibration), out.with_suffix(".png")
-    if resume and (begun := store.configuration()) is not None:
+    begun = store.configuration() if resume else None
+    if begun is not None:
         layers.insert(1, begun)
     store.check_place(resume=resume, overwrite=overwrite)
-    if picture.exists() and not (resume or overwrite):
+    if picture.exists() and not overwrite and begun is None:
         raise UsageError(f"'{picture}' exists already; use --overwrite to replace it, or another --out.")
     plan = prepare_calibration(layers, data_access(data_dir, False), memory)
     for note in plan.network.notes:

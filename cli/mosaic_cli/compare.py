@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mosaic.config import plugin_options
-from mosaic.errors import DataError, UsageError
+from mosaic.errors import DataError, PluginError, UsageError
 from mosaic_cli.data_options import data_dir
+from mosaic_cli.progress import ProgressBar
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ __all__ = ["command"]
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.option("--baseline", type=click.Path(path_type=Path), help="A third run, to compare with REFERENCE as RUN is.")
-@click.option("--metrics", metavar="LIST", help="Metrics, e.g. pearson_r,mse.  [default: all built-in ones]")
+@click.option(
+    "--metrics",
+    metavar="LIST",
+    help="Metrics, e.g. pearson_r,local_consistency.  [default: pearson_r,r2,R2,cosine,mse,nearest_train,memorized]",
+)
 @click.option(
     "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of a metric, e.g. local_consistency.k=5."
 )
@@ -55,33 +60,59 @@ def command(
     from mosaic.comparison_picture import draw_agreement, draw_side_by_side
     from mosaic.picture import save_figure
     from mosaic.run_comparison import METRICS, compare
-    from mosaic.store import check_writable, unused_path, write_netcdf
+    from mosaic.store import write_netcdf
     from mosaic.trajectory import open_trajectory
 
-    target = out.expanduser() if out is not None else unused_path(Path(), "comparison")
+    inputs = [path for path in (run, reference, baseline) if path is not None]
+    target = _target(out, inputs, overwrite)
     pictures = [target.with_suffix(".png"), target.with_name(f"{target.stem}-agreement.png")]
-    check_writable(target)
-    for path in (target, *pictures):
-        if path.exists() and not overwrite:
-            raise UsageError(f"'{path}' exists already; use --overwrite to replace it, or another --out.")
-    names = tuple(metrics.split(",")) if metrics is not None else METRICS
+    names = METRICS if metrics is None else tuple(name.strip() for name in metrics.split(","))
     given = {name.removesuffix("_options"): values for name, values in plugin_options(options, names).items()}
     with ExitStack() as stack:
-        paths = [path for path in (run, reference, baseline) if path is not None]
-        runs = [stack.enter_context(open_trajectory(path)) for path in paths]
+        runs = [stack.enter_context(open_trajectory(path)) for path in inputs]
+        _note_other_data(runs, terminal)
         dataset = _training_set(runs[0], names, data_dir, terminal)
-        found = compare(*runs, metrics=names, options=given, dataset=dataset)
-        stems = [path.stem for path in paths]
-        rows = dict(zip(stems if len(set(stems)) == len(stems) else map(str, paths), runs, strict=True))
+        with ProgressBar(1.0, terminal) as bar:
+            found = compare(
+                *runs,
+                metrics=names,
+                options=given,
+                dataset=dataset,
+                progress=lambda done, total, name: bar.show(done / total, name),
+            )
+        titles = [path.stem for path in inputs]
+        rows = list(zip(titles if len(set(titles)) == len(titles) else map(str, inputs), runs, strict=True))
+        figures = [draw(rows, found) for draw in (draw_side_by_side, draw_agreement)]
         write_netcdf(found, target)
-        for picture, draw in zip(pictures, (draw_side_by_side, draw_agreement), strict=True):
-            save_figure(draw(rows, found), picture)
+        for picture, figure in zip(pictures, figures, strict=True):
+            save_figure(figure, picture)
     terminal.note(f"Values: {target}. Pictures: {', '.join(map(str, pictures))}")
     if as_json:
         summary = {name: _summary(found, name) for name in names if name in found}
         print_json({"path": str(target), "pictures": [str(path) for path in pictures], "metrics": summary})
     else:
-        _print(found, names, list(rows))
+        _print(found, names, [title for title, _ in rows])
+
+
+def _target(out: Path | None, inputs: list[Path], overwrite: bool) -> Path:
+    """Where to write; refuses a place that is taken, or is one of the runs that are compared."""
+    from mosaic.store import check_writable, unused_path
+
+    endings = (".nc", ".png", "-agreement.png")
+    target = out.expanduser() if out is not None else unused_path(Path(), "comparison", endings)
+    check_writable(target)
+    if any(target.exists() and path.exists() and target.samefile(path) for path in inputs):
+        raise UsageError(f"--out '{target}' is one of the runs to compare; choose another place.")
+    for path in (target.with_name(f"{target.stem}{ending}") for ending in endings):
+        if path.exists() and not overwrite:
+            raise UsageError(f"'{path}' exists already; use --overwrite to replace it, or another --out.")
+    return target
+
+
+def _note_other_data(runs: list[xr.Dataset], terminal: Terminal) -> None:
+    """Say if the runs were made on different training sets."""
+    if len({run.attrs.get("dataset_fingerprint") for run in runs}) > 1:
+        terminal.note("Note: the runs were made on different training sets; metrics of the data use the first one's.")
 
 
 def _training_set(run: xr.Dataset, names: tuple[str, ...], data_dir: Path | None, terminal: Terminal) -> DataSet | None:
@@ -95,7 +126,7 @@ def _training_set(run: xr.Dataset, names: tuple[str, ...], data_dir: Path | None
         return None
     try:
         return training_set_of(run, data_access(data_dir, False))
-    except DataError as error:
+    except (DataError, PluginError, UsageError) as error:
         terminal.note(f"Note: without the training set, {', '.join(needing)} are left out. {error}")
         return None
 

@@ -49,17 +49,18 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
 
 
 def _checkpoint(folder: Path) -> dict[str, Any]:
-    from mosaic.checkpoint import load_checkpoint
+    from mosaic.checkpoint import WEIGHTS, load_checkpoint
 
     checkpoint = load_checkpoint(folder)
     field = checkpoint.receptive_field
-    return {"path": str(folder), **checkpoint.description, "receptive_field": field, "progress": checkpoint.progress}
+    progress = checkpoint.progress if (folder / WEIGHTS).is_file() else None
+    return {"path": str(folder), **checkpoint.description, "receptive_field": field, "progress": progress}
 
 
 def _stored(file: Path) -> dict[str, Any]:
-    from mosaic import calibration, run_comparison, trainer, trajectory
+    from mosaic import calibration, run_comparison, sitting, trajectory
 
-    schemas = (trajectory.SCHEMA, calibration.SCHEMA, run_comparison.SCHEMA, trainer.HISTORY_SCHEMA)
+    schemas = (trajectory.SCHEMA, calibration.SCHEMA, run_comparison.SCHEMA, sitting.HISTORY_SCHEMA)
     with trajectory.open_stored(file, schemas, "a file of mosaic") as stored:
         shown = ("label", "scale", "k", "compared", "role")
         return {

@@ -72,7 +72,8 @@ def command(
     if memory is not None:
         parse_memory(memory)
     out = out.expanduser() if out is not None else None
-    if resume and out is not None and (begun := RunStore(out).configuration()) is not None:
+    begun = RunStore(out).configuration() if resume and out is not None else None
+    if begun is not None:
         layers.insert(1, settings_of(begun))
     resolved = layered(RunConfig, *layers)
     if dry_run:
@@ -80,7 +81,7 @@ def command(
         return
     if out is not None:
         RunStore(out).check_place(resume=resume, overwrite=overwrite)
-        check_picture(out, resume or overwrite)
+        check_picture(out, overwrite or begun is not None)
     plan = fit(prepare(resolved, data_access(data_dir, download)), memory)
     tell(plan, terminal, predict=not resume)
     while True:

@@ -71,7 +71,8 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
         command = add_options(add_config(command))
         for name in reversed([name for name in setting_names(model) if name not in without]):
             field = model.model_fields[name]
-            default = "" if field.default is None else f"  [default: {field.default}]"
+            known = "required" if field.is_required() else f"default: {field.default}"
+            default = "" if field.default is None else f"  [{known}]"
             command = click.option(
                 f"--{name.replace('_', '-')}",
                 metavar=_metavar(name, field.annotation),

@@ -18,7 +18,7 @@ from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, print_json, standard
 
 if TYPE_CHECKING:
-    from mosaic.trainer import TrainProgress
+    from mosaic.sitting import TrainProgress
 
 __all__ = ["command"]
 
@@ -70,7 +70,8 @@ def command(
     layers = layers_of(TrainConfig, flags, options, config)
 
     from mosaic.runner import data_access
-    from mosaic.trainer import check_folder, execute_training, parse_seconds, prepare_training, settings_begun
+    from mosaic.train_plan import parse_seconds, prepare_training, settings_begun
+    from mosaic.trainer import check_folder, execute_training
 
     limit = math.inf if max_time is None else parse_seconds(max_time)
     save_seconds = parse_seconds(save_every, "--save-every")
@@ -128,6 +129,10 @@ def _show(bar: ProgressBar, progress: TrainProgress, limit: float) -> None:
 
 
 def _summary(progress: TrainProgress) -> str:
+    if progress.images_per_second == 0:
+        return (
+            f"Nothing was left to do: {progress.epoch:.1f} epochs are done; ask for more with --epochs or --max-time."
+        )
     return (
         f"Trained {progress.step} steps ({progress.epoch:.1f} epochs) in {duration(progress.seconds)}, "
         f"{progress.images_per_second:.0f} images/s; mean loss of the last 100 steps {progress.loss:.4f}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import warnings
 from functools import cached_property
@@ -17,6 +18,28 @@ from torch import Tensor
 import mosaic
 
 __all__ = ["Diffusers"]
+
+CONFIGURATION = "scheduler_config.json"
+PREDICTIONS = ("epsilon", "sample", "v_prediction")
+# Those that hold the betas that the network was trained on, and whose states are a x_0 + s eps up to scale.
+SCHEDULERS = tuple(
+    f"{name}Scheduler"
+    for name in (
+        "DDPM",
+        "DDIM",
+        "PNDM",
+        "DEISMultistep",
+        "DPMSolverMultistep",
+        "DPMSolverSinglestep",
+        "EulerAncestralDiscrete",
+        "EulerDiscrete",
+        "HeunDiscrete",
+        "KDPM2Discrete",
+        "KDPM2AncestralDiscrete",
+        "LMSDiscrete",
+        "UniPCMultistep",
+    )
+)
 
 # The library keeps the squared signal in float32, which knows the least noise to a thousandth.
 ROUNDING = 1e-3
@@ -46,7 +69,9 @@ class Diffusers(mosaic.ScoreModel):
         folder = self._folder / "unet"
         library = _diffusers()
         try:
-            unet = library.UNet2DModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+            unet = library.UNet2DModel.from_pretrained(
+                folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+            )
         except Exception as error:  # the library raises whatever its parts do
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise mosaic.DataError(f"'{folder}' holds no UNet2DModel that can be read: {reason}") from None
@@ -58,10 +83,17 @@ class Diffusers(mosaic.ScoreModel):
         folder = self._folder / "scheduler"
         library = _diffusers()
         try:
-            return library.DDPMScheduler.from_pretrained(folder, local_files_only=True)
+            kind = json.loads((folder / CONFIGURATION).read_text())["_class_name"]
+            scheduler = library.DDPMScheduler.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # as above
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise mosaic.DataError(f"'{folder}' holds no scheduler that can be read: {reason}") from None
+        if kind not in SCHEDULERS or scheduler.config.prediction_type not in PREDICTIONS:
+            raise mosaic.DataError(
+                f"The scheduler in '{folder}' is a {kind} of '{scheduler.config.prediction_type}'; what can be run are "
+                f"networks trained on discrete betas (such as DDPMScheduler) to predict {', '.join(PREDICTIONS)}."
+            )
+        return scheduler
 
     @property
     def _folder(self) -> Path:
@@ -91,7 +123,8 @@ class Diffusers(mosaic.ScoreModel):
         timesteps = np.arange(len(self._log_ratios))
         timestep = x.new_full((len(x),), float(np.interp(math.log(level.ratio), self._log_ratios, timesteps)))
         classes = labels if self._unet.config.num_class_embeds else None
-        found: Tensor = self._unet.to(x.dtype)(x, timestep, class_labels=classes).sample
+        unet = self._unet if self._unet.dtype == x.dtype else self._unet.to(x.dtype)
+        found: Tensor = unet(x, timestep, class_labels=classes).sample
         kind = self._scheduler.config.prediction_type
         if kind == "sample":
             return found
@@ -106,6 +139,11 @@ class Diffusers(mosaic.ScoreModel):
             raise mosaic.UsageError(
                 f"The network in '{self.options.pipeline}' takes images of shape {(config.in_channels, *sides)}, but "
                 f"data set '{self.dataset.name}' has shape {self.dataset.shape} (channels, height, width)."
+            )
+        if config.class_embed_type is not None or config.time_embedding_type not in ("positional", "fourier"):
+            raise mosaic.UsageError(
+                f"The network in '{self.options.pipeline}' takes its time or class in a way that is not known here "
+                f"(time_embedding_type {config.time_embedding_type}, class_embed_type {config.class_embed_type})."
             )
         low, high = self._log_ratios[0], self._log_ratios[-1]
         for level in levels:
@@ -122,11 +160,12 @@ class Diffusers(mosaic.ScoreModel):
                 raise mosaic.UsageError(f"The network in '{self.options.pipeline}' takes {allowed}, not {label}.")
 
     def fingerprint(self) -> str:
-        """SHA-256 of the files of weights and of the scheduler's configuration."""
+        """SHA-256 of the network's weights and of the configurations of network and scheduler."""
         digest = hashlib.sha256()
-        weights = sorted(self._folder.glob("unet/*.safetensors"))
-        for path in (*weights, self._folder / "scheduler" / "scheduler_config.json"):
-            digest.update(path.read_bytes())
+        folder = self._folder
+        for path in (*sorted((folder / "unet").iterdir()), folder / "scheduler" / CONFIGURATION):
+            if path.suffix in (".safetensors", ".json"):
+                digest.update(path.read_bytes())
         return digest.hexdigest()
 
 
@@ -145,6 +184,7 @@ def _diffusers() -> Any:
             import diffusers
 
             _ = diffusers.UNet2DModel, diffusers.DDPMScheduler
+            diffusers.utils.logging.set_verbosity_error()
     except (ImportError, RuntimeError) as error:
         raise mosaic.PluginError(
             f"Score model 'diffusers' needs the diffusers library ({error}); pip install 'mosaic-diffusion[diffusers]'."

@@ -35,7 +35,7 @@ class PearsonR(mosaic.Metric):
     range = (-1.0, 1.0)
     higher_is_better = True
 
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Correlate the mean-centred images."""
         one, two = (_flat(batch) - _flat(batch).mean(1, keepdim=True) for batch in _pair(images, reference))
         return _cosine(one, two)
@@ -47,9 +47,9 @@ class SquaredPearsonR(PearsonR):
     name = "r2"
     range = (0.0, 1.0)
 
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Square `pearson_r`."""
-        return super().__call__(images, reference).square()
+        return super().__call__(images, reference, labels).square()
 
 
 class R2(mosaic.Metric):
@@ -59,7 +59,7 @@ class R2(mosaic.Metric):
     range = (-math.inf, 1.0)
     higher_is_better = True
 
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Compare with the reference's variance about its own mean; undefined if that is 0."""
         one, two = (_flat(batch) for batch in _pair(images, reference))
         total = (two - two.mean(1, keepdim=True)).square().sum(1)
@@ -73,7 +73,7 @@ class Cosine(mosaic.Metric):
     range = (-1.0, 1.0)
     higher_is_better = True
 
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Take the cosine of the angle between them; nothing is centred."""
         return _cosine(*(_flat(batch) for batch in _pair(images, reference)))
 
@@ -85,7 +85,7 @@ class MSE(mosaic.Metric):
     range = (0.0, math.inf)
     higher_is_better = False
 
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Average over pixels and channels."""
         one, two = (_flat(batch) for batch in _pair(images, reference))
         return (one - two).square().mean(1)
@@ -100,7 +100,7 @@ class NearestTrain(mosaic.Metric):
     compares = False
     needs_dataset = True
 
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Search the whole training set; `mosaic.nearest_images` tells which image it is."""
         distances, _ = mosaic.nearest_images(images, self.dataset.images)
         return distances[:, 0]
@@ -108,6 +108,8 @@ class NearestTrain(mosaic.Metric):
 
 class Memorized(mosaic.Metric):
     """Whether an image is a copy (1 or 0): its nearest training image is less than a third as far as the next one.
+
+    An exact copy of an image that the training set holds twice is one, too.
 
     References: Yoon et al. 2023 (Diffusion probabilistic models generalize when they fail to memorize), sec. 3.
     """
@@ -124,12 +126,12 @@ class Memorized(mosaic.Metric):
 
         ratio: float = Field(1 / 3, gt=0, le=1, description="Largest ratio of the two distances of a copy.")
 
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Compare the two least distances; undefined for a training set of one image."""
         if len(self.dataset) < 2:
             return torch.full((len(images),), math.nan, dtype=torch.float64)
         distances, _ = mosaic.nearest_images(images, self.dataset.images, 2)
-        copies: Tensor = distances[:, 0] < self.options.ratio * distances[:, 1]
+        copies: Tensor = (distances[:, 0] < self.options.ratio * distances[:, 1]) | (distances[:, 0] == 0)
         return copies.double()
 
 
@@ -163,12 +165,21 @@ class LocalConsistency(mosaic.Metric):
                 raise ValueError("a window size must be odd")
             return k
 
-    def __call__(self, images: Tensor, reference: Tensor | None = None) -> Tensor:
-        """Find each pixel's nearest patch among all that it may be compared with."""
-        training, options = self.dataset.images, self.options
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+        """Find each pixel's nearest patch among all it may be compared with, of the sample's class if it has one."""
+        if labels is None or self.dataset.labels is None:
+            return self._shares(images, self.dataset.images)
+        shares = torch.full((len(images),), math.nan, dtype=torch.float64)
+        for label in labels.unique().tolist():
+            members = labels == label
+            same = slice(None) if label == -1 else self.dataset.labels == label
+            shares[members] = self._shares(images[members], self.dataset.images[same])
+        return shares
+
+    def _shares(self, images: Tensor, training: Tensor) -> Tensor:
         # Which candidate is nearest depends on no noise level; at this one, products in float32 are exact enough.
         level, compute = mosaic.Level(1.0, 0.1), mosaic.Compute(diagnostics=True)
-        x = images.to(training)
+        x, options = images.to(training), self.options
         found = mosaic.equivariant_windows(x, training, level, options.k, options.boundary, compute=compute)
         image, row, column = found.candidate()
         centres = training[image, :, row, column].movedim(-1, 1)

@@ -81,6 +81,12 @@ class TrainedNetwork(mosaic.ScoreModel):
                     f"has no {level}; use --schedule {checkpoint.config.schedule} with the options it had: "
                     f"{checkpoint.config.schedule_options}."
                 ) from None
+        if checkpoint.is_conditional and checkpoint.classes != dataset.classes:
+            raise mosaic.UsageError(
+                f"The network in '{folder}' was trained with the classes {', '.join(checkpoint.classes)}, but data set "
+                f"'{dataset.name}' has {', '.join(dataset.classes) or 'none'}; use the data set it was trained on, "
+                f"'{checkpoint.config.dataset}'."
+            )
         count = len(checkpoint.classes)
         for label in labels:
             if checkpoint.is_conditional and not 0 <= label < count:

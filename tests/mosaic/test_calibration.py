@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,9 @@ import torch
 import xarray as xr
 
 import mosaic
-from mosaic.calibration import (
-    CalibrationPlan,
-    calibrate_batch,
-    chosen_scales,
-    execute_calibration,
-    open_calibration,
-    parse_sizes,
-    prepare_calibration,
-)
+from mosaic.calibration import calibrate_batch, chosen_scales, execute_calibration, open_calibration
 from mosaic.calibration_config import CalibrationConfig
+from mosaic.calibration_plan import CalibrationPlan, parse_sizes, prepare_calibration
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess
 from mosaic.plan import prepare
@@ -93,9 +86,8 @@ def test_median_mode_and_quartiles_are_those_of_the_samples() -> None:
     assert chosen_scales(table, "l2")["best"].values[0].tolist() == [5, 3]  # least distance; of equal ones the smallest
 
 
-def test_the_file_is_a_scales_file_for_any_schedule(tiny: mosaic.DataSet, network: mosaic.Checkpoint) -> None:
+def test_the_file_is_a_scales_file_for_any_schedule(tiny: mosaic.DataSet) -> None:
     plan = plan_of(tiny)
-    trained = mosaic.registry().get("score", "network")
     plan.network.model.fingerprint = lambda: "none"  # type: ignore[method-assign]
     with execute_calibration(plan, Path("scales.nc")) as stored:
         assert stored["cosine"].dims == ("sample", "step", "k")
@@ -106,7 +98,6 @@ def test_the_file_is_a_scales_file_for_any_schedule(tiny: mosaic.DataSet, networ
     wanted = flow.level(0.5)
     nearest = int(np.argmin([abs(np.log(ratio / wanted.ratio)) for ratio in ratios]))
     assert resolve_scales("scales.nc", [wanted]) == ((7, 5, 5, 3, 3)[nearest],)
-    assert trained.has_scale is False
 
 
 def test_a_calibration_by_name_takes_data_and_schedule_from_the_checkpoint(
@@ -169,7 +160,17 @@ def test_a_machine_without_scales_is_refused(network: mosaic.Checkpoint, tiny_fi
         prepare_calibration([{}], DataAccess())
     plan = prepare_calibration([*layers, {"sizes": "3,7"}], DataAccess())
     assert plan.sizes == (3, 7)
-    assert replace(plan, sizes=(3,)).network.config.score == "network"
+    assert plan.network.config.score == "network"
+
+
+def test_data_set_objects_and_lists_will_do_and_the_boundary_is_the_networks(tiny: mosaic.DataSet) -> None:
+    options = {"channels": 4, "blocks": 0, "padding": "circular"}
+    mosaic.train("resnet", tiny, out="net", epochs=1, batch_size=4, network_options=options)
+    found = mosaic.calibrate("net", "els", tiny, out="s.nc", samples=2, steps=2, sizes=[3, 5])
+    assert json.loads(found.attrs["configuration"])["score_options"]["boundary"] == "circular"
+    assert found["k"].values.tolist() == [3, 5]
+    with pytest.raises(mosaic.UsageError, match="exceeds the image"):
+        mosaic.calibrate("net", "els", tiny, out="t.nc", sizes="3-99999999999", score_options={"boundary": "valid"})
 
 
 def test_a_run_is_no_calibration() -> None:

@@ -72,11 +72,29 @@ def test_options_reach_their_metric(runs: dict[str, xr.Dataset], tiny: mosaic.Da
     wide = {"local_consistency": {"tolerance": 9.0}}
     found = mosaic.compare(runs["els"], runs["ls"], metrics=("local_consistency",), options=wide, dataset=tiny)
     assert found["local_consistency"].values == pytest.approx(1)
-    assert json.loads(found.attrs["metric_options"]) == wide
+    resolved = json.loads(found.attrs["metric_options"])["local_consistency"]
+    assert resolved == {"k": 3, "boundary": "zeros", "tolerance": 9.0}
     with pytest.raises(mosaic.UsageError, match="no option 'k'"):
         mosaic.compare(runs["els"], runs["ls"], metrics=("mse",), options={"mse": {"k": 3}})
     with pytest.raises(mosaic.PluginError, match=r"no metric 'pearson'.*Did you mean 'pearson_r'"):
         mosaic.compare(runs["els"], runs["ls"], metrics=("pearson",))
+
+
+def test_k_and_boundary_of_a_metric_are_the_runs_own_unless_given(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("els", tiny, samples=2, steps=2, scales="5", score_options={"boundary": "circular"})
+    found = mosaic.compare(run, run, metrics=("local_consistency",), dataset=tiny)
+    assert json.loads(found.attrs["metric_options"])["local_consistency"]["k"] == 5
+    kind = mosaic.registry().get("metric", "local_consistency")
+    own = kind(kind.Options(k=5, boundary="circular"), tiny)(torch.from_numpy(run["image"].values))
+    assert found["local_consistency"].sel(role="run").values.tolist() == own.tolist()
+    given = {"local_consistency": {"k": 3}}
+    found = mosaic.compare(run, run, metrics=("local_consistency",), options=given, dataset=tiny)
+    assert json.loads(found.attrs["metric_options"])["local_consistency"]["k"] == 3
+
+
+def test_a_training_set_of_another_shape_is_refused(runs: dict[str, xr.Dataset]) -> None:
+    with pytest.raises(mosaic.UsageError, match="training set has images of shape"):
+        mosaic.compare(runs["els"], runs["ls"], dataset=mosaic.DataSet("other", torch.zeros(3, 1, 4, 4)))
 
 
 def test_runs_from_other_noise_are_refused(runs: dict[str, xr.Dataset], tiny_file: Path) -> None:

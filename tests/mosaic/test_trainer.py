@@ -17,7 +17,9 @@ import xarray as xr
 from safetensors.torch import load_file, save_file
 
 import mosaic
-from mosaic.trainer import TrainProgress, parse_seconds
+from mosaic.dataset import DataAccess
+from mosaic.sitting import Sitting, TrainProgress
+from mosaic.train_plan import parse_seconds, prepare_training
 
 SMALL: dict[str, Any] = {
     "network_options": {"channels": 4, "blocks": 1},
@@ -151,16 +153,27 @@ def test_max_time_stops_with_a_checkpoint(tiny: mosaic.DataSet) -> None:
 
 def test_the_learning_rate_falls_by_default_as_far_as_the_papers(tiny: mosaic.DataSet) -> None:
     """To 0.999965 ** 140700 of itself, whatever the number of steps; over the paper's own, 0.999965 a step."""
-    found = mosaic.train(
-        "resnet", tiny, out="net", epochs=7, batch_size=5, network_options={"channels": 2, "blocks": 0}
-    )
+    mosaic.train("resnet", tiny, out="net", epochs=7, batch_size=5, network_options={"channels": 2, "blocks": 0})
     with xr.open_dataset("net/loss.nc") as history:
         rates = history["learning_rate"].values
     assert len(rates) == 21
     assert rates[0] == 1e-4
-    assert found.config.lr_decay is not None
-    assert rates[-1] * found.config.lr_decay / rates[0] == pytest.approx(math.exp(140_700 * math.log(0.999965)))
-    assert rates[-1] / rates[0] < 0.01
+    assert rates[1:] / rates[:-1] == pytest.approx(np.full(20, math.exp(140_700 / 21 * math.log(0.999965))))
+    assert 0.007 < rates[-1] / rates[0] < 0.01
+
+
+def test_more_epochs_stretch_the_decay_that_was_not_asked_for_and_are_remembered(tiny: mosaic.DataSet) -> None:
+    free = {**SMALL, "lr_decay": None}
+    mosaic.train("resnet", tiny, out="net", epochs=2, **free)
+    mosaic.train("resnet", tiny, out="net", epochs=8, resume=True, max_time=1e-9)
+    found = mosaic.train(out="net", dataset=tiny, resume=True)
+    assert (found.config.epochs, found.progress["epoch"]) == (8, 8)
+    with xr.open_dataset("net/loss.nc") as history:
+        rates = history["learning_rate"].values
+        assert json.loads(history.attrs["description"])["configuration"]["epochs"] == 8
+    fall = 140_700 * math.log(0.999965)
+    assert rates[:6] == pytest.approx(1e-3 * np.exp(fall * np.arange(6) / 6))
+    assert rates[6:] == pytest.approx(1e-3 * np.exp(fall * np.arange(6, 24) / 24))
 
 
 def test_progress_is_reported_and_counts_images(tiny: mosaic.DataSet) -> None:
@@ -187,6 +200,57 @@ def test_a_nan_before_the_first_checkpoint_keeps_none(tiny: mosaic.DataSet) -> N
         train(huge)
     with pytest.raises(mosaic.DataError, match=r"holds no weights\.safetensors"):
         mosaic.load_checkpoint(Path("net")).load()
+
+
+def test_weights_that_turn_nan_in_the_last_step_are_not_kept(tiny: mosaic.DataSet) -> None:
+    good = train(tiny)
+    plan = prepare_training([{"network": "resnet", **SMALL, "epochs": 5}], DataAccess(), tiny)
+    sitting = Sitting(plan.start(), good.folder, good.description, True, lambda progress: None)
+    sitting.training.module.get_parameter("up.weight").data.fill_(math.nan)
+    with pytest.raises(mosaic.MosaicError, match=r"weights became NaN or infinite by step 9 of 15.*kept in 'net'"):
+        sitting.save()
+    assert mosaic.load_checkpoint(Path("net")).fingerprint == good.fingerprint
+
+
+def test_a_checkpoint_stays_until_the_one_that_overwrites_it_is_there(tiny: mosaic.DataSet) -> None:
+    good = train(tiny)
+    files = {path.name: path.read_bytes() for path in good.folder.iterdir()}
+    huge = mosaic.DataSet("huge", tiny.images * 1e30, range=(-1e31, 1e31))
+    with pytest.raises(mosaic.MosaicError, match="last good checkpoint is kept"):
+        train(huge, overwrite=True)
+    assert {path.name: path.read_bytes() for path in good.folder.iterdir()} == files
+
+
+@pytest.mark.parametrize("left", [".checkpoint.json.tmp", "weights.safetensors", ".training.safetensors.tmp"])
+def test_what_a_kill_leaves_of_a_first_checkpoint_is_no_obstacle(tiny: mosaic.DataSet, left: str) -> None:
+    for how in ({"resume": True}, {"overwrite": True}, {}):
+        shutil.rmtree("net", ignore_errors=True)
+        Path("net").mkdir()
+        Path("net", left).write_bytes(b"half")
+        assert train(tiny, **how).load() is not None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: state.pop("seconds"),
+        lambda state: state.pop("adam.exp_avg.up.weight"),
+        lambda state: state.update(step=torch.tensor(-5)),
+        lambda state: state.update(step=torch.tensor([1, 2])),
+        lambda state: state.update(loss=torch.ones(2)),
+        lambda state: state.update({"module.up.weight": torch.ones(2)}),
+    ],
+)
+def test_a_spoilt_state_is_refused_in_one_sentence(
+    tiny: mosaic.DataSet, spoil: Callable[[dict[str, torch.Tensor]], object]
+) -> None:
+    train(tiny)
+    state = load_file("net/training.safetensors")
+    spoil(state)
+    save_file(state, "net/training.safetensors")
+    with pytest.raises(mosaic.DataError, match=r"is no state of this training") as caught:
+        train(tiny, epochs=9, resume=True)
+    assert "\n" not in str(caught.value)
 
 
 def test_labels_are_needed_by_a_network_with_classes(tiny: mosaic.DataSet) -> None:
@@ -251,7 +315,12 @@ def describe(**changes: Any) -> Callable[[Path], None]:
         (lambda folder: (folder / "checkpoint.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "checkpoint.json").write_text("[]"), "cannot be read"),
         (describe(schema="mosaic-checkpoint/9"), "has the schema 'mosaic-checkpoint/9'"),
-        (describe(shape=[1, 2]), "cannot be read"),
+        (describe(shape=[1, 2]), "cannot be read: shape"),
+        (describe(shape=[1.0, 6.0, 5.0]), "cannot be read: shape"),
+        (describe(shape=["a", "b", "c"]), "cannot be read: shape"),
+        (describe(dataset_fingerprint=None), "cannot be read: dataset_fingerprint"),
+        (describe(configuration={"nonsense": 1}), "cannot be read: configuration.nonsense"),
+        (lambda folder: (folder / "checkpoint.json").write_text("[" * 200_000), "cannot be read"),
         (shutil.rmtree, "There is no checkpoint folder"),
     ],
 )

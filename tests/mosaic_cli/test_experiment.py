@@ -154,7 +154,7 @@ def test_compare_prints_a_table_and_writes_values_and_pictures(invoke: Invoke, t
     table = done(invoke("compare", "els.nc", "ls.nc", "--baseline", "is.nc")).stdout.splitlines()
     assert table[0].split()[-6:] == ["els", "ls", "is", "els", "-", "is"]
     assert [line.split()[0] for line in table[1:]] == [
-        "pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized", "local_consistency"
+        "pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized"
     ]  # fmt: skip
     with xr.open_dataset("comparison-001.nc") as stored:
         assert f"{float(stored['pearson_r_median'][0]):.3f}" in table[1]
@@ -162,7 +162,8 @@ def test_compare_prints_a_table_and_writes_values_and_pictures(invoke: Invoke, t
     assert drawn(tmp_path / "comparison-001-agreement.png")
     alone = done(invoke("compare", "els.nc", "ls.nc", "--metrics", "mse,pearson_r", "--out", "c.nc")).stdout
     assert "is" not in alone.split("\n")[0].split()
-    done(invoke("compare", "els.nc", "ls.nc", "-o", "local_consistency.k=5", "--out", "d.nc"))
+    wider = ("--metrics", "local_consistency, mse", "-o", "local_consistency.k=5")
+    assert "local_consistency" in done(invoke("compare", "els.nc", "ls.nc", *wider, "--out", "d.nc")).stdout
     refused(invoke("compare", "els.nc", "ls.nc", "--out", "c.nc"), 2, "exists already")
     refused(invoke("compare", "els.nc", "ls.nc", "--metrics", "mze"), 3, "no metric 'mze'", "Did you mean 'mse'")
     refused(invoke("compare", "els.nc", "ls.nc", "-o", "mse.k=3"), 2, "has no option 'k'")
@@ -177,13 +178,57 @@ def test_compare_refuses_runs_from_other_noise(invoke: Invoke, tmp_path: Path) -
     assert not (tmp_path / "comparison-001.nc").exists()
 
 
+def test_a_run_can_be_compared_with_itself_but_not_replaced_by_it(invoke: Invoke) -> None:
+    done(invoke("run", "-o", "dataset.limit=30", "--steps", 2, "--samples", 2, "--scales", "3", "--out", "a.nc"))
+    done(invoke("compare", "a.nc", "a.nc", "--baseline", "a.nc", "--out", "same.nc"))
+    refused(invoke("compare", "a.nc", "a.nc", "--out", "a.nc", "--overwrite"), 2, "is one of the runs to compare")
+    mosaic.open("a.nc").close()
+    refused(invoke("compare", "a.nc", "."), 4, "is a folder, not a stored run")
+
+
+def test_numbers_that_json_cannot_say_are_null(invoke: Invoke) -> None:
+    flat = ("--dataset", "black-white", "--score", "is", "--steps", 2, "--samples", 2)
+    done(invoke("run", *flat, "--out", "a.nc"))
+    result = done(invoke("compare", "a.nc", "a.nc", "--json", "--metrics", "pearson_r,mse"))
+    found = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(name))
+    assert found["metrics"]["pearson_r"]["run"]["median"] is None
+    assert found["metrics"]["mse"]["run"]["median"] == 0
+
+
+def test_runs_on_different_data_are_noted(invoke: Invoke) -> None:
+    few = ("run", "--steps", 2, "--scales", "3")
+    done(invoke(*few, "-o", "dataset.limit=30", "--samples", 2, "--out", "a.nc"))
+    done(invoke(*few, "-o", "dataset.limit=20", "--init", "a.nc", "--out", "b.nc"))
+    assert "different training sets" in done(invoke("compare", "a.nc", "b.nc")).stderr
+
+
+def test_a_run_of_a_data_set_object_is_compared_without_it(invoke: Invoke, tiny: mosaic.DataSet) -> None:
+    mosaic.run("els", tiny, samples=2, steps=2, scales="3", out="a.nc").close()
+    result = done(invoke("compare", "a.nc", "a.nc"))
+    assert "nearest_train, memorized are left out" in result.stderr
+
+
+def test_resuming_what_was_not_begun_leaves_pictures_alone(invoke: Invoke, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("mine")
+    refused(invoke("run", "--out", "a.nc", "--resume", "--steps", 2), 2, "'a.png' exists already")
+    refused(invoke("calibrate", "--checkpoint", checkpoint, "--out", "a.nc", "--resume"), 2, "'a.png' exists already")
+    assert (tmp_path / "a.png").read_text() == "mine"
+
+
+def test_training_again_with_nothing_left_says_so(invoke: Invoke, checkpoint: Path) -> None:
+    assert "Nothing was left to do" in done(invoke("train", "--resume", "--out", checkpoint)).stderr
+    assert "required" in invoke("calibrate", "--help").stdout
+    (checkpoint / "weights.safetensors").unlink()
+    assert json.loads(done(invoke("inspect", "--json", checkpoint)).stdout)["progress"] is None
+
+
 def test_compare_leaves_out_what_needs_data_that_are_gone(invoke: Invoke, tiny_file: Path) -> None:
     data = ("--dataset", "file", "-o", f"dataset.path={tiny_file}", "--scales", "3", "--steps", 2)
     done(invoke("run", *data, "--samples", 2, "--out", "a.nc"))
     done(invoke("run", "--score", "ls", *data, "--init", "a.nc", "--out", "b.nc"))
     tiny_file.unlink()
     result = done(invoke("compare", "a.nc", "b.nc"))
-    assert "nearest_train, memorized, local_consistency are left out" in result.stderr
+    assert "nearest_train, memorized are left out" in result.stderr
     assert "nearest_train" not in result.stdout
 
 

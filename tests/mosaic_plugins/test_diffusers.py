@@ -115,6 +115,31 @@ def test_levels_and_images_that_it_was_not_trained_for_are_refused(tmp_path: Pat
         model(tmp_path / "p", larger).check((), (), ())
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("_class_name", "FlowMatchEulerDiscreteScheduler"), ("prediction_type", "flow")]
+)
+def test_a_network_of_another_forward_process_is_refused(
+    tmp_path: Path, data: mosaic.DataSet, key: str, value: str
+) -> None:
+    pipeline(tmp_path / "p")
+    path = tmp_path / "p" / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(mosaic.DataError, match="networks trained on discrete betas"):
+        model(tmp_path / "p", data).denoise(torch.zeros(1, 1, 8, 8), mosaic.Level(0.8, 0.6))
+
+
+def test_embeddings_that_are_not_known_are_refused_and_all_that_matters_is_in_the_fingerprint(
+    tmp_path: Path, data: mosaic.DataSet
+) -> None:
+    pipeline(tmp_path / "p", time_embedding_type="learned", num_train_timesteps=1000)
+    with pytest.raises(mosaic.UsageError, match="time_embedding_type learned"):
+        model(tmp_path / "p", data).check((), (), (-1,))
+    before = model(tmp_path / "p", data).fingerprint()
+    path = tmp_path / "p" / "unet" / "config.json"
+    path.write_text(path.read_text().replace('"silu"', '"mish"'))
+    assert model(tmp_path / "p", data).fingerprint() != before
+
+
 def test_a_folder_without_pipeline_or_with_pickled_weights_is_refused(tmp_path: Path, data: mosaic.DataSet) -> None:
     with pytest.raises(mosaic.DataError, match="There is no pipeline folder"):
         model(tmp_path / "p", data).check((), (), ())

@@ -99,6 +99,8 @@ def test_a_copy_is_memorised_and_a_mean_of_two_images_is_not(tiny: mosaic.DataSe
     ratio = float(distances[1, 0] / distances[1, 1])
     assert metric("memorized", tiny, ratio=min(1.0, ratio * 1.001))(images).tolist() == [1.0, 1.0]
     assert metric("memorized", tiny.select(torch.arange(1)))(images).isnan().all()
+    twice = mosaic.DataSet("twice", torch.cat([tiny.images, tiny.images]))
+    assert metric("memorized", twice)(tiny.images[:2]).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "circular", "valid"])
@@ -111,6 +113,20 @@ def test_local_consistency_by_brute_force(tiny: mosaic.DataSet, boundary: str) -
     exact = metric("local_consistency", tiny, k=3, boundary=boundary)(tiny.images[:3])
     if boundary != "valid":
         assert exact.tolist() == [1.0, 1.0, 1.0]  # a training image is a mosaic of itself
+
+
+def test_local_consistency_of_a_labelled_sample_is_that_of_its_class(tiny: mosaic.DataSet) -> None:
+    generator = torch.Generator().manual_seed(4)
+    images = tiny.images[:4] + 0.15 * torch.randn(4, 1, 6, 5, generator=generator)
+    labels = torch.tensor([2, 0, -1, 2])
+    found = metric("local_consistency", tiny, tolerance=0.1)(images, None, labels)
+    assert tiny.labels is not None
+    expected = [
+        consistency(one, tiny.images if label < 0 else tiny.images[tiny.labels == label], "zeros", 0.1)
+        for one, label in zip(images, labels.tolist(), strict=True)
+    ]
+    assert found.tolist() == pytest.approx(expected)
+    assert found.tolist() != metric("local_consistency", tiny, tolerance=0.1)(images).tolist()
 
 
 def consistency(image: Tensor, training: Tensor, boundary: str, tolerance: float) -> float:

@@ -109,6 +109,13 @@ def test_labels_must_be_those_trained_with(tiny: mosaic.DataSet, folder: Path) -
     assert apart[0] < 1e-5 > apart[2]
 
 
+def test_classes_of_the_same_number_but_other_names_are_refused(tiny: mosaic.DataSet) -> None:
+    folder = trained(tiny, "conditional", conditional=True)
+    other = mosaic.DataSet("other", tiny.images, tiny.labels, ("a", "c", "b"))
+    with pytest.raises(mosaic.UsageError, match="trained with the classes a, b, c, but data set 'other' has a, c, b"):
+        mosaic.run(model(other, folder), samples=1, labels="0")
+
+
 def test_other_data_of_the_same_shape_are_noted(tiny: mosaic.DataSet, folder: Path) -> None:
     assert model(tiny, folder).notes() == []
     (note,) = model(tiny.select(torch.arange(6)), folder).notes()
