@@ -114,8 +114,8 @@ def tell(plan: Plan, terminal: Terminal, predict: bool) -> None:
             terminal.note(f"{key}: {value}")
     seconds = predict_seconds(plan) if predict and not terminal.quiet else None
     if seconds is not None:
-        slow = seconds > 120 and len(plan.dataset) > 2000
-        advice = " A smaller training set is faster: -o dataset.limit=2000, for example." if slow else ""
+        fewer = min(2000, len(plan.dataset) // 4)
+        advice = f" A smaller training set is faster: -o dataset.limit={fewer}, for example." if seconds > 120 else ""
         samples = "1 sample" if plan.samples == 1 else f"{plan.samples} samples"
         terminal.note(f"Predicted time: {duration(seconds)} for {samples} of {len(plan.levels)} steps.{advice}")
 

@@ -208,7 +208,7 @@ def test_an_existing_run_is_kept_unless_overwrite_is_said(tiny: mosaic.DataSet, 
 
 
 def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(mosaic.DataError, match="no run"):
+    with pytest.raises(mosaic.DataError, match="There is no file"):
         mosaic.open(tmp_path / "none.nc")
     (tmp_path / "text.nc").write_text("hello")
     with pytest.raises(mosaic.DataError, match="not a readable netCDF"):

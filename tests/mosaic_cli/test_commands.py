@@ -77,7 +77,9 @@ def test_json_is_exactly_one_document(invoke: Invoke, tmp_path: Path) -> None:
     )
     assert json.loads(invoke("inspect", "--json", "a.nc").stdout)["configuration"]["steps"] == 2
     assert {row["status"] for row in json.loads(invoke("plugins", "--json").stdout)} == {"active"}
-    assert {"kind": "score", "name": "els"}.items() <= json.loads(invoke("list", "scores", "--json").stdout)[0].items()
+    listed = json.loads(invoke("list", "scores", "--json").stdout)
+    assert [row["name"] for row in listed] == ["diffusers", "els", "es", "is", "ls", "network"]
+    assert {row["kind"] for row in listed} == {"score"}
     schema = json.loads(invoke("show", "score", "els", "--json").stdout)
     assert schema["properties"]["boundary"]["enum"] == ["zeros", "circular", "valid"]
     assert json.loads(invoke("plot", "a.nc", "--json").stdout) == {"path": "a-flow.png"}
