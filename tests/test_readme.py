@@ -59,7 +59,7 @@ def test_the_first_look_runs_on_a_default_run(
 
 def test_the_engines_give_posteriors_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown: dict[str, Any] = {}
-    exec(blocks("python")[2], shown)
+    exec(blocks("python")[3], shown)
     assert capsys.readouterr().out.startswith("torch.Size([2, 1, 16, 16])")
     assert shown["image"].max() < 100
     assert not torch.equal(shown["weighted"].mean(), shown["posterior"].mean())
@@ -117,7 +117,7 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
         assert theory > 0.8
         assert theory > ideal
         assert float(found["pearson_r_gain_low"]) > 0
-    exec(blocks("python")[3], {})
+    exec(blocks("python")[2], {})
     assert "pearson_r" in capsys.readouterr().out
 
 
