@@ -83,18 +83,19 @@ def _draw_correlations(axis: Any, names: list[str], comparison: xr.Dataset) -> N
     if "pearson_r" not in comparison:
         axis.set_axis_off()
         return
+    axis.set_title(f"correlation with {names[1]}", fontsize=9)
     values, medians = comparison["pearson_r"].values, comparison["pearson_r_median"].values
     least = min([0.0, *values[~np.isnan(values)].tolist()])
     if len(values) == 1:
         axis.hist(values[0][~np.isnan(values[0])], bins=20, range=(least, 1), color=BLUE)
         axis.axvline(medians[0], color=ORANGE, label=f"median {medians[0]:.2f}")
-        axis.set_xlabel(f"r of {names[0]} with {names[1]}")
+        axis.set_xlabel(f"r of {names[0]}")
         axis.set_ylabel("samples")
     else:
         axis.plot([least, 1], [least, 1], color=GREY, linewidth=0.8)
         axis.scatter(values[1], values[0], s=12, color=BLUE, alpha=0.7, label="samples")
         axis.scatter(medians[1], medians[0], s=60, marker="+", color=ORANGE, label="medians")
-        axis.set_xlabel(f"r of {names[2]} with {names[1]}: median {medians[1]:.2f}")
-        axis.set_ylabel(f"r of {names[0]} with {names[1]}: median {medians[0]:.2f}")
+        axis.set_xlabel(f"r of {names[2]} (median {medians[1]:.2f})")
+        axis.set_ylabel(f"r of {names[0]} (median {medians[0]:.2f})")
         axis.set_aspect("equal")
     axis.legend(fontsize=7)
