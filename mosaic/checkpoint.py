@@ -16,6 +16,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,8 +92,12 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights' file."""
-        return hashlib.sha256(self._weights.read_bytes()).hexdigest()
+        """SHA-256 of the weights: two checkpoints are the same network exactly if these agree."""
+        digest = hashlib.sha256()
+        for name, value in sorted(load_tensors(self._weights).items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.contiguous().numpy().data)
+        return digest.hexdigest()
 
     @property
     def receptive_field(self) -> int | None:
@@ -167,7 +172,7 @@ def build_network(config: TrainConfig, channels: int, classes: int, seed: int | 
     return module
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
     """Read a checkpoint's description; its weights are read by `Checkpoint.load`.
 
     Raises
@@ -175,6 +180,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     DataError
         If the folder is no checkpoint.
     """
+    folder = Path(folder)
     path = folder / DESCRIPTION
     if not folder.is_dir():
         raise DataError(f"There is no checkpoint folder '{folder}'; mosaic train --out '{folder}' makes one.")

@@ -42,7 +42,10 @@ def draw_side_by_side(runs: Sequence[tuple[str, xr.Dataset]], comparison: xr.Dat
                 r = float(comparison["pearson_r"].sel(compared=roles[row])[column])
                 axes[row, column].set_title(f"r = {r:.2f}", fontsize=7, pad=2)
         axes[row, 0].set_ylabel(name, fontsize=8)
-    figure.suptitle("Final images from the same noise; r: Pearson correlation with the reference", fontsize=9)
+    total = first.sizes["sample"]
+    shown = f", the first {count} of {total} samples" if count < total else ""
+    title = f"final images from the same noise{shown};", "r: Pearson correlation with the reference"
+    figure.suptitle((" " if count > 6 else "\n").join(title), fontsize=9 if count > 3 else 6)
     return figure
 
 

@@ -238,7 +238,7 @@ def _samples(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tuple[
     if tuple(start.shape[1:]) != dataset.shape:
         raise UsageError(
             f"--init '{config.init}' holds images of shape {tuple(start.shape[1:])}; data set '{dataset.name}' has "
-            f"shape {dataset.shape} (channels, height, width)."
+            f"shape {dataset.shape} (channels, height, width); use the --dataset that it was made with."
         )
     count = config.samples or len(start)
     if count > len(start):

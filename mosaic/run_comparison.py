@@ -19,7 +19,7 @@ import torch
 import xarray as xr
 
 from mosaic.dataset import DataAccess, DataSet
-from mosaic.errors import DataError, UsageError
+from mosaic.errors import DataError, MosaicError, UsageError
 from mosaic.metric import Metric
 from mosaic.nearest import nearest_images
 from mosaic.plugins import registry
@@ -81,6 +81,8 @@ def compare(
     """
     runs = {"run": run, "reference": reference} | ({"baseline": baseline} if baseline is not None else {})
     for role, other in runs.items():
+        if not isinstance(other, xr.Dataset):
+            raise UsageError(f"The {role} must be a stored run (mosaic.open reads one), not a {type(other).__name__}.")
         check_same_start(run, other, role)
     if dataset is not None and dataset.shape != run["image"].shape[1:]:
         raise UsageError(f"The training set has images of shape {dataset.shape}, the runs {run['image'].shape[1:]}.")
@@ -118,7 +120,13 @@ def _evaluated(
     values = []
     for role in roles:
         progress(f"{metric.name} of the {role}")
-        values.append(metric(images[role], images["reference"] if metric.compares else None, labels))
+        value = metric(images[role], images["reference"] if metric.compares else None, labels)
+        if value.shape != labels.shape:
+            raise MosaicError(
+                f"Metric '{metric.name}' gave shape {tuple(value.shape)}; it must give one value per sample, "
+                f"{tuple(labels.shape)}."
+            )
+        values.append(value)
     dim = "compared" if metric.compares else "role"
     found = found.assign_coords({dim: (dim, roles)})
     found[metric.name] = ((dim, "sample"), torch.stack(values).double().cpu().numpy())

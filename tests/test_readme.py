@@ -59,14 +59,14 @@ def test_the_first_look_runs_on_a_default_run(
 
 def test_the_engines_give_posteriors_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown: dict[str, Any] = {}
-    exec(blocks("python")[3], shown)
+    exec(blocks("python")[4], shown)
     assert capsys.readouterr().out.startswith("torch.Size([2, 1, 16, 16])")
     assert shown["image"].max() < 100
     assert not torch.equal(shown["weighted"].mean(), shown["posterior"].mean())
 
 
 def test_the_plugin_is_under_thirty_lines_and_works_as_a_distribution(tmp_path: Path) -> None:
-    module, project = blocks("python")[4], blocks("toml")[0]
+    module, project = blocks("python")[5], blocks("toml")[0]
     assert module.count("\n") < 30
     site = tmp_path / "site"
     info = site / "mosaic_nearest-1.0.dist-info"
@@ -119,6 +119,11 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
         assert float(found["pearson_r_gain_low"]) > 0
     exec(blocks("python")[2], {})
     assert "pearson_r" in capsys.readouterr().out
+
+
+def test_the_experiment_from_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(blocks("python")[3], {})
+    assert "pearson_r_median" in capsys.readouterr().out
 
 
 def test_the_commands_on_mnist_are_ones_that_parse() -> None:

@@ -66,6 +66,8 @@ def command(
     begun = store.configuration() if resume else None
     if begun is not None:
         layers.insert(1, begun)
+    elif resume:
+        terminal.note(f"Note: there is no calibration at '{out}' to go on with; it begins.")
     store.check_place(resume=resume, overwrite=overwrite)
     if picture.exists() and not overwrite and begun is None:
         raise UsageError(f"'{picture}' exists already; use --overwrite to replace it, or another --out.")

@@ -30,6 +30,9 @@ JSON_ATTRIBUTES = (
 )
 
 
+ORDER = "scales go from noise to data, as step does; --scales takes them the other way round"
+
+
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
 @standard
@@ -69,6 +72,7 @@ def _stored(file: Path) -> dict[str, Any]:
             "variables": {
                 str(name): str(variable.attrs.get("long_name", "")) for name, variable in stored.data_vars.items()
             },
+            **({"order": ORDER} if "scale" in stored.variables else {}),
             **{f"{name}s": stored[name].values.tolist() for name in shown if name in stored.variables},
             **{str(key): json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in stored.attrs.items()},
         }

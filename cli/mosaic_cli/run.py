@@ -75,6 +75,8 @@ def command(
     begun = RunStore(out).configuration() if resume and out is not None else None
     if begun is not None:
         layers.insert(1, settings_of(begun))
+    elif resume:
+        terminal.note(f"Note: there is no run at '{out}' to go on with; it begins.")
     resolved = layered(RunConfig, *layers)
     if dry_run:
         _print_dry_run(fit(prepare(resolved, data_access(data_dir, download)), memory), terminal, as_json)

@@ -39,9 +39,13 @@ def command(terminal: Terminal, as_json: bool, kind: str, name: str) -> None:
     click.echo("\nOptions:" if rows else "\nNo options.")
     if rows:
         header = ("OPTION", "TYPE", "DEFAULT", "BOUNDS", "DESCRIPTION")
+        owner = name if kind == "metric" else kind  # several metrics have options in one command
         print_table(
             header,
-            [(f"{kind}.{row['name']}", row["type"], row["default"], row["bounds"], row["description"]) for row in rows],
+            [
+                (f"{owner}.{row['name']}", row["type"], row["default"], row["bounds"], row["description"])
+                for row in rows
+            ],
         )
 
 

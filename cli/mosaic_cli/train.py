@@ -77,7 +77,10 @@ def command(
     save_seconds = parse_seconds(save_every, "--save-every")
     out = out.expanduser() if out is not None else None
     if resume and out is not None:
-        layers.insert(1, settings_begun(out))
+        begun = settings_begun(out)
+        layers.insert(1, begun)
+        if not begun:
+            terminal.note(f"Note: there is no training at '{out}' to go on with; it begins.")
     if out is not None:
         check_folder(out, resume=resume, overwrite=overwrite)
     plan = prepare_training(layers, data_access(data_dir, download))
@@ -108,6 +111,11 @@ def command(
         terminal.fail(f"interrupted; {advice}", ExitCode.INTERRUPTED)
     if last is not None:
         terminal.note(_summary(last))
+        if last.step < last.steps:
+            terminal.note(
+                f"Stopped by --max-time before {plan.config.epochs} epochs. Go on with: "
+                f"mosaic train --out {folder} --resume --max-time TIME"
+            )
     if as_json:
         print_json({"path": str(folder), **checkpoint.progress})
     else:

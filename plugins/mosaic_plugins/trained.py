@@ -91,8 +91,8 @@ class TrainedNetwork(mosaic.ScoreModel):
         for label in labels:
             if checkpoint.is_conditional and not 0 <= label < count:
                 raise mosaic.UsageError(
-                    f"The network in '{folder}' was trained with {count} classes, and label {label} is none of them; "
-                    f"use --labels random, or a list of classes from 0 to {count - 1}."
+                    f"The network in '{folder}' was trained with {count} classes and needs one for every sample, not "
+                    f"{label}; use --labels random, or a list of classes from 0 to {count - 1}."
                 )
             if not checkpoint.is_conditional and label != -1:
                 raise mosaic.UsageError(

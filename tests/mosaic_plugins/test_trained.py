@@ -98,7 +98,7 @@ def test_labels_must_be_those_trained_with(tiny: mosaic.DataSet, folder: Path) -
     with pytest.raises(mosaic.UsageError, match="trained without classes, so label 1"):
         mosaic.run(model(tiny, folder), labels="1", samples=2)
     conditional = model(tiny, trained(tiny, "conditional", conditional=True))
-    with pytest.raises(mosaic.UsageError, match="trained with 3 classes, and label -1 is none"):
+    with pytest.raises(mosaic.UsageError, match="trained with 3 classes and needs one for every sample, not -1"):
         mosaic.run(conditional, samples=2)
     with pytest.raises(mosaic.UsageError, match="trained with 3 classes"):
         conditional.denoise(torch.zeros(1, 1, 6, 5), cosine().level(0.5))
