@@ -90,7 +90,7 @@ def test_resume_takes_the_settings_of_the_training(invoke: Invoke, checkpoint: P
         (["--save-every", "never"], 2, ["--save-every 'never'"]),
         (["--device", "quantum"], 2, ["'quantum'"]),
         (["--out", "nowhere/net"], 2, ["nowhere"]),
-        (["--dataset", "mnist"], 4, ["mnist"]),
+        (["--dataset", "mnist", "--data-dir", "nowhere"], 4, ["mnist"]),
     ],
 )
 def test_bad_training_is_refused_in_one_sentence(
