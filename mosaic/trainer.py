@@ -79,12 +79,13 @@ def execute_training(
     except OSError as error:
         raise UsageError(f"--out '{out}' cannot be written ({error.strerror}); choose another place.") from None
     with locked(out, out):
-        if resume and (out / DESCRIPTION).is_file():
+        begun = resume and (out / DESCRIPTION).is_file()  # what has no description is what a kill left
+        if begun:
             there = load_checkpoint(out)
             _check_same(there, description)
             epochs = {"configuration": {**there.description["configuration"], "epochs": plan.config.epochs}}
             description = {**there.description, **epochs}
-        Sitting(training, out, description, resume, report).run(max_seconds, save_seconds)
+        Sitting(training, out, description, begun, report).run(max_seconds, save_seconds)
     return load_checkpoint(out)
 
 

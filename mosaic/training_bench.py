@@ -19,7 +19,7 @@ STEPS = 4  # of each kind at a time, in turns, so that both meet the same machin
 
 
 def training_throughput(dataset: DataSet, channels: int, batch_size: int, repeats: int) -> dict[str, Any]:
-    """Measure images a second of `mosaic train` and of the bare loop, ResNet with `channels`.
+    """Measure images a second of a training's steps (checkpoints aside) and of the bare loop, ResNet with `channels`.
 
     Returns
     -------
