@@ -36,9 +36,9 @@ from mosaic.training_bench import training_throughput
 from mosaic.window_candidates import aligned_windows, equivariant_windows
 from mosaic.windows import window_axis
 
-__all__ = ["ROWS", "Case", "cases", "machine", "measure"]
+__all__ = ["ROWS", "Case", "cases", "machine", "measure", "share_of_ceilings"]
 
-ROWS = ("flow", "ls", "is", "calibration", "laws", "straightforward", "training", "ceilings")
+ROWS = ("flow", "ls", "is", "calibration", "laws", "straightforward", "training")
 
 CALIBRATION_SCALES = (3, 5, 7, 9, 11, 13, 15, 17)
 
@@ -105,8 +105,22 @@ def measure(case: Case) -> dict[str, Any]:
     return {**case.model_dump(mode="json"), **found, "median_seconds": statistics.median(found["seconds"])}
 
 
+def share_of_ceilings(result: Mapping[str, Any], machine: Mapping[str, Any]) -> float | None:
+    """Time that the ceilings of the machine allow for all comparisons of a measurement, over the time it took.
+
+    A comparison of windows of k x k pixels and C channels counts 2 C k^2 float32 operations and one power of two.
+    Above 1 where an engine does not make every comparison: it merges blank windows and leaves out hopeless ones.
+    None where no windows are compared.
+    """
+    if not result.get("flop"):
+        return None
+    products = result["flop"] / machine["flop_per_second"]
+    powers = result["comparisons"] / machine["exp2_per_second"]
+    return float((products + powers) / result["median_seconds"])
+
+
 def machine() -> dict[str, Any]:
-    """What the measurements were made on."""
+    """What the measurements were made on, and its ceilings, measured now."""
     return {
         "processor": processor_name(),
         "cores": os.cpu_count(),
@@ -114,6 +128,7 @@ def machine() -> dict[str, Any]:
         "instructions": instructions(),
         "torch": torch.__version__,
         "compiled_engine": kernel_status(),
+        **_ceilings(),
     }
 
 
@@ -145,8 +160,6 @@ def pairs(shape: Sequence[int], scale: int) -> int:
 
 
 def _run(case: Case) -> dict[str, Any]:
-    if case.row == "ceilings":
-        return _ceilings(case)
     dataset = _load(case)
     return {**_measured(case, dataset), "images": len(dataset)}
 
@@ -159,19 +172,26 @@ def _measured(case: Case, dataset: DataSet) -> dict[str, Any]:
         plan = _plan(case, dataset)
         plan.model.denoise(x[:1], level, torch.tensor(plan.labels[:1]), 3)  # loads the kernel, starts threads
         seconds = _times(lambda: run_batch(plan, plan.batches[0], lambda step, steps: None), case.repeats)
-        return {"seconds": seconds, "comparisons": plan.comparisons(), "scales": list(plan.scales)}
+        each = {k**2: plan.scales.count(k) * plan.model.comparisons(k) for k in set(plan.scales)}
+        return {
+            "seconds": seconds,
+            **_amount(images, each, plan.comparisons() / sum(each.values())),
+            "scales": list(plan.scales),
+        }
     if case.row == "training":
         return training_throughput(dataset, 64, 32, 2 * case.repeats + 1)
     if case.row == "is":
-        return _step(case, len(images), lambda: whole_images(x, images, level))
+        pixels = images.shape[2] * images.shape[3]
+        return _step(case, images, {pixels: len(images)}, lambda: whole_images(x, images, level))
     if case.row == "ls":
-        windows = len(images) * images.shape[2] * images.shape[3]
-        return _step(case, windows, lambda: aligned_windows(x, images, level, case.scale, compute=compute))
+        each = {case.scale**2: len(images) * images.shape[2] * images.shape[3]}
+        return _step(case, images, each, lambda: aligned_windows(x, images, level, case.scale, compute=compute))
     if case.row == "calibration":
         return _calibration(case, images, compute)
     found = _step(
         case,
-        len(images) * pairs(images.shape, case.scale),
+        images,
+        {case.scale**2: len(images) * pairs(images.shape, case.scale)},
         lambda: equivariant_windows(x, images, level, case.scale, compute=compute),
     )
     if case.row == "straightforward":
@@ -181,9 +201,15 @@ def _measured(case: Case, dataset: DataSet) -> dict[str, Any]:
     return found
 
 
-def _step(case: Case, comparisons: int, work: Callable[[], object]) -> dict[str, Any]:
+def _step(case: Case, images: Tensor, each: Mapping[int, int], work: Callable[[], object]) -> dict[str, Any]:
     work()  # loads the kernel, starts threads
-    return {"seconds": _times(work, case.repeats), "comparisons": comparisons * case.samples}
+    return {"seconds": _times(work, case.repeats), **_amount(images, each, case.samples)}
+
+
+def _amount(images: Tensor, each: Mapping[int, int], samples: float = 1) -> dict[str, Any]:
+    """Comparisons, and the float32 operations of their products; `each`: comparisons by pixels compared."""
+    flop = sum(2 * images.shape[1] * pixels * comparisons for pixels, comparisons in each.items())
+    return {"comparisons": round(samples * sum(each.values())), "flop": samples * flop}
 
 
 def _calibration(case: Case, images: Tensor, compute: Compute) -> dict[str, Any]:
@@ -195,28 +221,22 @@ def _calibration(case: Case, images: Tensor, compute: Compute) -> dict[str, Any]
     for k in scales:
         seconds = _times(partial(equivariant_windows, x, images, level, k, compute=compute), case.repeats)
         single[k] = statistics.median(seconds)
-    comparisons = len(images) * sum(pairs(images.shape, k) for k in scales)
     return {
         "seconds": [sum(single.values())],
-        "comparisons": comparisons,
+        **_amount(images, {k**2: len(images) * pairs(images.shape, k) for k in scales}),
         "single_seconds": single,
         "times_the_dearest": sum(single.values()) / max(single.values()),
     }
 
 
-def _ceilings(case: Case) -> dict[str, Any]:
-    """What this machine's cores reach together: float32 products by convolution, powers of two."""
+def _ceilings() -> dict[str, float]:
+    """What this machine's cores reach together, at best: float32 operations by convolution, powers of two."""
     images, filters, many = torch.rand(16, 16, 64, 64), torch.rand(128, 16, 9, 9), torch.rand(2**20)
     torch.conv2d(images, filters)
     products = 16 * 128 * 56 * 56 * 16 * 81
-    convolution = min(_times(lambda: torch.conv2d(images, filters), 5 * case.repeats))
-    powers = min(_times(lambda: torch.exp2_(many), 20 * case.repeats))
-    return {
-        "seconds": [convolution, powers],
-        "comparisons": 0,
-        "float32_gflops": 2 * products / convolution / 1e9,
-        "exp2_per_second": len(many) / powers,
-    }
+    convolution = min(_times(lambda: torch.conv2d(images, filters), 20))
+    powers = min(_times(lambda: torch.exp2_(many), 60))
+    return {"flop_per_second": 2 * products / convolution, "exp2_per_second": len(many) / powers}
 
 
 def _load(case: Case) -> DataSet:

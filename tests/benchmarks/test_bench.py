@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import mosaic
-from mosaic.bench import ROWS, Case, cases, measure, pairs
+from mosaic.bench import ROWS, Case, cases, machine, measure, pairs, share_of_ceilings
 from mosaic.straightforward import straightforward_els
 
 Invoke = Callable[..., Any]
@@ -54,9 +54,13 @@ def test_every_row_is_measured(row: str) -> None:
         "laws": 40 * pairs((8, 8), 9),
         "straightforward": 40 * pairs((8, 8), 3),
         "training": 0,
-        "ceilings": 0,
     }
     assert found["comparisons"] == expected[row]
+    pixels = {"is": 64, "ls": 9, "laws": 81, "straightforward": 9}
+    if row in pixels:
+        assert found["flop"] == 2 * found["comparisons"] * pixels[row]
+    if row == "flow":
+        assert found["flop"] == 2 * 40 * sum(2 * k**2 * pairs((8, 8), k) for k in found["scales"])
     if row == "straightforward":
         ratio = np.median(found["straightforward_seconds"]) / np.median(found["seconds"])
         assert math.isclose(found["ratio"], ratio)
@@ -72,6 +76,16 @@ def test_a_measurement_that_fails_says_why(fault: dict[str, str], code: int) -> 
     assert caught.value.exit_code == code
 
 
+def test_the_share_of_the_ceilings_is_the_time_they_allow_over_the_time_taken() -> None:
+    used = {"flop_per_second": 4e9, "exp2_per_second": 1e8}
+    result = {"flop": 8e9, "comparisons": 10**8, "median_seconds": 6.0}
+    assert share_of_ceilings(result, used) == pytest.approx(0.5)
+    assert share_of_ceilings({**result, "flop": 0}, used) is None
+    found = machine()
+    assert 1e8 < found["flop_per_second"] < 1e15
+    assert 1e7 < found["exp2_per_second"] < 1e14
+
+
 def test_fewer_images_than_samples_can_be_measured() -> None:
     assert measure(Case(row="is", dataset="digits", images=3, samples=8, repeats=1))["comparisons"] == 24
 
@@ -85,6 +99,7 @@ def test_the_command_prints_a_table_or_one_document(invoke: Invoke) -> None:
     table = invoke(*arguments).stdout
     assert "IS, one step" in table
     assert "peak memory" in table
+    assert "of ceilings" in table
 
 
 @pytest.mark.parametrize("arguments", [("--row", "fast"), ("--engine", "fast"), ("-o", "score.fast=1")])
