@@ -157,6 +157,7 @@ def prepare(
     scales, notes = _scales(config, model, dataset, levels, times)
     notes += _oddities(dataset, scales)
     start, seeds, labels = _samples(config, dataset)
+    _check_schedule(config.score, model, schedule)
     model.check(tuple(levels), scales, labels)
     notes += model.notes()
     config = config.model_copy(
@@ -168,6 +169,18 @@ def prepare(
         }
     )
     return Plan(config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, tuple(notes))
+
+
+def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> None:
+    """Refuse another schedule than the model was made for."""
+    wanted = model.schedule
+    if wanted is None or (wanted.name, wanted.options) == (schedule.name, schedule.options):
+        return
+    options = "".join(f" -o schedule.{key}={value}" for key, value in wanted.options.model_dump(mode="json").items())
+    raise UsageError(
+        f"Score model '{name}' was trained with the schedule '{wanted.name}', not with '{schedule.name}' as it is set "
+        f"here; use --schedule {wanted.name}{options}."
+    )
 
 
 def chosen_device(name: str, dtype: str, given: torch.device | None) -> torch.device:

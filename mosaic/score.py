@@ -12,7 +12,7 @@ from torch import Tensor
 from mosaic.dataset import DataSet
 from mosaic.errors import UsageError
 from mosaic.options import Options as PluginOptions
-from mosaic.schedule import Level
+from mosaic.schedule import Level, NoiseSchedule
 
 __all__ = ["EpsModel", "ScoreModel", "eps_from_denoised", "score_from_denoised"]
 
@@ -60,6 +60,11 @@ class ScoreModel(ABC):
         Tensor (B, C, H, W)
             x0hat, of x's dtype and device. `x` is not changed.
         """
+
+    @property
+    def schedule(self) -> NoiseSchedule | None:
+        """Noise schedule that a run of this model must have, such as a network's; None where any will do."""
+        return None
 
     def check(  # noqa: B027 - a model need not refuse anything
         self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]

@@ -18,7 +18,7 @@ __all__ = ["TrainedNetwork"]
 class TrainedNetwork(mosaic.ScoreModel):
     """A network trained by `mosaic train`: x0hat = (x - s eps) / a with the eps that it predicts.
 
-    It runs at any noise level that it was trained on, whatever the schedule that asks for it.
+    Its runs have the schedule that it was trained with.
 
     References: Ho et al. 2020, eq. 15; Kamb & Ganguli 2025, app. C.1.
     """
@@ -37,10 +37,15 @@ class TrainedNetwork(mosaic.ScoreModel):
         """The checkpoint's description; refuses a folder that is none."""
         return mosaic.load_checkpoint(self.options.checkpoint.expanduser())
 
+    @property
+    def schedule(self) -> mosaic.NoiseSchedule:
+        """The schedule it was trained with."""
+        return self.checkpoint.schedule
+
     @cached_property
     def _time_of(self) -> Callable[[mosaic.Level], float]:
         """The time of a level on the schedule it was trained with."""
-        return cache(self.checkpoint.schedule.time)
+        return cache(self.schedule.time)
 
     @cached_property
     def module(self) -> torch.nn.Module:
@@ -78,8 +83,7 @@ class TrainedNetwork(mosaic.ScoreModel):
             except ValueError:
                 raise mosaic.UsageError(
                     f"The network in '{folder}' was trained with the schedule '{checkpoint.config.schedule}', which "
-                    f"has no {level}; use --schedule {checkpoint.config.schedule} with the options it had: "
-                    f"{checkpoint.config.schedule_options}."
+                    f"has no {level}."
                 ) from None
         if checkpoint.is_conditional and checkpoint.classes != dataset.classes:
             raise mosaic.UsageError(

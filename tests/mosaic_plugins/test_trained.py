@@ -72,21 +72,22 @@ def test_by_name_it_stores_the_same_run_and_tells_the_weights(
         mosaic.run("network", **options, score_options={"checkpoint": str(folder)}, out="run.nc", resume=True)
 
 
-@pytest.mark.parametrize("schedule", ["flow", "edm", "ddpm-linear", "cosine-nichol"])
+@pytest.mark.parametrize("schedule", ["flow", "edm", "linear", "exponential", "ddpm-linear", "cosine-nichol"])
 def test_another_schedule_is_refused_before_the_run(tiny: mosaic.DataSet, folder: Path, schedule: str) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"trained with the schedule 'cosine'.*use --schedule cosine"):
+    with pytest.raises(mosaic.UsageError, match=rf"trained with the schedule 'cosine', not with '{schedule}'"):
         mosaic.run(model(tiny, folder), schedule=schedule)
 
 
-def test_a_schedule_of_other_times_but_levels_that_were_trained_will_do(tiny: mosaic.DataSet, folder: Path) -> None:
-    """Every level of `linear` is one of `cosine` at another time: both preserve variance."""
-    run = mosaic.run(model(tiny, folder), schedule="linear", samples=1, steps=4)
-    one = run.isel(step=1)
-    level = mosaic.Level(float(one["signal"]), float(one["noise"]))
-    time = math.atan2(level.noise, level.signal) / (math.pi / 2) * 1.008
-    x = torch.from_numpy(one["state"].values)
-    eps = mosaic.load_checkpoint(folder).load()(x, torch.tensor([time]), None)
-    assert torch.allclose(torch.from_numpy(one["denoised"].values), (x - level.noise * eps) / level.signal, atol=1e-4)
+def test_other_options_of_the_schedule_are_refused(tiny: mosaic.DataSet) -> None:
+    network = model(tiny, trained(tiny, "stretched", schedule="exponential", schedule_options={"t_max": 2}))
+    assert mosaic.run(network, schedule="exponential", schedule_options={"t_max": 2}, samples=1, steps=2)["image"].any()
+    with pytest.raises(mosaic.UsageError, match=r"use --schedule exponential -o schedule\.t_max=2"):
+        mosaic.run(network, schedule="exponential", samples=1)
+
+
+def test_a_level_that_was_not_trained_is_refused(tiny: mosaic.DataSet, folder: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"schedule 'cosine', which has no Level"):
+        model(tiny, folder).denoise(torch.zeros(1, 1, 6, 5), mosaic.Level(1.0, 3.0))
 
 
 def test_images_of_another_size_are_refused(folder: Path) -> None:
