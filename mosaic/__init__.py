@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mosaic.options import Options
     from mosaic.plugins import Register, Registry, hookimpl, registry
     from mosaic.posterior import Posterior
+    from mosaic.reproduction.reproduce import reproduce
     from mosaic.run_comparison import compare
     from mosaic.runner import RunConfig, run
     from mosaic.scales import ScaleSchedule
@@ -72,6 +73,7 @@ __all__ = [
     "nearest_images",
     "open",
     "registry",
+    "reproduce",
     "run",
     "score_from_denoised",
     "train",
@@ -94,6 +96,7 @@ _HOMES = {
     "options": ("Options",),
     "plugins": ("Register", "Registry", "hookimpl", "registry"),
     "posterior": ("Posterior",),
+    "reproduction.reproduce": ("reproduce",),
     "run_comparison": ("compare",),
     "runner": ("RunConfig", "run"),
     "scales": ("ScaleSchedule",),

@@ -105,7 +105,7 @@ def execute_calibration(
     plan: CalibrationPlan, out: Path, *, resume: bool = False, overwrite: bool = False, progress: Progress = no_progress
 ) -> xr.Dataset:
     """Calibrate, and store the table and the scales in the netCDF file `out`; returns them opened from it."""
-    store = RunStore(out, open_calibration)
+    store = RunStore(out, open_calibration, free=["configuration.checkpoint"])
     store.check_place(resume=resume, overwrite=overwrite)
     network = plan.network
     facts = {

@@ -156,7 +156,9 @@ def execute(
     """
     if out is None:
         return _execute_in_memory(plan, progress)
-    return _execute_stored(plan, RunStore(out), resume, overwrite, progress)
+    places = [f"configuration.score_options.{name}" for name in plan.model.places]
+    store = RunStore(out, free=["configuration.scales_from", *places])
+    return _execute_stored(plan, store, resume, overwrite, progress)
 
 
 def _execute_in_memory(plan: Plan, progress: Progress) -> xr.Dataset:

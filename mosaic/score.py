@@ -30,11 +30,14 @@ class ScoreModel(ABC):
         The model's options.
     has_scale : bool
         Whether `denoise` uses a locality scale k.
+    places : tuple of str
+        Options that say where files lie that `fingerprint` identifies: they may have moved when a run is resumed.
     """
 
     name: ClassVar[str] = ""
     Options: ClassVar[type[PluginOptions]] = PluginOptions
     has_scale: ClassVar[bool] = False
+    places: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:
         self.options: Any = options if options is not None else self.Options()

@@ -104,11 +104,17 @@ class RunStore:
     """The files of one run: `path`, and its parts in `<path>.parts` until it is finished.
 
     A run's identity is what must agree for it to be resumed: a mapping, JSON-serialisable, that is kept with
-    the parts and whose entries are root attributes of the finished run. Parts without one are rubbish.
+    the parts and whose entries are root attributes of the finished run. Parts without one are rubbish. Entries in
+    `free`, such as `configuration.scales_from`, may differ: they say where something lay that others identify.
     """
 
-    def __init__(self, path: Path, open_stored: Callable[[Path], xr.Dataset] = open_trajectory) -> None:
-        self.path, self._open = path, open_stored
+    def __init__(
+        self,
+        path: Path,
+        open_stored: Callable[[Path], xr.Dataset] = open_trajectory,
+        free: Sequence[str] = (),
+    ) -> None:
+        self.path, self._open, self._free = path, open_stored, tuple(f"{name}:" for name in free)
         self.parts = path.with_name(path.name + ".parts")
 
     def check_place(self, *, resume: bool, overwrite: bool) -> None:
@@ -156,12 +162,18 @@ class RunStore:
         """
         begun, stored = self._begun(), self._stored()
         here = begun if begun is not None else stored
-        if here is not None and (differing := _differences(here, identity)):
+        if here is not None and (differing := self._differences(here, identity)):
             raise UsageError(
                 f"'{self.path}' was begun with another configuration ({'; '.join(differing)}); "
                 f"resume with that one, or use --overwrite or another --out."
             )
-        return stored is not None and not _differences(stored, identity)
+        return stored is not None and not self._differences(stored, identity)
+
+    def _differences(self, stored: Mapping[str, str], identity: Mapping[str, Any]) -> list[str]:
+        """Name what differs between a run's attributes and a wanted identity, as `key: stored, now wanted`."""
+        old = {key: json.loads(stored[key]) for key in identity if key in stored}
+        differing = named_differences(old, json.loads(json.dumps(identity)))
+        return [words for words in differing if not words.startswith(self._free)]
 
     @contextmanager
     def begin(self, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[None]:
@@ -251,12 +263,6 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"--out '{path}': there is no folder '{path.parent}'; make it first.")
     if path.is_dir() or not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise UsageError(f"--out '{path}' cannot be written; choose another place.")
-
-
-def _differences(stored: Mapping[str, str], identity: Mapping[str, Any]) -> list[str]:
-    """Name what differs between a run's attributes and a wanted identity, as `key: stored, now wanted`."""
-    old = {key: json.loads(stored[key]) for key in identity if key in stored}
-    return named_differences(old, json.loads(json.dumps(identity)))
 
 
 def named_differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -14,13 +14,14 @@ from click.testing import CliRunner, Result
 
 import mosaic
 from mosaic.calibration_config import CalibrationConfig
+from mosaic.reproduction.rows import ReproduceConfig
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in a folder of its own, without the user's settings."""
     monkeypatch.chdir(tmp_path)
-    configurations = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig)
+    configurations = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig, ReproduceConfig)
     for setting in {"options", "memory"}.union(*(configuration.model_fields for configuration in configurations)):
         monkeypatch.delenv(f"MOSAIC_{setting.upper()}", raising=False)
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": ("mosaic_cli.train", "Train a network, to run and compare like any score model."),
     "calibrate": ("mosaic_cli.calibrate", "Choose the scales at which a machine agrees best with a trained network."),
     "compare": ("mosaic_cli.compare", "Compare a run with a network's from the same noise, image by image."),
+    "reproduce": ("mosaic_cli.reproduce", "Reproduce the paper's tables and figures."),
     "plot": ("mosaic_cli.plot", "Draw the reverse flow of a stored run."),
     "inspect": ("mosaic_cli.inspect", "Tell what a stored run holds and where it came from."),
     "list": (

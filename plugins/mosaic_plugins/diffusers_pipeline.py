@@ -55,6 +55,7 @@ class Diffusers(mosaic.ScoreModel):
     """
 
     name = "diffusers"
+    places = ("pipeline",)
 
     class Options(mosaic.Options):
         """Options of a diffusers pipeline."""

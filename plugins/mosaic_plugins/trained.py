@@ -24,6 +24,7 @@ class TrainedNetwork(mosaic.ScoreModel):
     """
 
     name = "network"
+    places = ("checkpoint",)
 
     class Options(mosaic.Options):
         """Options of a trained network."""

@@ -123,6 +123,27 @@ def test_other_data_of_the_same_shape_are_noted(tiny: mosaic.DataSet, folder: Pa
     assert "trained on 12 images of 'tiny'" in note
 
 
+def test_a_run_is_gone_on_with_where_its_checkpoint_and_scales_have_moved(
+    tiny: mosaic.DataSet, tiny_file: Path, folder: Path
+) -> None:
+    options = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "samples": 2, "steps": 3}
+    mosaic.run("network", **options, score_options={"checkpoint": str(folder)}, out="run.nc")
+    kept = Path("run.nc").stat().st_mtime_ns
+    moved = folder.rename("elsewhere")
+    mosaic.run("network", **options, score_options={"checkpoint": str(moved)}, out="run.nc", resume=True)
+    assert Path("run.nc").stat().st_mtime_ns == kept
+    settings = {"batch_size": 4, "sizes": "3,5", "samples": 2, "steps": 3, "out": "scales.nc"}
+    mosaic.calibrate(moved, "els", tiny, **settings).close()
+    kept = Path("scales.nc").stat().st_mtime_ns
+    mosaic.calibrate(moved.rename("again"), "els", tiny, **settings, resume=True).close()
+    assert Path("scales.nc").stat().st_mtime_ns == kept
+    mosaic.run("els", **options, scales="scales.nc", out="els.nc")
+    kept = Path("els.nc").stat().st_mtime_ns
+    Path("scales.nc").rename("others.nc")
+    mosaic.run("els", **options, scales="others.nc", out="els.nc", resume=True)
+    assert Path("els.nc").stat().st_mtime_ns == kept
+
+
 # The inverse of a schedule
 
 

@@ -1,0 +1,221 @@
+"""One row's experiment: train, calibrate, run theories and network from the same noise, compare.
+
+Every step is that of the command of its name, keeps its own place in the row's folder, and is gone on with or reused
+when asked for again.
+
+References: Kamb & Ganguli 2025, sec. 5 and app. C.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from mosaic.calibration import execute_calibration
+from mosaic.calibration_picture import draw_scales
+from mosaic.calibration_plan import prepare_calibration
+from mosaic.checkpoint import Checkpoint
+from mosaic.comparison_picture import draw_agreement, draw_side_by_side
+from mosaic.config import RunConfig
+from mosaic.dataset import DataAccess, DataSet
+from mosaic.memory import fit
+from mosaic.picture import save_figure
+from mosaic.plan import prepare
+from mosaic.reproduction.rows import THEORY_STEPS, ReproduceConfig, Row, row_named, sizes_of
+from mosaic.run_comparison import compare
+from mosaic.runner import execute
+from mosaic.sitting import TrainProgress
+from mosaic.store import write_netcdf
+from mosaic.train_plan import TrainPlan, prepare_training
+from mosaic.trainer import execute_training
+
+__all__ = ["Experiment", "Report", "kept_run", "no_report"]
+
+Report = Callable[[str, float, str], None]
+"""Called as report(step, share, words): what is being done, how much of it is, and more in words."""
+
+
+def no_report(step: str, share: float, words: str) -> None:
+    """Show nothing."""
+
+
+def kept_run(
+    step: str,
+    config: RunConfig,
+    out: Path,
+    access: DataAccess,
+    memory: str | None,
+    report: Report,
+    dataset: DataSet | None = None,
+) -> xr.Dataset:
+    """Run a configuration into a file; reuse, or go on with, what is there. The report calls it `step`."""
+    plan = fit(prepare(config, access, dataset=dataset), memory)
+    batches = len(plan.batches)
+
+    def progress(batch: int, done: int, steps: int) -> None:
+        report(step, (batch + done / steps) / batches, f"batch {batch + 1}/{batches}, step {done}/{steps}")
+
+    return execute(plan, out, resume=True, progress=progress)
+
+
+class Experiment:
+    """The experiment of a row.
+
+    Parameters
+    ----------
+    row : Row
+        Which.
+    config : ReproduceConfig
+        How large.
+    root : Path
+        Folder of the preset; the row has a folder of its name in it.
+    access : DataAccess
+        Where data may be found.
+    memory : str, optional
+        Budget of the machines, such as 2G.
+    report : callable
+        Told what is going on.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        config: ReproduceConfig,
+        root: Path,
+        access: DataAccess,
+        memory: str | None = None,
+        report: Report = no_report,
+    ) -> None:
+        self.row, self.config, self.root, self.access, self.memory = row, config, root, access, memory
+        self.report = report
+        self.folder = root / row.name
+        self.sizes = sizes_of(row, config.preset)
+        self.network_folder, self.scales_file = self.folder / "network", self.folder / "scales.nc"
+
+    @property
+    def samples(self) -> int:
+        """Samples compared."""
+        return self.config.samples or self.sizes.samples
+
+    @cached_property
+    def training_plan(self) -> TrainPlan:
+        """The network's training; reads the data set."""
+        own = self.config.dataset is None or self.config.dataset == self.row.dataset
+        settings: dict[str, Any] = {
+            "network": self.row.network,
+            "dataset": self.config.dataset or self.row.dataset,
+            "dataset_options": {**(self.sizes.dataset_options if own else {}), **self.config.dataset_options},
+            "network_options": {**self.sizes.network_options, **self.config.network_options},
+            **self.sizes.training,
+            "seed": self.config.seed,
+            "device": self.config.device,
+        }
+        if self.config.epochs is not None:
+            settings["epochs"] = self.config.epochs
+        return prepare_training([settings], self.access)
+
+    @property
+    def dataset(self) -> DataSet:
+        """The training set."""
+        return self.training_plan.dataset
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The trained network; trains it, or goes on with it, where it is not."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+        def report(progress: TrainProgress) -> None:
+            words = f"epoch {progress.epoch:.1f}, loss {progress.loss:.4f}, {progress.images_per_second:.0f} images/s"
+            self.report(f"{self.row.name}: train", progress.step / progress.steps, words)
+
+        return execute_training(self.training_plan, self.network_folder, resume=True, report=report)
+
+    @property
+    def calibration_settings(self) -> dict[str, Any]:
+        """Settings of the calibration of ELS by the trained network."""
+        return {
+            "samples": self.config.calibration_samples or self.sizes.calibration_samples,
+            "seed": self.config.seed + 1,  # other noise than what is compared
+            "device": self.config.device,
+        }
+
+    @cached_property
+    def scales(self) -> Path:
+        """File of the scales; calibrates them where they are not; those of another row where the row says so."""
+        if self.row.scales_of != self.row.name:
+            other = self.sibling(self.row.scales_of)
+            return other.scales_file if other.scales_file.exists() else other.scales
+        settings = {"checkpoint": str(self.checkpoint.folder), **self.calibration_settings}
+        plan = prepare_calibration([settings], self.access, self.memory, self.dataset)
+        batches = len(plan.network.batches)
+
+        def progress(batch: int, done: int, total: int) -> None:
+            words = f"batch {batch + 1}/{batches}, comparison {done}/{total}"
+            self.report(f"{self.row.name}: calibrate", (batch + done / total) / batches, words)
+
+        with execute_calibration(plan, self.scales_file, resume=True, progress=progress) as found:
+            save_figure(draw_scales(found), self.scales_file.with_suffix(".png"))
+        return self.scales_file
+
+    def sibling(self, name: str) -> Experiment:
+        """The experiment of another row, of the same sizes."""
+        config = self.config.model_copy(update={"network_options": {}})
+        return Experiment(row_named(name), config, self.root, self.access, self.memory, self.report)
+
+    def run_config(self, score: str, scales: str | None = None) -> RunConfig:
+        """Configuration of a run from the noise and labels that all runs of the row start from."""
+        options = {"boundary": self.row.padding} if score in ("els", "ls") else {}
+        if score == "network":
+            options = {"checkpoint": str(self.network_folder)}
+        settings = self.training_plan.config
+        return RunConfig(
+            score=score,
+            score_options=options,
+            dataset=settings.dataset,
+            dataset_options=settings.dataset_options,
+            scales=scales if score in ("els", "ls") else None,
+            steps=self.sizes.network_steps if score == "network" else THEORY_STEPS,
+            samples=self.samples,
+            seed=self.config.seed,
+            labels="random" if self.row.conditional else "none",
+            device=self.config.device,
+        )
+
+    def run(self, score: str) -> xr.Dataset:
+        """Run a theory, or the network; or reuse, or go on with, its run."""
+        if score == "network":
+            _ = self.checkpoint
+        scales = str(self.scales) if score in ("els", "ls") else None
+        return self.execute(score, self.run_config(score, scales))
+
+    def execute(self, stem: str, config: RunConfig) -> xr.Dataset:
+        """Run a configuration on the row's data, into a file of the row's folder; or reuse, or go on with, its run."""
+        step, out = f"{self.row.name}: {stem}", self.folder / f"{stem}.nc"
+        return kept_run(step, config, out, self.access, self.memory, self.report, self.dataset)
+
+    def compare(self) -> dict[str, xr.Dataset]:
+        """Compare ELS and LS with the network, and both with IS; keeps the comparisons and their pictures.
+
+        Returns
+        -------
+        dict
+            The comparisons by theory, `els` and `ls`; the baseline of both is IS.
+        """
+        runs = {score: self.run(score) for score in ("network", "is", "els", "ls")}
+        found = {}
+        for theory in ("els", "ls"):
+            self.report(f"{self.row.name}: compare {theory}", 0.0, "")
+            compared = compare(runs[theory], runs["network"], runs["is"], dataset=self.dataset)
+            found[theory] = compared.assign_attrs(training=json.dumps(dict(self.checkpoint.description)))
+            write_netcdf(found[theory], self.folder / f"comparison-{theory}.nc")
+            shown = [(theory.upper(), runs[theory]), (self.row.title, runs["network"]), ("IS", runs["is"])]
+            save_figure(draw_side_by_side(shown, compared), self.folder / f"images-{theory}.png")
+            save_figure(draw_agreement(shown, compared), self.folder / f"agreement-{theory}.png")
+        for run in runs.values():
+            run.close()
+        return found

@@ -1,0 +1,164 @@
+"""From mosaics to copies: what becomes of ELS as its locality scales grow.
+
+References: Kamb & Ganguli 2025, sec. 4; Yoon et al. 2023 (copies).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from mosaic.nearest import nearest_images
+from mosaic.picture import draw_image
+from mosaic.reproduction.duration import Forecast
+from mosaic.reproduction.experiment import Experiment
+from mosaic.reproduction.sources import sources_of, window_multiplicity
+from mosaic.reproduction.target import Target
+from mosaic.store import write_netcdf
+from mosaic.trajectory import levels_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Memorization", "multiplied"]
+
+FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0)
+SAMPLES = 16
+BLUE, ORANGE = "#0072b2", "#d55e00"
+
+
+def multiplied(scales: list[int], factor: float) -> list[int]:
+    """Multiply scales and round them to the nearest odd number, up where two are equally near."""
+    return [2 * int(k * factor / 2) + 1 for k in scales]
+
+
+class Memorization(Target):
+    """From mosaics to copies: ELS as its calibrated scales are multiplied."""
+
+    name = "memorization"
+    default_rows = ("mnist-resnet-zeros",)
+
+    def forecast(self) -> list[Forecast]:
+        """Tell the steps of the row and the runs at every factor (the first two take the longest)."""
+        experiment = self.study.experiment(self.rows[0])
+        steps = super().forecast()
+        els = next(step.seconds for step in steps if step.step.endswith(": els"))
+        return [step for step in steps if step.step.endswith(("train", "calibrate"))] + [
+            Forecast(f"memorization: x {factor:g}", 0.0, True)
+            if (experiment.folder / f"{self._stem(factor)}.nc").exists()
+            else Forecast(f"memorization: x {factor:g}", els * SAMPLES / experiment.samples, False)
+            for factor in FACTORS
+        ]
+
+    def _stem(self, factor: float) -> str:
+        return f"els-times-{factor:g}"
+
+    def measure(self) -> xr.Dataset:
+        """Run ELS at each factor, and trace its pixels.
+
+        Returns
+        -------
+        xarray.Dataset
+            Along (factor, sample): `share` of the pixels whose source is the image that most have; `share_untied`, the
+            same among pixels whose source window is the only one of its kind; `tied`, the share of the others;
+            `nearest_train`, the L2 distance to the nearest training image. `n_eff` (factor, sample, step), exp of the
+            mean entropy of the pixels' posteriors; `k` (factor, step); `image`. `between_training`: median distance of
+            a training image from the next.
+        """
+        experiment = self.study.experiment(self.rows[0])
+        parts = [self._traced(experiment, factor) for factor in FACTORS]
+        found = xr.concat(parts, dim="factor", combine_attrs="drop_conflicts").assign_coords(factor=list(FACTORS))
+        images = experiment.dataset.images.cpu()
+        between, _ = nearest_images(images[:200], images, 2)
+        found["between_training"] = float(between[:, 1].median())
+        found["between_training"].attrs["long_name"] = "median distance of 200 training images from the next, L2"
+        return found
+
+    def _traced(self, experiment: Experiment, factor: float) -> xr.Dataset:
+        """Run at one factor, or take what is kept of it."""
+        with xr.open_dataset(experiment.scales) as calibrated:
+            scales = multiplied(calibrated.sortby("time")["scale"].values.tolist(), factor)
+        config = experiment.run_config("els", ",".join(map(str, scales)))
+        config = config.model_copy(update={"samples": min(SAMPLES, experiment.samples)})
+        with experiment.execute(self._stem(factor), config) as run:
+            run.load()
+        kept = experiment.folder / f"{self._stem(factor)}-sources.nc"
+        if kept.exists():
+            found = xr.load_dataset(kept)
+            if found.attrs["run_created"] == run.attrs["created"]:
+                return found
+        found = self._sources(experiment, run, f"memorization: sources, x {factor:g}")
+        found.attrs |= {"run_created": run.attrs["created"], "dataset_range": run.attrs["dataset_range"]}
+        write_netcdf(found, kept)
+        return found
+
+    def _sources(self, experiment: Experiment, run: xr.Dataset, words: str) -> xr.Dataset:
+        """Trace the pixels of a run at every step."""
+        dataset, boundary = experiment.dataset, experiment.row.padding
+        labels, states = torch.from_numpy(run["label"].values), torch.from_numpy(run["state"].values)
+        entropy = []
+        for step, level in enumerate(levels_of(run)):
+            self.study.report(words, step / run.sizes["step"], "")
+            k = int(run["scale"][step])
+            sources = sources_of(states[:, step], labels, dataset, level, k, boundary)
+            entropy.append(sources.entropy.mean((1, 2)))
+        counts = window_multiplicity(dataset.images, k, boundary)
+        tied = torch.from_numpy(counts[sources.image, sources.row, sources.column] > 1)
+        distance, _ = nearest_images(torch.from_numpy(run["image"].values), dataset.images.cpu())
+        pairs = list(zip(sources.image.flatten(1), tied.flatten(1), strict=True))
+        variables: dict[str, tuple[Any, ...]] = {
+            "share": ("sample", [_largest_share(image) for image, _ in pairs]),
+            "share_untied": ("sample", [_largest_share(image[~chance]) for image, chance in pairs]),
+            "tied": ("sample", tied.double().mean((1, 2)).numpy()),
+            "nearest_train": ("sample", distance[:, 0].numpy()),
+            "n_eff": (("sample", "step"), torch.stack(entropy, 1).exp().numpy()),
+            "k": ("step", run["scale"].values),
+            "image": (run["image"].dims, run["image"].values),
+        }
+        return xr.Dataset(variables, {"time": ("step", run["time"].values), "sample": run["sample"].values})
+
+    def draw(self, found: xr.Dataset) -> Figure:
+        """Draw samples at each factor above, below what they are made of, how far from data they are, and n_eff."""
+        from matplotlib.figure import Figure
+
+        columns = min(8, found.sizes["sample"])
+        figure = Figure(figsize=(7.6, 7.4), dpi=110, layout="constrained")
+        above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.5, 1))[:, 0]
+        axes = above.subplots(found.sizes["factor"], columns, squeeze=False)
+        for row, factor in enumerate(found["factor"].values.tolist()):
+            for column in range(columns):
+                axes[row, column].set_axis_off()
+                draw_image(axes[row, column], found["image"].sel(factor=factor).isel(sample=column), found)
+            axes[row, 0].text(-0.25, 0.5, f"k x {factor:g}", transform=axes[row, 0].transAxes, ha="right", fontsize=8)
+        left, middle, right = below.subplots(1, 3)
+        factors = found["factor"].values
+        for name, color, label in (("share", ORANGE, "all pixels"), ("share_untied", BLUE, "without tied ones")):
+            left.plot(factors, found[name].median("sample"), "o-", color=color, markersize=4, label=label)
+        left.set_ylabel("share of pixels from one training image")
+        left.set_ylim(0, 1.02)
+        left.legend(fontsize=7)
+        middle.plot(factors, found["nearest_train"].median("sample"), "o-", color=BLUE, markersize=4)
+        middle.axhline(float(found["between_training"]), color="black", linewidth=0.8, linestyle=":")
+        middle.set_ylabel("L2 distance to the nearest training image")
+        middle.set_ylim(bottom=0)
+        colors = [str(shade) for shade in np.linspace(0.75, 0.0, len(factors))]
+        for factor, color in zip(factors.tolist(), colors, strict=True):
+            one = found.sel(factor=factor)
+            right.semilogy(one["time"], one["n_eff"].median("sample"), color=color, label=f"k x {factor:g}")
+        right.set_xlabel("time t")
+        right.set_ylabel("n_eff, effective candidates")
+        right.legend(fontsize=7)
+        for axis in (left, middle):
+            axis.set_xlabel("factor on the scales k")
+        figure.suptitle(
+            "ELS from the same noise at multiplied scales; curves: medians; dotted: between training images", fontsize=8
+        )
+        return figure
+
+
+def _largest_share(images: torch.Tensor) -> float:
+    """Share of the pixels that come from the image most of them come from; NaN of none."""
+    return float(torch.bincount(images).max() / len(images)) if len(images) else float("nan")

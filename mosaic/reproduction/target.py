@@ -1,0 +1,100 @@
+"""What a reproduction is: something to measure into a data set and to draw, made of experiments and runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import xarray as xr
+
+from mosaic.config import RunConfig
+from mosaic.dataset import DataAccess, DataSet
+from mosaic.estimate import predict_seconds
+from mosaic.plan import prepare
+from mosaic.reproduction.duration import Forecast, forecast
+from mosaic.reproduction.experiment import Experiment, Report, kept_run
+from mosaic.reproduction.rows import ReproduceConfig, row_named
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Study", "Target"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the reproductions of one preset share.
+
+    Attributes
+    ----------
+    config : ReproduceConfig
+        How large.
+    folder : Path
+        Where everything is kept.
+    access : DataAccess
+        Where data may be found.
+    memory : str, optional
+        Budget of the machines.
+    report : callable
+        Told what is going on.
+    """
+
+    config: ReproduceConfig
+    folder: Path
+    access: DataAccess
+    memory: str | None
+    report: Report
+
+    def experiment(self, row: str) -> Experiment:
+        """The experiment of a row."""
+        return Experiment(row_named(row), self.config, self.folder, self.access, self.memory, self.report)
+
+    def run(self, step: str, config: RunConfig, out: Path, dataset: DataSet | None = None) -> xr.Dataset:
+        """Run a configuration; or reuse, or go on with, its run."""
+        return kept_run(step, config, out, self.access, self.memory, self.report, dataset)
+
+    def forecast_run(self, step: str, config: RunConfig, out: Path, dataset: DataSet | None = None) -> Forecast:
+        """Tell how long a machine's run will take."""
+        if out.exists():
+            return Forecast(step, 0.0, True)
+        return Forecast(step, predict_seconds(prepare(config, self.access, dataset=dataset)) or 0.0, False)
+
+
+class Target(ABC):
+    """A table or a figure.
+
+    Attributes
+    ----------
+    name : str
+        The name on the command line.
+    default_rows : tuple of str
+        Rows of table 2 that it is made from.
+    """
+
+    name: ClassVar[str]
+    default_rows: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, study: Study, rows: tuple[str, ...]) -> None:
+        self.study, self.rows = study, rows or self.default_rows
+        for row in self.rows:
+            row_named(row)
+
+    def forecast(self) -> list[Forecast]:
+        """Tell what there is to do, and how long it will take.
+
+        Raises
+        ------
+        DataError
+            If data are not there.
+        """
+        return [step for row in self.rows for step in forecast(self.study.experiment(row))]
+
+    @abstractmethod
+    def measure(self) -> xr.Dataset:
+        """Compute what is to be shown; what is there already is not computed again."""
+
+    @abstractmethod
+    def draw(self, found: xr.Dataset) -> Figure:
+        """Draw what `measure` gave."""
