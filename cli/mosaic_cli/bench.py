@@ -61,19 +61,13 @@ def command(
     cores; time is in proportion to --images.
     """
     from mosaic.bench import ROWS, cases, machine, measure, share_of_ceilings
-    from mosaic.compiler import KernelUnavailable, load_kernel
     from mosaic.compute import ENGINES
     from mosaic.runner import data_access
 
     for name, known in [(row, ROWS) for row in rows] + [(engine, ENGINES) for engine in engines]:
         if name not in known:
             raise UsageError(f"There is no '{name}' to measure; there are: {', '.join(known)}.")
-    if not engines:
-        try:
-            load_kernel()
-            engines = ("compiled", "torch")
-        except KernelUnavailable:
-            engines = ("torch",)
+    engines = engines or _engines()
     given = plugin_options(options, ("dataset",))
     root = data_access(data_dir, False).root
     common |= {"dataset_options": given.get("dataset_options", {})}
@@ -88,6 +82,22 @@ def command(
     if as_json:
         print_json({"machine": used, "rows": results})
         return
+    _print(used, results)
+
+
+def _engines() -> tuple[str, ...]:
+    """Engines that this machine has."""
+    from mosaic.compiler import KernelUnavailable, load_kernel
+
+    try:
+        load_kernel()
+    except KernelUnavailable:
+        return ("torch",)
+    return ("compiled", "torch")
+
+
+def _print(used: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Print the machine and a table."""
     for key, value in used.items():
         shown = ", ".join(value) if isinstance(value, list) else f"{value:.3g}" if isinstance(value, float) else value
         click.echo(f"{key}: {shown}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,11 @@ from mosaic_cli.progress import ProgressBar, duration
 from mosaic_cli.resumption import command_to_go_on
 from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, print_json, standard
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from mosaic.calibration_plan import CalibrationPlan
 
 __all__ = ["command"]
 
@@ -54,7 +60,7 @@ def command(
         raise UsageError("--resume and --overwrite exclude each other.")
     layers = layers_of(CalibrationConfig, flags, options, config)
 
-    from mosaic.calibration import execute_calibration, open_calibration
+    from mosaic.calibration import open_calibration
     from mosaic.calibration_picture import draw_scales
     from mosaic.calibration_plan import prepare_calibration
     from mosaic.picture import save_figure
@@ -77,29 +83,35 @@ def command(
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():
             terminal.note(f"{key}: {value}")
-    begin, batches = time.perf_counter(), len(plan.network.batches)
-    try:
-        with (
-            ProgressBar(batches, terminal) as bar,
-            execute_calibration(
-                plan,
-                out,
-                resume=resume,
-                overwrite=overwrite,
-                progress=lambda batch, done, total: bar.show(
-                    batch + done / total, f"batch {batch + 1}/{batches}, comparison {done}/{total}"
-                ),
-            ) as found,
-        ):
-            save_figure(draw_scales(found), picture)
-            scales, ratios = found["scale"].values.tolist(), (found["noise"] / found["signal"]).values.tolist()
-    except KeyboardInterrupt:
-        kept = f"finished batches are kept. Go on with: {command_to_go_on(sys.argv[1:], out)}"
-        terminal.fail(f"interrupted; {kept if store.parts.exists() else 'nothing was written.'}", ExitCode.INTERRUPTED)
-    taken = time.perf_counter() - begin
-    terminal.note(f"Took {duration(taken)}. Scales, from the lowest noise up: {' '.join(map(str, scales[::-1]))}")
+    found, seconds = _calibrate(plan, out, terminal, resume=resume, overwrite=overwrite)
+    save_figure(draw_scales(found), picture)
+    scales, ratios = found["scale"].values.tolist(), (found["noise"] / found["signal"]).values.tolist()
+    terminal.note(f"Took {duration(seconds)}. Scales, from the lowest noise up: {' '.join(map(str, scales[::-1]))}")
     if as_json:
-        document = {"path": str(out), "picture": str(picture), "seconds": round(taken, 3)}
+        document = {"path": str(out), "picture": str(picture), "seconds": round(seconds, 3)}
         print_json({**document, "scales": scales[::-1], "noise_to_signal": ratios[::-1]})
     else:
         click.echo(str(out))
+
+
+def _calibrate(plan: CalibrationPlan, out: Path, terminal: Terminal, **settings: bool) -> tuple[xr.Dataset, float]:
+    """Calibrate, with a bar; also gives the seconds it took."""
+    from mosaic.calibration import execute_calibration
+    from mosaic.store import RunStore
+
+    begin, batches = time.perf_counter(), len(plan.network.batches)
+
+    def progress(batch: int, done: int, total: int) -> None:
+        bar.show(batch + done / total, f"batch {batch + 1}/{batches}, comparison {done}/{total}")
+
+    try:
+        with (
+            ProgressBar(batches, terminal) as bar,
+            execute_calibration(plan, out, **settings, progress=progress) as stored,
+        ):
+            found = stored.load()
+    except KeyboardInterrupt:
+        kept = f"finished batches are kept. Go on with: {command_to_go_on(sys.argv[1:], out)}"
+        unfinished = RunStore(out).parts.exists()
+        terminal.fail(f"interrupted; {kept if unfinished else 'nothing was written.'}", ExitCode.INTERRUPTED)
+    return found, time.perf_counter() - begin

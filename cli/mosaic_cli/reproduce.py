@@ -70,7 +70,7 @@ def command(
     layers = layers_of(ReproduceConfig, flags, options, config)
 
     from mosaic.config import layered
-    from mosaic.reproduction.reproduce import execute_reproduction, prepare_reproduction
+    from mosaic.reproduction.reproduce import prepare_reproduction
     from mosaic.reproduction.target import Study
     from mosaic.runner import data_access
 
@@ -86,22 +86,26 @@ def command(
         target = prepare_reproduction(name, study, rows)
         bar.show(0.0, "measuring how long it will take")
         planned = _announce(target, terminal)
-        if dry_run:
-            if as_json:
-                print_json(planned)
-            return
-        begin = time.perf_counter()
-        try:
-            found = execute_reproduction(target)
-        except KeyboardInterrupt:
-            terminal.fail("interrupted; what is done is kept. Go on with the same command.", ExitCode.INTERRUPTED)
-    terminal.note(f"Took {duration(time.perf_counter() - begin)}.")
+        found = None if dry_run else _execute(target, terminal)
     files = {"path": str(study.folder / f"{name}.nc"), "picture": str(study.folder / f"{name}.png")}
     if as_json:
-        print_json({**files, **_document(found)})
-    else:
+        print_json(planned if found is None else {**files, **_document(found)})
+    elif found is not None:
         _print(found)
         click.echo(files["path"])
+
+
+def _execute(target: Target, terminal: Terminal) -> xr.Dataset:
+    """Do the work, and say how long it took."""
+    from mosaic.reproduction.reproduce import execute_reproduction
+
+    begin = time.perf_counter()
+    try:
+        found = execute_reproduction(target)
+    except KeyboardInterrupt:
+        terminal.fail("interrupted; what is done is kept. Go on with the same command.", ExitCode.INTERRUPTED)
+    terminal.note(f"Took {duration(time.perf_counter() - begin)}.")
+    return found
 
 
 def _announce(target: Target, terminal: Terminal) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,9 @@ from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, print_json, standard
 
 if TYPE_CHECKING:
+    from mosaic.checkpoint import Checkpoint
     from mosaic.sitting import TrainProgress
+    from mosaic.train_plan import TrainPlan
 
 __all__ = ["command"]
 
@@ -71,7 +73,7 @@ def command(
 
     from mosaic.runner import data_access
     from mosaic.train_plan import parse_seconds, prepare_training, settings_begun
-    from mosaic.trainer import check_folder, execute_training
+    from mosaic.trainer import check_folder
 
     limit = math.inf if max_time is None else parse_seconds(max_time)
     save_seconds = parse_seconds(save_every, "--save-every")
@@ -88,24 +90,35 @@ def command(
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():
             terminal.note(f"{key}: {value}")
+    checkpoint = _train(
+        plan,
+        folder,
+        terminal,
+        resume=resume,
+        overwrite=overwrite,
+        max_seconds=limit,
+        save_seconds=save_seconds,
+    )
+    if as_json:
+        print_json({"path": str(folder), **checkpoint.progress})
+    else:
+        click.echo(str(folder))
+
+
+def _train(plan: TrainPlan, folder: Path, terminal: Terminal, max_seconds: float, **settings: Any) -> Checkpoint:
+    """Train, with a bar, and say how it ended."""
+    from mosaic.trainer import execute_training
+
     last: TrainProgress | None = None
 
     def report(progress: TrainProgress) -> None:
         nonlocal last
         last = progress
-        _show(bar, progress, limit)
+        _show(bar, progress, max_seconds)
 
     try:
         with ProgressBar(1.0, terminal) as bar:
-            checkpoint = execute_training(
-                plan,
-                folder,
-                resume=resume,
-                overwrite=overwrite,
-                max_seconds=limit,
-                save_seconds=save_seconds,
-                report=report,
-            )
+            checkpoint = execute_training(plan, folder, max_seconds=max_seconds, report=report, **settings)
     except KeyboardInterrupt:
         advice = f"the training is kept. Go on with: {command_to_go_on(sys.argv[1:], folder)}"
         terminal.fail(f"interrupted; {advice}", ExitCode.INTERRUPTED)
@@ -116,10 +129,7 @@ def command(
                 f"Stopped by --max-time before {plan.config.epochs} epochs. Go on with: "
                 f"mosaic train --out {folder} --resume --max-time TIME"
             )
-    if as_json:
-        print_json({"path": str(folder), **checkpoint.progress})
-    else:
-        click.echo(str(folder))
+    return checkpoint
 
 
 def _unused(name: str) -> Path:
