@@ -21,7 +21,7 @@ from mosaic.reproduction.rows import THEORY_STEPS
 from mosaic.scales import preset_names
 from mosaic.train_plan import TrainPlan
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["Forecast", "forecast", "machine_seconds"]
 
 LONG_ENOUGH = 1.0  # seconds that training steps are measured for
 
@@ -46,7 +46,7 @@ def forecast(experiment: Experiment) -> list[Forecast]:
         steps.append(("calibrate", done, lambda: _calibration(experiment)))
     steps.append(("network", (folder / "network.nc").exists(), lambda: _network(experiment)))
     for score in ("is", "els", "ls"):
-        steps.append((score, (folder / f"{score}.nc").exists(), partial(_machine, experiment, score)))
+        steps.append((score, (folder / f"{score}.nc").exists(), partial(machine_seconds, experiment, score)))
     return [Forecast(f"{row.name}: {step}", 0.0 if done else work(), done) for step, done, work in steps]
 
 
@@ -71,7 +71,7 @@ def _training_step(plan: TrainPlan) -> float:
     return (time.perf_counter() - begin) / count
 
 
-def _machine(experiment: Experiment, score: str) -> float:
+def machine_seconds(experiment: Experiment, score: str) -> float:
     """Seconds of a machine's run, at the paper's scales where the row's are not calibrated yet."""
     preset = f"paper/{experiment.row.scales_of}"
     own = experiment.scales_file if experiment.row.scales_of == experiment.row.name else None

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 import xarray as xr
 
+from mosaic.dataset import DataSet
 from mosaic.plugins import registry
-from mosaic.reproduction.duration import Forecast, forecast
+from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
+from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.memorization import multiplied
 from mosaic.reproduction.pictures import draw_roles
 from mosaic.reproduction.target import Target
@@ -28,6 +30,7 @@ __all__ = ["LATE", "Fig5c", "bright_runs"]
 
 LATE = 0.3  # scales are doubled below this time
 STEM = "els-late-doubled"
+ENDS = ["mean", "low", "high"]
 SHOWN = 10
 
 
@@ -59,8 +62,8 @@ class Fig5c(Target):
         experiment = self.study.experiment(self.rows[0])
         steps = forecast(experiment)
         done = (experiment.folder / f"{STEM}.nc").exists()
-        again = next(step.seconds for step in steps if step.step.endswith(": els"))
-        return [*steps, Forecast(f"{experiment.row.name}: {STEM}", 0.0 if done else again, done)]
+        seconds = 0.0 if done else machine_seconds(experiment, "els")
+        return [*steps, Forecast(f"{experiment.row.name}: {STEM}", seconds, done)]
 
     def measure(self) -> xr.Dataset:
         """Run ELS both ways.
@@ -69,15 +72,12 @@ class Fig5c(Target):
         -------
         xarray.Dataset
             `image` (role, sample, channel, height, width) with the roles network, calibrated and doubled; `pearson_r`
-            (role, sample) with the network, `pearson_r_median`, `_low` and `_high` (role); `limbs` (role, sample),
-            `excess` (role, sample): whether there are more than 95 % of the training images of the class have;
-            `training_excess`: the share of training images that do.
+            (role, sample) with the network; `limbs` (role, sample); `excess` (role, sample), limbs beyond the mean of
+            the training images of the sample's class. `pearson_r_median`, `excess_mean` and the ends `_low` and `_high`
+            of their intervals (role); `saved` (end): mean of the limbs at calibrated less those at doubled scales.
         """
         experiment = self.study.experiment(self.rows[0])
-        with xr.open_dataset(experiment.scales) as calibrated:
-            rising = calibrated.sortby("time")
-            scales, times = rising["scale"].values.tolist(), rising["time"].values.tolist()
-        late = [two if t < LATE else k for k, two, t in zip(scales, multiplied(scales, 2.0), times, strict=True)]
+        scales, late, times = self._scales(experiment)
         runs = {
             "network": experiment.run("network"),
             "calibrated": experiment.run("els"),
@@ -87,35 +87,44 @@ class Fig5c(Target):
         images = np.stack([run["image"].values for run in runs.values()])
         pearson = registry().get("metric", "pearson_r")()
         agreement = [pearson(torch.from_numpy(one), torch.from_numpy(images[0])).numpy() for one in images[1:]]
-        most, share = self._usual(experiment.dataset.images.cpu().numpy(), experiment.dataset.labels)
         limbs = np.stack([bright_runs(one) for one in images])
+        usual = _usual(experiment.dataset, labels)
         variables = {
             "image": (("role", "sample", "channel", "height", "width"), images),
             "pearson_r": (("role", "sample"), np.stack([np.full(len(labels), np.nan), *agreement])),
             "limbs": (("role", "sample"), limbs, {"long_name": "most separate bright runs in any row"}),
-            "excess": (("role", "sample"), limbs > most[np.maximum(labels, 0)]),
-            "training_excess": ((), share, {"long_name": "share of training images above their class's 95 %"}),
+            "excess": (("role", "sample"), limbs - usual, {"long_name": "limbs beyond the mean of the class"}),
+            "saved": ("end", list(interval_of((limbs[1] - limbs[2]).astype(float), "mean"))),
             "scale": (("machine", "step"), np.array([scales, late]), {"units": "pixel"}),
         }
-        coords = {"role": list(runs), "machine": list(runs)[1:], "label": ("sample", labels), "time": ("step", times)}
+        coords = {
+            "role": list(runs),
+            "machine": list(runs)[1:],
+            "label": ("sample", labels),
+            "time": ("step", times),
+            "end": ENDS,
+        }
         found = xr.Dataset(
             variables,
             coords,
             {key: runs["network"].attrs[key] for key in ("dataset_range", "dataset_classes")},
         )
         ends = [interval_of(row, "median") for row in agreement]
-        for place, end in enumerate(("median", "low", "high")):
-            found[f"pearson_r_{end}"] = ("role", [np.nan, *(row[place] for row in ends)])
+        means = [interval_of(row, "mean") for row in found["excess"].values]
+        for place, end in enumerate(ENDS):
+            found[f"pearson_r_{end if place else 'median'}"] = ("role", [np.nan, *(row[place] for row in ends)])
+            found[f"excess_{end}"] = ("role", [row[place] for row in means])
         for run in runs.values():
             run.close()
         return found
 
-    def _usual(self, images: np.ndarray, labels: torch.Tensor | None) -> tuple[np.ndarray, float]:
-        """Give the number of limbs that 95 % of each class have at most, and the share of images above it."""
-        limbs = bright_runs(images)
-        kinds = np.zeros(len(limbs), int) if labels is None else labels.cpu().numpy()
-        most = np.array([np.percentile(limbs[kinds == kind], 95, method="higher") for kind in range(kinds.max() + 1)])
-        return most, float((limbs > most[kinds]).mean())
+    def _scales(self, experiment: Experiment) -> tuple[list[int], list[int], list[float]]:
+        """Scales as calibrated, and doubled late, with their times, in rising order."""
+        with xr.open_dataset(experiment.scales) as calibrated:
+            rising = calibrated.sortby("time")
+            scales, times = rising["scale"].values.tolist(), rising["time"].values.tolist()
+        late = [two if t < LATE else k for k, two, t in zip(scales, multiplied(scales, 2.0), times, strict=True)]
+        return scales, late, times
 
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw the samples with the most limbs at calibrated scales."""
@@ -124,11 +133,23 @@ class Fig5c(Target):
         labels = found["label"].values.tolist()
         titles = [str(classes[labels[i]]) if labels[i] >= 0 else f"sample {i}" for i in order]
         figure = draw_roles(found, order, titles)
-        shares = ", ".join(
-            f"{role} {100 * float(found['excess'].sel(role=role).mean()):.0f} %" for role in found["role"].values
+        means = ", ".join(
+            "{} {:+.2f} [{:+.2f}, {:+.2f}]".format(
+                role, *(float(found[f"excess_{end}"].sel(role=role)) for end in ENDS)
+            )
+            for role in found["role"].values
         )
         words = (
             f"the same noise; doubled: scales x 2 below t = {LATE}; samples with the most limbs at calibrated scales"
         )
-        figure.suptitle(f"{words}\nmore limbs than 95 % of the class have: {shares}", fontsize=8)
+        figure.suptitle(f"{words}\nlimbs beyond the training images of the class: {means}", fontsize=8)
         return figure
+
+
+def _usual(dataset: DataSet, labels: np.ndarray) -> np.ndarray:
+    """Mean number of limbs of the training images of each label's class; of all where it is -1."""
+    limbs = bright_runs(dataset.images.cpu().numpy())
+    if dataset.labels is None:
+        return np.full(len(labels), limbs.mean())
+    kinds = dataset.labels.cpu().numpy()
+    return np.array([limbs[kinds == label].mean() if label >= 0 else limbs.mean() for label in labels.tolist()])

@@ -13,7 +13,7 @@ import xarray as xr
 
 from mosaic.nearest import nearest_images
 from mosaic.picture import draw_image
-from mosaic.reproduction.duration import Forecast
+from mosaic.reproduction.duration import Forecast, machine_seconds
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.sources import sources_of, window_multiplicity
 from mosaic.reproduction.target import Target
@@ -45,7 +45,7 @@ class Memorization(Target):
         """Tell the steps of the row and the runs at every factor (the first two take the longest)."""
         experiment = self.study.experiment(self.rows[0])
         steps = super().forecast()
-        els = next(step.seconds for step in steps if step.step.endswith(": els"))
+        els = machine_seconds(experiment, "els")
         return [step for step in steps if step.step.endswith(("train", "calibrate"))] + [
             Forecast(f"memorization: x {factor:g}", 0.0, True)
             if (experiment.folder / f"{self._stem(factor)}.nc").exists()

@@ -303,7 +303,13 @@ def test_fig5c_doubles_late_scales_only(folder: Path) -> None:
             == xr.open_dataset(run.encoding["source"].replace("-late-doubled", ""))["state"][:, 0].values
         ).all()
     assert found["pearson_r"].sel(role="network").isnull().all()
-    assert float(found["training_excess"]) <= 0.05
+    limbs = {role: bright_runs(found["image"].sel(role=role).values) for role in ("calibrated", "doubled")}
+    assert float(found["saved"].sel(end="mean")) == np.mean(limbs["calibrated"] - limbs["doubled"])
+    data = mosaic.registry().get("dataset", "digits")
+    training = data(data.Options(limit=30)).load()
+    for label, limb, excess in zip(found["label"].values, limbs["doubled"], found["excess"].values[2], strict=True):
+        mine = bright_runs(training.images[training.labels == int(label)].numpy())
+        assert excess == limb - mine.mean()
 
 
 def test_fig6_shows_the_attention_network_beside_the_theories() -> None:
