@@ -29,8 +29,8 @@ class Metric(ABC):
         Whether it compares images with a reference; else it is a property of the images (and the training set).
     needs_dataset : bool
         Whether it needs the training set, `self.dataset`.
-    statistic : {"median", "mean"}
-        What sums up its values over samples; `mean` for shares.
+    statistic : {"median", "mean", "share"}
+        What sums up its values over samples; `share` where they are 1 or 0.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool]
     compares: ClassVar[bool] = True
     needs_dataset: ClassVar[bool] = False
-    statistic: ClassVar[Literal["median", "mean"]] = "median"
+    statistic: ClassVar[Literal["median", "mean", "share"]] = "median"
 
     def __init__(self, options: PluginOptions | None = None, dataset: DataSet | None = None) -> None:
         self.options: Any = options if options is not None else self.Options()

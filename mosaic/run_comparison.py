@@ -67,7 +67,7 @@ def compare(
     xarray.Dataset
         For each metric that compares, its values against the reference along (compared, sample), `compared` being
         `run` and `baseline`; for any other, along (role, sample), `role` being `run`, `reference` and `baseline`.
-        `NAME_median` (`NAME_mean` for a share), `NAME_low` and `NAME_high`: median over samples and its bootstrap
+        `NAME_median` (`NAME_share` of a metric that is 1 or 0), `NAME_low` and `NAME_high`: median over samples and its
         interval. With a baseline also `NAME_gain`, the median of run minus baseline, and its interval, for metrics that
         compare.
 
@@ -153,7 +153,8 @@ def _summed_up(values: xr.DataArray, statistic: str) -> dict[str, tuple[Any, ...
         for i, end in enumerate(ends)
     }
     if dim == "compared" and len(rows) == 2:
-        gain = interval_of(values.values[0] - values.values[1], statistic)
+        differences = values.values[0] - values.values[1]
+        gain = interval_of(differences, "mean" if statistic == "share" else statistic)
         names = (f"{name}_gain", f"{name}_gain_low", f"{name}_gain_high")
         for variable, value, end in zip(names, gain, ends, strict=True):
             attributes = {"long_name": f"{name}, run minus baseline: {text[end]}", "units": "1"}
@@ -214,7 +215,9 @@ def _facts(runs: Mapping[str, xr.Dataset], metrics: Mapping[str, Mapping[str, An
         "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
         "metrics": json.dumps(list(metrics)),
         "metric_options": json.dumps(metrics),
-        "interval": json.dumps({"confidence": CONFIDENCE, "resamples": RESAMPLES, "method": "percentile bootstrap"}),
+        "interval": json.dumps(
+            {"confidence": CONFIDENCE, "resamples": RESAMPLES, "method": "percentile bootstrap", "share": "Wilson"}
+        ),
         "runs": json.dumps(made),
     }
 

@@ -1,8 +1,10 @@
-"""Medians and means with bootstrap intervals."""
+"""Medians and means with bootstrap intervals, shares with binomial ones."""
 
 from __future__ import annotations
 
+import math
 import warnings
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +15,13 @@ RESAMPLES, CONFIDENCE = 10_000, 0.95
 
 
 def interval_of(values: NDArray[np.float64], statistic: str = "median", seed: int = 0) -> tuple[float, float, float]:
-    """Give the median (or mean) of the values, and a percentile bootstrap interval of it.
+    """Give the median (or mean) of the values, or the share of ones among zeros, and an interval of it.
 
     Parameters
     ----------
     values : array (n,)
         NaN are left out.
-    statistic : {"median", "mean"}
+    statistic : {"median", "mean", "share"}
         What is given.
     seed : int
         Seed of the resampling.
@@ -28,18 +30,29 @@ def interval_of(values: NDArray[np.float64], statistic: str = "median", seed: in
     -------
     value, low, high : float
         The interval holds the middle `CONFIDENCE` of the statistics of `RESAMPLES` samples of n drawn with
-        replacement; NaN where there are no values.
+        replacement (percentile bootstrap); that of a share is Wilson's, which has a width where all are alike. NaN
+        where there are no values.
 
     References
     ----------
-    Efron & Tibshirani 1993, ch. 13.
+    Efron & Tibshirani 1993, ch. 13; Wilson 1927.
     """
     known = values[~np.isnan(values)]
     if len(known) == 0:
         return float("nan"), float("nan"), float("nan")
+    if statistic == "share":
+        return _share(float(np.mean(known)), len(known))
     draws = np.random.default_rng(seed).integers(len(known), size=(RESAMPLES, len(known)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # infinities
         sums_up = np.mean if statistic == "mean" else np.median
         low, high = np.quantile(sums_up(known[draws], axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return float(sums_up(known)), float(low), float(high)
+
+
+def _share(share: float, count: int) -> tuple[float, float, float]:
+    """A share of so many, and its Wilson score interval."""
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return share, max(0.0, centre - half), min(1.0, centre + half)

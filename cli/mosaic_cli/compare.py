@@ -134,7 +134,7 @@ def _training_set(run: xr.Dataset, names: tuple[str, ...], data_dir: Path | None
 def _summary(found: xr.Dataset, name: str) -> dict[str, Any]:
     """Median and interval of a metric, by role, and what the run gains on the baseline."""
     dim = found[name].dims[0]
-    ends = ("mean" if f"{name}_mean" in found else "median", "low", "high")
+    ends = (_statistic(found, name), "low", "high")
     summary: dict[str, Any] = {
         role: {end: float(found[f"{name}_{end}"][i]) for end in ends} for i, role in enumerate(found[dim].values)
     }
@@ -142,6 +142,11 @@ def _summary(found: xr.Dataset, name: str) -> dict[str, Any]:
         tails = ("", "_low", "_high")
         summary["gain"] = {end: float(found[f"{name}_gain{tail}"]) for end, tail in zip(ends, tails, strict=True)}
     return summary
+
+
+def _statistic(found: xr.Dataset, name: str) -> str:
+    """What sums a metric up: median, mean or share."""
+    return next(statistic for statistic in ("median", "mean", "share") if f"{name}_{statistic}" in found)
 
 
 def _print(found: xr.Dataset, names: tuple[str, ...], titles: list[str]) -> None:
@@ -152,7 +157,8 @@ def _print(found: xr.Dataset, names: tuple[str, ...], titles: list[str]) -> None
     rows = []
     for name in (name for name in names if name in found):
         summary = _summary(found, name)
-        title = f"{name} (mean)" if f"{name}_mean" in found else name
+        statistic = _statistic(found, name)
+        title = name if statistic == "median" else f"{name} ({statistic})"
         rows.append([title, *(_cell(summary.get(role)) for role in [*roles, *gain])])
     print_table(header, rows)
 

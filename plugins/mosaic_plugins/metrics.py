@@ -115,7 +115,7 @@ class Memorized(mosaic.Metric):
     """
 
     name = "memorized"
-    statistic = "mean"
+    statistic = "share"
     range = (0.0, 1.0)
     higher_is_better = False
     compares = False

@@ -59,7 +59,7 @@ def test_a_run_agrees_with_itself(runs: dict[str, xr.Dataset], tiny: mosaic.Data
     assert found["pearson_r"].values == pytest.approx(1)
     assert found["mse"].values.tolist() == [[0.0] * 5]
     assert "mse_gain" not in found
-    assert found["memorized_mean"].dims == ("role",)
+    assert found["memorized_share"].dims == ("role",)
 
 
 def test_what_needs_a_training_set_is_left_out_without_one(runs: dict[str, xr.Dataset]) -> None:

@@ -35,3 +35,24 @@ def test_equal_values_leave_no_doubt_and_results_repeat() -> None:
     values = np.random.default_rng(1).normal(size=30)
     assert interval_of(values) == interval_of(values)
     assert values.min() <= interval_of(values)[1] < interval_of(values)[0] < interval_of(values)[2] <= values.max()
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    """Against the definition: the ends are the shares p from which the one seen is z standard errors away."""
+    z = 1.959963984540054
+    for ones, count in ((0, 10), (3, 10), (50, 100), (99, 100), (7, 7)):
+        values = np.array([1.0] * ones + [0.0] * (count - ones))
+        share, low, high = interval_of(values, "share")
+        assert share == ones / count
+        for end in (low, high):
+            if 1e-9 < end < 1 - 1e-9:
+                assert abs(share - end) == pytest.approx(z * math.sqrt(end * (1 - end) / count), rel=1e-9)
+        assert low <= share <= high
+        assert high - low > 0
+
+
+@pytest.mark.parametrize("truth", [0.05, 0.3])
+def test_intervals_of_shares_hold_the_truth_about_as_often_as_they_say(truth: float) -> None:
+    draws = (np.random.default_rng(2).random((400, 120)) < truth).astype(float)
+    intervals = [interval_of(row, "share") for row in draws]
+    assert 0.92 <= np.mean([low <= truth <= high for _, low, high in intervals]) <= 0.98
