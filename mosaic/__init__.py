@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mosaic.plugins import Register, Registry, hookimpl, registry
     from mosaic.posterior import Posterior
     from mosaic.reproduction.reproduce import reproduce
+    from mosaic.rule import Rule
     from mosaic.run_comparison import compare
     from mosaic.runner import RunConfig, run
     from mosaic.scales import ScaleSchedule
@@ -55,6 +56,7 @@ __all__ = [
     "Posterior",
     "Register",
     "Registry",
+    "Rule",
     "RunConfig",
     "ScaleSchedule",
     "ScoreModel",
@@ -97,6 +99,7 @@ _HOMES = {
     "plugins": ("Register", "Registry", "hookimpl", "registry"),
     "posterior": ("Posterior",),
     "reproduction.reproduce": ("reproduce",),
+    "rule": ("Rule",),
     "run_comparison": ("compare",),
     "runner": ("RunConfig", "run"),
     "scales": ("ScaleSchedule",),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mosaic.errors import DataError
 from mosaic.options import Options as PluginOptions
+from mosaic.rule import Rule
 
 __all__ = ["DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"]
 
@@ -41,6 +42,8 @@ class DataSet:
     training : mapping
         Settings of a training (`mosaic.TrainConfig`) that suit this set, in place of the general defaults; under
         `networks` the options of each network, by name.
+    rule : Rule, optional
+        What every image of the set obeys, where that can be judged in generated images, too.
     source : str
         Where the images came from, for the record.
 
@@ -57,6 +60,7 @@ class DataSet:
     range: tuple[float, float] = (-1.0, 1.0)
     scales: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    rule: Rule | None = None
     source: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
 

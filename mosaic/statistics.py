@@ -55,4 +55,5 @@ def _share(share: float, count: int) -> tuple[float, float, float]:
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return share, max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends rounding must not leave the share outside.
+    return share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))

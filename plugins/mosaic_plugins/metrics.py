@@ -14,6 +14,7 @@ import mosaic
 __all__ = [
     "MSE",
     "R2",
+    "Consistency",
     "Cosine",
     "LocalConsistency",
     "Memorized",
@@ -187,6 +188,36 @@ class LocalConsistency(mosaic.Metric):
         return equal.double().mean((1, 2))
 
 
+class Consistency(mosaic.Metric):
+    """Whether an image obeys the rule of its data set (1 or 0), such as that two distant parts of it agree.
+
+    Only for data sets that have a rule; `DataSet.rule` says how an image breaks it, and what chance would give.
+    """
+
+    name = "consistency"
+    statistic = "share"
+    range = (0.0, 1.0)
+    higher_is_better = True
+    compares = False
+    needs_dataset = True
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+        """Judge each image by the data set's rule.
+
+        Raises
+        ------
+        UsageError
+            If the data set has none.
+        """
+        if self.dataset.rule is None:
+            raise mosaic.UsageError(
+                f"Data set '{self.dataset.name}' has no rule that images could be judged by; 'pairs' and "
+                f"'pairs-shape' have one."
+            )
+        verdicts: Tensor = self.dataset.rule.judge(images)
+        return (verdicts == 0).double()
+
+
 def _pair(images: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
     if reference is None or reference.shape != images.shape:
         shape = None if reference is None else tuple(reference.shape)
@@ -206,5 +237,5 @@ def _cosine(one: Tensor, two: Tensor) -> Tensor:
 @mosaic.hookimpl
 def register_metrics(register: mosaic.Register) -> None:
     """Register the metrics."""
-    for metric in (PearsonR, SquaredPearsonR, R2, Cosine, MSE, NearestTrain, Memorized, LocalConsistency):
+    for metric in (PearsonR, SquaredPearsonR, R2, Cosine, MSE, NearestTrain, Memorized, LocalConsistency, Consistency):
         register(metric)

@@ -1,0 +1,167 @@
+"""Images whose two halves must agree, though no window sees both: what a local machine cannot know.
+
+Our own, to test what Finn, Keller, Theodosis & Ba (2025) say of attention: that it makes distant parts agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+import mosaic
+
+__all__ = ["OBJECTS", "PALETTE", "Pairs", "PairsShape", "Templates"]
+
+SIDE = 3  # of an object, in pixels
+VERDICTS = ("consistent", "different", "missing", "malformed")
+
+# A part of an image is an object, or empty, if it differs from it by less than this share of the object's energy.
+TOLERANCE = 0.25
+
+PALETTE = {
+    "red": (1.0, -1.0, -1.0),
+    "green": (-1.0, 1.0, -1.0),
+    "blue": (-1.0, -1.0, 1.0),
+    "yellow": (1.0, 1.0, -1.0),
+    "magenta": (1.0, -1.0, 1.0),
+    "cyan": (-1.0, 1.0, 1.0),
+}
+OBJECTS = {
+    "square": ((1, 1, 1), (1, 1, 1), (1, 1, 1)),
+    "plus": ((0, 1, 0), (1, 1, 1), (0, 1, 0)),
+    "cross": ((1, 0, 1), (0, 1, 0), (1, 0, 1)),
+}
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The objects that half an image may show, on black: (K, C, 3, 3), range [-1, 1]."""
+
+    objects: Tensor
+
+    def half(self, size: int, columns: int) -> tuple[Tensor, Tensor]:
+        """All halves (M, C, size, columns) that show one object anywhere, and which object (M,) it is."""
+        kinds, channels = self.objects.shape[:2]
+        places = [(i, j) for i in range(size - SIDE + 1) for j in range(columns - SIDE + 1)]
+        halves = torch.full((kinds, len(places), channels, size, columns), -1.0)
+        for number, (i, j) in enumerate(places):
+            halves[:, number, :, i : i + SIDE, j : j + SIDE] = self.objects
+        return halves.flatten(0, 1), torch.arange(kinds).repeat_interleave(len(places))
+
+    def judge(self, images: Tensor) -> Tensor:
+        """Say what images (B, C, H, W) are, as indices (B,) into VERDICTS.
+
+        Each half is compared with black and with every object at every place, and is what it differs from least, if
+        that is little enough: else it is malformed. Halves that show different objects are different.
+        """
+        middle = images.shape[3] // 2
+        left, right = self._recognised(images[..., :middle]), self._recognised(images[..., middle:])
+        verdicts = torch.where(left == right, 0, 1)
+        verdicts[(left == EMPTY) | (right == EMPTY)] = 2
+        verdicts[(left == UNKNOWN) | (right == UNKNOWN)] = 3
+        return verdicts
+
+    def _recognised(self, parts: Tensor) -> Tensor:
+        """Which object parts (B, C, H, W) show; EMPTY, or UNKNOWN."""
+        halves, kinds = self.half(*parts.shape[2:])
+        energy = (self.objects + 1).square().sum((1, 2, 3)).double()
+        flat = parts.flatten(1).cpu().double()
+        apart = torch.cdist(flat, halves.flatten(1).double()).square() / energy[kinds]
+        nearest, place = apart.min(1)
+        black = (flat + 1).square().sum(1) / energy.min()
+        found = torch.where(nearest < TOLERANCE, kinds[place], UNKNOWN)
+        return torch.where((black < TOLERANCE) & (black < nearest), EMPTY, found).to(parts.device)
+
+
+EMPTY, UNKNOWN = -1, -2
+
+
+class PairsOptions(mosaic.DataSetOptions):
+    """Options of both sets."""
+
+    count: int = Field(500, ge=1, le=100_000, description="Number of images.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of objects and places.")
+    size: int = Field(16, ge=10, le=128, description="Height and width of the images in pixels, even.")
+
+    @field_validator("size")
+    @classmethod
+    def _even(cls, size: int) -> int:
+        if size % 2:
+            raise ValueError("it must be even")
+        return size
+
+
+def draw_pairs(objects: Tensor, options: PairsOptions) -> tuple[Tensor, Tensor]:
+    """Draw images (count, C, size, size) of two equal objects, near the left and the right edge, and which (count,).
+
+    The left one begins in column 0 or 1, the right one ends in the last column or the one before it, in any row:
+    windows of up to size - 7 pixels never see both.
+    """
+    generator = torch.Generator().manual_seed(options.seed)
+    count, size = options.count, options.size
+    kinds = torch.randperm(count, generator=generator) % len(objects)
+    rows = torch.randint(0, size - SIDE + 1, (count, 2), generator=generator)
+    shift = torch.randint(0, 2, (count, 2), generator=generator)
+    images = torch.full((count, objects.shape[1], size, size), -1.0)
+    for n in range(count):
+        for row, column in zip(rows[n].tolist(), (int(shift[n, 0]), size - SIDE - int(shift[n, 1])), strict=True):
+            images[n, :, row : row + SIDE, column : column + SIDE] = objects[kinds[n]]
+    return images, kinds
+
+
+class Pairs(mosaic.DataSource):
+    """Two squares of the same colour, far apart on black: no window of up to size - 7 pixels sees both."""
+
+    name = "pairs"
+
+    class Options(PairsOptions):
+        """Options of the pairs of squares."""
+
+        colours: int = Field(3, ge=2, le=len(PALETTE), description="Number of colours.")
+
+    options: Options
+
+    def read(self) -> mosaic.DataSet:
+        """Make the set: images (count, 3, size, size), range [-1, 1], with as many of each colour; labels: colours."""
+        names = tuple(PALETTE)[: self.options.colours]
+        colours = torch.tensor([PALETTE[name] for name in names])
+        objects = colours[:, :, None, None].expand(-1, -1, SIDE, SIDE)
+        return _data_set(self.name, objects, names, self.options)
+
+
+class PairsShape(mosaic.DataSource):
+    """Two white objects of the same shape, far apart on black: no window of up to size - 7 pixels sees both."""
+
+    name = "pairs-shape"
+
+    class Options(PairsOptions):
+        """Options of the pairs of shapes."""
+
+    options: Options
+
+    def read(self) -> mosaic.DataSet:
+        """Make the set: images (count, 1, size, size), range [-1, 1], with as many of each shape; labels: shapes."""
+        objects = torch.tensor(list(OBJECTS.values()), dtype=torch.float32)[:, None] * 2 - 1
+        return _data_set(self.name, objects, tuple(OBJECTS), self.options)
+
+
+def _data_set(name: str, objects: Tensor, classes: tuple[str, ...], options: PairsOptions) -> mosaic.DataSet:
+    images, kinds = draw_pairs(objects, options)
+    return mosaic.DataSet(
+        name=name,
+        images=images,
+        labels=kinds,
+        classes=classes,
+        rule=mosaic.Rule(Templates(objects.clone()).judge, VERDICTS, 1 / len(objects)),
+        source="computed: two objects that agree",
+    )
+
+
+@mosaic.hookimpl
+def register_datasets(register: mosaic.Register) -> None:
+    """Register the pairs."""
+    register(Pairs)
+    register(PairsShape)

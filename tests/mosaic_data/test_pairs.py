@@ -1,0 +1,119 @@
+"""Data sets of pairs: what is drawn, that no window sees both objects, and the judgement of generated images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mosaic
+
+CASES = [
+    ("pairs", {"colours": 3}),
+    ("pairs", {"colours": 2, "size": 12}),
+    ("pairs-shape", {}),
+    ("pairs-shape", {"size": 20}),
+]
+
+
+def load(name: str, **options: Any) -> mosaic.DataSet:
+    source = mosaic.registry().get("dataset", name)
+    return source(source.Options(**{"count": 60, **options})).load()
+
+
+def rule_of(dataset: mosaic.DataSet) -> mosaic.Rule:
+    assert dataset.rule is not None
+    return dataset.rule
+
+
+def verdicts(dataset: mosaic.DataSet, images: torch.Tensor) -> list[str]:
+    rule = rule_of(dataset)
+    return [rule.verdicts[index] for index in rule.judge(images).tolist()]
+
+
+def objects_of(image: torch.Tensor) -> list[torch.Tensor]:
+    """The two halves of an image, each cut to what is not black."""
+    found = []
+    for half in image.split(image.shape[2] // 2, dim=2):
+        rows, cols = torch.nonzero((half > -1).any(0), as_tuple=True)
+        found.append(half[:, rows.min() : rows.max() + 1, cols.min() : cols.max() + 1])
+    return found
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_every_image_has_two_equal_objects_and_every_class_as_many(name: str, options: dict[str, Any]) -> None:
+    dataset = load(name, **options)
+    assert dataset.labels is not None
+    for image in dataset.images:
+        left, right = objects_of(image)
+        assert left.shape[1:] == (3, 3)
+        assert torch.equal(left, right)
+    counts = torch.bincount(dataset.labels)
+    assert len(counts) == len(dataset.classes)
+    assert counts.max() - counts.min() <= 1
+    assert rule_of(dataset).chance == 1 / len(dataset.classes)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_no_window_of_size_minus_7_pixels_sees_both(name: str, options: dict[str, Any]) -> None:
+    dataset = load(name, **options, seed=1)
+    lit = (dataset.images > -1).any(1).any(0).any(0).numpy()  # columns in which there is ever anything
+    size = len(lit)
+    middle = size // 2
+    first, last = np.flatnonzero(lit[:middle]), middle + np.flatnonzero(lit[middle:])
+    assert last.min() - first.max() == size - 7  # a window that holds both columns is one wider
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_training_images_are_consistent_and_a_seed_decides_them(name: str, options: dict[str, Any]) -> None:
+    dataset = load(name, **options)
+    assert set(verdicts(dataset, dataset.images)) == {"consistent"}
+    assert load(name, **options).fingerprint == dataset.fingerprint != load(name, **options, seed=1).fingerprint
+    noisy = dataset.images + 0.1 * torch.randn(dataset.images.shape, generator=torch.Generator().manual_seed(0))
+    assert set(verdicts(dataset, noisy)) == {"consistent"}
+
+
+@pytest.mark.parametrize("name", ["pairs", "pairs-shape"])
+def test_how_an_image_is_broken(name: str) -> None:
+    dataset = load(name)
+    assert dataset.labels is not None
+    one, other = (int((dataset.labels == label).nonzero()[0]) for label in (0, 1))
+    left, right = dataset.images[one].clone(), dataset.images[other].clone()
+    mixed = torch.cat([left[:, :, :8], right[:, :, 8:]], 2)
+    alone = left.clone()
+    alone[:, :, 8:] = -1
+    torn = left.clone()
+    rows, cols = torch.nonzero((left[:, :, :8] > -1).any(0), as_tuple=True)
+    torn[:, rows[0] : rows[0] + 2, cols.min() : cols.max() + 1] = -1  # two of its three rows are gone
+    extra = left.clone()
+    extra[:, :, :8] = torch.maximum(extra[:, :, :8], extra[:, :, :8].roll(5, 1))  # a second one in the same half
+    moved = left.roll(3, 1)
+    empty = torch.full_like(left, -1)
+    grey = torch.zeros_like(left)
+    images = torch.stack([left, mixed, alone, extra, moved, empty, grey])
+    expected = ["consistent", "different", "missing", "malformed", "consistent", "missing", "malformed"]
+    assert verdicts(dataset, images) == expected
+    assert verdicts(dataset, torn[None])[0] in ("malformed", "missing")
+
+
+def test_the_rule_stays_with_a_subset_and_another_device() -> None:
+    dataset = load("pairs").select(torch.arange(5)).to("cpu")
+    assert set(verdicts(dataset, dataset.images)) == {"consistent"}
+
+
+def test_options_are_bounded() -> None:
+    for fault in ({"size": 11}, {"size": 8}, {"colours": 1}, {"colours": 7}):
+        with pytest.raises(mosaic.UsageError):
+            mosaic.registry().get("dataset", "pairs").Options.parse(fault, "dataset.pairs")
+
+
+def test_consistency_is_the_share_of_images_that_obey_the_rule(tiny: mosaic.DataSet) -> None:
+    metric = mosaic.registry().get("metric", "consistency")
+    dataset = load("pairs")
+    broken = dataset.images[:4].clone()
+    broken[2, :, :, 8:] = -1
+    assert metric(None, dataset)(broken).tolist() == [1, 1, 0, 1]
+    with pytest.raises(mosaic.UsageError, match="'tiny' has no rule"):
+        metric(None, tiny)(tiny.images)
