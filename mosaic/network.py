@@ -44,7 +44,8 @@ class Network(ABC):
         -------
         torch.nn.Module
             Called as module(x, t, labels) with x (B, C, H, W), the schedule's times t (B,) in [0, 1] and labels (B,),
-            int64 (None without classes); gives eps (B, C, H, W). Its behaviour must not depend on train() or eval().
+            int64 (None without classes); gives eps (B, C, H, W). While it is trained it may draw from torch's global
+            generator, which each step seeds; after eval() it must not.
         """
 
     def receptive_field(self) -> int | None:

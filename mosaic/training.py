@@ -1,8 +1,8 @@
 """Training of a network: eps-prediction with mean squared error, Adam, decaying learning rate, averaged weights.
 
 The state of a training is a function of its configuration and of the number of steps done: which images a step takes,
-their times and noise come from the seed and the step's number. So a training that is resumed goes on as if nothing had
-happened.
+their times and noise, and what the network draws, come from the seed and the step's number. So a training that is
+resumed goes on as if nothing had happened.
 
 References: Kamb & Ganguli 2025, app. C.1; Ho et al. 2020, eq. 14.
 """
@@ -24,7 +24,7 @@ from mosaic.train_config import TrainConfig
 
 __all__ = ["Training", "eps_loss"]
 
-_ORDER, _NOISE = 1, 2
+_ORDER, _NOISE, _MODULE = 1, 2, 3
 
 # The paper's decay a step, over 300 epochs of 60,000 images in batches of 128.
 PAPER_DECAY, PAPER_STEPS = 0.999965, 300 * math.ceil(60_000 / 128)
@@ -137,7 +137,9 @@ class Training:
         self.rates.append(self.learning_rate(self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rates[-1]
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        bfloat16 = torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), bfloat16:
+            torch.manual_seed(_seed(self.config.seed, _MODULE, self.step))  # for what the module draws
             loss = eps_loss(self.module, self.schedule, x0, labels, t, eps)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

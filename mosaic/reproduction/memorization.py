@@ -17,6 +17,7 @@ from mosaic.reproduction.duration import Forecast, machine_seconds
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.sources import sources_of, window_multiplicity
 from mosaic.reproduction.target import Target
+from mosaic.schedule import Level
 from mosaic.store import write_netcdf
 from mosaic.trajectory import levels_of
 
@@ -27,6 +28,8 @@ __all__ = ["Memorization", "multiplied"]
 
 FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0)
 SAMPLES = 16
+# Which window is nearest does not depend on the level; at this one, products in float32 are exact enough.
+NEAREST = Level(1.0, 0.1)
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
@@ -45,7 +48,7 @@ class Memorization(Target):
         """Tell the steps of the row and the runs at every factor (the first two take the longest)."""
         experiment = self.study.experiment(self.rows[0])
         steps = super().forecast()
-        els = machine_seconds(experiment, "els")
+        els = 2 * machine_seconds(experiment, "els")  # to trace the pixels takes as long as to run
         return [step for step in steps if step.step.endswith(("train", "calibrate"))] + [
             Forecast(f"memorization: x {factor:g}", 0.0, True)
             if (experiment.folder / f"{self._stem(factor)}.nc").exists()
@@ -96,18 +99,22 @@ class Memorization(Target):
         return found
 
     def _sources(self, experiment: Experiment, run: xr.Dataset, words: str) -> xr.Dataset:
-        """Trace the pixels of a run at every step."""
+        """Trace the pixels of a run: the posterior at every step, and the final image's sources.
+
+        The source of a pixel is the centre of the training window that is nearest to the final image's (theorem 4.1).
+        """
         dataset, boundary = experiment.dataset, experiment.row.padding
         labels, states = torch.from_numpy(run["label"].values), torch.from_numpy(run["state"].values)
         entropy = []
         for step, level in enumerate(levels_of(run)):
             self.study.report(words, step / run.sizes["step"], "")
             k = int(run["scale"][step])
-            sources = sources_of(states[:, step], labels, dataset, level, k, boundary)
-            entropy.append(sources.entropy.mean((1, 2)))
+            entropy.append(sources_of(states[:, step], labels, dataset, level, k, boundary).entropy.mean((1, 2)))
+        final = torch.from_numpy(run["image"].values)
+        sources = sources_of(final, labels, dataset, NEAREST, k, boundary)
         counts = window_multiplicity(dataset.images, k, boundary)
         tied = torch.from_numpy(counts[sources.image, sources.row, sources.column] > 1)
-        distance, _ = nearest_images(torch.from_numpy(run["image"].values), dataset.images.cpu())
+        distance, _ = nearest_images(final, dataset.images.cpu())
         pairs = list(zip(sources.image.flatten(1), tied.flatten(1), strict=True))
         variables: dict[str, tuple[Any, ...]] = {
             "share": ("sample", [_largest_share(image) for image, _ in pairs]),
@@ -142,7 +149,7 @@ class Memorization(Target):
         left.legend(fontsize=7)
         middle.plot(factors, found["nearest_train"].median("sample"), "o-", color=BLUE, markersize=4)
         middle.axhline(float(found["between_training"]), color="black", linewidth=0.8, linestyle=":")
-        middle.set_ylabel("L2 distance to the nearest training image")
+        middle.set_ylabel("L2 to the nearest training image")
         middle.set_ylim(bottom=0)
         colors = [str(shade) for shade in np.linspace(0.75, 0.0, len(factors))]
         for factor, color in zip(factors.tolist(), colors, strict=True):

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Condition", "ConvPair", "Padding", "SelfAttention", "conv3x3"]
+__all__ = ["Attention", "Condition", "ConvPair", "FieldAttention", "Padding", "SelfAttention", "conv3x3"]
 
 FREQUENCIES = 64
 
 Padding = Literal["zeros", "circular"]
+Attention = Literal["softmax", "top1"]
 
 
 def conv3x3(channels_in: int, channels_out: int, padding: Padding) -> nn.Conv2d:
@@ -73,4 +74,36 @@ class SelfAttention(nn.Module):
         query, key, value = self.project(self.norm(positions)).chunk(3, dim=-1)
         mixed = self.out(functional.scaled_dot_product_attention(query, key, value))
         result: Tensor = h + mixed.mT.reshape(h.shape)
+        return result
+
+
+class FieldAttention(nn.Module):
+    """A local field g and what it attends to: g(p) + sum_q alpha_pq g(q), alpha_pq = softmax_q <g(p), g(q)>.
+
+    The inner products are of the field centred over positions; what is mixed is not. `top1` puts all weight on the q of
+    the largest product: of itself while the network is used, by straight-through Gumbel-softmax while it is trained.
+
+    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), the model with one attention layer; Jang et al.
+    2017 (Gumbel-softmax).
+    """
+
+    def __init__(self, kind: Attention) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def weights(self, g: Tensor) -> Tensor:
+        """Weights alpha (B, P, P) of a field (B, D, H, W) at P = H W positions; each row sums to 1."""
+        positions = g.flatten(2).mT
+        centred = positions - positions.mean(1, keepdim=True)
+        logits = centred @ centred.mT
+        if self.kind == "softmax":
+            return logits.softmax(-1)
+        if self.training:
+            return functional.gumbel_softmax(logits, hard=True)
+        return functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits)
+
+    def forward(self, g: Tensor) -> Tensor:
+        """Map (B, D, H, W) to the same shape."""
+        attended = self.weights(g) @ g.flatten(2).mT
+        result: Tensor = g + attended.mT.reshape(g.shape)
         return result

@@ -1,4 +1,4 @@
-"""The networks of Kamb & Ganguli (ICML 2025, app. C.1): a ResNet, a UNet, and a UNet with self-attention."""
+"""The networks of Kamb & Ganguli (ICML 2025, app. C.1): a ResNet and a UNet; and each with self-attention."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import mosaic
-from mosaic_plugins.layers import Condition, ConvPair, Padding, SelfAttention, conv3x3
+from mosaic_plugins.layers import Attention, Condition, ConvPair, FieldAttention, Padding, SelfAttention, conv3x3
 
-__all__ = ["ResNet", "UNet", "UNetAttention"]
+__all__ = ["ResNet", "ResNetAttention", "UNet", "UNetAttention"]
 
 
 class NetworkOptions(mosaic.Options):
@@ -25,13 +25,15 @@ class NetworkOptions(mosaic.Options):
 class ResidualModule(nn.Module):
     """3 x 3 convolution up, residual 3 x 3 convolutions, 3 x 3 convolution down."""
 
-    def __init__(self, channels: int, classes: int, width: int, blocks: int, padding: Padding) -> None:
+    def __init__(
+        self, channels: int, classes: int, width: int, blocks: int, padding: Padding, channels_out: int | None = None
+    ) -> None:
         super().__init__()
         self.condition = Condition(width, classes)
         self.up = conv3x3(channels, width, padding)
         self.blocks = nn.ModuleList(conv3x3(width, width, padding) for _ in range(blocks))
         self.conditions = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
-        self.down = conv3x3(width, channels, padding)
+        self.down = conv3x3(width, channels_out or channels, padding)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         """Predict eps (B, C, H, W) of x at the times t (B,)."""
@@ -65,9 +67,59 @@ class ResNet(mosaic.Network):
         """Build the module; its eps starts from PyTorch's default initialisation."""
         return ResidualModule(channels, classes, self.options.channels, self.options.blocks, self.options.padding)
 
-    def receptive_field(self) -> int:
+    def receptive_field(self) -> int | None:
         """2 blocks + 5: one pixel to each side for every convolution."""
         return 2 * self.options.blocks + 5
+
+
+class ResNetAttention(ResNet):
+    """The ResNet with one layer of attention at its end: a local field g, plus at each pixel those that it attends to.
+
+    eps(p) = g(p) + sum_q alpha_pq g(q), alpha_pq = softmax_q <g(p), g(q)>, with the ResNet's output for g. With
+    `embedding`, g has more channels than the image (ours), and a 1 x 1 convolution reads eps off the sum.
+
+    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324).
+    """
+
+    name = "resnet-attention"
+
+    class Options(ResNet.Options):
+        """Options of the ResNet with attention."""
+
+        attention: Attention = Field(
+            "softmax",
+            description="softmax, or top1: all weight on the best one (straight-through Gumbel-softmax in training).",
+        )
+        embedding: int | None = Field(
+            None, ge=1, le=1024, description="Channels of g. Default: those of the image, as in the paper."
+        )
+
+    options: Options
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """Build the module; its eps starts from PyTorch's default initialisation."""
+        options = self.options
+        size = options.embedding or channels
+        field = ResidualModule(channels, classes, options.channels, options.blocks, options.padding, size)
+        return AttentionModule(field, FieldAttention(options.attention), None if size == channels else channels, size)
+
+    def receptive_field(self) -> None:
+        """Give none: attention reaches everywhere."""
+        return
+
+
+class AttentionModule(nn.Module):
+    """A local field, attention over its positions, and a 1 x 1 convolution where the field has more channels."""
+
+    def __init__(self, field: nn.Module, attention: FieldAttention, channels: int | None, size: int) -> None:
+        super().__init__()
+        self.field, self.attention = field, attention
+        self.read = nn.Identity() if channels is None else nn.Conv2d(size, channels, 1)
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Predict eps (B, C, H, W) of x at the times t (B,)."""
+        eps: Tensor = self.read(self.attention(self.field(x, t, labels)))
+        return eps
 
 
 class UNetModule(nn.Module):
@@ -175,6 +227,6 @@ class UNetAttention(UNet):
 
 @mosaic.hookimpl
 def register_networks(register: mosaic.Register) -> None:
-    """Register the three networks."""
-    for network in (ResNet, UNet, UNetAttention):
+    """Register the networks."""
+    for network in (ResNet, ResNetAttention, UNet, UNetAttention):
         register(network)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import mosaic
-from mosaic_plugins.networks import ResNet, UNet, UNetAttention
+from mosaic_plugins.layers import FieldAttention
+from mosaic_plugins.networks import ResNet, ResNetAttention, UNet, UNetAttention
 
 SMALL: list[tuple[type[mosaic.Network], dict[str, Any]]] = [
     (ResNet, {"channels": 4, "blocks": 0}),
@@ -65,6 +66,68 @@ def test_attention_sees_the_whole_image() -> None:
     one = network(UNetAttention, channels=(3, 4))
     assert one.receptive_field() is None
     assert support(built(one), 32, 3, draws=20)[-8:, -8:].any()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "top1"])
+def test_field_attention_by_its_definition(kind: Any) -> None:
+    g = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = FieldAttention(kind).eval()(g)
+    for b in range(2):
+        places = [(i, j) for i in range(4) for j in range(5)]
+        mean = sum(g[b, :, i, j] for i, j in places) / len(places)
+        for i, j in places:
+            products = torch.stack([(g[b, :, i, j] - mean) @ (g[b, :, *q] - mean) for q in places])
+            if kind == "softmax":
+                weights = (products.exp() / products.exp().sum()).tolist()
+                attended = sum(w * g[b, :, *q] for w, q in zip(weights, places, strict=True))
+            else:
+                attended = g[b, :, *places[int(products.argmax())]]
+            assert torch.allclose(found[b, :, i, j], g[b, :, i, j] + attended)
+
+
+def test_top1_is_drawn_in_training_only_and_lets_gradients_through() -> None:
+    attention, g = FieldAttention("top1"), torch.randn(1, 2, 4, 4, requires_grad=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = [attention.weights(g) for _ in range(3)]
+        for weights in drawn:
+            assert torch.allclose(weights.sum(-1), torch.ones(1, 16))
+            assert weights.max(-1).values.min() > 0.999
+        assert not torch.equal(drawn[0], drawn[1])
+        (slope,) = torch.autograd.grad((drawn[0] * torch.randn(16, 16)).sum(), g)
+        assert slope.abs().max() > 0
+        attention.eval()
+        state = torch.get_rng_state()
+        assert torch.equal(attention.weights(g), attention.weights(g))
+        assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("attention", ["softmax", "top1"])
+@pytest.mark.parametrize("embedding", [None, 6])
+def test_the_resnet_with_attention_sees_everything_and_keeps_its_symmetry(
+    attention: str, embedding: int | None
+) -> None:
+    options = {"channels": 5, "blocks": 1, "padding": "circular", "attention": attention, "embedding": embedding}
+    one = network(ResNetAttention, **options)
+    assert one.receptive_field() is None
+    module = built(one, 3).eval()
+    x, t = torch.randn(2, 3, 12, 10, dtype=torch.float64), torch.tensor([0.2, 0.7], dtype=torch.float64)
+    assert module(x, t, None).shape == x.shape
+    moved = module(x.roll((2, 3), (2, 3)), t, None)
+    assert torch.allclose(moved, module(x, t, None).roll((2, 3), (2, 3)), atol=1e-12)
+    if attention == "softmax":
+        changed = x.clone()
+        changed[:, :, 9, 9] += 1
+        assert (module(changed, t, None)[:, :, 0, 0] != module(x, t, None)[:, :, 0, 0]).all()
+
+
+def test_a_training_that_draws_in_the_network_is_resumed_to_the_same_weights(tiny: mosaic.DataSet) -> None:
+    settings = {"network_options": {"channels": 4, "blocks": 0, "attention": "top1"}, "batch_size": 4}
+    whole = mosaic.train("resnet-attention", tiny, out="whole", epochs=4, lr_decay=1, **settings)
+    mosaic.train("resnet-attention", tiny, out="parts", epochs=2, lr_decay=1, **settings)
+    torch.rand(7)  # what else is drawn between two sittings is of no account
+    parts = mosaic.train("resnet-attention", tiny, out="parts", epochs=4, lr_decay=1, resume=True, **settings)
+    assert whole.fingerprint == parts.fingerprint
 
 
 @pytest.mark.parametrize(
