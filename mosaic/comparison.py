@@ -20,7 +20,7 @@ from mosaic.posterior import Posterior
 from mosaic.schedule import Level
 from mosaic.windows import Band, WindowAxis, frame_of
 
-__all__ = ["BandEngine", "Comparison", "as_posterior", "centres_of", "empty_sums", "over_bands"]
+__all__ = ["BandEngine", "Comparison", "as_posterior", "empty_sums", "over_bands"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Comparison:
         Windows along the two axes.
     log_weights : Tensor (N, H, W), optional
         Added to the logits of the windows with these centres, in bits.
+    values : Tensor (N, V, H, W)
+        What is averaged, of each window by its centre: the images' pixels, or what was given in their place.
     arithmetic : Arithmetic
         How logits are evaluated.
     compute : Compute
@@ -51,6 +53,7 @@ class Comparison:
     rows: WindowAxis
     cols: WindowAxis
     log_weights: Tensor | None
+    values: Tensor
     arithmetic: Arithmetic
     compute: Compute
 
@@ -76,17 +79,17 @@ class Comparison:
             return None
         return self.log_weights[first : first + count, rows.start : rows.stop, cols.start : cols.stop]
 
+    def values_part(self, first: int, count: int, rows: Band, cols: Band) -> Tensor:
+        """Values (n * windows, V) of the candidates of a pair of bands from image `first` on, row by row."""
+        height, width = rows.candidates, cols.candidates
+        some = self.values[first : first + count, :, height.start : height.stop, width.start : width.stop]
+        return some.permute(0, 2, 3, 1).reshape(-1, self.values.shape[1])
+
     def source(self, index: Tensor, first: int, rows: range, cols: range) -> Tensor:
         """Number candidates as `Posterior.source` does, given by their index among those of images from `first` on."""
         height, width = self.x.shape[2:]
         image, row, col = index // (len(rows) * len(cols)), index // len(cols) % len(rows), index % len(cols)
         return ((image + first) * height + row + rows.start) * width + col + cols.start
-
-
-def centres_of(tile: Tensor, rows: Band, cols: Band) -> Tensor:
-    """Centre pixels (n * windows, C) of the candidates of a pair of bands, image by image, row by row."""
-    rectangle = tile[:, :, rows.candidates.start : rows.candidates.stop, cols.candidates.start : cols.candidates.stop]
-    return rectangle.permute(0, 2, 3, 1).reshape(-1, tile.shape[1])
 
 
 def _part(frame: Tensor, row: int, height: int, col: int, width: int) -> Tensor:
@@ -106,7 +109,7 @@ def over_bands(comparison: Comparison, engine: BandEngine, corners: Posterior | 
     corners : Posterior, optional
         For all pixels, what is known already of those that meet only the candidates at their own place.
     """
-    batch, channels, height, width = comparison.x.shape
+    batch, _, height, width = comparison.x.shape
     parts: list[tuple[Band, Band, Posterior]] = []
     for rows, cols in product(comparison.rows.bands, comparison.cols.bands):
         if corners is not None and len(rows.candidates) == len(cols.candidates) == 1:
@@ -115,7 +118,7 @@ def over_bands(comparison: Comparison, engine: BandEngine, corners: Posterior | 
         else:
             parts += [(block, cols, part) for block, part in _in_blocks(comparison, rows, cols, engine)]
     whole = [
-        tensor.new_empty(batch, *((channels,) if tensor.ndim == 4 else ()), height, width)
+        tensor.new_empty(batch, *(tensor.shape[1:2] if tensor.ndim == 4 else ()), height, width)
         for tensor in parts[0][2].parts()
     ]
     for rows, cols, part in parts:
@@ -140,7 +143,7 @@ def _in_blocks(comparison: Comparison, rows: Band, cols: Band, engine: BandEngin
 def empty_sums(comparison: Comparison, queries: int) -> list[Tensor]:
     """Room for what `attend` gives, made at once: small tensors kept between large ones would split the free memory."""
     x, wide = comparison.x, accumulator_dtype(comparison.x.device)
-    sums = [x.new_empty(queries, *more, dtype=wide) for more in ((), (), (x.shape[1],))]
+    sums = [x.new_empty(queries, *more, dtype=wide) for more in ((), (), (comparison.values.shape[1],))]
     if comparison.compute.diagnostics:
         sums += [x.new_empty(queries, dtype=wide), x.new_empty(queries, dtype=torch.int64)]
     return sums

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from mosaic.arithmetic import accumulator_dtype
-from mosaic.comparison import Comparison, as_posterior, centres_of, empty_sums
+from mosaic.comparison import Comparison, as_posterior, empty_sums
 from mosaic.posterior import BITS, Posterior, after_ones, attend
 from mosaic.stream import single_threaded, stream
 from mosaic.windows import Band, cut_windows
@@ -59,8 +59,7 @@ def convolved_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
 
     def part(first: int, tile: Tensor) -> Posterior:
         seen, bias = seen_and_bias(first, tile)
-        centres = centres_of(tile, rows, cols)
-        values = after_ones(centres.to(comparison.x.dtype))
+        values = after_ones(comparison.values_part(first, len(tile), rows, cols).to(comparison.x.dtype))
         columns = empty_sums(comparison, len(filters))
         for first_of_block in range(0, len(filters), length):
             some = slice(first_of_block, first_of_block + length)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mosaic.arithmetic import accumulator_dtype
-from mosaic.comparison import Comparison, as_posterior, centres_of, empty_sums
+from mosaic.comparison import Comparison, as_posterior, empty_sums
 from mosaic.posterior import BITS, Posterior, after_ones, attend
 from mosaic.stream import stream
 from mosaic.windows import Band, cut_windows
@@ -23,7 +23,7 @@ def reference_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
 
     def part(first: int, tile: Tensor) -> Posterior:
         windows = cut_windows(comparison.image_part(tile, rows, cols, wide), height, width).flatten(1)
-        centres = centres_of(tile, rows, cols)
+        values = after_ones(comparison.values_part(first, len(tile), rows, cols).to(wide))
         weights = comparison.weights_part(first, len(tile), rows.candidates, cols.candidates)
         columns = empty_sums(comparison, len(queries))
         length = max(1, comparison.tile // len(windows))
@@ -33,7 +33,7 @@ def reference_band(comparison: Comparison, rows: Band, cols: Band) -> Posterior:
             logits = distances.square_().mul_(-BITS / (2 * level.noise**2))
             if weights is not None:
                 logits += weights.reshape(-1)
-            sums = attend(logits, after_ones(centres.to(wide)), comparison.compute.diagnostics)
+            sums = attend(logits, values, comparison.compute.diagnostics)
             for column, piece in zip(columns, sums, strict=True):
                 column[some] = piece
         return as_posterior(comparison, first, rows, cols, columns)

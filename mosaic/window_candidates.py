@@ -38,6 +38,7 @@ def aligned_windows(
     boundary: str = "zeros",
     *,
     weights: Tensor | None = None,
+    values: Tensor | None = None,
     compute: Compute = DEFAULT,
 ) -> Posterior:
     """Local score: a posterior a pixel, over the windows at the same place (eqs. 7-8).
@@ -52,15 +53,18 @@ def aligned_windows(
         What a window sees beyond the border: nothing (differences there count 0), or the other side.
     weights : Tensor (N, H, W), positive, optional
         How many times the window about each pixel counts; once by default.
+    values : Tensor (N, V, H, W), floating point, optional
+        What is averaged, of each window by its centre, in place of the images' pixels: the mean is (B, V, H, W). The
+        compiled engine averages pixels only.
     compute : Compute
         Engine, diagnostics and memory.
 
     Raises
     ------
     UsageError
-        If k, the boundary, the engine or the weights cannot be used.
+        If k, the boundary, the engine, the weights or the values cannot be used.
     """
-    comparison = _comparison(x, images, level, (k, boundary), weights, compute, aligned=True)
+    comparison = _comparison(x, images, level, (k, boundary), (weights, values), compute, aligned=True)
     engine = _engine(comparison)
     if engine == "compiled":
         return compiled_windows(comparison)
@@ -72,12 +76,12 @@ def aligned_windows(
 def _boxes(comparison: Comparison, k: int, boundary: str) -> Posterior:
     """LS with torch: sums over windows are box filters, so the cost hardly depends on k."""
     x, level, how = comparison.x, comparison.level, comparison.arithmetic
-    channels, height, width = x.shape[1:]
+    height, width = x.shape[2:]
     noisy = x.to(how.dtype)[:, None]
     wide, a, s = accumulator_dtype(x.device), level.signal, level.noise
 
-    def part(first: int, values: Tensor) -> Posterior:
-        tile = values.to(how.dtype)
+    def part(first: int, images: Tensor) -> Posterior:
+        tile = images.to(how.dtype)
         if how.expanded:
             terms = torch.sub(noisy, tile, alpha=a / 2).mul_(tile).mul_(BITS * a / s**2)
         else:
@@ -88,8 +92,8 @@ def _boxes(comparison: Comparison, k: int, boundary: str) -> Posterior:
         maximum = logits.amax(1)
         best = logits.argmax(1) if comparison.compute.diagnostics else None
         weights = weights_of(logits, maximum[:, None], x.dtype)
-        values = values.to(x.dtype)
-        weighted = torch.stack([(weights * values[:, c]).sum(1) for c in range(channels)], dim=1)
+        values = comparison.values[first : first + len(tile)].to(x.dtype)
+        weighted = torch.stack([(weights * value).sum(1) for value in values.unbind(1)], dim=1)
         found = Posterior(maximum.to(wide), weights.sum(1).to(wide), weighted.to(wide))
         if best is not None:
             found.energy = energy_of(weights, 1)
@@ -110,13 +114,14 @@ def equivariant_windows(
     boundary: str = "zeros",
     *,
     weights: Tensor | None = None,
+    values: Tensor | None = None,
     compute: Compute = DEFAULT,
 ) -> Posterior:
     """Equivariant local score: a posterior a pixel, over windows from everywhere (eqs. 9-10, app. B.2).
 
     Parameters
     ----------
-    x, images, level, weights, compute
+    x, images, level, weights, values, compute
         As for `aligned_windows`.
     k : int
         Odd window size, 1 <= k; for `valid` k <= min(H, W).
@@ -127,9 +132,9 @@ def equivariant_windows(
     Raises
     ------
     UsageError
-        If k, the boundary, the engine or the weights cannot be used.
+        If k, the boundary, the engine, the weights or the values cannot be used.
     """
-    comparison = _comparison(x, images, level, (k, boundary), weights, compute, aligned=False)
+    comparison = _comparison(x, images, level, (k, boundary), (weights, values), compute, aligned=False)
     engine = _engine(comparison)
     if engine == "compiled":
         return compiled_windows(comparison)
@@ -145,7 +150,7 @@ def _comparison(
     images: Tensor,
     level: Level,
     windows: tuple[int, str],
-    weights: Tensor | None,
+    given: tuple[Tensor | None, Tensor | None],
     compute: Compute,
     *,
     aligned: bool,
@@ -156,13 +161,31 @@ def _comparison(
     rows, cols = (window_axis(size, k, boundary, aligned=aligned) for size in (height, width))
     pixels = channels * (inside if boundary == "circular" else min(inside, height * width))
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
+    weights, values = given
     log_weights = log_weights_of(weights, len(images), height, width)
-    return Comparison(x, images, level, rows, cols, log_weights, how, compute)
+    return Comparison(x, images, level, rows, cols, log_weights, _values(values, images), how, compute)
+
+
+def _values(values: Tensor | None, images: Tensor) -> Tensor:
+    """What is averaged: the images, or values of as many windows."""
+    if values is None:
+        return images
+    count, _, height, width = images.shape
+    if values.ndim != 4 or (len(values), *values.shape[2:]) != (count, height, width) or values.shape[1] == 0:
+        raise UsageError(f"values must have shape ({count}, V, {height}, {width}), not {tuple(values.shape)}.")
+    if not values.is_floating_point() or values.device != images.device:
+        raise UsageError(f"values must be floating point on {images.device}, not {values.dtype} on {values.device}.")
+    return values
 
 
 def _engine(comparison: Comparison) -> str:
     """Engine of a comparison: what was asked for, but where products are too inexact the reference."""
-    engine = chosen_engine(comparison.compute.engine, comparison.x, comparison.images)
+    asked = comparison.compute.engine
+    if comparison.values is not comparison.images:
+        if asked == "compiled":
+            raise UsageError("The compiled engine averages pixels, not other values; use engine 'auto' or 'torch'.")
+        asked = "torch" if asked == "auto" else asked
+    engine = chosen_engine(asked, comparison.x, comparison.images)
     return engine if comparison.arithmetic.expanded else "reference"
 
 

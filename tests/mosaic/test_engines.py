@@ -123,6 +123,52 @@ def test_weights_are_those_of_the_window_about_each_pixel(engine: str, boundary:
         assert float(found[0, 0, pixel.row, pixel.column]) == pytest.approx(float(expected[0]), abs=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["auto", "torch", "reference"])
+@pytest.mark.parametrize(
+    ("machine", "boundary", "k"), [(*case, k) for case in oracle.CASES if case[0] in ("ls", "els") for k in (1, 3, 5)]
+)
+@pytest.mark.parametrize("noise", [0.06, 0.7])
+def test_other_values_than_pixels_are_averaged_alike(
+    machine: str, boundary: str, k: int, noise: float, engine: str
+) -> None:
+    x, images, level = case(1, noise)
+    values = torch.randn(len(images), 5, 7, 6, generator=torch.Generator().manual_seed(0))
+    found = posterior(machine, boundary, x, images, level, k, engine, tile=2**11, values=values).mean()
+    assert found.shape == (2, 5, 7, 6)
+    for b in range(2):
+        args = (x[b].double().numpy(), images.double().numpy(), level.signal, k)
+        for pixel in oracle.pixels(machine, boundary, *args):
+            expected = sum(
+                w * values[n, :, i, j].double() for w, (n, i, j) in zip(pixel.weights(noise), pixel.places, strict=True)
+            )
+            torch.testing.assert_close(found[b, :, pixel.row, pixel.column].double(), expected, rtol=0, atol=2e-4)
+
+
+def test_pixels_given_as_values_change_nothing() -> None:
+    x, images, level = case(3, 0.4)
+    for windows in (mosaic.aligned_windows, mosaic.equivariant_windows):
+        plain = windows(x, images, level, 3, compute=Compute("torch")).mean()
+        assert torch.equal(windows(x, images, level, 3, values=images.clone(), compute=Compute("torch")).mean(), plain)
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        (torch.ones(20, 7, 6), "shape"),
+        (torch.ones(3, 1, 7, 6), "shape"),
+        (torch.ones(20, 0, 7, 6), "shape"),
+        (torch.ones(20, 2, 7, 6, dtype=torch.int64), "floating"),
+    ],
+)
+def test_values_that_cannot_be_used_are_refused(values: Tensor, word: str) -> None:
+    x, images, level = case(1, 0.4)
+    with pytest.raises(mosaic.UsageError, match=f"values must .*{word}"):
+        mosaic.equivariant_windows(x, images, level, 3, values=values)
+    if "compiled" in ENGINES:
+        with pytest.raises(mosaic.UsageError, match="averages pixels"):
+            mosaic.equivariant_windows(x, images, level, 3, values=images.clone(), compute=Compute("compiled"))
+
+
 @pytest.mark.parametrize("weights", [torch.ones(3, 7, 6), torch.zeros(20, 7, 6), torch.full((20, 7, 6), math.nan)])
 def test_weights_that_cannot_be_used_are_refused(weights: Tensor) -> None:
     x, images, level = case(1, 0.4)
