@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mosaic.scales import ScaleSchedule
     from mosaic.schedule import Level, NoiseSchedule
     from mosaic.score import ScoreModel, eps_from_denoised, score_from_denoised
+    from mosaic.tensor_cache import cached_tensor, digest_of
     from mosaic.torchvision_import import import_torchvision
     from mosaic.train_config import TrainConfig
     from mosaic.trainer import train
@@ -64,8 +65,10 @@ __all__ = [
     "UsageError",
     "aligned_windows",
     "balanced_subset",
+    "cached_tensor",
     "calibrate",
     "compare",
+    "digest_of",
     "engine_of",
     "eps_from_denoised",
     "equivariant_windows",
@@ -105,6 +108,7 @@ _HOMES = {
     "scales": ("ScaleSchedule",),
     "schedule": ("Level", "NoiseSchedule"),
     "score": ("ScoreModel", "eps_from_denoised", "score_from_denoised"),
+    "tensor_cache": ("cached_tensor", "digest_of"),
     "torchvision_import": ("import_torchvision",),
     "train_config": ("TrainConfig",),
     "trainer": ("train",),

@@ -32,6 +32,10 @@ class AnalyticMachine(ScoreModel):
     def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Posterior:
         """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W)."""
 
+    def denoised(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Tensor:
+        """Give x0hat of x by candidates from images: the posterior's mean."""
+        return self.posterior(x, images, level, scale).mean()
+
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat; a sample with a label meets the training images of that class only.
@@ -51,11 +55,11 @@ class AnalyticMachine(ScoreModel):
             raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
         self.check((level,), (scale,), ())
         if labels is None or bool((labels == -1).all()):
-            return self.posterior(x, self.dataset.images, level, scale).mean().to(x.dtype)
+            return self.denoised(x, self.dataset.images, level, scale).to(x.dtype)
         result = torch.empty_like(x)
         for label in labels.unique().tolist():
             members = labels == label
-            result[members] = self.posterior(x[members], self._images_of(label), level, scale).mean().to(x.dtype)
+            result[members] = self.denoised(x[members], self._images_of(label), level, scale).to(x.dtype)
         return result
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:

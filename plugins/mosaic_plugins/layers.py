@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mosaic_plugins.attention import attention_weights, inner_products
+
 __all__ = ["Attention", "Condition", "ConvPair", "FieldAttention", "Padding", "SelfAttention", "conv3x3"]
 
 FREQUENCIES = 64
@@ -93,14 +95,9 @@ class FieldAttention(nn.Module):
 
     def weights(self, g: Tensor) -> Tensor:
         """Weights alpha (B, P, P) of a field (B, D, H, W) at P = H W positions; each row sums to 1."""
-        positions = g.flatten(2).mT
-        centred = positions - positions.mean(1, keepdim=True)
-        logits = centred @ centred.mT
-        if self.kind == "softmax":
-            return logits.softmax(-1)
-        if self.training:
-            return functional.gumbel_softmax(logits, hard=True)
-        return functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits)
+        if self.kind == "top1" and self.training:
+            return functional.gumbel_softmax(inner_products(g), hard=True)
+        return attention_weights(g, self.kind)
 
     def forward(self, g: Tensor) -> Tensor:
         """Map (B, D, H, W) to the same shape."""

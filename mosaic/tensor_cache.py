@@ -1,0 +1,55 @@
+"""Tensors kept on disk: what is costly to compute and follows from a description alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+import platformdirs
+import torch
+from torch import Tensor
+
+__all__ = ["cached_tensor", "digest_of"]
+
+
+def digest_of(tensor: Tensor) -> str:
+    """SHA-256 of a tensor's type, shape and values."""
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
+    """Give what `compute` gives, from the cache folder where it was computed before.
+
+    Parameters
+    ----------
+    key : mapping
+        All that decides it, JSON-serialisable.
+    compute : callable
+        Gives a tensor on the CPU.
+
+    Returns
+    -------
+    Tensor
+        Of the same type and shape. A file that cannot be read is computed anew; a folder that cannot be written is no
+        error.
+    """
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    path = Path(platformdirs.user_cache_dir("mosaic-diffusion")) / "tensors" / f"{name}.npy"
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError):
+        found = compute()
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            np.save(file, found.numpy(), allow_pickle=False)
+        Path(file.name).replace(path)  # at one stroke: others may be reading
+    return found

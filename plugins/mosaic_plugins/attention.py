@@ -1,0 +1,194 @@
+"""Attention on top of the equivariant local score: what becomes of ELS where distant pixels attend to each other.
+
+Finn, Keller, Theodosis & Ba (2025, arXiv 2506.17324) extend the theory to a network with one attention layer. Of their
+paper we know a third party's notes only; what here is theirs and what is ours:
+
+- theirs: g~(p) = g(window p) + sum_q alpha_pq g(window q), alpha_pq = softmax_q <g(window p), g(window q)>, with g the
+  local score; its winner-take-all limit; the embedding centred over positions; and, for that limit and independent
+  patches, the optimum g~[P] = grad log sum_p [pi(window p = P) + pi(window q*(p) = P)], stated without derivation;
+- ours: everything else. That the sum is halved (`compose`), so that identity attention gives back ELS. That q* belongs
+  to the training image and the level, held fixed under the gradient (`mixture`), which makes the optimum an ELS machine
+  whose training windows count 1 + their in-degree; were q* to depend on the noisy image, the weights would depend on P,
+  and their gradient would add a term. Softmax in-degrees, mixing of x0hat, temperature, and whole windows as embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+import mosaic
+from mosaic_plugins.machines import ELS
+
+__all__ = ["ELSAttention", "attention_weights", "inner_products"]
+
+CHUNK = 32  # training images whose fields are computed together
+
+
+def inner_products(field: Tensor) -> Tensor:
+    """Inner products (B, P, P) of a field (B, D, H, W), centred over its P = H W positions, with itself."""
+    positions = field.flatten(2).mT
+    centred = positions - positions.mean(1, keepdim=True)
+    return centred @ centred.mT
+
+
+def attention_weights(
+    embedding: Tensor, kind: str = "softmax", temperature: float = 1.0, exclude_self: bool = False
+) -> Tensor:
+    """Weights with which positions attend to each other.
+
+    Parameters
+    ----------
+    embedding : Tensor (B, D, H, W)
+        A field; a copy of it is centred over positions.
+    kind : {"softmax", "top1", "identity"}
+        Softmax over q of the inner products; all weight on the largest, the first of equal ones; or on p itself.
+    temperature : float
+        What inner products are divided by.
+    exclude_self : bool
+        Whether p may not attend to itself.
+
+    Returns
+    -------
+    Tensor (B, P, P), P = H W
+        alpha_pq; each row p sums to 1.
+    """
+    count = embedding.shape[2] * embedding.shape[3]
+    if kind == "identity":
+        return torch.eye(count).to(embedding).expand(len(embedding), -1, -1)
+    logits = inner_products(embedding) / temperature
+    if exclude_self:
+        logits.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    if kind == "softmax":
+        return logits.softmax(-1)
+    return functional.one_hot(logits.argmax(-1), count).to(logits)
+
+
+class ELSAttention(ELS):
+    """The equivariant local score with one layer of attention over positions.
+
+    `compose` mixes, at each pixel, the ELS machine's x0hat (or score) with that of the pixels it attends to:
+    (v(p) + sum_q alpha_pq v(q)) / 2. `mixture` is the ELS machine whose training windows count as often as they are
+    attended to in the training images: once, and their in-degree.
+
+    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), of which the full text was not to be had; halving,
+    the reading of the optimum, softmax in-degrees and the options are our own.
+    """
+
+    name = "els-attention"
+
+    class Options(ELS.Options):
+        """Options of the machine with attention."""
+
+        form: Literal["compose", "mixture"] = Field(
+            "compose", description="compose: mix the field of ELS over positions; mixture: weigh training windows."
+        )
+        attention: Literal["softmax", "top1", "identity"] = Field(
+            "softmax", description="Weights of positions; identity gives ELS."
+        )
+        value: Literal["denoised", "score"] = Field(
+            "denoised",
+            description="What compose mixes: x0hat, which stays in range (ours), or the score (the paper's letter).",
+        )
+        embedding: Literal["score", "window"] = Field(
+            "score",
+            description="What attends: the local noise prediction of a pixel, or the posterior mean of its whole "
+            "window (ours; by the torch engine).",
+        )
+        temperature: float = Field(1.0, gt=0, description="What inner products are divided by.")
+        exclude_self: bool = Field(False, description="Whether a pixel may not attend to itself.")
+        draws: int = Field(1, ge=1, le=1000, description="Noisy copies of each training image (mixture).")
+        seed: int = Field(0, ge=0, lt=2**32, description="Seed of their noise.")
+
+    options: Options
+
+    def denoised(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+        """Give x0hat of x (B, C, H, W) by candidates from images (N, C, H, W)."""
+        options = self.options
+        if options.form == "mixture" or options.attention == "identity":
+            return super().denoised(x, images, level, scale)
+        local, embedding = self.field(x, images, level, scale)
+        value = local if options.value == "denoised" else mosaic.score_from_denoised(x, local, level)
+        attended = (self.weights_of(embedding) @ value.flatten(2).mT).mT.reshape(value.shape)
+        mixed = (value + attended) / 2
+        return mixed if options.value == "denoised" else (x + level.noise**2 * mixed) / level.signal
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        """Give each pixel's posterior: that of ELS, or (mixture) with weighted windows."""
+        options = self.options
+        if options.form == "compose" or options.attention == "identity":
+            return super().posterior(x, images, level, scale)
+        weights = self.window_weights(images, level, scale)
+        return mosaic.equivariant_windows(
+            x, images, level, scale, options.boundary, weights=weights, compute=self.computing()
+        )
+
+    def field(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> tuple[Tensor, Tensor]:
+        """Give x0hat (B, C, H, W) of plain ELS, and the embedding (B, D, H, W) that attends."""
+        if self.options.embedding == "score":
+            local = ELS.posterior(self, x, images, level, scale).mean().to(x.dtype)
+            return local, mosaic.eps_from_denoised(x, local, level)
+        compute, boundary = replace(self.computing(), engine="torch"), self.options.boundary
+        windows = windows_of(images, scale, "zeros" if boundary == "zeros" else "circular")
+        found = mosaic.equivariant_windows(x, images, level, scale, boundary, values=windows, compute=compute)
+        means = found.mean().to(x.dtype)
+        return means.unflatten(1, (x.shape[1], -1))[:, :, scale**2 // 2], means
+
+    def weights_of(self, embedding: Tensor) -> Tensor:
+        """Attention weights (B, P, P) of an embedding (B, D, H, W), as the options say."""
+        options = self.options
+        return attention_weights(embedding, options.attention, options.temperature, options.exclude_self)
+
+    def window_weights(self, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+        """How often the window about each pixel of images (N, C, H, W) counts: 1 + its in-degree, (N, H, W), float32.
+
+        The in-degree of q is the sum over p of alpha_pq, in the field of plain ELS at a x_i + s eps with one seeded eps
+        for each image and draw; the mean over draws. Kept in the cache folder.
+        """
+        decisive = ("boundary", "attention", "embedding", "temperature", "exclude_self", "draws", "seed")
+        key = {
+            "what": "in-degrees 1",
+            "images": mosaic.digest_of(images),
+            "level": [level.signal, level.noise],
+            "scale": scale,
+            "engine": "torch" if self.options.embedding == "window" else self.engine(images.dtype),
+            **{name: getattr(self.options, name) for name in decisive},
+        }
+        return mosaic.cached_tensor(key, lambda: self._window_weights(images, level, scale).cpu()).to(images.device)
+
+    def _window_weights(self, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+        count, _, height, width = images.shape
+        degrees = torch.zeros(count, height * width)
+        generator = torch.Generator().manual_seed(self.options.seed)
+        for _ in range(self.options.draws):
+            noise = torch.randn(images.shape, generator=generator).to(images)
+            for first in range(0, count, CHUNK):
+                some = slice(first, first + CHUNK)
+                noisy = level.signal * images[some] + level.noise * noise[some]
+                _, embedding = self.field(noisy, images, level, scale)
+                degrees[some] += self.weights_of(embedding).sum(1).cpu()
+        return 1 + (degrees / self.options.draws).reshape(count, height, width)
+
+
+def windows_of(images: Tensor, k: int, boundary: str) -> Tensor:
+    """The k x k window about every pixel of images (N, C, H, W), as (N, C k^2, H, W); beyond are zeros, or it wraps."""
+    r = k // 2
+    if boundary == "zeros":
+        padded = functional.pad(images, (r, r, r, r))
+    else:
+        height, width = images.shape[2:]
+        rows, cols = (torch.arange(-r, size + r) % size for size in (height, width))
+        padded = images[:, :, rows][:, :, :, cols]
+    windows: Tensor = functional.unfold(padded, k).unflatten(2, images.shape[2:])
+    return windows
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register the machine with attention."""
+    register(ELSAttention)
