@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mosaic_cli.terminal import Terminal, print_json, standard
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["command"]
 
@@ -24,11 +27,15 @@ JSON_ATTRIBUTES = (
     "metric_options",
     "metrics",
     "network_fingerprint",
+    "recipes",
+    "rows",
     "runs",
     "score_fingerprint",
     "versions",
 )
 
+
+FEW = 5  # values that are told
 
 ORDER = "scales go from noise to data, as step does; --scales takes them the other way round"
 
@@ -37,7 +44,7 @@ ORDER = "scales go from noise to data, as step does; --scales takes them the oth
 @click.argument("file", type=click.Path(path_type=Path))
 @standard
 def command(terminal: Terminal, as_json: bool, file: Path) -> None:
-    """Tell what FILE (a run, a calibration, a comparison, the folder of a checkpoint) holds, and where it came from."""
+    """Tell what FILE (run, calibration, comparison, reproduction, checkpoint) holds, and where it came from."""
     document = _checkpoint(file) if file.is_dir() else _stored(file)
     if as_json:
         print_json(document)
@@ -60,19 +67,28 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
     return {"path": str(folder), **checkpoint.description, "receptive_field": field, "progress": progress}
 
 
+def _told(variable: xr.DataArray) -> str:
+    """What a variable is, and its values where they are few."""
+    words = str(variable.attrs.get("long_name", ""))
+    if variable.size > FEW or variable.dtype.kind not in "fiub":
+        return words
+    values = ", ".join(f"{value:.4g}" for value in variable.values.ravel().tolist())
+    return f"{words}: {values}" if words else values
+
+
 def _stored(file: Path) -> dict[str, Any]:
     from mosaic import calibration, run_comparison, sitting, trajectory
+    from mosaic.reproduction import reproduce
 
-    schemas = (trajectory.SCHEMA, calibration.SCHEMA, run_comparison.SCHEMA, sitting.HISTORY_SCHEMA)
+    modules = (trajectory, calibration, run_comparison, reproduce)
+    schemas = (*(module.SCHEMA for module in modules), sitting.HISTORY_SCHEMA)
     with trajectory.open_stored(file, schemas, "a file of mosaic") as stored:
         shown = ("label", "scale", "k", "compared", "role")
         return {
             "path": str(file),
             "dimensions": {str(name): size for name, size in stored.sizes.items()},
-            "variables": {
-                str(name): str(variable.attrs.get("long_name", "")) for name, variable in stored.data_vars.items()
-            },
-            **({"order": ORDER} if "scale" in stored.variables else {}),
+            "variables": {str(name): _told(variable) for name, variable in stored.data_vars.items()},
+            **({"order": ORDER} if "scale" in stored and "step" in stored["scale"].dims else {}),
             **{f"{name}s": stored[name].values.tolist() for name in shown if name in stored.variables},
             **{str(key): json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in stored.attrs.items()},
         }

@@ -85,6 +85,12 @@ class PairsOptions(mosaic.DataSetOptions):
     count: int = Field(500, ge=1, le=100_000, description="Number of images.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of objects and places.")
     size: int = Field(16, ge=10, le=128, description="Height and width of the images in pixels, even.")
+    rows: int = Field(
+        3,
+        ge=1,
+        description="Rows in which an object may begin, in the middle; at most size - 2. The fewer, the more "
+        "often a local machine makes whole objects.",
+    )
 
     @field_validator("size")
     @classmethod
@@ -97,13 +103,15 @@ class PairsOptions(mosaic.DataSetOptions):
 def draw_pairs(objects: Tensor, options: PairsOptions) -> tuple[Tensor, Tensor]:
     """Draw images (count, C, size, size) of two equal objects, near the left and the right edge, and which (count,).
 
-    The left one begins in column 0 or 1, the right one ends in the last column or the one before it, in any row:
-    windows of up to size - 7 pixels never see both.
+    The left one begins in column 0 or 1, the right one ends in the last column or the one before it, each in one of
+    the middle rows: windows of up to size - 7 pixels never see both.
     """
     generator = torch.Generator().manual_seed(options.seed)
     count, size = options.count, options.size
     kinds = torch.randperm(count, generator=generator) % len(objects)
-    rows = torch.randint(0, size - SIDE + 1, (count, 2), generator=generator)
+    free = size - SIDE + 1
+    first = (free - min(options.rows, free)) // 2
+    rows = first + torch.randint(0, min(options.rows, free), (count, 2), generator=generator)
     shift = torch.randint(0, 2, (count, 2), generator=generator)
     images = torch.full((count, objects.shape[1], size, size), -1.0)
     for n in range(count):

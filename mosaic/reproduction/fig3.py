@@ -103,9 +103,9 @@ class Fig3(Target):
         )
         dims = ("boundary", "steps", "sample", "channel", "height", "width")
         variables = {
-            "image": (dims, whole, {"long_name": "final image", "units": "1"}),
-            "in_majority": (dims, agree, {"long_name": "whether the pixel has the colour of most of its window"}),
-            "share": (dims[:3], agree.mean((3, 4, 5)), {"long_name": "share of pixels in the majority", "units": "1"}),
+            "image": (dims, whole),
+            "in_majority": (dims, agree),
+            "share": (dims[:3], agree.mean((3, 4, 5)), {"long_name": "share of pixels in the majority"}),
         }
         return xr.Dataset(variables, {"boundary": list(BOUNDARIES), "steps": list(STEPS)})
 

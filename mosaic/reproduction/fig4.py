@@ -108,9 +108,9 @@ class Fig4(Target):
             scales = {name: rising[name].values.astype(float) for name in ("scale", "scale_q25", "scale_q75")}
         paper = PAPER_SCALES.get(experiment.row.scales_of, (np.nan,) * THEORY_STEPS)
         variables = {
-            "field": (("time", "height", "width"), np.stack(fields), {"long_name": "mean |d score(centre) / d x|"}),
-            "width": ("time", [width_of(field) for field in fields], {"units": "pixel"}),
-            **{name: ("time", values, {"units": "pixel"}) for name, values in scales.items()},
+            "field": (("time", "height", "width"), np.stack(fields)),
+            "width": ("time", [width_of(field) for field in fields]),
+            **{name: ("time", values) for name, values in scales.items()},
             "paper": ("time", np.asarray(paper, dtype=float), {"units": "pixel", "long_name": "the paper's scales"}),
         }
         return xr.Dataset(variables, {"time": times})

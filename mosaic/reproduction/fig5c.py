@@ -92,16 +92,16 @@ class Fig5c(Target):
         variables = {
             "image": (("role", "sample", "channel", "height", "width"), images),
             "pearson_r": (("role", "sample"), np.stack([np.full(len(labels), np.nan), *agreement])),
-            "limbs": (("role", "sample"), limbs, {"long_name": "most separate bright runs in any row"}),
-            "excess": (("role", "sample"), limbs - usual, {"long_name": "limbs beyond the mean of the class"}),
+            "limbs": (("role", "sample"), limbs),
+            "excess": (("role", "sample"), limbs - usual),
             "saved": ("end", list(interval_of((limbs[1] - limbs[2]).astype(float), "mean"))),
-            "scale": (("machine", "step"), np.array([scales, late]), {"units": "pixel"}),
+            "scale": (("machine", "time"), np.array([scales, late])),
         }
         coords = {
             "role": list(runs),
             "machine": list(runs)[1:],
             "label": ("sample", labels),
-            "time": ("step", times),
+            "time": times,
             "end": ENDS,
         }
         found = xr.Dataset(

@@ -77,7 +77,6 @@ class Memorization(Target):
         images = experiment.dataset.images.cpu()
         between, _ = nearest_images(images[:200], images, 2)
         found["between_training"] = float(between[:, 1].median())
-        found["between_training"].attrs["long_name"] = "median distance of 200 training images from the next, L2"
         return found
 
     def _traced(self, experiment: Experiment, factor: float) -> xr.Dataset:

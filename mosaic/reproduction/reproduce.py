@@ -24,6 +24,7 @@ from mosaic.reproduction.fig4 import Fig4
 from mosaic.reproduction.fig5c import Fig5c
 from mosaic.reproduction.fig6 import Fig6
 from mosaic.reproduction.memorization import Memorization
+from mosaic.reproduction.names import described
 from mosaic.reproduction.rows import ReproduceConfig
 from mosaic.reproduction.table2 import Table2
 from mosaic.reproduction.target import Study, Target
@@ -60,7 +61,7 @@ def execute_reproduction(target: Target) -> xr.Dataset:
         raise UsageError(
             f"--out '{study.folder}' cannot be written ({error.strerror}); choose another place."
         ) from None
-    found = target.measure().assign_attrs(_facts(target))
+    found = described(target.measure()).assign_attrs(_facts(target))
     write_netcdf(found, study.folder / f"{target.name}.nc")
     save_figure(target.draw(found), study.folder / f"{target.name}.png")
     return found

@@ -58,15 +58,12 @@ def table_of(root: Path) -> xr.Dataset:
         recipes[name] = {key: json.loads(rows["els"].attrs[key]) for key in ("training", "runs")}
         recipes[name]["runs"]["ls"] = json.loads(rows["ls"].attrs["runs"])["run"]
     variables: dict[str, tuple[Any, ...]] = {
-        name: (("row", "theory", "sample"), array, {"units": "1"}) for name, array in values.items()
+        **{name: (("row", "theory", "sample"), array) for name, array in values.items()},
+        **{name: (("row", "theory"), array) for name, array in ends.items()},
+        "gain": (("row", "end"), gain),
+        "paper": (("row", "theory"), np.array([row.paper for row in ROWS.values()])),
+        "done": ("row", [name in found for name in ROWS]),
     }
-    variables |= {name: (("row", "theory"), array, {"units": "1"}) for name, array in ends.items()}
-    text = "pearson_r of ELS minus that of IS: median over samples and its interval"
-    variables["gain"] = (("row", "end"), gain, {"long_name": text, "units": "1"})
-    variables["paper"] = (("row", "theory"), np.array([row.paper for row in ROWS.values()]), {"units": "1"})
-    variables["paper"][2]["long_name"] = "the paper's median, to compare with pearson_r_median"
-    done = [name in found for name in ROWS]
-    variables["done"] = ("row", done, {"long_name": "whether the row has been run"})
     coords = {
         "row": list(ROWS),
         "title": ("row", [row.title for row in ROWS.values()]),

@@ -267,6 +267,16 @@ def test_the_attention_row_uses_the_scales_of_the_resnet(folder: Path) -> None:
 # The figures
 
 
+def test_every_variable_of_a_reproduction_has_a_name_and_units(folder: Path) -> None:
+    row = ["fashion-resnet-zeros"]
+    for name, rows in (("table2", row), ("fig4", row), ("fig5c", row)):
+        found = mosaic.reproduce(name, rows, out=folder, **SMALL)
+        assert found.attrs["schema"] == "mosaic-reproduction/1"
+        for key, variable in found.variables.items():
+            assert variable.attrs["long_name"], key
+            assert variable.attrs["units"] in ("1", "pixel"), key
+
+
 def test_fig3_rises_with_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mosaic.reproduction.fig3.STEPS", (5, 20))
     monkeypatch.setattr("mosaic.reproduction.fig3.SAMPLES", 2)

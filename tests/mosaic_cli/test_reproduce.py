@@ -41,6 +41,11 @@ def test_a_table_is_announced_made_and_printed(invoke: Invoke) -> None:
     assert "(0.94)" in lines["mnist-resnet-zeros"]
     assert "not run" in lines["celeba-resnet-zeros"]
 
+    told = invoke("inspect", "reproduction/cpu/mnist-resnet-zeros/comparison-els.nc").stdout
+    assert f"pearson_r_median: pearson_r: median over samples: {median:.4g}, " in told
+    told = json.loads(invoke("inspect", "reproduction/cpu/table2.nc", "--json").stdout)
+    assert told["recipes"]["mnist-resnet-zeros"]["training"]["configuration"]["epochs"] == 2
+
     again = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--json")
     assert "Everything has been computed." in again.stderr
     assert json.loads(again.stdout)["path"] == "reproduction/cpu/table2.nc"

@@ -1,0 +1,70 @@
+"""What the variables of reproductions are, in words and units."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+__all__ = ["described"]
+
+NAMES = {
+    "R2": "1 - SSE / SST against the network's final image",
+    "between_training": "median L2 distance of 200 training images from the next",
+    "boundary": "boundary of ELS",
+    "done": "whether the row has been run",
+    "end": "value, or end of its interval",
+    "excess": "limbs beyond the mean of the training images of the class",
+    "factor": "factor on the calibrated scales",
+    "field": "mean |d score(centre) / d x|",
+    "gain": "pearson_r of ELS minus that of IS: median over samples",
+    "image": "final image",
+    "in_majority": "whether the pixel has the colour of most of its window",
+    "k": "locality scale",
+    "label": "class, -1 for none",
+    "limbs": "most separate bright runs in any row",
+    "machine": "scales of ELS",
+    "n_eff": "effective number of candidates: exp of the mean entropy of the pixels' posteriors",
+    "nearest_train": "L2 distance to the nearest training image",
+    "paper": "the paper's value",
+    "pearson_r": "Pearson correlation with the network's final image",
+    "r2": "squared Pearson correlation with the network's final image",
+    "role": "what made the image",
+    "row": "row of table 2",
+    "sample": "sample",
+    "saved": "limbs at calibrated minus those at doubled scales: mean",
+    "scale": "locality scale, calibrated",
+    "scale_q25": "locality scale: lower quartile over samples",
+    "scale_q75": "locality scale: upper quartile over samples",
+    "share": "share of the pixels that come from the training image that most come from",
+    "share_untied": "the same among pixels whose source window is the only one of its kind",
+    "step": "step of the reverse flow",
+    "steps": "number of steps",
+    "theory": "score machine",
+    "tied": "share of the pixels whose source window has equals",
+    "time": "time t",
+    "title": "row as printed",
+    "width": "side of the square about the centre that holds 95 % of the field",
+}
+UNITS = dict.fromkeys(("k", "scale", "scale_q25", "scale_q75", "width"), "pixel")
+ENDS = {
+    "_median": "median over samples",
+    "_mean": "mean over samples",
+    "_low": "its interval's lower end",
+    "_high": "its interval's upper end",
+}
+
+
+def described(found: xr.Dataset) -> xr.Dataset:
+    """Give every variable and coordinate a long_name and units, where it has none.
+
+    Raises
+    ------
+    KeyError
+        If there is a variable that nothing is known of.
+    """
+    for key, variable in found.variables.items():
+        name = str(key)
+        tail = next((tail for tail in ENDS if name.endswith(tail)), "")
+        stem = name.removesuffix(tail)
+        words = NAMES[stem] + (f": {ENDS[tail]}" if tail else "")
+        variable.attrs = {"long_name": words, "units": UNITS.get(stem, "1"), **variable.attrs}
+    return found
