@@ -8,8 +8,12 @@ __all__ = ["described"]
 
 NAMES = {
     "R2": "1 - SSE / SST against the network's final image",
+    "agreement": "consistent images among those whose parts are whole",
+    "alpha": "weight of attention",
     "between_training": "median L2 distance of 200 training images from the next",
     "boundary": "boundary of ELS",
+    "chance": "share of consistent images if whole parts were independent",
+    "consistency": "consistent images among all",
     "done": "whether the row has been run",
     "end": "value, or end of its interval",
     "excess": "limbs beyond the mean of the training images of the class",
@@ -22,10 +26,13 @@ NAMES = {
     "label": "class, -1 for none",
     "limbs": "most separate bright runs in any row",
     "machine": "scales of ELS",
+    "maker": "network or theory that made the image",
     "n_eff": "effective number of candidates: exp of the mean entropy of the pixels' posteriors",
+    "network": "network",
     "nearest_train": "L2 distance to the nearest training image",
     "paper": "the paper's value",
     "pearson_r": "Pearson correlation with the network's final image",
+    "pixel": "pixel that attends",
     "r2": "squared Pearson correlation with the network's final image",
     "role": "what made the image",
     "row": "row of table 2",
@@ -42,12 +49,14 @@ NAMES = {
     "tied": "share of the pixels whose source window has equals",
     "time": "time t",
     "title": "row as printed",
+    "verdict": "what the image is judged by the data set's rule",
     "width": "side of the square about the centre that holds 95 % of the field",
 }
 UNITS = dict.fromkeys(("k", "scale", "scale_q25", "scale_q75", "width"), "pixel")
 ENDS = {
     "_median": "median over samples",
     "_mean": "mean over samples",
+    "_share": "share of samples",
     "_low": "its interval's lower end",
     "_high": "its interval's upper end",
 }

@@ -18,6 +18,7 @@ import xarray as xr
 from mosaic.config import layered
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.picture import save_figure
+from mosaic.reproduction.attention import AttentionTable
 from mosaic.reproduction.experiment import Report, no_report
 from mosaic.reproduction.fig3 import Fig3
 from mosaic.reproduction.fig4 import Fig4
@@ -34,7 +35,9 @@ from mosaic.store import write_netcdf
 __all__ = ["SCHEMA", "TARGETS", "execute_reproduction", "prepare_reproduction", "reproduce"]
 
 SCHEMA = "mosaic-reproduction/1"
-TARGETS: dict[str, type[Target]] = {target.name: target for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization)}
+TARGETS: dict[str, type[Target]] = {
+    target.name: target for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable)
+}
 
 
 def prepare_reproduction(name: str, study: Study, rows: Sequence[str] = ()) -> Target:

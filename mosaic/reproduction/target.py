@@ -15,7 +15,7 @@ from mosaic.estimate import predict_seconds
 from mosaic.plan import prepare
 from mosaic.reproduction.duration import Forecast, forecast
 from mosaic.reproduction.experiment import Experiment, Report, kept_run
-from mosaic.reproduction.rows import ReproduceConfig, row_named
+from mosaic.reproduction.rows import ReproduceConfig, Row, row_named
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,8 +48,12 @@ class Study:
     report: Report
 
     def experiment(self, row: str) -> Experiment:
-        """The experiment of a row."""
-        return Experiment(row_named(row), self.config, self.folder, self.access, self.memory, self.report)
+        """The experiment of a row of table 2."""
+        return self.experiment_of(row_named(row))
+
+    def experiment_of(self, row: Row) -> Experiment:
+        """The experiment of any row."""
+        return Experiment(row, self.config, self.folder, self.access, self.memory, self.report)
 
     def run(self, step: str, config: RunConfig, out: Path, dataset: DataSet | None = None) -> xr.Dataset:
         """Run a configuration; or reuse, or go on with, its run."""

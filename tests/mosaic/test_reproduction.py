@@ -32,7 +32,7 @@ SMALL = {
 }
 
 
-def same(one: xr.Dataset, two: xr.Dataset) -> None:
+def same(one: Any, two: Any) -> None:
     """Hold two data sets equal but for the times at which they were made."""
     xr.testing.assert_equal(one.drop_attrs(), two.drop_attrs())
 
@@ -366,3 +366,37 @@ def test_what_there_is_not_is_refused(name: str, rows: list[str], words: str) ->
 def test_a_row_whose_data_are_not_there_says_so() -> None:
     with pytest.raises(mosaic.DataError, match="mnist"):
         mosaic.reproduce("table2", ["mnist-resnet-zeros"], out="out", data_dir="nowhere")
+
+
+def test_the_attention_experiment_in_miniature() -> None:
+    """16 x 16 pixels and two colours: what is judged, compared and stored; the theories at scales that make squares."""
+    settings = {"dataset_options": {"count": 60, "colours": 2, "size": 16}, "epochs": 2, "samples": 12}
+    settings |= {"network_options": {"channels": 4, "blocks": 1}, "calibration_samples": 1}
+    found = mosaic.reproduce("attention", out="out", **settings)
+    verdicts = found["verdict"].attrs["verdicts"].split(", ")
+    assert verdicts[0] == "consistent"
+    data = mosaic.registry().get("dataset", "pairs")
+    rule = data(data.Options(**settings["dataset_options"])).load().rule
+    assert rule is not None
+    for maker in found["maker"].values:
+        images = torch.from_numpy(found["image"].sel(maker=maker).values)
+        judged = rule.judge(images)
+        assert found["verdict"].sel(maker=maker).values.tolist() == judged.tolist()
+        assert float(found["consistency_share"].sel(maker=maker)) == (judged == 0).double().mean()
+        whole = judged[judged <= 1]
+        expected = (whole == 0).double().mean() if len(whole) else np.nan
+        np.testing.assert_equal(float(found["agreement_share"].sel(maker=maker)), float(expected))
+    assert float(found["consistency_share"].sel(maker="is")) == 1.0  # copies of training images
+    for form in ("compose", "mixture"):
+        same(found["image"].sel(maker=f"{form} identity", drop=True), found["image"].sel(maker="els", drop=True))
+    assert float(found["chance"]) == 0.5
+    r = mosaic.compare(
+        mosaic.open("out/cpu/pairs-resnet/mixture-top1.nc"),
+        mosaic.open("out/cpu/pairs-resnet-top1/network.nc"),
+        metrics=["pearson_r"],
+    )
+    one = found["pearson_r"].sel(theory="mixture top1", network="resnet-attention top1")
+    np.testing.assert_equal(one.values, r["pearson_r"][0].values)
+    np.testing.assert_allclose(found["alpha"].sum(["height", "width"]), 1, atol=1e-5)
+    with pytest.raises(mosaic.UsageError, match="'digits' has no rule"):
+        mosaic.reproduce("attention", out="digits", **SMALL)
