@@ -120,7 +120,7 @@ def _announce(target: Target, terminal: Terminal) -> dict[str, Any]:
 
 def _print(found: xr.Dataset) -> None:
     """Print the table, where there is one."""
-    if "paper" not in found:
+    if "gain" not in found:
         return
     header = ("ROW", *(f"{theory.upper()} (paper)" for theory in THEORIES), "ELS - IS", "SAMPLES")
     lines = []

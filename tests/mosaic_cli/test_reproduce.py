@@ -87,3 +87,9 @@ def test_a_kill_loses_only_the_step_in_flight(tmp_path: Path) -> None:
         xr.testing.assert_equal(one.drop_attrs(), two.drop_attrs())
     assert not list((tmp_path / "killed").rglob("*.parts"))
     assert not list((tmp_path / "killed").rglob("*.tmp"))
+
+
+def test_figures_print_their_file_only(invoke: Invoke) -> None:
+    made = invoke("reproduce", "fig4", *SMALL)
+    assert made.exit_code == 0, made.stderr
+    assert made.stdout == "reproduction/cpu/fig4.nc\n"
