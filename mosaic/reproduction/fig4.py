@@ -28,6 +28,7 @@ __all__ = ["Fig4", "receptive_field", "width_of"]
 
 IMAGES = 32
 SHARE = 0.95
+FAINTEST = 1e-3  # of the largest value, that is told from black
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
@@ -117,6 +118,7 @@ class Fig4(Target):
 
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw the fields at six times, and widths and scales against time."""
+        from matplotlib.colors import LogNorm
         from matplotlib.figure import Figure
 
         rows = found["row"].values.tolist()
@@ -128,7 +130,8 @@ class Fig4(Target):
             for column, step in enumerate(shown.tolist()):
                 field = found["field"].sel(row=name).isel(time=step).values
                 axis = axes[row, column]
-                axis.imshow(field / field.max(), cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+                faint = np.maximum(field / field.max(), FAINTEST)
+                mesh = axis.imshow(faint, cmap="magma", norm=LogNorm(FAINTEST, 1), interpolation="nearest")
                 axis.set_xticks([])
                 axis.set_yticks([])
                 axis.set_title(f"t = {float(found['time'][step]):.2f}", fontsize=8)
@@ -143,8 +146,11 @@ class Fig4(Target):
             panel.plot(time, one["width"], "-", color=COLORS[1], label=f"{100 * SHARE:.0f} % of |Jacobian|")
             panel.set_title(name, fontsize=8)
             panel.set_xlabel("time t")
-            panel.set_ylim(bottom=0)
+        panels[0].set_ylim(bottom=0)
         panels[0].set_ylabel("pixels")
+        above.colorbar(mesh, ax=axes, label="of the largest")
         panels[0].legend(fontsize=7)
-        figure.suptitle("receptive field of the centre, each scaled to its largest value; and scales", fontsize=9)
+        figure.suptitle(
+            "mean |d score(centre) / d x|, each scaled to its largest value; and locality scales", fontsize=9
+        )
         return figure
