@@ -48,13 +48,14 @@ class Memorization(Target):
         """Tell the steps of the row and the runs at every factor (the first two take the longest)."""
         experiment = self.study.experiment(self.rows[0])
         steps = super().forecast()
-        els = 2 * machine_seconds(experiment, "els")  # to trace the pixels takes as long as to run
-        return [step for step in steps if step.step.endswith(("train", "calibrate"))] + [
-            Forecast(f"memorization: x {factor:g}", 0.0, True)
-            if (experiment.folder / f"{self._stem(factor)}.nc").exists()
-            else Forecast(f"memorization: x {factor:g}", els * SAMPLES / experiment.samples, False)
-            for factor in FACTORS
-        ]
+        els = machine_seconds(experiment, "els") * min(SAMPLES, experiment.samples) / experiment.samples
+        kept = [step for step in steps if step.step.endswith((": train", ": calibrate"))]
+        for factor in FACTORS:
+            stem = self._stem(factor)
+            missing = [name for name in (stem, f"{stem}-sources") if not (experiment.folder / f"{name}.nc").exists()]
+            # To trace the pixels takes about as long as to run.
+            kept.append(Forecast(f"memorization: x {factor:g}", len(missing) * els, not missing))
+        return kept
 
     def _stem(self, factor: float) -> str:
         return f"els-times-{factor:g}"
