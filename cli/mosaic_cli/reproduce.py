@@ -105,6 +105,8 @@ def _execute(target: Target, terminal: Terminal) -> xr.Dataset:
     except KeyboardInterrupt:
         terminal.fail("interrupted; what is done is kept. Go on with the same command.", ExitCode.INTERRUPTED)
     terminal.note(f"Took {duration(time.perf_counter() - begin)}.")
+    for line in target.told(found):
+        terminal.note(line)
     return found
 
 

@@ -138,6 +138,18 @@ class AttentionTable(Target):
             coords = {"time": run["time"].values.tolist(), "pixel": [f"row {i}, column {j}" for i, j in pixels]}
         return xr.Dataset({"alpha": (("time", "pixel", "height", "width"), np.stack(maps))}, coords)
 
+    def told(self, found: xr.Dataset) -> list[str]:
+        """Tell the consistency of each maker."""
+        lines = []
+        for maker in found["maker"].values.tolist():
+            one = found.sel(maker=maker)
+            every, whole = (
+                "{:.2f} [{:.2f}, {:.2f}]".format(*(float(one[f"{name}_{end}"]) for end in ENDS))
+                for name in ("consistency", "agreement")
+            )
+            lines.append(f"{maker}: consistent {every}; of those with whole parts {whole}")
+        return [*lines, f"chance, of those with whole parts: {float(found['chance']):.2f}"]
+
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw samples, the shares of verdicts, and the maps."""
         return draw_attention(found)

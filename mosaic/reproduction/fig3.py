@@ -109,6 +109,15 @@ class Fig3(Target):
         }
         return xr.Dataset(variables, {"boundary": list(BOUNDARIES), "steps": list(STEPS)})
 
+    def told(self, found: xr.Dataset) -> list[str]:
+        """Tell the mean shares."""
+        shares = found["share"].mean("sample")
+        return [
+            f"boundary {boundary}: "
+            + ", ".join(f"{100 * float(shares.sel(boundary=boundary, steps=n)):.1f} % at {n} steps" for n in STEPS)
+            for boundary in BOUNDARIES
+        ]
+
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw one sample at every number of steps, pixels out of the majority in orange, and the mean shares."""
         figure, axes = grid(len(BOUNDARIES), len(STEPS), 1.7, 1.2)

@@ -126,6 +126,15 @@ class Fig5c(Target):
         late = [two if t < LATE else k for k, two, t in zip(scales, multiplied(scales, 2.0), times, strict=True)]
         return scales, late, times
 
+    def told(self, found: xr.Dataset) -> list[str]:
+        """Tell the limbs and the agreement with the network."""
+        saved = "{:.2f} [{:.2f}, {:.2f}]".format(*found["saved"].values.tolist())
+        r = {role: float(found["pearson_r_median"].sel(role=role)) for role in ("calibrated", "doubled")}
+        return [
+            f"limbs at calibrated minus those at doubled scales, mean over samples: {saved}",
+            f"median pearson_r with the network: calibrated {r['calibrated']:.3f}, doubled {r['doubled']:.3f}",
+        ]
+
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw the samples with the most limbs at calibrated scales."""
         order = np.argsort(-found["limbs"].sel(role="calibrated").values, kind="stable")[:SHOWN].tolist()

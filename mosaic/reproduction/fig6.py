@@ -63,6 +63,14 @@ class Fig6(Target):
                 found[f"{name}_{end}"] = ("role", [np.nan, *(float(one[f"{name}_{end}"]) for one in sources)])
         return found
 
+    def told(self, found: xr.Dataset) -> list[str]:
+        """Tell the agreement of each theory with the network."""
+        ends = [found[f"pearson_r_{end}"] for end in ("median", "low", "high")]
+        return [
+            "median pearson_r of {}: {:.3f} [{:.3f}, {:.3f}]".format(role, *(float(end.sel(role=role)) for end in ends))
+            for role in ("ELS", "LS", "IS")
+        ]
+
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw the first samples."""
         classes = json.loads(found.attrs["dataset_classes"])

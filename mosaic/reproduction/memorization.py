@@ -127,6 +127,17 @@ class Memorization(Target):
         }
         return xr.Dataset(variables, {"time": ("step", run["time"].values), "sample": run["sample"].values})
 
+    def told(self, found: xr.Dataset) -> list[str]:
+        """Tell the medians at each factor."""
+        middle = found.median("sample")
+        lines = [
+            f"k x {factor:g}: share of pixels from one image {float(one['share']):.3f}, without tied ones "
+            f"{float(one['share_untied']):.3f}; nearest training image at {float(one['nearest_train']):.1f}; n_eff at "
+            f"the last step {float(one['n_eff'][-1]):.3g}"
+            for factor, one in ((factor, middle.sel(factor=factor)) for factor in found["factor"].values.tolist())
+        ]
+        return [*lines, f"training images from each other: {float(found['between_training']):.1f}"]
+
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw samples at each factor above, below what they are made of, how far from data they are, and n_eff."""
         from matplotlib.figure import Figure

@@ -99,6 +99,10 @@ class Target(ABC):
     def measure(self) -> xr.Dataset:
         """Compute what is to be shown; what is there already is not computed again."""
 
+    def told(self, found: xr.Dataset) -> list[str]:
+        """Tell the numbers that matter, in sentences."""
+        return []
+
     @abstractmethod
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw what `measure` gave."""

@@ -93,3 +93,8 @@ def test_figures_print_their_file_only(invoke: Invoke) -> None:
     made = invoke("reproduce", "fig4", *SMALL)
     assert made.exit_code == 0, made.stderr
     assert made.stdout == "reproduction/cpu/fig4.nc\n"
+    made = invoke("reproduce", "memorization", *SMALL, "--samples", 2)
+    with xr.open_dataset("reproduction/cpu/memorization.nc") as found:
+        distance = float(found["nearest_train"].sel(factor=3.0).median())
+    assert f"nearest training image at {distance:.1f}" in made.stderr
+    assert made.stdout == "reproduction/cpu/memorization.nc\n"
