@@ -25,6 +25,11 @@ def digest_of(tensor: Tensor) -> str:
     return digest.hexdigest()
 
 
+def cache_folder() -> Path:
+    """Folder of the files."""
+    return Path(platformdirs.user_cache_dir("mosaic-diffusion")) / "tensors"
+
+
 def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
     """Give what `compute` gives, from the cache folder where it was computed before.
 
@@ -42,7 +47,7 @@ def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tens
         error.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = Path(platformdirs.user_cache_dir("mosaic-diffusion")) / "tensors" / f"{name}.npy"
+    path = cache_folder() / f"{name}.npy"
     try:
         return torch.from_numpy(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError):

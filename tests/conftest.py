@@ -21,6 +21,7 @@ from mosaic.reproduction.rows import ReproduceConfig
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in a folder of its own, without the user's settings."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mosaic.tensor_cache.cache_folder", lambda: tmp_path / ".cache")
     configurations = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig, ReproduceConfig)
     for setting in {"options", "memory"}.union(*(configuration.model_fields for configuration in configurations)):
         monkeypatch.delenv(f"MOSAIC_{setting.upper()}", raising=False)

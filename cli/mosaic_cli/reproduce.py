@@ -53,7 +53,7 @@ def command(
     dry_run: bool,
     **flags: str | None,
 ) -> None:
-    """Reproduce NAME, a table or figure of Kamb & Ganguli (ICML 2025).
+    """Reproduce NAME, a table or figure of Kamb & Ganguli (ICML 2025), or an experiment of its own kind.
 
     \b
     table2        trained networks against ELS, LS and IS, image by image, beside the paper's medians
@@ -62,6 +62,8 @@ def command(
     fig5c         excess limbs: scales as calibrated, and doubled late in the flow
     fig6          a UNet with self-attention beside ELS
     memorization  ELS at multiplied scales: from mosaics to copies
+    attention     images whose halves must agree: ELS with and without attention, and networks
+    attention-tradeoff  their consistency against novelty as the scale grows
 
     Trains (or reuses) networks, calibrates scales, runs theories and network from the same noise, and compares.
     Everything is kept in --out, in a folder for each preset and row; the same command goes on after an interruption.

@@ -43,6 +43,7 @@ NAMES = {
     "scale_q75": "locality scale: upper quartile over samples",
     "share": "share of the pixels that come from the training image that most come from",
     "share_untied": "the same among pixels whose source window is the only one of its kind",
+    "sources": "number of training images that the pixels come from",
     "step": "step of the reverse flow",
     "steps": "number of steps",
     "theory": "score machine",

@@ -19,6 +19,7 @@ from mosaic.config import layered
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.picture import save_figure
 from mosaic.reproduction.attention import AttentionTable
+from mosaic.reproduction.attention_tradeoff import AttentionTradeoff
 from mosaic.reproduction.experiment import Report, no_report
 from mosaic.reproduction.fig3 import Fig3
 from mosaic.reproduction.fig4 import Fig4
@@ -36,7 +37,7 @@ __all__ = ["SCHEMA", "TARGETS", "execute_reproduction", "prepare_reproduction", 
 
 SCHEMA = "mosaic-reproduction/1"
 TARGETS: dict[str, type[Target]] = {
-    target.name: target for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable)
+    target.name: target for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable, AttentionTradeoff)
 }
 
 

@@ -398,5 +398,17 @@ def test_the_attention_experiment_in_miniature() -> None:
     one = found["pearson_r"].sel(theory="mixture top1", network="resnet-attention top1")
     np.testing.assert_equal(one.values, r["pearson_r"][0].values)
     np.testing.assert_allclose(found["alpha"].sum(["height", "width"]), 1, atol=1e-5)
+    tradeoff = mosaic.reproduce("attention-tradeoff", out="out", **settings)
+    assert (
+        tradeoff["verdict"].sel(machine="els", factor=1.0).values.tolist()
+        == found["verdict"].sel(maker="els").values.tolist()
+    )
+    assert (tradeoff["sources"] >= 1).all()
+    for factor in (0.5, 3.0):
+        images = torch.from_numpy(mosaic.open(f"out/cpu/pairs-resnet/compose-top1-times-{factor:g}.nc")["image"].values)
+        one = tradeoff.sel(machine="compose top1", factor=factor)
+        assert float(one["consistency_share"]) == (rule.judge(images) == 0).double().mean()
+        nearest, _ = mosaic.nearest_images(images, data(data.Options(**settings["dataset_options"])).load().images)
+        assert one["nearest_train"].values.tolist() == nearest[:, 0].tolist()
     with pytest.raises(mosaic.UsageError, match="'digits' has no rule"):
         mosaic.reproduce("attention", out="digits", **SMALL)

@@ -21,11 +21,6 @@ LEVEL = mosaic.Level(0.8, 0.6)
 K = 3
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_: str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def data() -> mosaic.DataSet:
     images = torch.rand(4, 2, 5, 4, generator=torch.Generator().manual_seed(3)) * 2 - 1
@@ -209,7 +204,7 @@ def test_a_spoilt_file_of_the_cache_is_made_anew(tmp_path: Path) -> None:
     for _ in range(2):
         assert torch.equal(cached_tensor({"a": 1}, compute), torch.arange(6.0).reshape(2, 3))
     assert len(calls) == 1
-    (path,) = (tmp_path / "cache").rglob("*.npy")
+    (path,) = (tmp_path / ".cache").rglob("*.npy")
     path.write_bytes(path.read_bytes()[:90])
     assert torch.equal(cached_tensor({"a": 1}, compute), torch.arange(6.0).reshape(2, 3))
     assert len(calls) == 2
