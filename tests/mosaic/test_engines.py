@@ -123,14 +123,12 @@ def test_weights_are_those_of_the_window_about_each_pixel(engine: str, boundary:
         assert float(found[0, 0, pixel.row, pixel.column]) == pytest.approx(float(expected[0]), abs=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["auto", "torch", "reference"])
+@pytest.mark.parametrize("engine", ["auto", "reference"])
 @pytest.mark.parametrize(
-    ("machine", "boundary", "k"), [(*case, k) for case in oracle.CASES if case[0] in ("ls", "els") for k in (1, 3, 5)]
+    ("machine", "boundary", "k"), [(*case, k) for case in oracle.CASES if case[0] in ("ls", "els") for k in (3, 5)]
 )
-@pytest.mark.parametrize("noise", [0.06, 0.7])
-def test_other_values_than_pixels_are_averaged_alike(
-    machine: str, boundary: str, k: int, noise: float, engine: str
-) -> None:
+def test_other_values_than_pixels_are_averaged_alike(machine: str, boundary: str, k: int, engine: str) -> None:
+    noise = 0.3
     x, images, level = case(1, noise)
     values = torch.randn(len(images), 5, 7, 6, generator=torch.Generator().manual_seed(0))
     found = posterior(machine, boundary, x, images, level, k, engine, tile=2**11, values=values).mean()
