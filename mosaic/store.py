@@ -26,6 +26,7 @@ from mosaic.errors import UsageError
 from mosaic.trajectory import open_trajectory
 
 __all__ = [
+    "BegunOtherwise",
     "PlaceTaken",
     "RunStore",
     "as_attribute",
@@ -70,6 +71,25 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         encoding[str(name)] = {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}
     with replacing(path) as temporary:
         dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+
+
+class BegunOtherwise(UsageError):
+    """What is at this place was begun with another configuration.
+
+    Attributes
+    ----------
+    place : Path
+        What is there.
+    differing : sequence of str
+        What differs, as `key: stored, now wanted`.
+    """
+
+    def __init__(self, place: Path, differing: Sequence[str]) -> None:
+        self.place, self.differing = place, differing
+        super().__init__(
+            f"'{place}' was begun with another configuration ({'; '.join(differing)}); resume with that one, or use "
+            f"--overwrite or another --out."
+        )
 
 
 class PlaceTaken(UsageError):
@@ -163,10 +183,7 @@ class RunStore:
         begun, stored = self._begun(), self._stored()
         here = begun if begun is not None else stored
         if here is not None and (differing := self._differences(here, identity)):
-            raise UsageError(
-                f"'{self.path}' was begun with another configuration ({'; '.join(differing)}); "
-                f"resume with that one, or use --overwrite or another --out."
-            )
+            raise BegunOtherwise(self.path, differing)
         return stored is not None and not self._differences(stored, identity)
 
     def _differences(self, stored: Mapping[str, str], identity: Mapping[str, Any]) -> list[str]:

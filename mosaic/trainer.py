@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from mosaic.dataset import DataSet
 from mosaic.errors import UsageError
 from mosaic.runner import data_access
 from mosaic.sitting import Report, Sitting, no_report
-from mosaic.store import locked, named_differences
+from mosaic.store import BegunOtherwise, locked, named_differences
 from mosaic.train_plan import TrainPlan, describe_training, parse_seconds, prepare_training, settings_begun
 
-__all__ = ["check_folder", "execute_training", "train"]
+__all__ = ["check_folder", "check_same", "execute_training", "train"]
 
 FILES = (DESCRIPTION, WEIGHTS, TRAINING, LOSS)
 
@@ -82,23 +82,26 @@ def execute_training(
         begun = resume and (out / DESCRIPTION).is_file()  # what has no description is what a kill left
         if begun:
             there = load_checkpoint(out)
-            _check_same(there, description)
+            check_same(there, description, free=("epochs",))
             epochs = {"configuration": {**there.description["configuration"], "epochs": plan.config.epochs}}
             description = {**there.description, **epochs}
         Sitting(training, out, description, begun, report).run(max_seconds, save_seconds)
     return load_checkpoint(out)
 
 
-def _check_same(there: Checkpoint, description: Mapping[str, Any]) -> None:
-    """Refuse to go on with a training of another configuration or other data."""
-    free = {"epochs": None}
-    stored = {**there.description["configuration"], **free, "fingerprint": there.description["dataset_fingerprint"]}
-    wanted = {**description["configuration"], **free, "fingerprint": description["dataset_fingerprint"]}
+def check_same(there: Checkpoint, description: Mapping[str, Any], free: Sequence[str] = ()) -> None:
+    """Refuse a training of another configuration, the settings in `free` aside, or of other data.
+
+    Raises
+    ------
+    BegunOtherwise
+        With what differs.
+    """
+    same = dict.fromkeys(free)
+    stored = {**there.description["configuration"], **same, "fingerprint": there.description["dataset_fingerprint"]}
+    wanted = {**description["configuration"], **same, "fingerprint": description["dataset_fingerprint"]}
     if differing := named_differences(stored, json.loads(json.dumps(wanted))):
-        raise UsageError(
-            f"'{there.folder}' was begun with another configuration ({'; '.join(differing)}); resume with that one, or "
-            f"use --overwrite or another --out."
-        )
+        raise BegunOtherwise(there.folder, differing)
 
 
 def train(

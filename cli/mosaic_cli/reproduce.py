@@ -114,7 +114,11 @@ def _execute(target: Target, terminal: Terminal) -> xr.Dataset:
 
 def _announce(target: Target, terminal: Terminal) -> dict[str, Any]:
     """Say what there is to do and how long it will take."""
-    steps = target.forecast()
+    from mosaic.reproduction.reproduce import forecast_reproduction
+
+    for note in target.notes():
+        terminal.note(f"Note: {note}")
+    steps = forecast_reproduction(target)
     total = sum(step.seconds for step in steps)
     for step in steps:
         terminal.note(f"{step.step}: {'done' if step.done else f'about {duration(step.seconds)}'}")

@@ -59,6 +59,7 @@ class AttentionTable(Target):
     """Consistency of images with two halves that must agree: ELS, ELS with attention, networks with and without."""
 
     name = "attention"
+    most_rows = 0
 
     def experiments(self) -> dict[str, Experiment]:
         """The experiment of each network."""

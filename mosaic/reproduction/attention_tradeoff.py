@@ -32,6 +32,7 @@ class AttentionTradeoff(Target):
     """Consistency against novelty as the locality scale grows, for ELS and ELS with attention."""
 
     name = "attention-tradeoff"
+    most_rows = 0
 
     def _base(self) -> Experiment:
         return self.study.experiment_of(NETWORKS["resnet"])

@@ -17,7 +17,7 @@ from mosaic.checkpoint import WEIGHTS, load_checkpoint
 from mosaic.estimate import predict_seconds
 from mosaic.plan import prepare
 from mosaic.reproduction.experiment import Experiment
-from mosaic.reproduction.rows import THEORY_STEPS
+from mosaic.reproduction.rows import ROWS, THEORY_STEPS
 from mosaic.scales import preset_names
 from mosaic.train_plan import TrainPlan
 
@@ -38,6 +38,7 @@ class Forecast:
 def forecast(experiment: Experiment) -> list[Forecast]:
     """Tell the steps of an experiment and how long those that are not done will take, in their order."""
     row, folder = experiment.row, experiment.folder
+    experiment.check_network()
     steps: list[tuple[str, bool, Callable[[], float]]] = []
     left = _training_left(experiment)
     steps.append(("train", left == 0, lambda: left * _training_step(experiment.training_plan)))
@@ -47,7 +48,11 @@ def forecast(experiment: Experiment) -> list[Forecast]:
     steps.append(("network", (folder / "network.nc").exists(), lambda: _network(experiment)))
     for score in ("is", "els", "ls"):
         steps.append((score, (folder / f"{score}.nc").exists(), partial(machine_seconds, experiment, score)))
-    return [Forecast(f"{row.name}: {step}", 0.0 if done else work(), done) for step, done, work in steps]
+    found = [Forecast(f"{row.name}: {step}", 0.0 if done else work(), done) for step, done, work in steps]
+    if row.scales_of in ROWS and row.scales_of != row.name:
+        other = forecast(experiment.sibling(row.scales_of))
+        found = [step for step in other if step.step.endswith((": train", ": calibrate"))] + found
+    return found
 
 
 def _training_left(experiment: Experiment) -> float:

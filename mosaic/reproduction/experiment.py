@@ -19,7 +19,7 @@ import xarray as xr
 from mosaic.calibration import execute_calibration
 from mosaic.calibration_picture import draw_scales
 from mosaic.calibration_plan import prepare_calibration
-from mosaic.checkpoint import Checkpoint
+from mosaic.checkpoint import DESCRIPTION, Checkpoint, load_checkpoint
 from mosaic.comparison_picture import draw_agreement, draw_side_by_side
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
@@ -31,8 +31,8 @@ from mosaic.run_comparison import compare
 from mosaic.runner import execute
 from mosaic.sitting import TrainProgress
 from mosaic.store import write_netcdf
-from mosaic.train_plan import TrainPlan, prepare_training
-from mosaic.trainer import execute_training
+from mosaic.train_plan import TrainPlan, describe_training, prepare_training
+from mosaic.trainer import check_same, execute_training
 
 __all__ = ["Experiment", "Report", "kept_run", "no_report"]
 
@@ -124,9 +124,21 @@ class Experiment:
         """The training set."""
         return self.training_plan.dataset
 
+    def check_network(self) -> None:
+        """Refuse a network in the row's folder that is of another training, also of more or fewer epochs.
+
+        Raises
+        ------
+        BegunOtherwise
+            Before it is changed: runs and scales beside it are of that network.
+        """
+        if (self.network_folder / DESCRIPTION).is_file():
+            check_same(load_checkpoint(self.network_folder), describe_training(self.training_plan))
+
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """The trained network; trains it, or goes on with it, where it is not."""
+        self.check_network()
         self.folder.mkdir(parents=True, exist_ok=True)
 
         def report(progress: TrainProgress) -> None:
@@ -148,8 +160,7 @@ class Experiment:
     def scales(self) -> Path:
         """File of the scales; calibrates them where they are not; those of another row where the row says so."""
         if self.row.scales_of != self.row.name:
-            other = self.sibling(self.row.scales_of)
-            return other.scales_file if other.scales_file.exists() else other.scales
+            return self.sibling(self.row.scales_of).scales
         settings = {"checkpoint": str(self.checkpoint.folder), **self.calibration_settings}
         plan = prepare_calibration([settings], self.access, self.memory, self.dataset)
         batches = len(plan.network.batches)
@@ -163,7 +174,7 @@ class Experiment:
         return self.scales_file
 
     def sibling(self, name: str) -> Experiment:
-        """The experiment of another row, of the same sizes."""
+        """The experiment of another row, of the same settings but for options of the network."""
         config = self.config.model_copy(update={"network_options": {}})
         return Experiment(row_named(name), config, self.root, self.access, self.memory, self.report)
 

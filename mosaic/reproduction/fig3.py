@@ -57,6 +57,7 @@ class Fig3(Target):
     """Figure 3: mosaics of a black and a white image, and the share of pixels in the majority of their window."""
 
     name = "fig3"
+    most_rows = 0
 
     def _config(self, boundary: str, steps: int) -> RunConfig:
         return RunConfig(

@@ -55,6 +55,7 @@ class Fig5c(Target):
     """Figure 5c: excess limbs by late locality, ELS at calibrated scales and at doubled late ones."""
 
     name = "fig5c"
+    most_rows = 1
     default_rows = ("fashion-resnet-zeros",)
 
     def forecast(self) -> list[Forecast]:

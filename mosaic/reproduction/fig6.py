@@ -27,6 +27,7 @@ class Fig6(Target):
     """Figure 6: images of a UNet with self-attention, and what ELS, LS and IS make of the same noise."""
 
     name = "fig6"
+    most_rows = 1
     default_rows = ("cifar10-unet-attention",)
 
     def measure(self) -> xr.Dataset:

@@ -42,6 +42,7 @@ class Memorization(Target):
     """From mosaics to copies: ELS as its calibrated scales are multiplied."""
 
     name = "memorization"
+    most_rows = 1
     default_rows = ("mnist-resnet-zeros",)
 
     def forecast(self) -> list[Forecast]:

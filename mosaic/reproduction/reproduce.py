@@ -20,6 +20,7 @@ from mosaic.errors import UsageError, did_you_mean
 from mosaic.picture import save_figure
 from mosaic.reproduction.attention import AttentionTable
 from mosaic.reproduction.attention_tradeoff import AttentionTradeoff
+from mosaic.reproduction.duration import Forecast
 from mosaic.reproduction.experiment import Report, no_report
 from mosaic.reproduction.fig3 import Fig3
 from mosaic.reproduction.fig4 import Fig4
@@ -31,9 +32,16 @@ from mosaic.reproduction.rows import ReproduceConfig
 from mosaic.reproduction.table2 import Table2
 from mosaic.reproduction.target import Study, Target
 from mosaic.runner import data_access
-from mosaic.store import write_netcdf
+from mosaic.store import BegunOtherwise, write_netcdf
 
-__all__ = ["SCHEMA", "TARGETS", "execute_reproduction", "prepare_reproduction", "reproduce"]
+__all__ = [
+    "SCHEMA",
+    "TARGETS",
+    "execute_reproduction",
+    "forecast_reproduction",
+    "prepare_reproduction",
+    "reproduce",
+]
 
 SCHEMA = "mosaic-reproduction/1"
 TARGETS: dict[str, type[Target]] = {
@@ -65,10 +73,35 @@ def execute_reproduction(target: Target) -> xr.Dataset:
         raise UsageError(
             f"--out '{study.folder}' cannot be written ({error.strerror}); choose another place."
         ) from None
-    found = described(target.measure()).assign_attrs(_facts(target))
+    try:
+        found = described(target.measure()).assign_attrs(_facts(target))
+    except BegunOtherwise as error:
+        raise _otherwise(error) from None
     write_netcdf(found, study.folder / f"{target.name}.nc")
     save_figure(target.draw(found), study.folder / f"{target.name}.png")
     return found
+
+
+def _otherwise(error: BegunOtherwise) -> UsageError:
+    """Say what to do where a step was made with other settings."""
+    return UsageError(
+        f"'{error.place}' was made with other settings ({'; '.join(error.differing)}); give those, use another --out, "
+        f"or remove '{error.place.parent}'."
+    )
+
+
+def forecast_reproduction(target: Target) -> list[Forecast]:
+    """Tell what there is to do and how long it will take.
+
+    Raises
+    ------
+    UsageError
+        If a network is there that was trained with other settings.
+    """
+    try:
+        return target.forecast()
+    except BegunOtherwise as error:
+        raise _otherwise(error) from None
 
 
 def _facts(target: Target) -> dict[str, str]:

@@ -6,6 +6,7 @@ References: Kamb & Ganguli 2025, table 2.
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,26 +88,38 @@ class Table2(Target):
     name = "table2"
     default_rows = tuple(ROWS)
 
-    def available(self) -> dict[str, str]:
-        """Say, for each row asked for, why it cannot be run; empty where it can."""
+    @cached_property
+    def reasons(self) -> dict[str, str]:
+        """Why each row cannot be run; empty where it can.
+
+        Raises
+        ------
+        DataError
+            If a row that was asked for, or every row, lacks its data.
+        """
         found = {}
         for row in self.rows:
             try:
                 _ = self.study.experiment(row).dataset
                 found[row] = ""
             except DataError as error:
+                if self.asked:
+                    raise
                 found[row] = str(error)
+        if all(found.values()):
+            raise DataError(next(iter(found.values())))
         return found
+
+    def notes(self) -> list[str]:
+        """Tell the rows that are left out."""
+        return [f"{row} is left out. {reason}" for row, reason in self.reasons.items() if reason]
 
     def forecast(self) -> list[Forecast]:
         """Tell the steps of the rows whose data are there."""
         return [step for row in self._runnable() for step in forecast(self.study.experiment(row))]
 
     def _runnable(self) -> list[str]:
-        reasons = self.available()
-        if all(reasons.values()):
-            raise DataError(next(iter(reasons.values())))
-        return [row for row, reason in reasons.items() if not reason]
+        return [row for row, reason in self.reasons.items() if not reason]
 
     def measure(self) -> xr.Dataset:
         """Run the rows whose data are there, and gather all that have been run."""

@@ -11,6 +11,7 @@ import xarray as xr
 
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
+from mosaic.errors import UsageError
 from mosaic.estimate import predict_seconds
 from mosaic.plan import prepare
 from mosaic.reproduction.duration import Forecast, forecast
@@ -75,13 +76,24 @@ class Target(ABC):
         The name on the command line.
     default_rows : tuple of str
         Rows of table 2 that it is made from.
+    most_rows : int or None
+        How many rows it can be made from; None for any number.
+
+    Raises
+    ------
+    UsageError
+        If a row is unknown, or more are given than it can be made from.
     """
 
     name: ClassVar[str]
     default_rows: ClassVar[tuple[str, ...]] = ()
+    most_rows: ClassVar[int | None] = None
 
     def __init__(self, study: Study, rows: tuple[str, ...]) -> None:
-        self.study, self.rows = study, rows or self.default_rows
+        self.study, self.rows, self.asked = study, rows or self.default_rows, bool(rows)
+        if self.most_rows is not None and len(rows) > self.most_rows:
+            allowed = f"takes at most {self.most_rows} --row" if self.most_rows else "takes no --row"
+            raise UsageError(f"'{self.name}' {allowed}, not {', '.join(rows)}.")
         for row in self.rows:
             row_named(row)
 
@@ -98,6 +110,10 @@ class Target(ABC):
     @abstractmethod
     def measure(self) -> xr.Dataset:
         """Compute what is to be shown; what is there already is not computed again."""
+
+    def notes(self) -> list[str]:
+        """Tell beforehand what will be left out, and why."""
+        return []
 
     def told(self, found: xr.Dataset) -> list[str]:
         """Tell the numbers that matter, in sentences."""

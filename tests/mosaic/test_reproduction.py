@@ -251,17 +251,25 @@ def test_other_settings_than_it_was_begun_with_are_refused(folder: Path) -> None
         mosaic.reproduce("table2", ["fashion-resnet-zeros"], out=folder, **{**SMALL, "samples": 4})
 
 
-def test_the_attention_row_uses_the_scales_of_the_resnet(folder: Path) -> None:
-    settings = {**SMALL, "dataset_options": {"limit": 20}, "epochs": 1}
-    settings["network_options"] = {}
-    config = ReproduceConfig(**settings)
+def test_more_epochs_are_refused_before_the_network_is_changed(folder: Path) -> None:
+    weights = (folder / "cpu" / "fashion-resnet-zeros" / "network" / "weights.safetensors").read_bytes()
+    for target in ("table2", "fig5c"):
+        with pytest.raises(mosaic.UsageError, match=r"epochs: 2, now 3.*another --out, or remove"):
+            mosaic.reproduce(target, ["fashion-resnet-zeros"], out=folder, **{**SMALL, "epochs": 3})
+    assert weights == (folder / "cpu" / "fashion-resnet-zeros" / "network" / "weights.safetensors").read_bytes()
+    mosaic.reproduce("table2", ["fashion-resnet-zeros"], out=folder, **SMALL)
+
+
+def test_the_attention_row_uses_the_scales_of_the_resnet_of_the_same_settings() -> None:
+    settings = {**SMALL, "dataset_options": {"limit": 20}, "epochs": 1, "network_options": {}}
     row = ROWS["cifar10-unet-attention"]
-    experiment = Experiment(row, config, Path("root"), mosaic.DataAccess())
-    other = experiment.sibling("cifar10-resnet-zeros")
-    other.folder.mkdir(parents=True)
-    shutil.copy(folder / "cpu" / "fashion-resnet-zeros" / "scales.nc", other.scales_file)
-    assert experiment.scales == other.scales_file
-    assert experiment.run_config("els", str(experiment.scales)).scales == str(other.scales_file)
+    experiment = Experiment(row, ReproduceConfig(**settings), Path("root"), mosaic.DataAccess())
+    scales = experiment.scales
+    assert scales == Path("root/cifar10-resnet-zeros/scales.nc")
+    assert experiment.run_config("els", str(scales)).scales == str(scales)
+    other = Experiment(row, ReproduceConfig(**{**settings, "seed": 1}), Path("root"), mosaic.DataAccess())
+    with pytest.raises(mosaic.UsageError, match="seed: 0, now 1"):
+        _ = other.scales
 
 
 # The figures
@@ -324,18 +332,14 @@ def test_fig5c_doubles_late_scales_only(folder: Path) -> None:
 
 def test_fig6_shows_the_attention_network_beside_the_theories() -> None:
     settings = {**SMALL, "dataset_options": {"limit": 20}, "epochs": 1, "samples": 2, "network_options": {}}
-    root = Path("out/cpu/cifar10-resnet-zeros")
-    root.mkdir(parents=True)
-    level = mosaic.registry().get("schedule", "cosine")().level(0.5)
-    scales = {"scale": ("step", [3]), "signal": ("step", [level.signal]), "noise": ("step", [level.noise])}
-    xr.Dataset(scales).to_netcdf(root / "scales.nc")
     settings["network_options"] = {"channels": [4, 8]}
     found = mosaic.reproduce("fig6", out="out", **settings)
     assert found["role"].values.tolist() == ["network", "ELS", "LS", "IS"]
     row = Path("out/cpu/cifar10-unet-attention")
     compared = mosaic.compare(mosaic.open(row / "els.nc"), mosaic.open(row / "network.nc"), metrics=["pearson_r"])
     assert found["pearson_r"].sel(role="ELS").values.tolist() == compared["pearson_r"][0].values.tolist()
-    assert mosaic.open(row / "els.nc")["scale"].values.tolist() == [3] * 20
+    with xr.open_dataset("out/cpu/cifar10-resnet-zeros/scales.nc") as scales:
+        assert mosaic.open(row / "els.nc")["scale"].values.tolist() == scales["scale"].values.tolist()
 
 
 def test_memorization_ends_in_copies(folder: Path) -> None:
