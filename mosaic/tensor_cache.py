@@ -55,6 +55,10 @@ def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tens
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            np.save(file, found.numpy(), allow_pickle=False)
-        Path(file.name).replace(path)  # at one stroke: others may be reading
+            temporary = Path(file.name)
+            try:
+                np.save(file, found.numpy(), allow_pickle=False)
+                temporary.replace(path)  # at one stroke: others may be reading
+            finally:
+                temporary.unlink(missing_ok=True)
     return found

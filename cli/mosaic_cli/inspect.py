@@ -28,6 +28,7 @@ JSON_ATTRIBUTES = (
     "metrics",
     "network_fingerprint",
     "recipes",
+    "records",
     "rows",
     "runs",
     "score_fingerprint",

@@ -34,7 +34,9 @@ from mosaic.store import write_netcdf
 from mosaic.train_plan import TrainPlan, describe_training, prepare_training
 from mosaic.trainer import check_same, execute_training
 
-__all__ = ["Experiment", "Report", "kept_run", "no_report"]
+__all__ = ["Experiment", "Report", "kept_run", "no_report", "record_of"]
+
+RECORDED = ("configuration", "dataset_fingerprint", "score_fingerprint", "network_fingerprint", "versions", "engine")
 
 Report = Callable[[str, float, str], None]
 """Called as report(step, share, words): what is being done, how much of it is, and more in words."""
@@ -63,6 +65,12 @@ def kept_run(
     return execute(plan, out, resume=True, progress=progress)
 
 
+def record_of(stored: xr.Dataset) -> dict[str, Any]:
+    """What a stored run or calibration tells of how it was made."""
+    decoded = {key: json.loads(stored.attrs[key]) for key in RECORDED if key in stored.attrs}
+    return {**decoded, **{key: stored.attrs[key] for key in ("created", "mosaic_version", "plugins", "device")}}
+
+
 class Experiment:
     """The experiment of a row.
 
@@ -80,6 +88,8 @@ class Experiment:
         Budget of the machines, such as 2G.
     report : callable
         Told what is going on.
+    records : dict, optional
+        Given, for each step by its name, what was trained, calibrated or run, and how.
     """
 
     def __init__(
@@ -90,7 +100,9 @@ class Experiment:
         access: DataAccess,
         memory: str | None = None,
         report: Report = no_report,
+        records: dict[str, Any] | None = None,
     ) -> None:
+        self.records = {} if records is None else records
         self.row, self.config, self.root, self.access, self.memory = row, config, root, access, memory
         self.report = report
         self.folder = root / row.name
@@ -145,7 +157,9 @@ class Experiment:
             words = f"epoch {progress.epoch:.1f}, loss {progress.loss:.4f}, {progress.images_per_second:.0f} images/s"
             self.report(f"{self.row.name}: train", progress.step / progress.steps, words)
 
-        return execute_training(self.training_plan, self.network_folder, resume=True, report=report)
+        found = execute_training(self.training_plan, self.network_folder, resume=True, report=report)
+        self.records[f"{self.row.name}: train"] = {**found.description, "weights_fingerprint": found.fingerprint}
+        return found
 
     @property
     def calibration_settings(self) -> dict[str, Any]:
@@ -171,12 +185,14 @@ class Experiment:
 
         with execute_calibration(plan, self.scales_file, resume=True, progress=progress) as found:
             save_figure(draw_scales(found), self.scales_file.with_suffix(".png"))
+            self.records[f"{self.row.name}: calibrate"] = record_of(found)
         return self.scales_file
 
     def sibling(self, name: str) -> Experiment:
         """The experiment of another row, of the same settings but for options of the network."""
         config = self.config.model_copy(update={"network_options": {}})
-        return Experiment(row_named(name), config, self.root, self.access, self.memory, self.report)
+        row = row_named(name)
+        return Experiment(row, config, self.root, self.access, self.memory, self.report, self.records)
 
     def run_config(self, score: str, scales: str | None = None) -> RunConfig:
         """Configuration of a run from the noise and labels that all runs of the row start from."""
@@ -207,7 +223,9 @@ class Experiment:
     def execute(self, stem: str, config: RunConfig) -> xr.Dataset:
         """Run a configuration on the row's data, into a file of the row's folder; or reuse, or go on with, its run."""
         step, out = f"{self.row.name}: {stem}", self.folder / f"{stem}.nc"
-        return kept_run(step, config, out, self.access, self.memory, self.report, self.dataset)
+        found = kept_run(step, config, out, self.access, self.memory, self.report, self.dataset)
+        self.records[step] = record_of(found)
+        return found
 
     def compare(self) -> dict[str, xr.Dataset]:
         """Compare ELS and LS with the network, and both with IS; keeps the comparisons and their pictures.

@@ -113,6 +113,7 @@ def _facts(target: Target) -> dict[str, str]:
         "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
         "rows": json.dumps(target.rows),
         "configuration": json.dumps(target.study.config.model_dump(mode="json")),
+        "records": json.dumps(target.study.records),
         "mosaic_version": version("mosaic-diffusion"),
         "torch_version": torch.__version__,
     }

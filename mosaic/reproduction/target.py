@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
 
@@ -15,7 +15,7 @@ from mosaic.errors import UsageError
 from mosaic.estimate import predict_seconds
 from mosaic.plan import prepare
 from mosaic.reproduction.duration import Forecast, forecast
-from mosaic.reproduction.experiment import Experiment, Report, kept_run
+from mosaic.reproduction.experiment import Experiment, Report, kept_run, record_of
 from mosaic.reproduction.rows import ReproduceConfig, Row, row_named
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Study:
         Budget of the machines.
     report : callable
         Told what is going on.
+    records : dict
+        What was trained, calibrated and run for a target, and how, by the names of the steps.
     """
 
     config: ReproduceConfig
@@ -47,6 +49,7 @@ class Study:
     access: DataAccess
     memory: str | None
     report: Report
+    records: dict[str, Any] = field(default_factory=dict)
 
     def experiment(self, row: str) -> Experiment:
         """The experiment of a row of table 2."""
@@ -54,11 +57,13 @@ class Study:
 
     def experiment_of(self, row: Row) -> Experiment:
         """The experiment of any row."""
-        return Experiment(row, self.config, self.folder, self.access, self.memory, self.report)
+        return Experiment(row, self.config, self.folder, self.access, self.memory, self.report, self.records)
 
     def run(self, step: str, config: RunConfig, out: Path, dataset: DataSet | None = None) -> xr.Dataset:
         """Run a configuration; or reuse, or go on with, its run."""
-        return kept_run(step, config, out, self.access, self.memory, self.report, dataset)
+        found = kept_run(step, config, out, self.access, self.memory, self.report, dataset)
+        self.records[step] = record_of(found)
+        return found
 
     def forecast_run(self, step: str, config: RunConfig, out: Path, dataset: DataSet | None = None) -> Forecast:
         """Tell how long a machine's run will take."""

@@ -156,6 +156,7 @@ class ELSAttention(ELS):
             "images": mosaic.digest_of(images),
             "level": [level.signal, level.noise],
             "scale": scale,
+            "device": images.device.type,
             "engine": "torch" if self.options.embedding == "window" else self.engine(images.dtype),
             **{name: getattr(self.options, name) for name in decisive},
         }

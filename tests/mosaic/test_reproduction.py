@@ -283,6 +283,12 @@ def test_every_variable_of_a_reproduction_has_a_name_and_units(folder: Path) -> 
         for key, variable in found.variables.items():
             assert variable.attrs["long_name"], key
             assert variable.attrs["units"] in ("1", "pixel"), key
+        records = json.loads(found.attrs["records"])
+        assert records["fashion-resnet-zeros: train"]["configuration"]["epochs"] == 2
+        assert records["fashion-resnet-zeros: calibrate"]["configuration"]["samples"] == 2
+        if name != "fig4":
+            assert records["fashion-resnet-zeros: els"]["configuration"]["seed"] == 0
+            assert records["fashion-resnet-zeros: els"]["versions"]["torch"] == torch.__version__
 
 
 def test_fig3_rises_with_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:

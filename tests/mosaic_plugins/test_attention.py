@@ -160,9 +160,13 @@ def test_in_degrees_are_computed_once(data: mosaic.DataSet, monkeypatch: pytest.
     first = machine(data, **options).denoise(noisy(data), LEVEL, None, K)
     monkeypatch.setattr(ELSAttention, "_window_weights", lambda *_: pytest.fail("computed again"))
     assert torch.equal(machine(data, **options).denoise(noisy(data), LEVEL, None, K), first)
-    for changed in ({"seed": 1}, {"temperature": 2.0}, {"boundary": "circular"}):
+    others = [{"seed": 1}, {"temperature": 2.0}, {"boundary": "circular"}, {"draws": 2}, {"exclude_self": True}]
+    for changed in (*others, {"embedding": "window"}, {"attention": "softmax"}):
         with pytest.raises(pytest.fail.Exception):
-            machine(data, **options, **changed).denoise(noisy(data), LEVEL, None, K)
+            machine(data, **{**options, **changed}).denoise(noisy(data), LEVEL, None, K)
+    for level, k in ((mosaic.Level(0.8, 0.61), K), (LEVEL, 5)):
+        with pytest.raises(pytest.fail.Exception):
+            machine(data, **options).denoise(noisy(data), level, None, k)
     with pytest.raises(pytest.fail.Exception):
         machine(data.select(torch.tensor([0, 2, 3])), **options).denoise(noisy(data), LEVEL, None, K)
 
@@ -177,7 +181,7 @@ def test_a_sample_with_a_label_meets_its_class_only(data: mosaic.DataSet, form: 
         torch.testing.assert_close(found[b : b + 1], expected, rtol=0, atol=1e-6)
 
 
-def test_x0hat_stays_in_the_range_of_the_data_and_scores_need_not(data: mosaic.DataSet) -> None:
+def test_x0hat_stays_in_the_range_of_the_data(data: mosaic.DataSet) -> None:
     x = noisy(data)
     for form in ("compose", "mixture"):
         found = machine(data, form=form).denoise(x, LEVEL, None, K)
