@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mosaic.checkpoint import Checkpoint, load_checkpoint
     from mosaic.compute import Compute
     from mosaic.dataset import DataAccess, DataSet, DataSetOptions, DataSource, balanced_subset
+    from mosaic.diagnosis import Diagnosis
     from mosaic.errors import DataError, ExitCode, MosaicError, PluginError, UsageError
     from mosaic.image_candidates import translated_images, whole_images
     from mosaic.machine import AnalyticMachine
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from mosaic.plugins import Register, Registry, hookimpl, registry
     from mosaic.posterior import Posterior
     from mosaic.reproduction.reproduce import reproduce
-    from mosaic.rule import Rule
+    from mosaic.rule import VERDICTS, Rule
     from mosaic.run_comparison import compare
     from mosaic.runner import RunConfig, run
     from mosaic.scales import ScaleSchedule
     from mosaic.schedule import Level, NoiseSchedule
     from mosaic.score import ScoreModel, eps_from_denoised, score_from_denoised
     from mosaic.tensor_cache import cached_tensor, digest_of
+    from mosaic.ties import Source, resolve_image_ties, resolve_window_ties, window_keys
     from mosaic.torchvision_import import import_torchvision
     from mosaic.train_config import TrainConfig
     from mosaic.trainer import train
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from mosaic.windows import window_axis
 
 __all__ = [
+    "VERDICTS",
     "AnalyticMachine",
     "Checkpoint",
     "Compute",
@@ -46,6 +49,7 @@ __all__ = [
     "DataSet",
     "DataSetOptions",
     "DataSource",
+    "Diagnosis",
     "ExitCode",
     "Level",
     "Metric",
@@ -61,6 +65,7 @@ __all__ = [
     "RunConfig",
     "ScaleSchedule",
     "ScoreModel",
+    "Source",
     "TrainConfig",
     "UsageError",
     "aligned_windows",
@@ -79,18 +84,22 @@ __all__ = [
     "open",
     "registry",
     "reproduce",
+    "resolve_image_ties",
+    "resolve_window_ties",
     "run",
     "score_from_denoised",
     "train",
     "translated_images",
     "whole_images",
     "window_axis",
+    "window_keys",
 ]
 
 _HOMES = {
     "calibration": ("calibrate",),
     "checkpoint": ("Checkpoint", "load_checkpoint"),
     "compute": ("Compute",),
+    "diagnosis": ("Diagnosis",),
     "dataset": ("DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"),
     "errors": ("DataError", "ExitCode", "MosaicError", "PluginError", "UsageError"),
     "image_candidates": ("translated_images", "whole_images"),
@@ -102,7 +111,7 @@ _HOMES = {
     "plugins": ("Register", "Registry", "hookimpl", "registry"),
     "posterior": ("Posterior",),
     "reproduction.reproduce": ("reproduce",),
-    "rule": ("Rule",),
+    "rule": ("VERDICTS", "Rule"),
     "run_comparison": ("compare",),
     "runner": ("RunConfig", "run"),
     "scales": ("ScaleSchedule",),
@@ -114,6 +123,7 @@ _HOMES = {
     "trainer": ("train",),
     "trajectory": ("open_trajectory",),
     "window_candidates": ("aligned_windows", "engine_of", "equivariant_windows"),
+    "ties": ("Source", "resolve_image_ties", "resolve_window_ties", "window_keys"),
     "windows": ("window_axis",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

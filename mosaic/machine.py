@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from mosaic.compute import DEFAULT, Compute
+from mosaic.diagnosis import Diagnosis, everywhere
 from mosaic.errors import UsageError
 from mosaic.posterior import Posterior
 from mosaic.schedule import Level
 from mosaic.score import ScoreModel
+from mosaic.ties import Source
 from mosaic.windows import check_window_size
 
 __all__ = ["AnalyticMachine"]
@@ -26,15 +31,25 @@ class AnalyticMachine(ScoreModel):
         How its candidates are compared; a subclass hands it to the function that does.
     """
 
+    tells = True
     compute: Compute = DEFAULT
 
     @abstractmethod
     def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Posterior:
         """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W)."""
 
-    def denoised(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Tensor:
-        """Give x0hat of x by candidates from images: the posterior's mean."""
-        return self.posterior(x, images, level, scale).mean()
+    def evaluate(self, x: Tensor, images: Tensor, level: Level, scale: int) -> tuple[Tensor, Posterior]:
+        """Give x0hat of x by candidates from images, and the posterior it comes from: its mean, unless overridden."""
+        posterior = self.posterior(x, images, level, scale)
+        return posterior.mean(), posterior
+
+    def sources(self, posterior: Posterior, images: Tensor, level: Level, scale: int) -> Source:
+        """Give the best candidates (B, h, w) of a posterior over images, with ties resolved.
+
+        As `Posterior.candidate` has them where it is not overridden; their multiplicity is 0 then: not counted.
+        """
+        image, row, column = posterior.candidate()
+        return Source(image, row, column, torch.zeros_like(image))
 
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
@@ -45,6 +60,35 @@ class AnalyticMachine(ScoreModel):
         UsageError
             If x does not fit the training images, or the scale or a label cannot be used.
         """
+        self._check_batch(x, level, labels, scale)
+        result = torch.empty_like(x)
+        for members, places in self._meetings(x, labels):
+            found, _ = self.evaluate(x[members], self._images_at(places), level, scale)
+            result[members] = found.to(x.dtype)
+        return result
+
+    @torch.no_grad()
+    def diagnose(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Diagnosis:
+        """Give x0hat and what it is made of, in the same pass; arguments as for `denoise`."""
+        self._check_batch(x, level, labels, scale)
+        machine = copy.copy(self)
+        machine.compute = replace(self.compute, diagnostics=True)
+        result, shape = torch.empty_like(x), (len(x), *x.shape[2:])
+        source = Source(*(torch.zeros(shape, dtype=torch.int64, device=x.device) for _ in range(4)))
+        weight, entropy = (torch.zeros(shape, dtype=torch.float64, device=x.device) for _ in range(2))
+        for members, places in self._meetings(x, labels):
+            images = self._images_at(places)
+            found, posterior = machine.evaluate(x[members], images, level, scale)
+            own, weight[members], entropy[members] = everywhere(
+                posterior, machine.sources(posterior, images, level, scale)
+            )
+            result[members] = found.to(x.dtype)
+            source.image[members] = own.image if places is None else places[own.image]
+            source.row[members], source.column[members] = own.row, own.column
+            source.multiplicity[members] = own.multiplicity
+        return Diagnosis(result, source, weight, entropy)
+
+    def _check_batch(self, x: Tensor, level: Level, labels: Tensor | None, scale: int) -> None:
         if x.ndim != 4 or tuple(x.shape[1:]) != self.dataset.shape:
             raise UsageError(
                 f"x has shape {tuple(x.shape)}; the images of '{self.dataset.name}' have shape {self.dataset.shape}."
@@ -54,27 +98,29 @@ class AnalyticMachine(ScoreModel):
         if labels is not None and labels.shape != (len(x),):
             raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
         self.check((level,), (scale,), ())
-        if labels is None or bool((labels == -1).all()):
-            return self.denoised(x, self.dataset.images, level, scale).to(x.dtype)
-        result = torch.empty_like(x)
-        for label in labels.unique().tolist():
-            members = labels == label
-            result[members] = self.denoised(x[members], self._images_of(label), level, scale).to(x.dtype)
-        return result
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
         """Refuse scales that are no window sizes."""
         for scale in scales if self.has_scale else ():
             check_window_size(scale)
 
-    def _images_of(self, label: int) -> Tensor:
+    def _meetings(self, x: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor | slice, Tensor | None]]:
+        """Yield which samples meet which training images, by their places in the data set; None for all of them."""
+        if labels is None or bool((labels == -1).all()):
+            yield slice(None), None
+            return
+        for label in labels.unique().tolist():
+            yield labels == label, None if label == -1 else self._places_of(label)
+
+    def _images_at(self, places: Tensor | None) -> Tensor:
+        return self.dataset.images if places is None else self.dataset.images[places]
+
+    def _places_of(self, label: int) -> Tensor:
         dataset = self.dataset
-        if label == -1:
-            return dataset.images
         if dataset.labels is None:
             raise UsageError(f"Data set '{dataset.name}' has no labels, so label {label} cannot be used.")
-        images = dataset.images[dataset.labels == label]
-        if len(images) == 0:
+        places = torch.nonzero(dataset.labels == label)[:, 0]
+        if len(places) == 0:
             present = ", ".join(str(int(c)) for c in dataset.labels.unique())
             raise UsageError(f"Data set '{dataset.name}' has no images of label {label}; it has: {present}.")
-        return images
+        return places

@@ -5,25 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-__all__ = ["Rule"]
+__all__ = ["VERDICTS", "Rule"]
+
+VERDICTS = ("consistent", "different", "missing", "malformed")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that every image of a data set obeys, such as that two distant parts agree.
+    """The rule that certain parts of an image all show the same thing, though they are far apart.
 
     Attributes
     ----------
-    judge : callable
-        Gives, for images (B, C, H, W), the index (B,), int64, into `verdicts` of what each is.
-    verdicts : tuple of str
-        What an image can be; the first is `consistent`, the others say how the rule is broken.
-    chance : float
-        Share of consistent images if the parts that must agree were independent, but each well formed.
+    shows : callable
+        Gives, for images (B, C, H, W), what each part shows: (B, parts), int64, an index into `kinds`; `Rule.EMPTY`
+        where it shows nothing, `Rule.UNKNOWN` where nothing that there is in the data.
+    kinds : tuple of str
+        What a part can show.
     """
 
-    judge: Callable[[Tensor], Tensor]
-    verdicts: tuple[str, ...]
-    chance: float
+    EMPTY = -1
+    UNKNOWN = -2
+
+    shows: Callable[[Tensor], Tensor]
+    kinds: tuple[str, ...]
+
+    @property
+    def chance(self) -> float:
+        """Share of consistent images if parts showed each kind as often, independently of each other; of two parts."""
+        return 1 / len(self.kinds)
+
+    def judge(self, images: Tensor) -> Tensor:
+        """Judge images (B, C, H, W): indices (B,), int64, into `mosaic.VERDICTS`.
+
+        An image is malformed if any part shows something unknown; else missing, if any is empty; else, its parts being
+        whole, consistent if all show the same kind, and different if not.
+        """
+        return verdicts_of(self.shows(images))
+
+
+def verdicts_of(shown: Tensor) -> Tensor:
+    """Judge images by what their parts show (B, parts), as `Rule.judge`."""
+    verdicts = torch.where((shown == shown[:, :1]).all(1), 0, 1)
+    verdicts[(shown == Rule.EMPTY).any(1)] = 2
+    verdicts[(shown == Rule.UNKNOWN).any(1)] = 3
+    return verdicts

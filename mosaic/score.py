@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mosaic.dataset import DataSet
+from mosaic.diagnosis import Diagnosis
 from mosaic.errors import UsageError
 from mosaic.options import Options as PluginOptions
 from mosaic.schedule import Level, NoiseSchedule
@@ -30,6 +31,8 @@ class ScoreModel(ABC):
         The model's options.
     has_scale : bool
         Whether `denoise` uses a locality scale k.
+    tells : bool
+        Whether `diagnose` says what x0hat is made of.
     places : tuple of str
         Options that say where files lie that `fingerprint` identifies: they may have moved when a run is resumed.
     """
@@ -37,6 +40,7 @@ class ScoreModel(ABC):
     name: ClassVar[str] = ""
     Options: ClassVar[type[PluginOptions]] = PluginOptions
     has_scale: ClassVar[bool] = False
+    tells: ClassVar[bool] = False
     places: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:
@@ -63,6 +67,13 @@ class ScoreModel(ABC):
         Tensor (B, C, H, W)
             x0hat, of x's dtype and device. `x` is not changed.
         """
+
+    def diagnose(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Diagnosis | None:
+        """Give x0hat and what each pixel of it is made of; None for a model that cannot tell.
+
+        Arguments and `Diagnosis.denoised` as for `denoise`; `tells` says beforehand whether it can.
+        """
+        return None
 
     @property
     def schedule(self) -> NoiseSchedule | None:

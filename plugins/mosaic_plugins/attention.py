@@ -107,16 +107,16 @@ class ELSAttention(ELS):
 
     options: Options
 
-    def denoised(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
-        """Give x0hat of x (B, C, H, W) by candidates from images (N, C, H, W)."""
+    def evaluate(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> tuple[Tensor, mosaic.Posterior]:
+        """Give x0hat of x (B, C, H, W) by candidates from images (N, C, H, W), and the posterior before attention."""
         options = self.options
         if options.form == "mixture" or options.attention == "identity":
-            return super().denoised(x, images, level, scale)
-        local, embedding = self.field(x, images, level, scale)
+            return super().evaluate(x, images, level, scale)
+        local, embedding, posterior = self.field(x, images, level, scale)
         value = local if options.value == "denoised" else mosaic.score_from_denoised(x, local, level)
         attended = (self.weights_of(embedding) @ value.flatten(2).mT).mT.reshape(value.shape)
         mixed = (value + attended) / 2
-        return mixed if options.value == "denoised" else (x + level.noise**2 * mixed) / level.signal
+        return mixed if options.value == "denoised" else (x + level.noise**2 * mixed) / level.signal, posterior
 
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give each pixel's posterior: that of ELS, or (mixture) with weighted windows."""
@@ -128,16 +128,26 @@ class ELSAttention(ELS):
             x, images, level, scale, options.boundary, weights=weights, compute=self.computing()
         )
 
-    def field(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> tuple[Tensor, Tensor]:
-        """Give x0hat (B, C, H, W) of plain ELS, and the embedding (B, D, H, W) that attends."""
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+        """Give the best windows; those that count differently do not tie."""
+        if self.options.form == "compose" or self.options.attention == "identity":
+            return super().sources(posterior, images, level, scale)
+        return self.resolved(posterior, images, scale, self.window_weights(images, level, scale))
+
+    def field(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int
+    ) -> tuple[Tensor, Tensor, mosaic.Posterior]:
+        """Give x0hat (B, C, H, W) of plain ELS, the embedding (B, D, H, W) that attends, and the posterior of both."""
         if self.options.embedding == "score":
-            local = ELS.posterior(self, x, images, level, scale).mean().to(x.dtype)
-            return local, mosaic.eps_from_denoised(x, local, level)
+            posterior = ELS.posterior(self, x, images, level, scale)
+            local = posterior.mean().to(x.dtype)
+            return local, mosaic.eps_from_denoised(x, local, level), posterior
         compute, boundary = replace(self.computing(), engine="torch"), self.options.boundary
         windows = windows_of(images, scale, "zeros" if boundary == "zeros" else "circular")
-        found = mosaic.equivariant_windows(x, images, level, scale, boundary, values=windows, compute=compute)
-        means = found.mean().to(x.dtype)
-        return means.unflatten(1, (x.shape[1], -1))[:, :, scale**2 // 2], means
+        posterior = mosaic.equivariant_windows(x, images, level, scale, boundary, values=windows, compute=compute)
+        means = posterior.mean().to(x.dtype)
+        local = means.unflatten(1, (x.shape[1], -1))[:, :, scale**2 // 2]
+        return local, means, posterior
 
     def weights_of(self, embedding: Tensor) -> Tensor:
         """Attention weights (B, P, P) of an embedding (B, D, H, W), as the options say."""
@@ -171,7 +181,7 @@ class ELSAttention(ELS):
             for first in range(0, count, CHUNK):
                 some = slice(first, first + CHUNK)
                 noisy = level.signal * images[some] + level.noise * noise[some]
-                _, embedding = self.field(noisy, images, level, scale)
+                _, embedding, _ = self.field(noisy, images, level, scale)
                 degrees[some] += self.weights_of(embedding).sum(1).cpu()
         return 1 + (degrees / self.options.draws).reshape(count, height, width)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +26,10 @@ class IS(mosaic.AnalyticMachine):
         """Give the posterior over the training images; `scale` is ignored."""
         return mosaic.whole_images(x, images, level, compute=self.compute)
 
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+        """Give the nearest training image; of equal ones the first."""
+        return mosaic.resolve_image_ties(posterior, images, translates=False)
+
     def comparisons(self, scale: int) -> int:
         """N."""
         return len(self.dataset)
@@ -42,6 +46,10 @@ class ES(mosaic.AnalyticMachine):
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give the posterior over the translates; `scale` is ignored."""
         return mosaic.translated_images(x, images, level, compute=self.compute)
+
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+        """Give the nearest translate; of equal ones the first."""
+        return mosaic.resolve_image_ties(posterior, images, translates=True)
 
     def comparisons(self, scale: int) -> int:
         """N H W."""
@@ -71,6 +79,20 @@ class Windowed(mosaic.AnalyticMachine):
         """The engine that runs in `dtype` use on this data set's device."""
         return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
 
+    aligned: ClassVar[bool]
+    """Whether a window is a candidate at its own place only."""
+
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+        """Give the best windows; of equal ones the first."""
+        return self.resolved(posterior, images, scale)
+
+    def resolved(
+        self, posterior: mosaic.Posterior, images: Tensor, scale: int, weights: Tensor | None = None
+    ) -> mosaic.Source:
+        """Give the best windows of a posterior over windows with these weights, with ties resolved."""
+        wraps = self.options.boundary == "circular"
+        return mosaic.resolve_window_ties(posterior, images, scale, wraps, self.aligned, weights)
+
     def computing(self) -> mosaic.Compute:
         """The machine's way to compute, with its own choice of engine."""
         return replace(self.compute, engine=self.options.engine)
@@ -83,6 +105,7 @@ class LS(Windowed):
     """
 
     name = "ls"
+    aligned = True
 
     class Options(Windowed.Options):
         """Options of the local score machine."""
@@ -110,6 +133,7 @@ class ELS(Windowed):
     """
 
     name = "els"
+    aligned = False
 
     class Options(Windowed.Options):
         """Options of the equivariant local score machine."""

@@ -1,0 +1,201 @@
+"""Exact ties: which training windows equal a given one, whatever an engine's rounding makes of them.
+
+Most windows of plain images have equals (blank ones above all), and a posterior's best candidate is then one of many.
+The convention (first image, row and column of all equal ones; how many there are) is kept here: windows are told apart
+by a hash of 64 bits of their pixels, in one pass over the training set that remembers the windows asked for only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mosaic.posterior import Posterior
+
+__all__ = ["Source", "resolve_image_ties", "resolve_window_ties", "window_keys"]
+
+CHUNK = 2**19  # windows hashed at a time
+TABLE = 2**20  # entries of the table that tells most windows not asked for
+NONE = torch.iinfo(torch.int64).max
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where in a training set pixels come from.
+
+    Attributes
+    ----------
+    image, row, column : Tensor (B, H, W), int64
+        The training pixel.
+    multiplicity : Tensor (B, H, W), int64
+        How many candidates are equal to this one, itself included; the pixel is that of the first, in the order of
+        image, row, column.
+    """
+
+    image: Tensor
+    row: Tensor
+    column: Tensor
+    multiplicity: Tensor
+
+
+def window_keys(images: Tensor, k: int, wraps: bool, aligned: bool = False, weights: Tensor | None = None) -> Tensor:
+    """Name the k x k window about every pixel, so that equal windows have equal names.
+
+    Parameters
+    ----------
+    images : Tensor (N, C, H, W)
+        Images.
+    k : int
+        Window size, odd.
+    wraps : bool
+        Whether windows wrap round the border; else they hang over it, and are equal only to those that do so alike.
+    aligned : bool
+        Whether windows at different places are different (LS).
+    weights : Tensor (N, H, W), optional
+        What windows count for: those that count differently are different.
+
+    Returns
+    -------
+    Tensor (N, H, W), int64
+        A hash of 64 bits of each window. Two windows share theirs by chance once in about 1e19 pairs.
+    """
+    codes = _codes(images)
+    r, (channels, height, width) = k // 2, codes.shape[1:]
+    if wraps:
+        rows, cols = (torch.arange(-r, size + r, device=codes.device) % size for size in (height, width))
+        codes = codes[:, :, rows][:, :, :, cols]
+    else:
+        codes = functional.pad(codes, (r, r, r, r))  # no pixel has the code 0
+    factors = _factors(channels + 2 * k, images.device)
+    # Sums over a window of codes times a factor of each channel, row and column: one axis after the other.
+    across, along, sideways = factors.split([channels, k, k])
+    flat = (codes * across[:, None, None]).sum(1)
+    tall = _summed([flat[:, i : i + height] for i in range(k)], along)
+    keys = _summed([tall[:, :, j : j + width] for j in range(k)], sideways)
+    if aligned:
+        keys = keys + _mixed(torch.arange(1, height * width + 1, device=codes.device)).view(height, width)
+    if weights is not None:
+        keys = keys + _codes(weights) * factors[0]
+    return keys
+
+
+def resolve_window_ties(
+    posterior: Posterior,
+    images: Tensor,
+    k: int,
+    wraps: bool,
+    aligned: bool = False,
+    weights: Tensor | None = None,
+) -> Source:
+    """Find the first of the windows that equal a pixel's best one, and how many there are.
+
+    Parameters
+    ----------
+    posterior : Posterior (B, H, W)
+        Over windows of `images`, with diagnostics.
+    images, k, wraps, aligned, weights
+        As for `window_keys`: the candidates.
+    """
+    image, row, column = posterior.candidate()
+    height, width = images.shape[2:]
+
+    def keys_of(some: slice) -> Tensor:
+        return window_keys(images[some], k, wraps, aligned, None if weights is None else weights[some]).flatten(1)
+
+    chosen, inverse = image.unique(return_inverse=True)
+    parts = [keys_of(slice(n, n + 1)) for n in chosen.tolist()]
+    wanted = torch.cat(parts)[inverse, row * width + column]
+    places, count = _count(wanted, len(images), height * width, keys_of)
+    return Source(places // (height * width), places // width % height, places % width, count)
+
+
+def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -> Source:
+    """Find the first of the images, or their circular translates, that equal the best one, and how many there are.
+
+    Parameters
+    ----------
+    posterior : Posterior (B, 1, 1)
+        Over whole images, with diagnostics.
+    images : Tensor (N, C, H, W)
+        The training images.
+    translates : bool
+        Whether translates are candidates, too.
+
+    Returns
+    -------
+    Source (B, 1, 1)
+        Row and column of the pixel that came to the first pixel.
+    """
+    height, width = images.shape[2:]
+    # The sum of mixed codes is the same for all translates of an image: few others can be equal to it.
+    length = max(1, CHUNK // images[0].numel())
+    sums = [_mixed(_codes(images[n : n + length])).flatten(1).sum(1) for n in range(0, len(images), length)]
+    alike = torch.cat(sums)
+    places = [(0, 0)] if not translates else [(i, j) for i in range(height) for j in range(width)]
+    found = []
+    for source, i, j in torch.stack(posterior.candidate())[:, :, 0, 0].T.tolist():
+        wanted = images[source].roll((-i, -j), (1, 2))
+        equal = [
+            (n, *place)
+            for n in torch.nonzero(alike == alike[source])[:, 0].tolist()
+            for place in places
+            if torch.equal(images[n].roll((-place[0], -place[1]), (1, 2)), wanted)
+        ]
+        found.append((*equal[0], len(equal)))
+    return Source(*(column.view(-1, 1, 1) for column in torch.tensor(found, device=images.device).T))
+
+
+def _count(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Tensor]) -> tuple[Tensor, Tensor]:
+    """Find the first place of each wanted key among `count` images of `size` windows, and how often it comes."""
+    known, inverse = wanted.unique(return_inverse=True)
+    table = torch.zeros(TABLE, dtype=torch.bool, device=wanted.device)
+    table[known & (TABLE - 1)] = True
+    counts, first = torch.zeros_like(known), torch.full_like(known, NONE)
+    length = max(1, CHUNK // size)
+    for begin in range(0, count, length):
+        keys = keys_of(slice(begin, begin + length)).flatten()
+        places = torch.nonzero(table[keys & (TABLE - 1)])[:, 0]
+        some = keys[places]
+        index = torch.searchsorted(known, some).clamp_max(len(known) - 1)
+        equal = known[index] == some
+        index, places = index[equal], places[equal] + begin * size
+        counts += torch.bincount(index, minlength=len(known))
+        first.scatter_reduce_(0, index, places, "amin")
+    return first[inverse], counts[inverse]
+
+
+def _codes(values: Tensor) -> Tensor:
+    """A code of 64 bits, never 0, for each value; equal for equal values, also for 0 and -0."""
+    wide = torch.int64 if values.dtype == torch.float64 else torch.int32
+    values = values if values.dtype == torch.float64 else values.float()
+    return _mixed((values + 0.0).contiguous().view(wide).to(torch.int64)) | 1
+
+
+def _summed(parts: list[Tensor], factors: Tensor) -> Tensor:
+    """Sum of the parts, each times its factor."""
+    total = torch.zeros_like(parts[0])
+    for part, factor in zip(parts, factors.tolist(), strict=True):
+        total.add_(part, alpha=factor)
+    return total
+
+
+def _mixed(codes: Tensor) -> Tensor:
+    """Spread what tells codes apart over all their bits: multiply and fold, twice (Steele, Lea & Flood 2014)."""
+    for factor in _MIXING:
+        codes = codes * factor
+        codes = codes ^ (codes >> 31)
+    return codes
+
+
+_MIXING = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # those of SplitMix64, as signed numbers
+
+
+def _factors(count: int, device: torch.device) -> Tensor:
+    """Odd numbers of 64 bits, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    limits = torch.iinfo(torch.int64)
+    return (torch.randint(limits.min, limits.max, (count,), generator=generator) | 1).to(device)
