@@ -5,8 +5,10 @@ Our own, to test what Finn, Keller, Theodosis & Ba (2025) say of attention: that
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -16,7 +18,6 @@ import mosaic
 __all__ = ["OBJECTS", "PALETTE", "Pairs", "PairsShape", "Templates"]
 
 SIDE = 3  # of an object, in pixels
-VERDICTS = ("consistent", "different", "missing", "malformed")
 
 # A part of an image is an object, or empty, if it differs from it by less than this share of the object's energy.
 TOLERANCE = 0.25
@@ -51,32 +52,26 @@ class Templates:
             halves[:, number, :, i : i + SIDE, j : j + SIDE] = self.objects
         return halves.flatten(0, 1), torch.arange(kinds).repeat_interleave(len(places))
 
-    def judge(self, images: Tensor) -> Tensor:
-        """Say what images (B, C, H, W) are, as indices (B,) into VERDICTS.
+    def shown(self, images: Tensor) -> Tensor:
+        """Say which object (B, 2), int64, the left and the right half of images (B, C, H, W) show.
 
-        Each half is compared with black and with every object at every place, and is what it differs from least, if
-        that is little enough: else it is malformed. Halves that show different objects are different.
+        A half is compared with black and with every object at every place, and is what it differs from least, if that
+        is little enough: else it is unknown.
         """
         middle = images.shape[3] // 2
-        left, right = self._recognised(images[..., :middle]), self._recognised(images[..., middle:])
-        verdicts = torch.where(left == right, 0, 1)
-        verdicts[(left == EMPTY) | (right == EMPTY)] = 2
-        verdicts[(left == UNKNOWN) | (right == UNKNOWN)] = 3
-        return verdicts
+        halves = (images[..., :middle], images[..., middle:])
+        return torch.stack([self._recognised(half) for half in halves], 1)
 
     def _recognised(self, parts: Tensor) -> Tensor:
-        """Which object parts (B, C, H, W) show; EMPTY, or UNKNOWN."""
+        """Which object parts (B, C, H, W) show."""
         halves, kinds = self.half(*parts.shape[2:])
         energy = (self.objects + 1).square().sum((1, 2, 3)).double()
         flat = parts.flatten(1).cpu().double()
         apart = torch.cdist(flat, halves.flatten(1).double()).square() / energy[kinds]
         nearest, place = apart.min(1)
         black = (flat + 1).square().sum(1) / energy.min()
-        found = torch.where(nearest < TOLERANCE, kinds[place], UNKNOWN)
-        return torch.where((black < TOLERANCE) & (black < nearest), EMPTY, found).to(parts.device)
-
-
-EMPTY, UNKNOWN = -1, -2
+        found = torch.where(nearest < TOLERANCE, kinds[place], mosaic.Rule.UNKNOWN)
+        return torch.where((black < TOLERANCE) & (black < nearest), mosaic.Rule.EMPTY, found).to(parts.device)
 
 
 class PairsOptions(mosaic.DataSetOptions):
@@ -104,19 +99,23 @@ def draw_pairs(objects: Tensor, options: PairsOptions) -> tuple[Tensor, Tensor]:
     """Draw images (count, C, size, size) of two equal objects, near the left and the right edge, and which (count,).
 
     The left one begins in column 0 or 1, the right one ends in the last column or the one before it, each in one of
-    the middle rows: windows of up to size - 7 pixels never see both.
+    the middle rows: windows of up to size - 7 pixels never see both. There are 4 rows^2 ways to place the two. Images
+    of a kind are all different while there are ways left; then all come again.
     """
     generator = torch.Generator().manual_seed(options.seed)
     count, size = options.count, options.size
     kinds = torch.randperm(count, generator=generator) % len(objects)
     free = size - SIDE + 1
-    first = (free - min(options.rows, free)) // 2
-    rows = first + torch.randint(0, min(options.rows, free), (count, 2), generator=generator)
-    shift = torch.randint(0, 2, (count, 2), generator=generator)
+    rows = min(options.rows, free)
+    first, ways = (free - rows) // 2, (rows, rows, 2, 2)
     images = torch.full((count, objects.shape[1], size, size), -1.0)
-    for n in range(count):
-        for row, column in zip(rows[n].tolist(), (int(shift[n, 0]), size - SIDE - int(shift[n, 1])), strict=True):
-            images[n, :, row : row + SIDE, column : column + SIDE] = objects[kinds[n]]
+    for kind, pixels in enumerate(objects):
+        members = torch.nonzero(kinds == kind)[:, 0].tolist()
+        order = torch.randperm(math.prod(ways), generator=generator).tolist()
+        for number, n in enumerate(members):
+            left, right, begin, end = np.unravel_index(order[number % len(order)], ways)
+            for row, column in ((first + left, begin), (first + right, size - SIDE - end)):
+                images[n, :, row : row + SIDE, column : column + SIDE] = pixels
     return images, kinds
 
 
@@ -163,7 +162,7 @@ def _data_set(name: str, objects: Tensor, classes: tuple[str, ...], options: Pai
         images=images,
         labels=kinds,
         classes=classes,
-        rule=mosaic.Rule(Templates(objects.clone()).judge, VERDICTS, 1 / len(objects)),
+        rule=mosaic.Rule(Templates(objects.clone()).shown, classes),
         source="computed: two objects that agree",
     )
 

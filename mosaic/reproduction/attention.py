@@ -6,28 +6,30 @@ parts of an image agree. Data and experiment are our own; theirs were not to be 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xarray as xr
 
-from mosaic.dataset import DataSet
-from mosaic.errors import UsageError
 from mosaic.plugins import registry
+from mosaic.reproduction.agreement import SHARES, agreement_of, copies_among, rule_of
+from mosaic.reproduction.attention_maps import machine_maps, network_maps
 from mosaic.reproduction.attention_picture import draw_attention
 from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.rows import Row
 from mosaic.reproduction.target import Target
-from mosaic.rule import Rule
+from mosaic.rule import VERDICTS, verdicts_of
 from mosaic.statistics import interval_of
 from mosaic.trajectory import levels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ATTENTIVE", "NETWORKS", "THEORIES", "AttentionTable"]
+__all__ = ["ATTENTIVE", "NETWORKS", "THEORIES", "AttentionTable", "forecast_theory", "run_theory", "stem_of"]
 
 NONE = (float("nan"),) * 3
 
@@ -42,17 +44,24 @@ NETWORKS = {
     "resnet-attention softmax": _network("resnet-softmax", "resnet-attention", attention="softmax", embedding=16),
     "resnet-attention top1": _network("resnet-top1", "resnet-attention", attention="top1", embedding=16),
 }
+FORMS: dict[str, dict[str, Any]] = {
+    "compose": {"form": "compose"},
+    "compose-score": {"form": "compose", "value": "score"},
+    "compose-window": {"form": "compose", "embedding": "window"},
+    "mixture": {"form": "mixture"},
+}
 ATTENTIVE = {
-    f"{form} {kind}": {"form": form, "attention": kind}
-    for form in ("compose", "mixture")
+    f"{form} {kind}": {**options, "attention": kind}
+    for form, options in FORMS.items()
     for kind in ("softmax", "top1", "identity")
+    if kind != "identity" or form in ("compose", "mixture")
 }
 THEORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "els": ("els", {}),
     **{name: ("els-attention", options) for name, options in ATTENTIVE.items()},
     "is": ("is", {}),
 }
-ENDS = ("share", "low", "high")
+MAPPED, MAPPED_NETWORK = ("compose softmax", "compose-window softmax"), "resnet-attention softmax"
 
 
 class AttentionTable(Target):
@@ -71,14 +80,9 @@ class AttentionTable(Target):
         base = experiments["resnet"]
         steps = []
         for experiment in experiments.values():
-            wanted = (": train", ": calibrate", ": network") if experiment is base else (": train", ": network")
-            steps += [step for step in forecast(experiment) if step.step.endswith(wanted)]
-        for name in THEORIES:
-            done = (base.folder / f"{stem_of(name)}.nc").exists()
-            times = 1 + (3 if name.startswith("mixture") else 0)  # in-degrees: as long as 300 samples
-            score = "is" if name == "is" else "els"
-            steps.append(Forecast(f"attention: {name}", 0.0 if done else times * machine_seconds(base, score), done))
-        return steps
+            wanted = ("train", "calibrate", "network") if experiment is base else ("train", "network")
+            steps += forecast(experiment, wanted)
+        return steps + [forecast_theory(base, "attention", name, (stem_of(name),)) for name in THEORIES]
 
     def measure(self) -> xr.Dataset:
         """Train the networks, run them and the theories from the same noise, and judge the images.
@@ -86,31 +90,61 @@ class AttentionTable(Target):
         Returns
         -------
         xarray.Dataset
-            Along (maker, sample): `image` and `verdict`, an index into its attribute `verdicts`. Along maker, with the
-            ends `_low` and `_high` of Wilson intervals: `consistency_share`, of all images, and `agreement_share`, of
-            those whose parts are whole. `chance`, what `agreement_share` is where parts are independent. `pearson_r`
-            (theory, network, sample) and its `_median`, `_low` and `_high`. `alpha` (time, pixel, height, width): what
-            chosen pixels attend to, for compose softmax.
+            Along (maker, sample): `image`; `verdict`, an index into its attribute `verdicts`; `copy`, whether it is a
+            copy of a training image; with `part`, `shown`, the kind (named in its attribute) or -1, -2. Along maker,
+            what `agreement_of` gives. `pearson_r` (theory, network, sample) and its `_median`, `_low` and `_high`.
+            `state_std` (theory, step), standard deviation of the states over samples and pixels, beside that of noisy
+            data, `forward_std` (step), at `time` (step). `alpha` (attends, moment, pixel, height, width), what two
+            pixels of the first sample attend to along its flow, by two theories and a network; `moment_time`.
         """
         experiments = self.experiments()
         base = experiments["resnet"]
-        rule = rule_of(base.dataset)
-        images = {name: experiment.run("network")["image"].values for name, experiment in experiments.items()}
-        images |= {name: run_theory(base, name)["image"].values for name in THEORIES}
-        verdicts = np.stack([rule.judge(torch.from_numpy(one)).numpy() for one in images.values()])
+        rule, dataset = rule_of(base.dataset), base.dataset
+        images = {}
+        for name, experiment in experiments.items():
+            with experiment.run("network") as run:
+                images[name] = run["image"].values
+        deviations = {}
+        for name in THEORIES:
+            with run_theory(base, name) as run:
+                images[name] = run["image"].values
+                deviations[name] = run["state"].std(["sample", "channel", "height", "width"]).values
+                noisy = [level.signal**2 * dataset.images.var() + level.noise**2 for level in levels_of(run)]
+                times = run["time"].values
+        shown = np.stack([rule.shows(torch.from_numpy(one)).numpy() for one in images.values()])
+        copies = np.stack([copies_among(torch.from_numpy(one), dataset) for one in images.values()])
+        verdicts = np.stack([verdicts_of(torch.from_numpy(one)).numpy() for one in shown])
+        shares = agreement_of(shown, copies, len(rule.kinds))
         found = xr.Dataset(
             {
                 "image": (("maker", "sample", "channel", "height", "width"), np.stack(list(images.values()))),
-                "verdict": (("maker", "sample"), verdicts, {"verdicts": ", ".join(rule.verdicts)}),
-                "chance": ((), rule.chance),
+                "shown": (("maker", "sample", "part"), shown, {"kinds": json.dumps(rule.kinds)}),
+                "verdict": (("maker", "sample"), verdicts, {"verdicts": json.dumps(VERDICTS)}),
+                "copy": (("maker", "sample"), copies),
+                **{name: ("maker", values) for name, values in shares.items()},
+                "state_std": (("theory", "step"), np.stack(list(deviations.values()))),
+                "forward_std": ("step", np.sqrt(noisy)),
             },
-            {"maker": list(images), "theory": list(THEORIES), "network": list(NETWORKS)},
-            {"dataset_range": str(list(base.dataset.range))},
+            {"maker": list(images), "theory": list(THEORIES), "network": list(NETWORKS), "time": ("step", times)},
+            {"dataset_range": str(list(dataset.range))},
         )
-        found = found.assign(judged(verdicts, "maker")).assign(self._agreement(images))
-        return found.merge(self._maps(base))
+        return found.assign(self._likeness(images)).merge(self._maps(experiments))
 
-    def _agreement(self, images: dict[str, np.ndarray]) -> dict[str, tuple[Any, ...]]:
+    def _maps(self, experiments: dict[str, Experiment]) -> xr.Dataset:
+        """What two theories and a network attend to."""
+        base, attentive = experiments["resnet"], experiments[MAPPED_NETWORK]
+        kind = registry().get("score", "els-attention")
+        maps = {}
+        for name in MAPPED:
+            options = {**ATTENTIVE[name], "boundary": base.row.padding}
+            machine = kind(kind.Options.parse(options, "score.els-attention"), base.dataset)
+            with run_theory(base, name) as run:
+                maps[name] = machine_maps(machine, run)
+        with attentive.run("network") as run:
+            maps[MAPPED_NETWORK] = network_maps(attentive.checkpoint.load(), run, maps[name]["moment_time"].values)
+        return xr.concat(maps.values(), dim="attends").assign_coords(attends=list(maps))
+
+    def _likeness(self, images: dict[str, np.ndarray]) -> dict[str, tuple[Any, ...]]:
         """Correlation of every theory with every network."""
         pearson = registry().get("metric", "pearson_r")()
         pairs = [[(torch.from_numpy(images[t]), torch.from_numpy(images[n])) for n in NETWORKS] for t in THEORIES]
@@ -122,51 +156,52 @@ class AttentionTable(Target):
             **{name: (("theory", "network"), ends[..., place]) for place, name in enumerate(names)},
         }
 
-    def _maps(self, base: Experiment) -> xr.Dataset:
-        """What the pixels in the middle of both edges attend to along a run of compose softmax, in its first sample."""
-        kind = registry().get("score", "els-attention")
-        options = {**ATTENTIVE["compose softmax"], "boundary": base.row.padding}
-        machine = kind(kind.Options.parse(options, "score.els-attention"), base.dataset)
-        with run_theory(base, "compose softmax") as run:
-            height, width = run.sizes["height"], run.sizes["width"]
-            pixels = [(height // 2, 1), (height // 2, width - 2)]
-            maps = []
-            for step, level in enumerate(levels_of(run)):
-                x = torch.from_numpy(run["state"].isel(sample=slice(1), step=step).values)
-                _, embedding = machine.field(x, base.dataset.images.cpu(), level, int(run["scale"][step]))
-                alpha = machine.weights_of(embedding)[0].reshape(height, width, height, width)
-                maps.append(np.stack([alpha[pixel].numpy() for pixel in pixels]))
-            coords = {"time": run["time"].values.tolist(), "pixel": [f"row {i}, column {j}" for i, j in pixels]}
-        return xr.Dataset({"alpha": (("time", "pixel", "height", "width"), np.stack(maps))}, coords)
-
     def told(self, found: xr.Dataset) -> list[str]:
-        """Tell the consistency of each maker."""
+        """Tell the consistency of each maker, and how alike theories and networks are."""
         lines = []
         for maker in found["maker"].values.tolist():
             one = found.sel(maker=maker)
-            every, whole = (
-                "{:.2f} [{:.2f}, {:.2f}]".format(*(float(one[f"{name}_{end}"]) for end in ENDS))
-                for name in ("consistency", "agreement")
+            every, fresh, parts = (_interval(one, name, "_share") for name in SHARES)
+            lines.append(
+                f"{maker}: consistent {every}, and no copies {fresh}; agreement of whole parts {parts}, by chance "
+                f"{float(one['chance']):.2f}, beyond it {_interval(one, 'beyond_chance', '')}"
             )
-            lines.append(f"{maker}: consistent {every}; of those with whole parts {whole}")
-        return [*lines, f"chance, of those with whole parts: {float(found['chance']):.2f}"]
+        for theory in THEORIES:
+            likeness = (
+                f"{name} {_interval(found.sel(theory=theory, network=name), 'pearson_r', '_median')}"
+                for name in NETWORKS
+            )
+            lines.append(f"{theory}: median pearson_r with {', '.join(likeness)}")
+        last = found.isel(step=-1)
+        spread = ", ".join(f"{theory} {float(last['state_std'].sel(theory=theory)):.2f}" for theory in THEORIES)
+        return [*lines, f"standard deviation of the last states: {spread}; of data {float(last['forward_std']):.2f}"]
 
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw samples, the shares of verdicts, and the maps."""
         return draw_attention(found)
 
 
-def rule_of(dataset: DataSet) -> Rule:
-    """The data set's rule.
+def _interval(one: xr.Dataset, name: str, tail: str) -> str:
+    value, low, high = (float(one[f"{name}{end}"]) for end in (tail, "_low", "_high"))
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
-    Raises
-    ------
-    UsageError
-        If it has none.
+
+def forecast_theory(base: Experiment, target: str, name: str, stems: Sequence[str]) -> Forecast:
+    """Tell how long a theory's runs will take that are to be kept under these names.
+
+    In-degrees of `mixture` are the fields of as many images as there are; averaging whole windows costs about as much
+    as comparing them, by the torch engine.
     """
-    if dataset.rule is None:
-        raise UsageError(f"Data set '{dataset.name}' has no rule that images could be judged by; use --dataset pairs.")
-    return dataset.rule
+    missing = [stem for stem in stems if not (base.folder / f"{stem}.nc").exists()]
+    if not missing:
+        return Forecast(f"{target}: {name}", 0.0, True)
+    score, options = THEORIES[name]
+    window = options.get("embedding") == "window"
+    seconds = machine_seconds(base, "is" if score == "is" else "els", "torch" if window else "auto")
+    more = 2.0 if window else 1.0
+    if options.get("form") == "mixture":
+        more += len(base.dataset) / base.samples
+    return Forecast(f"{target}: {name}", len(missing) * more * seconds, False)
 
 
 def stem_of(name: str) -> str:
@@ -180,14 +215,3 @@ def run_theory(base: Experiment, name: str, scales: str | None = None, stem: str
     config = base.run_config("is" if score == "is" else "els", scales or str(base.scales))
     options = {**config.score_options, **options}
     return base.execute(stem or stem_of(name), config.model_copy(update={"score": score, "score_options": options}))
-
-
-def judged(verdicts: np.ndarray, dim: str) -> dict[str, tuple[Any, ...]]:
-    """Shares of consistent images (M, samples), of all and of those whose parts are whole, with their intervals."""
-    every = np.array([interval_of((row == 0).astype(float), "share") for row in verdicts])
-    whole = np.array([interval_of((row[row <= 1] == 0).astype(float), "share") for row in verdicts])
-    return {
-        f"{name}_{end}": (dim, values[:, place])
-        for name, values in (("consistency", every), ("agreement", whole))
-        for place, end in enumerate(ENDS)
-    }

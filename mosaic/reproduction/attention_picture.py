@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["draw_attention"]
 
 SHOWN = 8
-COLORS = ("#009e73", "#d55e00", "#bbbbbb", "#666666")
+NEW, COPIED = "#009e73", "#9fd9c6"
+BROKEN = ("#d55e00", "#bbbbbb", "#666666")
+ROW, MAP = 0.5, 0.9  # inches
 
 
 def draw_attention(found: xr.Dataset) -> Figure:
@@ -28,9 +31,10 @@ def draw_attention(found: xr.Dataset) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    count = found.sizes["maker"]
-    figure = Figure(figsize=(8.4, 0.62 * count + 3.2), dpi=110, layout="constrained")
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(0.62 * count, 2.6))[:, 0]
+    makers, mapped = found.sizes["maker"], found.sizes["attends"] * found.sizes["pixel"]
+    heights = (ROW * makers + 0.6, MAP * mapped + 0.3)
+    figure = Figure(figsize=(8.4, sum(heights)), dpi=110, layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     left, right = above.subfigures(1, 2, squeeze=False, width_ratios=(1.45, 1))[0]
     _draw_samples(left, found)
     _draw_verdicts(right, found)
@@ -51,12 +55,14 @@ def _draw_samples(figure: SubFigure, found: xr.Dataset) -> None:
 
 def _draw_verdicts(figure: SubFigure, found: xr.Dataset) -> None:
     axis = figure.subplots()
-    verdicts = found["verdict"].attrs["verdicts"].split(", ")
+    verdicts, copied = found["verdict"].values, found["copy"].values
+    consistent, *broken = json.loads(found["verdict"].attrs["verdicts"])
+    bars = [(f"{consistent}, new", (verdicts == 0) & ~copied, NEW), ("copied", (verdicts == 0) & copied, COPIED)]
+    bars += [(name, verdicts == 1 + n, color) for n, (name, color) in enumerate(zip(broken, BROKEN, strict=True))]
     places, left = np.arange(found.sizes["maker"]), np.zeros(found.sizes["maker"])
-    for index, (name, color) in enumerate(zip(verdicts, COLORS, strict=True)):
-        shares = (found["verdict"].values == index).mean(1)
-        axis.barh(places, shares, left=left, color=color, label=name, height=0.7)
-        left = left + shares
+    for name, found_so, color in bars:
+        axis.barh(places, found_so.mean(1), left=left, color=color, label=name, height=0.7)
+        left = left + found_so.mean(1)
     share, low, high = (found[f"consistency_{end}"].values for end in ("share", "low", "high"))
     axis.errorbar(share, places, xerr=np.stack([share - low, high - share]), fmt="none", ecolor="black", linewidth=1)
     axis.set_yticks([])
@@ -67,15 +73,17 @@ def _draw_verdicts(figure: SubFigure, found: xr.Dataset) -> None:
 
 
 def _draw_maps(figure: SubFigure, found: xr.Dataset) -> None:
-    steps = np.linspace(0, found.sizes["time"] - 1, 8).round().astype(int)
-    pixels = found["pixel"].values.tolist()
-    axes = figure.subplots(len(pixels), len(steps), squeeze=False)
-    for row, pixel in enumerate(pixels):
-        for column, step in enumerate(steps.tolist()):
-            axis, alpha = axes[row, column], found["alpha"].isel(time=step, pixel=row).values
+    moments = np.linspace(0, found.sizes["moment"] - 1, 8).round().astype(int)
+    rows = [(one, pixel) for one in range(found.sizes["attends"]) for pixel in range(found.sizes["pixel"])]
+    axes = figure.subplots(len(rows), len(moments), squeeze=False)
+    for row, (one, pixel) in enumerate(rows):
+        for column, moment in enumerate(moments.tolist()):
+            axis, seen = axes[row, column], found.isel(attends=one, pixel=pixel, moment=moment)
+            alpha = seen["alpha"].values
             axis.imshow(alpha / alpha.max(), cmap="magma", vmin=0, vmax=1, interpolation="nearest")
             axis.set_xticks([])
             axis.set_yticks([])
-            axis.set_title(f"t = {float(found['time'][step]):.2f}", fontsize=7, pad=2)
-        axes[row, 0].set_ylabel(pixel, fontsize=7)
-    figure.suptitle("what two pixels of sample 0 attend to (compose softmax), each scaled to its largest", fontsize=8)
+            axis.set_title(f"t = {float(seen['moment_time']):.2f}", fontsize=6, pad=2)
+        name = found["attends"].values[one].replace(" ", "\n")
+        axes[row, 0].set_ylabel(f"{name}\n{found['pixel'].values[pixel]}", fontsize=6)
+    figure.suptitle("what two pixels of sample 0 attend to, each scaled to its largest", fontsize=8)

@@ -5,6 +5,7 @@ References: the question is that of Finn, Keller, Theodosis & Ba 2025 (arXiv 250
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 import xarray as xr
 
 from mosaic.nearest import nearest_images
-from mosaic.reproduction.attention import NETWORKS, judged, rule_of, run_theory, stem_of
-from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
+from mosaic.reproduction.agreement import agreement_of, copies_among, rule_of
+from mosaic.reproduction.attention import NETWORKS, forecast_theory, run_theory, stem_of
+from mosaic.reproduction.duration import Forecast, forecast
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.memorization import FACTORS, NEAREST, multiplied
-from mosaic.reproduction.sources import sources_of
+from mosaic.reproduction.sources import cover_of, sources_of
 from mosaic.reproduction.target import Target
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MACHINES", "AttentionTradeoff"]
 
-MACHINES = ("els", "compose softmax", "compose top1", "mixture softmax", "mixture top1")
-COLORS = ("black", "#0072b2", "#56b4e9", "#d55e00", "#e69f00")
+FORMS = ("compose", "compose-score", "compose-window", "mixture")
+MACHINES = ("els", *(f"{form} {kind}" for form in FORMS for kind in ("softmax", "top1")))
+COLORS = ("black", "#0072b2", "#56b4e9", "#009e73", "#7fd0b3", "#cc79a7", "#e5b5d0", "#d55e00", "#e69f00")
 
 
 class AttentionTradeoff(Target):
@@ -40,13 +43,10 @@ class AttentionTradeoff(Target):
     def forecast(self) -> list[Forecast]:
         """Tell the training, the calibration and the runs."""
         base = self._base()
-        steps = [step for step in forecast(base) if step.step.endswith((": train", ": calibrate"))]
-        els = machine_seconds(base, "els")
-        for name in MACHINES:
-            missing = [factor for factor in FACTORS if not (base.folder / f"{_stem(name, factor)}.nc").exists()]
-            times = 4 if name.startswith("mixture") else 1  # in-degrees: as long as 300 samples
-            steps.append(Forecast(f"attention-tradeoff: {name}", len(missing) * times * els, not missing))
-        return steps
+        stems = {name: [_stem(name, factor) for factor in FACTORS] for name in MACHINES}
+        return forecast(base, ("train", "calibrate")) + [
+            forecast_theory(base, self.name, name, stems[name]) for name in MACHINES
+        ]
 
     def measure(self) -> xr.Dataset:
         """Run each machine at each factor on the calibrated scales, and judge and trace the images.
@@ -54,51 +54,53 @@ class AttentionTradeoff(Target):
         Returns
         -------
         xarray.Dataset
-            Along (machine, factor): `consistency_share` and `agreement_share` with the ends `_low` and `_high` of their
-            intervals, as in `attention`. Along (machine, factor, sample): `verdict`; `nearest_train`, the L2 distance
-            to the nearest training image; `sources`, the number of training images that the pixels come from.
+            Along (machine, factor): what `agreement_of` gives. Along (machine, factor, sample): `copy`, whether the
+            image is a copy of a training image; `nearest_train`, the L2 distance to the nearest one; `cover`, how many
+            are enough to make it (`cover_of`); with `part`, `shown`, as in `attention`.
         """
         base = self._base()
         rule, images = rule_of(base.dataset), base.dataset.images.cpu()
         with xr.open_dataset(base.scales) as calibrated:
             scales = calibrated.sortby("time")["scale"].values.tolist()
-        shape = (len(MACHINES), len(FACTORS), base.samples)
-        verdicts, distances, sources = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.int64)
-        for i, name in enumerate(MACHINES):
-            for j, factor in enumerate(FACTORS):
+        parts = []
+        for name in MACHINES:
+            for factor in FACTORS:
                 spec = ",".join(map(str, multiplied(scales, factor)))
                 with run_theory(base, name, spec, _stem(name, factor)) as run:
                     final, labels = torch.from_numpy(run["image"].values), torch.from_numpy(run["label"].values)
                     k = int(run["scale"][-1])
-                verdicts[i, j] = rule.judge(final).numpy()
-                distances[i, j] = nearest_images(final, images)[0][:, 0].numpy()
                 traced = sources_of(final, labels, base.dataset, NEAREST, k, base.row.padding)
-                sources[i, j] = [len(image.unique()) for image in traced.image]
-        dims = ("machine", "factor")
-        shares = judged(verdicts.reshape(-1, base.samples), "row")
-        return xr.Dataset(
-            {
-                "verdict": ((*dims, "sample"), verdicts, {"verdicts": ", ".join(rule.verdicts)}),
-                "nearest_train": ((*dims, "sample"), distances),
-                "sources": ((*dims, "sample"), sources),
-                **{name: (dims, np.reshape(values, shape[:2])) for name, (_, values) in shares.items()},
-            },
-            {"machine": list(MACHINES), "factor": list(FACTORS)},
-        )
+                parts.append(
+                    {
+                        "shown": rule.shows(final).numpy(),
+                        "copy": copies_among(final, base.dataset),
+                        "nearest_train": nearest_images(final, images)[0][:, 0].numpy(),
+                        "cover": cover_of(traced, images, k, base.row.padding),
+                    }
+                )
+        shape, dims = (len(MACHINES), len(FACTORS)), ("machine", "factor", "sample", "part")
+        values = {name: np.stack([one[name] for one in parts]) for name in parts[0]}
+        values = {name: array.reshape(*shape, *array.shape[1:]) for name, array in values.items()}
+        shares = agreement_of(values["shown"], values["copy"], len(rule.kinds))
+        named = {name: (dims[: array.ndim], array) for name, array in (values | shares).items()}
+        found = xr.Dataset(named, {"machine": list(MACHINES), "factor": list(FACTORS)})
+        found["shown"].attrs["kinds"] = json.dumps(rule.kinds)
+        return found
 
     def told(self, found: xr.Dataset) -> list[str]:
-        """Tell consistency, novelty and sources of each machine at each factor."""
+        """Tell consistency and novelty of each machine at each factor."""
         return [
-            f"{machine}, k x {factor:g}: consistent {float(one['consistency_share']):.2f}; median distance to the "
-            f"nearest training image {float(one['nearest_train'].median()):.2f}, of sources "
-            f"{float(one['sources'].median()):g}"
+            f"{machine}, k x {factor:g}: consistent {float(one['consistency_share']):.2f}, and no copies "
+            f"{float(one['new_share']):.2f}; median distance to the nearest training image "
+            f"{float(one['nearest_train'].median()):.2f}, of training images that are enough "
+            f"{float(one['cover'].median()):g}"
             for machine in MACHINES
             for factor in FACTORS
             for one in [found.sel(machine=machine, factor=factor)]
         ]
 
     def draw(self, found: xr.Dataset) -> Figure:
-        """Draw consistency by factor and against novelty, and the number of sources by factor."""
+        """Draw consistency by factor and against novelty, and how many images are enough by factor."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(8.4, 3.4), dpi=110, layout="constrained")
@@ -111,16 +113,16 @@ class AttentionTradeoff(Target):
             )
             novelty = one["nearest_train"].median("sample").values
             middle.plot(novelty, share, "o-", color=color, markersize=3)
-            right.plot(FACTORS, one["sources"].median("sample"), "o-", color=color, markersize=3, label=machine)
+            right.plot(FACTORS, one["cover"].median("sample"), "o-", color=color, markersize=3, label=machine)
         left.set_ylabel("share of consistent images, 95 % interval", fontsize=8)
         middle.set_ylabel("share of consistent images", fontsize=8)
         middle.set_xlabel("L2 to the nearest training image (median)", fontsize=8)
-        right.set_ylabel("training images that an image is made of (median)", fontsize=8)
+        right.set_ylabel("training images enough to make an image (median)", fontsize=8)
         for axis in (left, right):
             axis.set_xlabel("factor on the scales k", fontsize=8)
         left.set_ylim(0, 1)
         middle.set_ylim(0, 1)
-        figure.legend(loc="outside lower center", ncols=len(MACHINES), fontsize=7)
+        figure.legend(loc="outside lower center", ncols=5, fontsize=7)
         return figure
 
 

@@ -6,7 +6,7 @@ Nothing that is computed depends on what is measured.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,6 +23,7 @@ from mosaic.train_plan import TrainPlan
 
 __all__ = ["Forecast", "forecast", "machine_seconds"]
 
+STEPS = ("train", "calibrate", "network", "is", "els", "ls")
 LONG_ENOUGH = 1.0  # seconds that training steps are measured for
 
 
@@ -35,8 +36,8 @@ class Forecast:
     done: bool
 
 
-def forecast(experiment: Experiment) -> list[Forecast]:
-    """Tell the steps of an experiment and how long those that are not done will take, in their order."""
+def forecast(experiment: Experiment, wanted: Collection[str] = STEPS) -> list[Forecast]:
+    """Tell the wanted steps of an experiment and how long those that are not done will take, in their order."""
     row, folder = experiment.row, experiment.folder
     experiment.check_network()
     steps: list[tuple[str, bool, Callable[[], float]]] = []
@@ -48,10 +49,10 @@ def forecast(experiment: Experiment) -> list[Forecast]:
     steps.append(("network", (folder / "network.nc").exists(), lambda: _network(experiment)))
     for score in ("is", "els", "ls"):
         steps.append((score, (folder / f"{score}.nc").exists(), partial(machine_seconds, experiment, score)))
+    steps = [step for step in steps if step[0] in wanted]
     found = [Forecast(f"{row.name}: {step}", 0.0 if done else work(), done) for step, done, work in steps]
     if row.scales_of in ROWS and row.scales_of != row.name:
-        other = forecast(experiment.sibling(row.scales_of))
-        found = [step for step in other if step.step.endswith((": train", ": calibrate"))] + found
+        found = forecast(experiment.sibling(row.scales_of), ("train", "calibrate")) + found
     return found
 
 
@@ -76,12 +77,14 @@ def _training_step(plan: TrainPlan) -> float:
     return (time.perf_counter() - begin) / count
 
 
-def machine_seconds(experiment: Experiment, score: str) -> float:
+def machine_seconds(experiment: Experiment, score: str, engine: str = "auto") -> float:
     """Seconds of a machine's run, at the paper's scales where the row's are not calibrated yet."""
     preset = f"paper/{experiment.row.scales_of}"
     own = experiment.scales_file if experiment.row.scales_of == experiment.row.name else None
     known = str(own) if own is not None and own.exists() else preset if preset in preset_names() else None
     config = experiment.run_config(score, known)
+    if engine != "auto":
+        config = config.model_copy(update={"score_options": {**config.score_options, "engine": engine}})
     return predict_seconds(prepare(config, experiment.access, dataset=experiment.dataset)) or 0.0
 
 

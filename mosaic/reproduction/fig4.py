@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Fig4", "receptive_field", "width_of"]
 
 IMAGES = 32
+SHOWN = 6  # times
 SHARE = 0.95
 FAINTEST = 1e-3  # of the largest value, that is told from black
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -75,8 +76,7 @@ class Fig4(Target):
 
     def forecast(self) -> list[Forecast]:
         """Tell the trainings and calibrations."""
-        steps = [step for row in self.rows for step in forecast(self.study.experiment(row))]
-        return [step for step in steps if step.step.endswith((": train", ": calibrate"))]
+        return [step for row in self.rows for step in forecast(self.study.experiment(row), ("train", "calibrate"))]
 
     def measure(self) -> xr.Dataset:
         """Differentiate the networks on noisy training images at every time.
@@ -85,8 +85,8 @@ class Fig4(Target):
         -------
         xarray.Dataset
             `field` (row, time, height, width), mean |d score(centre) / d x|; `width` (row, time), side of the square
-            about the centre that holds 95 % of it; `scale`, `scale_q25`, `scale_q75` (row, time), calibrated; `paper`
-            (row, time), the paper's scales, NaN where it gives none.
+            about the centre that holds 95 % of its square, which a faint floor adds little to; `scale`, `scale_q25`,
+            `scale_q75` (row, time), calibrated; `paper` (row, time), the paper's scales, NaN where it gives none.
         """
         parts = [self._row(self.study.experiment(row)) for row in self.rows]
         return xr.concat(parts, dim="row", combine_attrs="drop_conflicts").assign_coords(row=list(self.rows))
@@ -110,11 +110,21 @@ class Fig4(Target):
         paper = PAPER_SCALES.get(experiment.row.scales_of, (np.nan,) * THEORY_STEPS)
         variables = {
             "field": (("time", "height", "width"), np.stack(fields)),
-            "width": ("time", [width_of(field) for field in fields]),
+            "width": ("time", [width_of(field**2) for field in fields]),
             **{name: ("time", values) for name, values in scales.items()},
             "paper": ("time", np.asarray(paper, dtype=float), {"units": "pixel", "long_name": "the paper's scales"}),
         }
         return xr.Dataset(variables, {"time": times})
+
+    def told(self, found: xr.Dataset) -> list[str]:
+        """Tell how wide the fields are beside the scales, at a few times."""
+        return [
+            f"{row}, t = {float(one['time']):.2f}: 95 % of |Jacobian|^2 in {int(one['width'])} pixels, calibrated k "
+            f"{float(one['scale']):g}, the paper's {float(one['paper']):g}"
+            for row in found["row"].values.tolist()
+            for step in np.linspace(0, found.sizes["time"] - 1, SHOWN).round().astype(int).tolist()
+            for one in [found.sel(row=row).isel(time=step)]
+        ]
 
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw the fields at six times, and widths and scales against time."""
@@ -122,7 +132,7 @@ class Fig4(Target):
         from matplotlib.figure import Figure
 
         rows = found["row"].values.tolist()
-        shown = np.linspace(0, found.sizes["time"] - 1, 6).round().astype(int)
+        shown = np.linspace(0, found.sizes["time"] - 1, SHOWN).round().astype(int)
         figure = Figure(figsize=(7.6, 1.5 * len(rows) + 3.4), dpi=110, layout="constrained")
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.5 * len(rows), 3.2))[:, 0]
         axes = above.subplots(len(rows), len(shown), squeeze=False)
@@ -143,7 +153,7 @@ class Fig4(Target):
             panel.fill_between(time, one["scale_q25"], one["scale_q75"], color=COLORS[0], alpha=0.2, linewidth=0)
             panel.plot(time, one["scale"], "o-", color=COLORS[0], markersize=3, label="calibrated k, quartiles")
             panel.plot(time, one["paper"], "x", color="black", markersize=4, label="the paper's k")
-            panel.plot(time, one["width"], "-", color=COLORS[1], label=f"{100 * SHARE:.0f} % of |Jacobian|")
+            panel.plot(time, one["width"], "-", color=COLORS[1], label=f"{100 * SHARE:.0f} % of |Jacobian|^2")
             panel.set_title(name, fontsize=8)
             panel.set_xlabel("time t")
         panels[0].set_ylim(bottom=0)

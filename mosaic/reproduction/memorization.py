@@ -13,9 +13,9 @@ import xarray as xr
 
 from mosaic.nearest import nearest_images
 from mosaic.picture import draw_image
-from mosaic.reproduction.duration import Forecast, machine_seconds
+from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
 from mosaic.reproduction.experiment import Experiment
-from mosaic.reproduction.sources import sources_of, window_multiplicity
+from mosaic.reproduction.sources import sources_of, tied_pixels
 from mosaic.reproduction.target import Target
 from mosaic.schedule import Level
 from mosaic.store import write_netcdf
@@ -48,9 +48,8 @@ class Memorization(Target):
     def forecast(self) -> list[Forecast]:
         """Tell the steps of the row and the runs at every factor (the first two take the longest)."""
         experiment = self.study.experiment(self.rows[0])
-        steps = super().forecast()
+        kept = forecast(experiment, ("train", "calibrate"))
         els = machine_seconds(experiment, "els") * min(SAMPLES, experiment.samples) / experiment.samples
-        kept = [step for step in steps if step.step.endswith((": train", ": calibrate"))]
         for factor in FACTORS:
             stem = self._stem(factor)
             missing = [name for name in (stem, f"{stem}-sources") if not (experiment.folder / f"{name}.nc").exists()]
@@ -113,8 +112,7 @@ class Memorization(Target):
             entropy.append(sources_of(states[:, step], labels, dataset, level, k, boundary).entropy.mean((1, 2)))
         final = torch.from_numpy(run["image"].values)
         sources = sources_of(final, labels, dataset, NEAREST, k, boundary)
-        counts = window_multiplicity(dataset.images, k, boundary)
-        tied = torch.from_numpy(counts[sources.image, sources.row, sources.column] > 1)
+        tied = tied_pixels(sources, labels, dataset, k, boundary)
         distance, _ = nearest_images(final, dataset.images.cpu())
         pairs = list(zip(sources.image.flatten(1), tied.flatten(1), strict=True))
         variables: dict[str, tuple[Any, ...]] = {
@@ -133,8 +131,8 @@ class Memorization(Target):
         middle = found.median("sample")
         lines = [
             f"k x {factor:g}: share of pixels from one image {float(one['share']):.3f}, without tied ones "
-            f"{float(one['share_untied']):.3f}; nearest training image at {float(one['nearest_train']):.1f}; n_eff at "
-            f"the last step {float(one['n_eff'][-1]):.3g}"
+            f"{float(one['share_untied']):.3f} (tied: {float(one['tied']):.3f}); nearest training image at "
+            f"{float(one['nearest_train']):.1f}; n_eff at the last step {float(one['n_eff'][-1]):.3g}"
             for factor, one in ((factor, middle.sel(factor=factor)) for factor in found["factor"].values.tolist())
         ]
         return [*lines, f"training images from each other: {float(found['between_training']):.1f}"]

@@ -20,7 +20,7 @@ from mosaic.reproduction.fig4 import receptive_field, width_of
 from mosaic.reproduction.fig5c import LATE, bright_runs
 from mosaic.reproduction.memorization import FACTORS, multiplied
 from mosaic.reproduction.rows import ROWS, ReproduceConfig, sizes_of
-from mosaic.reproduction.sources import sources_of, window_multiplicity
+from mosaic.reproduction.sources import sources_of, tied_pixels, window_multiplicity
 
 SMALL = {
     "dataset": "digits",
@@ -134,6 +134,22 @@ def test_windows_that_are_equal_are_counted(boundary: str, channels: int) -> Non
         windows[n, i, j] = (beyond, tuple(float(images[n, c, *p]) for p in inside for c in range(channels)))
     for key, window in windows.items():
         assert found[key] == sum(window == other for other in windows.values())
+
+
+def test_ties_are_looked_for_among_the_windows_that_a_sample_meets(tiny: mosaic.DataSet) -> None:
+    assert tiny.labels is not None
+    images = tiny.images.clone()
+    first, other, same = 0, 1, 3  # classes 0, 1, 0
+    images[other] = images[first]
+    twins = mosaic.DataSet("twins", images, tiny.labels, tiny.classes)
+    labels, x = torch.tensor([0, -1]), images[[first, first]]
+    found = sources_of(x, labels, twins, mosaic.Level(1.0, 0.05), 3, "zeros")
+    assert (found.image == first).all()
+    assert tied_pixels(found, labels, twins, 3, "zeros").all((1, 2)).tolist() == [False, True]
+    assert not tied_pixels(found, labels, twins, 3, "zeros")[0].any()
+    images[same] = images[first]
+    twins = mosaic.DataSet("twins", images, tiny.labels, tiny.classes)
+    assert tied_pixels(found, labels, twins, 3, "zeros").all()
 
 
 def test_sources_are_the_nearest_windows_of_the_samples_class(tiny: mosaic.DataSet) -> None:
@@ -376,49 +392,3 @@ def test_what_there_is_not_is_refused(name: str, rows: list[str], words: str) ->
 def test_a_row_whose_data_are_not_there_says_so() -> None:
     with pytest.raises(mosaic.DataError, match="mnist"):
         mosaic.reproduce("table2", ["mnist-resnet-zeros"], out="out", data_dir="nowhere")
-
-
-def test_the_attention_experiment_in_miniature() -> None:
-    """16 x 16 pixels and two colours: what is judged, compared and stored; the theories at scales that make squares."""
-    settings = {"dataset_options": {"count": 60, "colours": 2, "size": 16}, "epochs": 2, "samples": 12}
-    settings |= {"network_options": {"channels": 4, "blocks": 1}, "calibration_samples": 1}
-    found = mosaic.reproduce("attention", out="out", **settings)
-    verdicts = found["verdict"].attrs["verdicts"].split(", ")
-    assert verdicts[0] == "consistent"
-    data = mosaic.registry().get("dataset", "pairs")
-    rule = data(data.Options(**settings["dataset_options"])).load().rule
-    assert rule is not None
-    for maker in found["maker"].values:
-        images = torch.from_numpy(found["image"].sel(maker=maker).values)
-        judged = rule.judge(images)
-        assert found["verdict"].sel(maker=maker).values.tolist() == judged.tolist()
-        assert float(found["consistency_share"].sel(maker=maker)) == (judged == 0).double().mean()
-        whole = judged[judged <= 1]
-        expected = (whole == 0).double().mean() if len(whole) else np.nan
-        np.testing.assert_equal(float(found["agreement_share"].sel(maker=maker)), float(expected))
-    assert float(found["consistency_share"].sel(maker="is")) == 1.0  # copies of training images
-    for form in ("compose", "mixture"):
-        same(found["image"].sel(maker=f"{form} identity", drop=True), found["image"].sel(maker="els", drop=True))
-    assert float(found["chance"]) == 0.5
-    r = mosaic.compare(
-        mosaic.open("out/cpu/pairs-resnet/mixture-top1.nc"),
-        mosaic.open("out/cpu/pairs-resnet-top1/network.nc"),
-        metrics=["pearson_r"],
-    )
-    one = found["pearson_r"].sel(theory="mixture top1", network="resnet-attention top1")
-    np.testing.assert_equal(one.values, r["pearson_r"][0].values)
-    np.testing.assert_allclose(found["alpha"].sum(["height", "width"]), 1, atol=1e-5)
-    tradeoff = mosaic.reproduce("attention-tradeoff", out="out", **settings)
-    assert (
-        tradeoff["verdict"].sel(machine="els", factor=1.0).values.tolist()
-        == found["verdict"].sel(maker="els").values.tolist()
-    )
-    assert (tradeoff["sources"] >= 1).all()
-    for factor in (0.5, 3.0):
-        images = torch.from_numpy(mosaic.open(f"out/cpu/pairs-resnet/compose-top1-times-{factor:g}.nc")["image"].values)
-        one = tradeoff.sel(machine="compose top1", factor=factor)
-        assert float(one["consistency_share"]) == (rule.judge(images) == 0).double().mean()
-        nearest, _ = mosaic.nearest_images(images, data(data.Options(**settings["dataset_options"])).load().images)
-        assert one["nearest_train"].values.tolist() == nearest[:, 0].tolist()
-    with pytest.raises(mosaic.UsageError, match="'digits' has no rule"):
-        mosaic.reproduce("attention", out="digits", **SMALL)

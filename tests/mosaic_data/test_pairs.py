@@ -30,7 +30,7 @@ def rule_of(dataset: mosaic.DataSet) -> mosaic.Rule:
 
 def verdicts(dataset: mosaic.DataSet, images: torch.Tensor) -> list[str]:
     rule = rule_of(dataset)
-    return [rule.verdicts[index] for index in rule.judge(images).tolist()]
+    return [mosaic.VERDICTS[index] for index in rule.judge(images).tolist()]
 
 
 def objects_of(image: torch.Tensor) -> list[torch.Tensor]:
@@ -53,7 +53,21 @@ def test_every_image_has_two_equal_objects_and_every_class_as_many(name: str, op
     counts = torch.bincount(dataset.labels)
     assert len(counts) == len(dataset.classes)
     assert counts.max() - counts.min() <= 1
-    assert rule_of(dataset).chance == 1 / len(dataset.classes)
+    rule = rule_of(dataset)
+    assert rule.kinds == dataset.classes
+    assert rule.chance == 1 / len(dataset.classes)
+    assert torch.equal(rule.shows(dataset.images), torch.stack([dataset.labels, dataset.labels], 1))
+
+
+@pytest.mark.parametrize("name", ["pairs", "pairs-shape"])
+def test_no_image_comes_again_before_all_have_come(name: str) -> None:
+    for rows in (1, 2):
+        every = 3 * 4 * rows**2
+        assert len(load(name, rows=rows, count=every).images.unique(dim=0)) == every
+        part = load(name, rows=rows, count=every // 2)
+        assert len(part.images.unique(dim=0)) == every // 2
+        _, times = load(name, rows=rows, count=2 * every).images.unique(dim=0, return_counts=True)
+        assert times.tolist() == [2] * every
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
@@ -95,6 +109,9 @@ def test_how_an_image_is_broken(name: str) -> None:
     images = torch.stack([left, mixed, alone, extra, moved, empty, grey])
     expected = ["consistent", "different", "missing", "malformed", "consistent", "missing", "malformed"]
     assert verdicts(dataset, images) == expected
+    shown = rule_of(dataset).shows(images)
+    assert shown[:3].tolist() == [[0, 0], [0, 1], [0, mosaic.Rule.EMPTY]]
+    assert shown[3, 0] == mosaic.Rule.UNKNOWN
     assert verdicts(dataset, torn[None])[0] in ("malformed", "missing")
 
 
