@@ -52,6 +52,14 @@ class RunConfig(Options):
         description="Start from the noise and labels of another run (.nc), or from an array of standard normal noise "
         "(.npy, shape samples, channels, height, width).",
     )
+    save: str | None = Field(
+        None,
+        description="What to keep of the posterior beside its mean: none, or a list of provenance, entropy, n_eff, "
+        "score. Default: provenance, where the score model can tell.",
+    )
+    save_steps: str = Field(
+        "last", description="Steps to keep it at: last, all, or a list such as 0,10,19 (0 at noise)."
+    )
     device: str = Field(
         "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
     )

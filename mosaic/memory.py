@@ -17,6 +17,7 @@ import torch
 from mosaic.errors import UsageError
 from mosaic.machine import AnalyticMachine
 from mosaic.plan import Plan
+from mosaic.saving import saved_bytes
 from mosaic.window_candidates import chosen_engine
 
 __all__ = ["fit", "parse_memory", "physical_memory", "predict_memory"]
@@ -69,10 +70,11 @@ def predict_memory(plan: Plan) -> dict[str, int]:
     """
     pixels = plan.dataset.images[0].numel()
     element = 8 if plan.config.dtype == "float64" else 4
+    kept = plan.samples * len(plan.levels) * saved_bytes(plan.save, plan.dataset.shape, element)
     return {
         "program": PROGRAM,
         "dataset": 2 * plan.dataset.images.numel() * plan.dataset.images.element_size(),
-        "trajectory": 2 * plan.samples * 2 * len(plan.levels) * pixels * element,
+        "trajectory": 2 * (plan.samples * 2 * len(plan.levels) * pixels * element + kept),
         "thread": _workspace(plan),
     }
 

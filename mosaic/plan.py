@@ -11,11 +11,13 @@ from torch import Tensor
 
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
+from mosaic.diagnosis import Diagnosis
 from mosaic.errors import MosaicError, UsageError
 from mosaic.noise import initial_noise, sample_seed
 from mosaic.plugins import registry
 from mosaic.run_samples import samples_of
 from mosaic.sampler import reverse_levels, reverse_times
+from mosaic.saving import what_to_save
 from mosaic.scales import coarse_to_fine, resolve_scales
 from mosaic.schedule import Level, NoiseSchedule
 from mosaic.score import EpsModel, ScoreModel
@@ -42,6 +44,8 @@ class Plan:
         One entry a sample.
     start : Tensor (samples, C, H, W), float64, or None
         Standard normal noise to start from, where it does not come from the seed.
+    save, save_steps : tuple
+        What to keep of the posterior beside its mean, and at which steps.
     notes : tuple of str
         What the user should know before the run starts.
     """
@@ -56,6 +60,8 @@ class Plan:
     seeds: tuple[int, ...]
     start: Tensor | None
     device: torch.device
+    save: tuple[str, ...] = ()
+    save_steps: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -89,8 +95,21 @@ class Plan:
 
     def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
         """Evaluate the score model on a batch at one step."""
-        labels = torch.tensor(self.labels[batch.start : batch.stop], device=self.device)
-        denoised = self.model.denoise(x, self.levels[index], labels, self.scales[index])
+        denoised = self.model.denoise(x, self.levels[index], self._labels(batch), self.scales[index])
+        self._check(x, denoised, index)
+        return denoised
+
+    def diagnose(self, x: Tensor, index: int, batch: range) -> Diagnosis | None:
+        """Evaluate it, and find what x0hat is made of; None for a model that cannot tell."""
+        found = self.model.diagnose(x, self.levels[index], self._labels(batch), self.scales[index])
+        if found is not None:
+            self._check(x, found.denoised, index)
+        return found
+
+    def _labels(self, batch: range) -> Tensor:
+        return torch.tensor(self.labels[batch.start : batch.stop], device=self.device)
+
+    def _check(self, x: Tensor, denoised: Tensor, index: int) -> None:
         if denoised.shape != x.shape or denoised.dtype != x.dtype:
             raise MosaicError(
                 f"Score model '{self.config.score}' gave {denoised.dtype} of shape {tuple(denoised.shape)} for x of "
@@ -100,7 +119,6 @@ class Plan:
             raise MosaicError(
                 f"Score model '{self.config.score}' gave NaN or infinity at step {index} ({self.levels[index]})."
             )
-        return denoised
 
     def comparisons(self) -> int:
         """Window comparisons of the whole run."""
@@ -158,15 +176,20 @@ def prepare(
     _check_schedule(config.score, model, schedule)
     model.check(tuple(levels), scales, labels)
     notes += model.notes()
+    save, save_steps = what_to_save(config, model)
     config = config.model_copy(
         update={
             "score_options": model.options.model_dump(mode="json"),
             "schedule_options": schedule.options.model_dump(mode="json"),
             "samples": len(labels),
+            "save": ",".join(save) or "none",
             "device": str(device),
         }
     )
-    return Plan(config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, tuple(notes))
+    return Plan(
+        config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, save, save_steps,
+        tuple(notes),
+    )  # fmt: skip
 
 
 def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import xarray as xr
+from torch import Tensor
 
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet
@@ -28,6 +29,7 @@ from mosaic.noise import StepNoise
 from mosaic.plan import Plan, ScoreLike, describe, prepare
 from mosaic.plugins import registry
 from mosaic.sampler import SAMPLERS, reverse_flow, reverse_times
+from mosaic.saving import NEEDS_POSTERIOR, kept_of, saved_arrays
 from mosaic.score import ScoreModel
 from mosaic.store import RunStore, as_attribute, join
 from mosaic.trajectory import SCHEMA, assemble, open_trajectory
@@ -44,13 +46,19 @@ def no_progress(batch: int, step: int, steps: int) -> None:
 
 def run_batch(plan: Plan, batch: range, progress: Callable[[int, int], None]) -> xr.Dataset:
     """Run the reverse flow of one batch of samples; `progress(step, steps)` is called after each step."""
-    states, denoised = [], []
+    states, denoised, kept = [], [], {}
+    needs_posterior = bool(set(plan.save) & set(NEEDS_POSTERIOR))
+
+    def evaluate(x: Tensor, index: int) -> Tensor:
+        keep = bool(plan.save) and index in plan.save_steps
+        found = plan.diagnose(x, index, batch) if keep and needs_posterior else None
+        result = plan.denoise(x, index, batch) if found is None else found.denoised
+        if keep:
+            kept[index] = kept_of(plan.save, x, result, plan.levels[index], found)
+        return result
+
     for step in reverse_flow(
-        lambda x, index: plan.denoise(x, index, batch),
-        plan.starts(batch),
-        plan.levels,
-        SAMPLERS[plan.config.sampler],
-        StepNoise(plan.step_seeds(batch)),
+        evaluate, plan.starts(batch), plan.levels, SAMPLERS[plan.config.sampler], StepNoise(plan.step_seeds(batch))
     ):
         states.append(step.state)
         denoised.append(step.denoised)
@@ -66,7 +74,7 @@ def run_batch(plan: Plan, batch: range, progress: Callable[[int, int], None]) ->
         "noise": [level.noise for level in plan.levels],
         "scale": plan.scales,
     }
-    return assemble(states, denoised, sample, steps)
+    return assemble(states, denoised, sample, steps, saved_arrays(kept, len(plan.levels)))
 
 
 def identity(plan: Plan) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
+import mosaic.accessor  # noqa: F401 - adds `run.mosaic`
 from mosaic.errors import DataError
 from mosaic.schedule import Level
 
@@ -41,6 +42,7 @@ def assemble(
     denoised: Sequence[Tensor],
     sample: Mapping[str, Sequence[int]],
     steps: Mapping[str, Sequence[float] | Sequence[int]],
+    saved: Mapping[str, tuple[Any, ...]] | None = None,
 ) -> xr.Dataset:
     """Make the data set of one batch.
 
@@ -52,6 +54,8 @@ def assemble(
         `sample` (index in the run), `seed` and `label` of each sample.
     steps : mapping
         `time`, `signal`, `noise` and `scale` of each step.
+    saved : mapping, optional
+        More variables, ready made.
     """
     arrays = {
         "state": np.stack([x.cpu().numpy() for x in states], axis=1),
@@ -81,7 +85,7 @@ def assemble(
         np.arange(len(states)),
         {"long_name": "step of the reverse flow, 0 at noise", "units": "1"},
     )
-    return xr.Dataset(data, coords=coords)
+    return xr.Dataset({**data, **(saved or {})}, coords=coords)
 
 
 def _column(values: Sequence[float] | Sequence[int]) -> Any:

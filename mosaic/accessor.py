@@ -1,0 +1,299 @@
+"""`run.mosaic`: questions to a stored run, answered with xarray."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from mosaic.dataset import DataSet
+from mosaic.errors import DataError
+from mosaic.plugins import registry
+from mosaic.tiles import tile_sizes, tiles_of
+
+__all__ = ["MosaicAccessor"]
+
+PLACE = ("source_image", "source_row", "source_column")
+SOURCES = {
+    "pixel_share": "share of the image's pixels",
+    "images": "training images that these pixels come from",
+    "largest_share": "share of these pixels that come from the image most come from",
+    "largest_tile": "pixels of the largest tile",
+    "tile_size": "pixels of each tile, the largest first",
+}
+TAKEN_OVER = 0.5
+
+
+@xr.register_dataset_accessor("mosaic")  # type: ignore[no-untyped-call]
+class MosaicAccessor:
+    """Questions to a run as `mosaic.open` and `mosaic.run` give it; `import mosaic.accessor` adds them to any data set.
+
+    Those that need the training set read it again, as the run's configuration says, and refuse it if it has changed;
+    `dataset` hands it over, `data_dir` says where its files lie.
+    """
+
+    def __init__(self, run: xr.Dataset) -> None:
+        self._run = run
+
+    def training_set(self, data_dir: str | PathLike[str] | None = None) -> DataSet:
+        """Read the training set of the run again.
+
+        Raises
+        ------
+        DataError
+            If it is not there, or is no longer the same.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("ls", "digits", steps=3, samples=1)
+        >>> len(run.mosaic.training_set())
+        1797
+        """
+        from mosaic.run_comparison import training_set_of
+        from mosaic.runner import data_access
+
+        return training_set_of(self._run, data_access(data_dir, download=False))
+
+    def at_time(self, t: float) -> xr.Dataset:
+        """Give the run at the step whose time is nearest to t in [0, 1].
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("ls", "digits", steps=4, samples=1)
+        >>> float(run.mosaic.at_time(0.3).time)
+        0.25
+        """
+        return self._run.isel(step=int(np.abs(self._run["time"].values - t).argmin()))
+
+    def to_images(self) -> xr.DataArray:
+        """Give the final images to show (sample, height, width, channel), in [0, 1], clamped to the data's range.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("ls", "digits", steps=3, samples=2)
+        >>> run.mosaic.to_images().sizes["sample"]
+        2
+        """
+        low, high = json.loads(self._run.attrs["dataset_range"])
+        images: xr.DataArray = ((self._run["image"].astype(np.float64) - low) / (high - low)).clip(0, 1)
+        return images.transpose("sample", "height", "width", "channel").assign_attrs(
+            long_name="final image, clamped", units="1"
+        )
+
+    def provenance(self, step: int = -1) -> xr.Dataset:
+        """Give where each pixel comes from at one step, by default the last.
+
+        Returns
+        -------
+        xarray.Dataset
+            `source_image`, `source_row`, `source_column`, `source_weight`, `multiplicity` (sample, height, width).
+
+        Raises
+        ------
+        DataError
+            If the run does not hold it.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("ls", "digits", steps=3, samples=2)
+        >>> run.mosaic.provenance().source_image.dims
+        ('sample', 'height', 'width')
+        """
+        names = [*PLACE, "source_weight", "multiplicity"]
+        found = self._kept(names).isel(step=step)
+        if int(found["source_image"].min()) < 0:
+            raise DataError(f"The run does not hold the provenance of step {step}; run with --save-steps all.")
+        return found
+
+    def mosaic_map(self, sample: int = 0, dataset: DataSet | None = None) -> xr.DataArray:
+        """Rebuild a sample's final image from its source pixels (channel, height, width).
+
+        At the end of the flow it equals the image, but for what candidates beside the best still weigh (Kamb & Ganguli
+        2025, theorem 4.1).
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=100, samples=1)
+        >>> bool(abs(run.mosaic.mosaic_map(0) - run.image.isel(sample=0)).max() < 0.001)
+        True
+        """
+        source = self.provenance().isel(sample=sample)
+        images = (dataset or self.training_set()).images.cpu().numpy()
+        image, row, column = (source[name].values.astype(np.int64) for name in PLACE)
+        pixels = np.moveaxis(images[image, :, row, column], -1, 0)
+        words = {"long_name": "source pixels", "units": "1"}
+        return xr.DataArray(pixels, dims=("channel", "height", "width"), name="mosaic", attrs=words)
+
+    def sources(self) -> xr.Dataset:
+        """Count what each final image is made of.
+
+        A tile is a piece copied whole: pixels connected by their sides whose sources lie side by side just as they do.
+        Blank windows are equal to thousands of others, and their source a matter of convention: so everything is told
+        of all pixels, and of those whose source is beyond doubt (`multiplicity` 1).
+
+        Returns
+        -------
+        xarray.Dataset
+            Along (pixels, sample), `pixels` being all or untied: `pixel_share`, how many these are; `images`, the
+            number of training images they come from; `largest_share`, the share of them from the one most come from;
+            `largest_tile`, its pixels. `tile_size` (pixels, sample, rank): of all tiles, the largest first; 0 for none.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=5, samples=2, scales="3")
+        >>> found = run.mosaic.sources()
+        >>> bool((found.images.sel(pixels="untied") <= found.images.sel(pixels="all")).all())
+        True
+        """
+        source = self.provenance()
+        image, row, column = (source[name].values.astype(np.int64) for name in PLACE)
+        untied = source["multiplicity"].values == 1
+        keep = {"all": np.ones_like(untied), "untied": untied}
+        which = range(len(untied))
+        tiles = [[_tiles(image[n], row[n], column[n], kept[n]) for n in which] for kept in keep.values()]
+        counts = [[np.unique(image[n][kept[n]], return_counts=True)[1] for n in which] for kept in keep.values()]
+        longest = max(len(one) for some in tiles for one in some)
+        sizes = np.array([[np.pad(one, (0, longest - len(one))) for one in some] for some in tiles])
+        found = {
+            "pixel_share": np.array([kept.mean((1, 2)) for kept in keep.values()]),
+            "images": np.array([[len(one) for one in row] for row in counts]),
+            "largest_share": np.array(
+                [[one.max() / one.sum() if len(one) else np.nan for one in row] for row in counts]
+            ),
+            "largest_tile": sizes[..., 0],
+            "tile_size": sizes,
+        }
+        dims = ("pixels", "sample", "rank")
+        variables = {
+            name: (dims[: values.ndim], values, {"long_name": SOURCES[name], "units": "1"})
+            for name, values in found.items()
+        }
+        return xr.Dataset(variables, {"pixels": list(keep), "sample": source["sample"]})
+
+    def collapse_time(self) -> xr.DataArray:
+        """Tell when one candidate takes over for good: t of the first step from which on its weight is over half.
+
+        Equal candidates count as one. NaN where that never happens.
+
+        Returns
+        -------
+        xarray.DataArray (sample, height, width)
+            Times t of the reverse flow, 1 at noise.
+
+        Raises
+        ------
+        DataError
+            If the run does not hold the provenance of all steps (`--save provenance --save-steps all`).
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=20, samples=1, save_steps="all")
+        >>> bool(run.mosaic.collapse_time().max() <= 1)
+        True
+        """
+        kept = self._kept(["source_image", "source_weight", "multiplicity"])
+        if int(kept["source_image"].min()) < 0:
+            raise DataError("The run does not hold the provenance of all steps; run with --save-steps all.")
+        weight = kept["source_weight"] * kept["multiplicity"].clip(min=1)
+        taken = (weight > TAKEN_OVER).transpose("step", ...).values
+        lasting = np.logical_and.accumulate(taken[::-1])[::-1]
+        times = np.where(lasting, kept["time"].values[:, None, None, None], -np.inf).max(0)
+        attrs = {"long_name": "time at which one candidate takes over", "units": "1"}
+        dims = ("sample", "height", "width")
+        return xr.DataArray(np.where(np.isfinite(times), times, np.nan), {"sample": kept["sample"]}, dims, attrs=attrs)
+
+    def nearest_train(self, dataset: DataSet | None = None) -> xr.Dataset:
+        """Find the training image nearest to each final image.
+
+        Returns
+        -------
+        xarray.Dataset
+            `distance` (L2) and `image`, its place in the training set, both (sample).
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("is", "digits", steps=5, samples=2)
+        >>> bool((run.mosaic.nearest_train().distance < 1).all())
+        True
+        """
+        from mosaic.nearest import nearest_images
+
+        images = (dataset or self.training_set()).images.cpu()
+        distances, places = nearest_images(torch.from_numpy(self._run["image"].values), images)
+        return xr.Dataset(
+            {
+                "distance": (
+                    "sample",
+                    distances[:, 0].numpy(),
+                    {"long_name": "L2 to the training image", "units": "1"},
+                ),
+                "image": ("sample", places[:, 0].numpy(), {"long_name": "the nearest training image", "units": "1"}),
+            },
+            {"sample": self._run["sample"]},
+        )
+
+    def memorized(self, dataset: DataSet | None = None) -> xr.DataArray:
+        """Tell which final images are copies of training images, by the metric `memorized` (sample), bool.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("is", "digits", steps=5, samples=2)
+        >>> run.mosaic.memorized().values.tolist()
+        [True, True]
+        """
+        return (self._measured("memorized", {}, dataset) > 0).assign_attrs(long_name="a copy", units="1")
+
+    def local_consistency(self, dataset: DataSet | None = None, **options: Any) -> xr.DataArray:
+        """Share of pixels that equal the centre of the training patch nearest to their window (sample).
+
+        By the metric `local_consistency`, with the window size of the run's last step and its boundary, unless
+        `options` say otherwise (theorem 4.1).
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=20, samples=1)
+        >>> bool(run.mosaic.local_consistency() > 0.7)
+        True
+        """
+        configuration = json.loads(self._run.attrs["configuration"])
+        own = {"k": max(1, int(self._run["scale"][-1])), "boundary": configuration["score_options"].get("boundary")}
+        chosen = {**{name: value for name, value in own.items() if value is not None}, **options}
+        found = self._measured("local_consistency", chosen, dataset)
+        return found.assign_attrs(long_name="share of locally consistent pixels", units="1")
+
+    def _measured(self, name: str, options: dict[str, Any], dataset: DataSet | None) -> xr.DataArray:
+        """Values (sample) of a metric of the final images."""
+        kind = registry().get("metric", name)
+        metric = kind(kind.Options.parse(options, f"metric.{name}"), dataset or self.training_set())
+        labels = torch.from_numpy(self._run["label"].values)
+        values = metric(torch.from_numpy(self._run["image"].values), None, labels).numpy()
+        return xr.DataArray(values, {"sample": self._run["sample"]}, ("sample",), name)
+
+    def _kept(self, names: list[str]) -> xr.Dataset:
+        missing = [name for name in names if name not in self._run]
+        if missing:
+            raise DataError(f"The run does not hold {', '.join(missing)}; run with --save provenance.")
+        return self._run[names]
+
+
+def _tiles(
+    image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64], keep: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Sizes of the tiles among the pixels (H, W) to keep, the largest first; at least one, which may be 0."""
+    sizes = tile_sizes(tiles_of(np.where(keep, image, -1), row, column))
+    return sizes if len(sizes) else np.zeros(1, np.int64)

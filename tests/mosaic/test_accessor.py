@@ -1,0 +1,198 @@
+"""Questions to stored runs: `run.mosaic`, its doctests, and what runs keep to answer them."""
+
+from __future__ import annotations
+
+import doctest
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+import mosaic
+import mosaic.accessor
+from mosaic.tiles import tile_sizes, tiles_of
+
+
+@pytest.fixture
+def run(tiny: mosaic.DataSet) -> xr.Dataset:
+    return mosaic.run("els", tiny, steps=6, samples=3, scales="3", save_steps="all")
+
+
+@pytest.mark.parametrize("name", [name for name in dir(mosaic.accessor.MosaicAccessor) if not name.startswith("_")])
+def test_the_example_of_every_verb(name: str) -> None:
+    verb = getattr(mosaic.accessor.MosaicAccessor, name)
+    (example,) = doctest.DocTestFinder(recurse=False).find(verb, name, globs={})
+    assert example.examples
+    assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example).failed == 0
+
+
+def flooded(image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64]) -> list[int]:
+    """Sizes of tiles by flooding, the largest first."""
+    height, width = image.shape
+    seen, sizes = set(), []
+    for start in np.ndindex(height, width):
+        if start in seen or image[start] < 0:
+            continue
+        seen.add(start)
+        queue, size = deque([start]), 0
+        while queue:
+            i, j = queue.popleft()
+            size += 1
+            for di, dj in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+                to = (i + di, j + dj)
+                if not (0 <= to[0] < height and 0 <= to[1] < width) or to in seen or image[to] != image[i, j]:
+                    continue
+                if (row[to] - row[i, j], column[to] - column[i, j]) == (di, dj):
+                    seen.add(to)
+                    queue.append(to)
+        sizes.append(size)
+    return sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_tiles_by_flooding(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, cols = np.indices((9, 7))
+    image = rng.integers(-1, 2, (9, 7))
+    row, column = rows + rng.integers(0, 2, (9, 1)), cols + rng.integers(0, 2, (1, 7))
+    found = tiles_of(image, row, column)
+    assert tile_sizes(found).tolist() == flooded(image, row, column)
+    assert (found >= 0).sum() == (image >= 0).sum()
+    assert sorted(set(found[found >= 0].tolist())) == list(range(found.max() + 1))
+
+
+def test_a_snake_is_one_tile() -> None:
+    image = np.full((7, 7), -1)
+    image[[0, 2, 4, 6]] = 3
+    image[1, 6] = image[3, 0] = image[5, 6] = 3
+    rows, cols = np.indices((7, 7))
+    assert tile_sizes(tiles_of(image, rows, cols)).tolist() == [31]
+
+
+def test_a_run_keeps_the_provenance_of_the_final_image_unless_told_otherwise(tiny: mosaic.DataSet) -> None:
+    settings = {"steps": 5, "samples": 2, "scales": "3"}
+    default = mosaic.run("els", tiny, **settings)
+    everything = mosaic.run("els", tiny, save="provenance,entropy,n_eff,score", save_steps="all", **settings)
+    nothing = mosaic.run("els", tiny, save="none", **settings)
+    np.testing.assert_allclose(default.image, nothing.image, rtol=0, atol=1e-6)
+    assert set(nothing.data_vars) == {"state", "denoised", "image"}
+    for name in ("source_image", "source_row", "source_column", "source_weight", "multiplicity"):
+        assert default[name].dims == ("sample", "step", "height", "width")
+        np.testing.assert_array_equal(default[name].isel(step=-1), everything[name].isel(step=-1))
+        rest = default[name].isel(step=slice(-1)).values
+        assert (np.isnan(rest) if rest.dtype.kind == "f" else rest == -1).all()
+        assert everything[name].attrs["long_name"]
+    assert default["source_image"].dtype == np.int32
+    assert default["source_row"].dtype == np.int16
+    np.testing.assert_allclose(everything["n_eff"], np.exp(everything["entropy"]), rtol=1e-5)
+    score = (everything.signal * everything.denoised - everything.state) / everything.noise**2
+    np.testing.assert_allclose(everything["score"], score.transpose(*everything["score"].dims), rtol=1e-4, atol=1e-4)
+
+
+def test_what_was_kept_is_stored_and_resumed(tiny_file: Path, tmp_path: Path) -> None:
+    settings = {"dataset_options": {"path": str(tiny_file)}, "steps": 4, "samples": 3, "scales": "3", "batch_size": 2}
+    settings |= {"save": "provenance,n_eff", "save_steps": "0,3"}
+    stored = mosaic.run("els", "file", out="run.nc", **settings)
+    memory = mosaic.run("els", "file", **settings)
+    again = mosaic.run("els", "file", out="run.nc", resume=True, **settings)
+    for name in ("source_image", "multiplicity", "n_eff"):
+        np.testing.assert_array_equal(stored[name], memory[name])
+        np.testing.assert_array_equal(stored[name], again[name])
+        assert stored[name].dtype == memory[name].dtype
+    assert (stored["source_image"].isel(step=[1, 2]) == -1).all()
+    assert (stored["source_image"].isel(step=[0, 3]) >= 0).all()
+    opened = xr.open_dataset("run.nc")
+    assert opened.mosaic.sources().sizes["sample"] == 3
+    with pytest.raises(mosaic.UsageError, match="save_steps"):
+        mosaic.run("els", "file", out="run.nc", resume=True, **{**settings, "save_steps": "all"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"save": "provenence"}, "no 'provenence'. Did you mean 'provenance'"),
+        ({"save_steps": "7"}, "from 0 to 3"),
+        ({"save_steps": "last,2"}, "from 0 to 3"),
+        ({"save_steps": "-1"}, "from 0 to 3"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(tiny: mosaic.DataSet, settings: dict[str, str], message: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=message):
+        mosaic.run("els", tiny, steps=4, samples=1, scales="3", **settings)
+
+
+def test_a_callable_keeps_its_score_but_has_no_provenance(tiny: mosaic.DataSet) -> None:
+    kept = mosaic.run(lambda x, t: x, tiny, steps=3, samples=1, save="score")
+    assert kept["score"].isel(step=-1).notnull().all()
+    plain = mosaic.run(lambda x, t: x, tiny, steps=3, samples=1)
+    assert "source_image" not in plain
+    with pytest.raises(mosaic.UsageError, match="no posterior"):
+        mosaic.run(lambda x, t: x, tiny, steps=3, samples=1, save="entropy")
+    with pytest.raises(mosaic.DataError, match="--save provenance"):
+        plain.mosaic.sources()
+
+
+def test_sources_count_images_and_tiles(run: xr.Dataset) -> None:
+    found = run.mosaic.sources()
+    source = run.mosaic.provenance()
+    for sample in range(3):
+        for which in ("all", "untied"):
+            one = found.sel(pixels=which).isel(sample=sample)
+            keep = np.ones((6, 5), bool) if which == "all" else source["multiplicity"].values[sample] == 1
+            image, row, column = (source[f"source_{axis}"].values[sample] for axis in ("image", "row", "column"))
+            assert int(one["images"]) == len(set(image[keep].tolist()))
+            sizes = flooded(np.where(keep, image, -1), row, column) or [0]
+            assert one["tile_size"].values[: len(sizes)].tolist() == sizes
+            assert not one["tile_size"].values[len(sizes) :].any()
+            assert int(one["largest_tile"]) == sizes[0]
+            assert float(one["pixel_share"]) == keep.mean()
+            expected = np.bincount(image[keep]).max() / keep.sum() if keep.any() else np.nan
+            np.testing.assert_equal(float(one["largest_share"]), float(expected))
+
+
+def test_the_mosaic_map_is_the_final_image(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("els", tiny, steps=200, samples=2, scales="3")
+    for sample in range(2):
+        rebuilt = run.mosaic.mosaic_map(sample, tiny)
+        np.testing.assert_allclose(rebuilt, run.image.isel(sample=sample), rtol=0, atol=1e-2)
+
+
+def test_the_collapse_time_is_the_first_of_the_lasting_majority(run: xr.Dataset) -> None:
+    found = run.mosaic.collapse_time()
+    weight = (run["source_weight"] * run["multiplicity"].clip(min=1)).values
+    for place in np.ndindex(*found.shape):
+        taken = weight[place[0], :, place[1], place[2]] > 0.5
+        start = next((step for step in range(len(taken)) if taken[step:].all()), None)
+        expected = np.nan if start is None else float(run["time"][start])
+        np.testing.assert_equal(float(found.values[place]), expected)
+    with pytest.raises(mosaic.DataError, match="--save-steps all"):
+        mosaic.run("els", "digits", steps=3, samples=1, scales="3").mosaic.collapse_time()
+
+
+def test_what_is_measured_is_what_the_metrics_give(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    images = torch.from_numpy(run["image"].values)
+    for name, options in (("memorized", {}), ("local_consistency", {"k": 3, "boundary": "zeros"})):
+        kind = mosaic.registry().get("metric", name)
+        expected = kind(kind.Options(**options), tiny)(images)
+        np.testing.assert_array_equal(getattr(run.mosaic, name)(dataset=tiny), expected)
+    distances, places = mosaic.nearest_images(images, tiny.images)
+    found = run.mosaic.nearest_train(tiny)
+    np.testing.assert_array_equal(found["distance"], distances[:, 0])
+    np.testing.assert_array_equal(found["image"], places[:, 0])
+
+
+def test_images_to_show_lie_between_0_and_1(run: xr.Dataset) -> None:
+    shown = run.mosaic.to_images()
+    assert shown.dims == ("sample", "height", "width", "channel")
+    expected = np.clip((run["image"].values + 1) / 2, 0, 1)
+    np.testing.assert_allclose(shown.transpose("sample", "channel", "height", "width"), expected)
+
+
+def test_the_step_nearest_to_a_time(run: xr.Dataset) -> None:
+    for t in (0.0, 0.4, 1.0):
+        nearest = min(run["time"].values, key=lambda time: abs(time - t))
+        assert float(run.mosaic.at_time(t)["time"]) == nearest
