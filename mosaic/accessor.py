@@ -19,6 +19,7 @@ from mosaic.tiles import tile_sizes, tiles_of
 __all__ = ["MosaicAccessor"]
 
 PLACE = ("source_image", "source_row", "source_column")
+CANDIDATE = ("candidate_image", "candidate_row", "candidate_column")
 SOURCES = {
     "pixel_share": "share of the image's pixels",
     "images": "training images that these pixels come from",
@@ -88,13 +89,13 @@ class MosaicAccessor:
             long_name="final image, clamped", units="1"
         )
 
-    def provenance(self, step: int = -1) -> xr.Dataset:
-        """Give where each pixel comes from at one step, by default the last.
+    def provenance(self) -> xr.Dataset:
+        """Give where each final pixel comes from: the centre of the training window nearest to its own.
 
         Returns
         -------
         xarray.Dataset
-            `source_image`, `source_row`, `source_column`, `source_weight`, `multiplicity` (sample, height, width).
+            `source_image`, `source_row`, `source_column`, `multiplicity` (sample, height, width).
 
         Raises
         ------
@@ -108,17 +109,18 @@ class MosaicAccessor:
         >>> run.mosaic.provenance().source_image.dims
         ('sample', 'height', 'width')
         """
-        names = [*PLACE, "source_weight", "multiplicity"]
-        found = self._kept(names).isel(step=step)
-        if int(found["source_image"].min()) < 0:
-            raise DataError(f"The run does not hold the provenance of step {step}; run with --save-steps all.")
-        return found
+        return self._kept([*PLACE, "multiplicity"])
 
     def mosaic_map(self, sample: int = 0, dataset: DataSet | None = None) -> xr.DataArray:
-        """Rebuild a sample's final image from its source pixels (channel, height, width).
+        """Rebuild a sample's final image (channel, height, width) from the pixels of its last step's best candidates.
 
-        At the end of the flow it equals the image, but for what candidates beside the best still weigh (Kamb & Ganguli
-        2025, theorem 4.1).
+        It equals the image, but for what other candidates still weigh at the last noise level (Kamb & Ganguli 2025,
+        theorem 4.1): the less the more steps.
+
+        Raises
+        ------
+        DataError
+            If the run does not hold the candidates of its last step.
 
         Examples
         --------
@@ -127,11 +129,13 @@ class MosaicAccessor:
         >>> bool(abs(run.mosaic.mosaic_map(0) - run.image.isel(sample=0)).max() < 0.001)
         True
         """
-        source = self.provenance().isel(sample=sample)
+        last = self._kept(list(CANDIDATE)).isel(sample=sample, step=-1)
+        image, row, column = (last[name].values.astype(np.int64) for name in CANDIDATE)
+        if image.min() < 0:
+            raise DataError("The run does not hold the candidates of its last step; run with --save-steps last.")
         images = (dataset or self.training_set()).images.cpu().numpy()
-        image, row, column = (source[name].values.astype(np.int64) for name in PLACE)
         pixels = np.moveaxis(images[image, :, row, column], -1, 0)
-        words = {"long_name": "source pixels", "units": "1"}
+        words = {"long_name": "pixels of the best candidates", "units": "1"}
         return xr.DataArray(pixels, dims=("channel", "height", "width"), name="mosaic", attrs=words)
 
     def sources(self) -> xr.Dataset:
@@ -203,10 +207,10 @@ class MosaicAccessor:
         >>> bool(run.mosaic.collapse_time().max() <= 1)
         True
         """
-        kept = self._kept(["source_image", "source_weight", "multiplicity"])
-        if int(kept["source_image"].min()) < 0:
+        kept = self._kept(["candidate_weight", "candidate_multiplicity"])
+        if bool(kept["candidate_weight"].isnull().any()):
             raise DataError("The run does not hold the provenance of all steps; run with --save-steps all.")
-        weight = kept["source_weight"] * kept["multiplicity"].clip(min=1)
+        weight = kept["candidate_weight"] * kept["candidate_multiplicity"].clip(min=1)
         taken = (weight > TAKEN_OVER).transpose("step", ...).values
         lasting = np.logical_and.accumulate(taken[::-1])[::-1]
         times = np.where(lasting, kept["time"].values[:, None, None, None], -np.inf).max(0)

@@ -54,8 +54,9 @@ class RunConfig(Options):
     )
     save: str | None = Field(
         None,
-        description="What to keep of the posterior beside its mean: none, or a list of provenance, entropy, n_eff, "
-        "score. Default: provenance, where the score model can tell.",
+        description="What to keep beside states and means: none, or a list of provenance (which training pixel each "
+        "final pixel is, and the best candidate at --save-steps), entropy, n_eff, score. Default: provenance, where "
+        "the score model can tell.",
     )
     save_steps: str = Field(
         "last", description="Steps to keep it at: last, all, or a list such as 0,10,19 (0 at noise)."

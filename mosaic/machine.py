@@ -19,7 +19,10 @@ from mosaic.score import ScoreModel
 from mosaic.ties import Source
 from mosaic.windows import check_window_size
 
-__all__ = ["AnalyticMachine"]
+__all__ = ["NEAREST", "AnalyticMachine"]
+
+# Which candidate is nearest does not depend on the level; at this one, products in float32 are exact enough.
+NEAREST = Level(1.0, 0.1)
 
 
 class AnalyticMachine(ScoreModel):
@@ -87,6 +90,10 @@ class AnalyticMachine(ScoreModel):
             source.row[members], source.column[members] = own.row, own.column
             source.multiplicity[members] = own.multiplicity
         return Diagnosis(result, source, weight, entropy)
+
+    def trace(self, images: Tensor, labels: Tensor | None = None, scale: int = 0) -> Source:
+        """Tell which candidate is nearest to each pixel's window; arguments as for `denoise`."""
+        return self.diagnose(images, NEAREST, labels, scale).source
 
     def _check_batch(self, x: Tensor, level: Level, labels: Tensor | None, scale: int) -> None:
         if x.ndim != 4 or tuple(x.shape[1:]) != self.dataset.shape:

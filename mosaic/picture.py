@@ -15,7 +15,7 @@ from mosaic.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_flow", "draw_image", "draw_images", "grid", "save_figure"]
+__all__ = ["check_samples", "draw_flow", "draw_image", "draw_images", "grid", "save_figure"]
 
 
 def _shown(image: xr.DataArray, low: float, high: float) -> Any:
@@ -64,6 +64,20 @@ def _class_of(run: xr.Dataset, sample: int) -> str:
     return str(json.loads(run.attrs["dataset_classes"])[label]) if label >= 0 else ""
 
 
+def check_samples(run: xr.Dataset, samples: Sequence[int]) -> None:
+    """Refuse samples that are not in the run.
+
+    Raises
+    ------
+    UsageError
+        With those there are.
+    """
+    available = run.sizes["sample"]
+    for sample in samples:
+        if not 0 <= sample < available:
+            raise UsageError(f"There is no sample {sample}; the run has samples 0 to {available - 1}.")
+
+
 def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Figure:
     """Draw the reverse flow of chosen samples: states above, denoised images below, from noise to data.
 
@@ -81,10 +95,7 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
     UsageError
         If a sample is not in the run.
     """
-    available = run.sizes["sample"]
-    for sample in samples:
-        if not 0 <= sample < available:
-            raise UsageError(f"There is no sample {sample}; the run has samples 0 to {available - 1}.")
+    check_samples(run, samples)
     total = run.sizes["step"]
     steps = np.unique(np.linspace(0, total - 1, min(columns, total)).round().astype(int))
     figure, axes = grid(2 * len(samples), len(steps), 0.95, run.sizes["height"] / run.sizes["width"])

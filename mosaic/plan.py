@@ -21,6 +21,7 @@ from mosaic.saving import what_to_save
 from mosaic.scales import coarse_to_fine, resolve_scales
 from mosaic.schedule import Level, NoiseSchedule
 from mosaic.score import EpsModel, ScoreModel
+from mosaic.ties import Source
 
 __all__ = ["Plan", "ScoreLike", "chosen_device", "describe", "prepare", "settings_of"]
 
@@ -105,6 +106,10 @@ class Plan:
         if found is not None:
             self._check(x, found.denoised, index)
         return found
+
+    def trace(self, images: Tensor, batch: range) -> Source | None:
+        """Find what the final images of a batch are made of; None for a model that cannot tell."""
+        return self.model.trace(images, self._labels(batch), self.scales[-1])
 
     def _labels(self, batch: range) -> Tensor:
         return torch.tensor(self.labels[batch.start : batch.stop], device=self.device)

@@ -74,7 +74,8 @@ def run_batch(plan: Plan, batch: range, progress: Callable[[int, int], None]) ->
         "noise": [level.noise for level in plan.levels],
         "scale": plan.scales,
     }
-    return assemble(states, denoised, sample, steps, saved_arrays(kept, len(plan.levels)))
+    source = plan.trace(denoised[-1], batch) if "provenance" in plan.save else None
+    return assemble(states, denoised, sample, steps, saved_arrays(kept, len(plan.levels), source))
 
 
 def identity(plan: Plan) -> dict[str, Any]:

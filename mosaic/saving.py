@@ -14,22 +14,33 @@ from mosaic.diagnosis import Diagnosis
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.schedule import Level
 from mosaic.score import ScoreModel, score_from_denoised
+from mosaic.ties import Source
 
 __all__ = ["NEEDS_POSTERIOR", "SAVED", "kept_of", "saved_arrays", "saved_bytes", "what_to_save"]
 
-# name of an item: its variables, with type and description; -1 or NaN at steps where it is not kept
+# Of final images, where the provenance is kept.
+SOURCE: dict[str, tuple[type, str]] = {
+    "source_image": (np.int32, "training image of the window nearest to the pixel's; of equal ones the first"),
+    "source_row": (np.int16, "row of its centre in that image"),
+    "source_column": (np.int16, "column of its centre in that image"),
+    "multiplicity": (np.int32, "number of candidates equal to it, itself included; 0 if not counted"),
+}
+# Name of an item: its variables at the steps asked for, with type and description; -1 or NaN at others.
 SAVED: dict[str, dict[str, tuple[type | None, str]]] = {
     "provenance": {
-        "source_image": (np.int32, "training image of the most probable candidate; of equal ones the first"),
-        "source_row": (np.int16, "row of its centre in that image"),
-        "source_column": (np.int16, "column of its centre in that image"),
-        "source_weight": (np.float32, "posterior probability of that candidate; its equals have as much each"),
-        "multiplicity": (np.int32, "number of candidates equal to it, itself included; 0 if not counted"),
+        "candidate_image": (np.int32, "training image of the most probable candidate; of equal ones the first"),
+        "candidate_row": (np.int16, "row of its centre in that image"),
+        "candidate_column": (np.int16, "column of its centre in that image"),
+        "candidate_weight": (np.float32, "posterior probability of that candidate; its equals have as much each"),
+        "candidate_multiplicity": (np.int32, "number of candidates equal to it, itself included; 0 if not counted"),
     },
     "entropy": {"entropy": (np.float32, "entropy of the posterior")},
     "n_eff": {"n_eff": (np.float32, "effective number of candidates, exp of the entropy")},
     "score": {"score": (None, "score, grad log p_t(x_t)")},  # as precise as the states
 }
+UNITS = {"entropy": "nat"} | dict.fromkeys(
+    ("source_row", "source_column", "candidate_row", "candidate_column"), "pixel"
+)
 NEEDS_POSTERIOR = ("provenance", "entropy", "n_eff")
 
 
@@ -90,15 +101,17 @@ def kept_of(
         values["score"] = score_from_denoised(x, denoised, level)
     if found is not None:
         source, entropy = found.source, found.entropy
-        values |= {"source_image": source.image, "source_row": source.row, "source_column": source.column}
-        values |= {"source_weight": found.weight, "multiplicity": source.multiplicity}
+        values |= {"candidate_image": source.image, "candidate_row": source.row, "candidate_column": source.column}
+        values |= {"candidate_weight": found.weight, "candidate_multiplicity": source.multiplicity}
         values |= {"entropy": entropy, "n_eff": torch.exp(entropy)}
     wanted = {name: kind for item in items for name, (kind, _) in SAVED[item].items()}
     return {name: values[name].cpu().numpy().astype(kind or x.cpu().numpy().dtype) for name, kind in wanted.items()}
 
 
-def saved_arrays(kept: Mapping[int, Mapping[str, np.ndarray]], steps: int) -> dict[str, tuple[Any, ...]]:
-    """Variables along (sample, step, ...) of what was kept at some of the steps; -1 or NaN at the others."""
+def saved_arrays(
+    kept: Mapping[int, Mapping[str, np.ndarray]], steps: int, source: Source | None
+) -> dict[str, tuple[Any, ...]]:
+    """Variables along (sample, step, ...) of what was kept at some steps, and along (sample, ...) of final images."""
     found: dict[str, tuple[Any, ...]] = {}
     words = {name: words for item in SAVED.values() for name, (_, words) in item.items()}
     for name, first in next(iter(kept.values()), {}).items():
@@ -107,6 +120,10 @@ def saved_arrays(kept: Mapping[int, Mapping[str, np.ndarray]], steps: int) -> di
         for step, values in kept.items():
             array[:, step] = values[name]
         dims = ("sample", "step", *(("channel",) if first.ndim == 4 else ()), "height", "width")
-        units = {"entropy": "nat", "source_row": "pixel", "source_column": "pixel"}.get(name, "1")
-        found[name] = (dims, array, {"long_name": words[name], "units": units})
+        found[name] = (dims, array, {"long_name": words[name], "units": UNITS.get(name, "1")})
+    if source is not None:
+        places = (source.image, source.row, source.column, source.multiplicity)
+        for (name, (kind, text)), tensor in zip(SOURCE.items(), places, strict=True):
+            attrs = {"long_name": text, "units": UNITS.get(name, "1")}
+            found[name] = (("sample", "height", "width"), tensor.cpu().numpy().astype(kind), attrs)
     return found

@@ -14,6 +14,7 @@ from mosaic.diagnosis import Diagnosis
 from mosaic.errors import UsageError
 from mosaic.options import Options as PluginOptions
 from mosaic.schedule import Level, NoiseSchedule
+from mosaic.ties import Source
 
 __all__ = ["EpsModel", "ScoreModel", "eps_from_denoised", "score_from_denoised"]
 
@@ -32,7 +33,7 @@ class ScoreModel(ABC):
     has_scale : bool
         Whether `denoise` uses a locality scale k.
     tells : bool
-        Whether `diagnose` says what x0hat is made of.
+        Whether `diagnose` and `trace` say what images are made of.
     places : tuple of str
         Options that say where files lie that `fingerprint` identifies: they may have moved when a run is resumed.
     """
@@ -72,6 +73,20 @@ class ScoreModel(ABC):
         """Give x0hat and what each pixel of it is made of; None for a model that cannot tell.
 
         Arguments and `Diagnosis.denoised` as for `denoise`; `tells` says beforehand whether it can.
+        """
+        return None
+
+    def trace(self, images: Tensor, labels: Tensor | None = None, scale: int = 0) -> Source | None:
+        """Tell which candidate is nearest to each pixel's window of finished images; None for a model that cannot.
+
+        At the end of a machine's flow each pixel is the centre of that candidate (Kamb & Ganguli 2025, theorem 4.1).
+
+        Parameters
+        ----------
+        images : Tensor (B, C, H, W)
+            Final images.
+        labels, scale
+            As for `denoise`, at the last step.
         """
         return None
 

@@ -16,7 +16,7 @@ COMMANDS = {
     "calibrate": ("mosaic_cli.calibrate", "Choose the scales at which a machine agrees best with a trained network."),
     "compare": ("mosaic_cli.compare", "Compare a run with a network's from the same noise, image by image."),
     "reproduce": ("mosaic_cli.reproduce", "Reproduce the paper's tables and figures."),
-    "plot": ("mosaic_cli.plot", "Draw the reverse flow of a stored run."),
+    "plot": ("mosaic_cli.plot", "Draw a stored run: its flow, images, provenance, entropy, scales or sources."),
     "inspect": ("mosaic_cli.inspect", "Tell what a stored run holds and where it came from."),
     "list": (
         "mosaic_cli.list",

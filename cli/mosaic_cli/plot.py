@@ -3,44 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mosaic.errors import UsageError
+from mosaic.errors import UsageError, did_you_mean
+from mosaic_cli.data_options import data_dir
 from mosaic_cli.terminal import Terminal, print_json, standard
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+__all__ = ["KINDS", "command"]
+
+KINDS = ("flow", "images", "provenance", "entropy", "scales", "sources")
 
 
 @click.command("plot")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.argument("kind", default="flow")
 @click.option("--samples", default="0", metavar="LIST", help="Samples to draw, e.g. 0,1,5.  [default: 0]")
 @click.option("--columns", default=10, type=click.IntRange(2, 100), help="Steps to draw.  [default: 10]")
-@click.option("--out", type=click.Path(path_type=Path), help="PNG or PDF to write.  [default: FILE's name, -flow.png]")
+@data_dir
+@click.option("--out", type=click.Path(path_type=Path), help="PNG or PDF to write.  [default: FILE's name, -KIND.png]")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @standard
 def command(
     terminal: Terminal,
     as_json: bool,
     file: Path,
+    kind: str,
     samples: str,
     columns: int,
+    data_dir: Path | None,
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Draw the reverse flow of chosen samples of FILE: state above, denoised image below, from noise to data."""
-    from mosaic.picture import draw_flow, save_figure
-    from mosaic.trajectory import open_trajectory
+    """Draw the run in FILE.
 
-    target = out.expanduser() if out is not None else file.with_name(f"{file.stem}-flow.png")
+    KIND is flow (the default: the reverse flow of --samples, states above, denoised images below), images (all final
+    images), provenance (--samples coloured by the training images that their pixels come from, these beside; reads the
+    training set), entropy (effective number of candidates; needs a run with --save entropy --save-steps all), scales
+    (over time; also of a calibration) or sources (how many training images each sample is made of, in what tiles).
+    """
+    from mosaic.picture import save_figure
+    from mosaic.trajectory import open_stored
+
+    if kind not in KINDS:
+        raise UsageError(f"There is no kind '{kind}'.{did_you_mean(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
+    target = out.expanduser() if out is not None else file.with_name(f"{file.stem}-{kind}.png")
     if target.suffix.lower() not in (".png", ".pdf"):
         raise UsageError(f"--out '{target}' must end in .png or .pdf.")
     try:
         chosen = [int(item) for item in samples.split(",")]
     except ValueError:
         raise UsageError(f"--samples '{samples}' must be a list of sample numbers such as 0,1,5.") from None
-    with open_trajectory(file) as trajectory:
-        figure = draw_flow(trajectory, chosen, columns)
+    with open_stored(file, _schemas(kind), "a stored run" + " or calibration" * (kind == "scales")) as stored:
+        figure = _draw(stored, kind, chosen, columns, data_dir)
     if target.exists() and not overwrite:
         raise UsageError(f"'{target}' exists already; use --overwrite to replace it, or another --out.")
     save_figure(figure, target)
@@ -48,3 +68,30 @@ def command(
         print_json({"path": str(target)})
     else:
         click.echo(str(target))
+
+
+def _schemas(kind: str) -> tuple[str, ...]:
+    from mosaic.calibration import SCHEMA as CALIBRATION
+    from mosaic.trajectory import SCHEMA
+
+    return (SCHEMA, CALIBRATION) if kind == "scales" else (SCHEMA,)
+
+
+def _draw(stored: xr.Dataset, kind: str, samples: list[int], columns: int, data_dir: Path | None) -> Figure:
+    from mosaic.calibration import SCHEMA as CALIBRATION
+    from mosaic.calibration_picture import draw_scales
+    from mosaic.picture import draw_flow, draw_images
+    from mosaic.provenance_picture import draw_entropy, draw_provenance, draw_run_scales, draw_sources
+
+    if kind == "flow":
+        return draw_flow(stored, samples, columns)
+    if kind == "images":
+        return draw_images(stored)
+    if kind == "provenance":
+        stored.mosaic.provenance()  # before the training set is read, which can take long
+        return draw_provenance(stored, samples, stored.mosaic.training_set(data_dir))
+    if kind == "entropy":
+        return draw_entropy(stored, samples, columns)
+    if kind == "sources":
+        return draw_sources(stored)
+    return draw_scales(stored) if stored.attrs["schema"] == CALIBRATION else draw_run_scales(stored)

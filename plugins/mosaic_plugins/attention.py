@@ -14,6 +14,7 @@ paper we know a third party's notes only; what here is theirs and what is ours:
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Literal
 
@@ -133,6 +134,12 @@ class ELSAttention(ELS):
         if self.options.form == "compose" or self.options.attention == "identity":
             return super().sources(posterior, images, level, scale)
         return self.resolved(posterior, images, scale, self.window_weights(images, level, scale))
+
+    def trace(self, images: Tensor, labels: Tensor | None = None, scale: int = 0) -> mosaic.Source:
+        """Tell the nearest windows; what they count decides nothing where there is no noise."""
+        plain = copy.copy(self)
+        plain.options = self.options.model_copy(update={"attention": "identity"})
+        return ELS.trace(plain, images, labels, scale)
 
     def field(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int

@@ -80,12 +80,16 @@ def test_a_run_keeps_the_provenance_of_the_final_image_unless_told_otherwise(tin
     nothing = mosaic.run("els", tiny, save="none", **settings)
     np.testing.assert_allclose(default.image, nothing.image, rtol=0, atol=1e-6)
     assert set(nothing.data_vars) == {"state", "denoised", "image"}
-    for name in ("source_image", "source_row", "source_column", "source_weight", "multiplicity"):
-        assert default[name].dims == ("sample", "step", "height", "width")
-        np.testing.assert_array_equal(default[name].isel(step=-1), everything[name].isel(step=-1))
-        rest = default[name].isel(step=slice(-1)).values
+    for name in ("image", "row", "column", "weight", "multiplicity"):
+        one, other = default[f"candidate_{name}"], everything[f"candidate_{name}"]
+        assert one.dims == ("sample", "step", "height", "width")
+        np.testing.assert_array_equal(one.isel(step=-1), other.isel(step=-1))
+        rest = one.isel(step=slice(-1)).values
         assert (np.isnan(rest) if rest.dtype.kind == "f" else rest == -1).all()
-        assert everything[name].attrs["long_name"]
+        assert other.attrs["long_name"]
+    for name in ("source_image", "source_row", "source_column", "multiplicity"):
+        assert default[name].dims == ("sample", "height", "width")
+        np.testing.assert_array_equal(default[name], everything[name])
     assert default["source_image"].dtype == np.int32
     assert default["source_row"].dtype == np.int16
     np.testing.assert_allclose(everything["n_eff"], np.exp(everything["entropy"]), rtol=1e-5)
@@ -99,12 +103,13 @@ def test_what_was_kept_is_stored_and_resumed(tiny_file: Path, tmp_path: Path) ->
     stored = mosaic.run("els", "file", out="run.nc", **settings)
     memory = mosaic.run("els", "file", **settings)
     again = mosaic.run("els", "file", out="run.nc", resume=True, **settings)
-    for name in ("source_image", "multiplicity", "n_eff"):
+    for name in ("source_image", "multiplicity", "candidate_image", "candidate_weight", "n_eff"):
         np.testing.assert_array_equal(stored[name], memory[name])
         np.testing.assert_array_equal(stored[name], again[name])
         assert stored[name].dtype == memory[name].dtype
-    assert (stored["source_image"].isel(step=[1, 2]) == -1).all()
-    assert (stored["source_image"].isel(step=[0, 3]) >= 0).all()
+    assert (stored["candidate_image"].isel(step=[1, 2]) == -1).all()
+    assert (stored["candidate_image"].isel(step=[0, 3]) >= 0).all()
+    assert (stored["source_image"] >= 0).all()
     opened = xr.open_dataset("run.nc")
     assert opened.mosaic.sources().sizes["sample"] == 3
     with pytest.raises(mosaic.UsageError, match="save_steps"):
@@ -163,7 +168,7 @@ def test_the_mosaic_map_is_the_final_image(tiny: mosaic.DataSet) -> None:
 
 def test_the_collapse_time_is_the_first_of_the_lasting_majority(run: xr.Dataset) -> None:
     found = run.mosaic.collapse_time()
-    weight = (run["source_weight"] * run["multiplicity"].clip(min=1)).values
+    weight = (run["candidate_weight"] * run["candidate_multiplicity"].clip(min=1)).values
     for place in np.ndindex(*found.shape):
         taken = weight[place[0], :, place[1], place[2]] > 0.5
         start = next((step for step in range(len(taken)) if taken[step:].all()), None)

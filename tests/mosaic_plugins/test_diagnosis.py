@@ -144,3 +144,31 @@ def test_models_without_candidates_tell_nothing(tiny: mosaic.DataSet) -> None:
     model = mosaic.registry().get("score", "network")
     assert not model.tells
     assert mosaic.ScoreModel.diagnose(model, tiny.images, LEVEL) is None
+
+
+@named
+@pytest.mark.parametrize("labels", [None, [0, 1]])
+def test_final_images_are_traced_to_the_nearest_candidates(
+    machine: str, boundary: str | None, engine: str, labels: list[int] | None
+) -> None:
+    """Theorem 4.1: what a pixel is at the end of the flow; by brute force, among images of the sample's class."""
+    images = plain_images(5)
+    classes = torch.tensor([0, 1, 0, 1, 1, 0])
+    dtype = torch.float32 if engine == "compiled" else torch.float64
+    model = build(machine, boundary, engine, images.to(dtype), labels=classes, classes=("a", "b"))
+    finals = images[[3, 0]] + 0.3 * torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0)).double()
+    found = model.trace(finals.to(dtype), None if labels is None else torch.tensor(labels), K)
+    assert found is not None
+    for sample, final in enumerate(finals):
+        allowed = torch.arange(6) if labels is None else torch.nonzero(classes == labels[sample])[:, 0]
+        for pixel in oracle.pixels(machine, boundary, final.numpy(), images[allowed].numpy(), 1.0, K):
+            squares = (pixel.differences**2).sum(1)
+            best = int(squares.argmin())
+            equal = (pixel.patches == pixel.patches[best]).all(1)
+            if (squares[~equal] - squares[best] < 1e-4).any():
+                continue
+            place = (sample, pixel.row, pixel.column)
+            image, *rest = (int(value[place]) for value in (found.image, found.row, found.column))
+            sources = [(int(allowed[n]), i, j) for n, i, j in (pixel.places[m] for m in np.flatnonzero(equal))]
+            assert (image, *rest) == sources[0] if machine != "es" else (image, *rest) in sources
+            assert int(found.multiplicity[place]) == len(sources)
