@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": ("mosaic_cli.compare", "Compare a run with a network's from the same noise, image by image."),
     "reproduce": ("mosaic_cli.reproduce", "Reproduce the paper's tables and figures."),
     "plot": ("mosaic_cli.plot", "Draw a stored run: its flow, images, provenance, entropy, scales or sources."),
+    "report": ("mosaic_cli.report", "Make a page about stored runs, in which every pixel can be traced."),
     "inspect": ("mosaic_cli.inspect", "Tell what a stored run holds and where it came from."),
     "list": (
         "mosaic_cli.list",

@@ -1,0 +1,149 @@
+"""What a report shows of a run, as a mapping that JSON can hold: pictures as PNG, arrays deflated, in base64."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zlib
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from PIL import Image
+
+from mosaic.dataset import DataSet
+
+__all__ = ["FRAMES", "contents_of", "packed", "picture_of"]
+
+FRAMES = 20  # steps of the flow, at most
+TRAINING_BYTES = 1_200_000  # of training images shown, at most, before compression
+COLUMNS = 32  # of training images in their common picture
+FACTS = ("score", "dataset", "schedule", "sampler", "steps", "seed", "score_options", "dataset_options", "scales_from")
+
+
+def packed(array: NDArray[Any]) -> dict[str, str]:
+    """An array's bytes, little-endian, deflated, in base64, and its type as JavaScript calls it."""
+    names = {"uint8": "Uint8Array", "uint16": "Uint16Array", "int32": "Int32Array", "float32": "Float32Array"}
+    data = zlib.compress(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes(), 9)
+    return {"type": names[str(array.dtype)], "data": base64.b64encode(data).decode()}
+
+
+def picture_of(images: NDArray[np.float64], low: float, high: float) -> str:
+    """An image (C, H, W), clamped to [low, high], as the address of an embedded PNG."""
+    levels = np.clip((images - low) / (high - low) * 255, 0, 255).round().astype(np.uint8)
+    picture = Image.fromarray(np.moveaxis(levels, 0, -1) if len(levels) == 3 else levels[0])
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def contents_of(run: xr.Dataset, name: str, samples: list[int], dataset: DataSet | None) -> dict[str, Any]:
+    """What a report shows of a run.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        A trajectory.
+    name : str
+        What it is called.
+    samples : list of int
+        Positions along `sample`.
+    dataset : DataSet, optional
+        Its training set; without it no training images are shown.
+    """
+    low, high = json.loads(run.attrs["dataset_range"])
+    some = run.isel(sample=samples)
+    frames = np.unique(np.linspace(0, run.sizes["step"] - 1, FRAMES).round().astype(int))
+    states, denoised = (some[variable].isel(step=frames).values for variable in ("state", "denoised"))
+    # All frames beside each other, what was denoised below.
+    films = [
+        np.concatenate([np.concatenate(list(row), 2) for row in pair], 1) for pair in zip(states, denoised, strict=True)
+    ]
+    found = {
+        "name": name,
+        "title": run.attrs.get("title", "").partition(":")[0],
+        "facts": _facts(run),
+        "shape": [run.sizes[axis] for axis in ("channel", "height", "width")],
+        "samples": run["sample"].values[samples].tolist(),
+        "labels": [_class_of(run, label) for label in some["label"].values.tolist()],
+        "times": run["time"].values[frames].round(4).tolist(),
+        "scales": run["scale"].values[frames].tolist(),
+        "boundary": json.loads(run.attrs["configuration"])["score_options"].get("boundary"),
+        "films": [picture_of(film, low, high) for film in films],
+        "finals": [picture_of(image, low, high) for image in some["image"].values],
+        "levels": [packed(_levels(image, low, high)) for image in some["image"].values],
+    }
+    if "source_image" in run:
+        found["provenance"] = _provenance(some, frames)
+        if dataset is not None:
+            found["training"] = _training(some, frames, dataset, low, high)
+    return found
+
+
+def _facts(run: xr.Dataset) -> list[list[str]]:
+    """Where the run came from, as pairs of words."""
+    configuration = json.loads(run.attrs["configuration"])
+    pairs = [[key, configuration[key]] for key in FACTS if configuration.get(key) not in (None, {})]
+    pairs += [[key, run.attrs[key]] for key in ("created", "mosaic_version", "torch_version", "device", "command_line")]
+    pairs += [["dataset_fingerprint", json.loads(run.attrs["dataset_fingerprint"])]]
+    return [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in pairs]
+
+
+def _class_of(run: xr.Dataset, label: int) -> str:
+    return str(json.loads(run.attrs["dataset_classes"])[label]) if label >= 0 else ""
+
+
+def _levels(image: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:
+    """Mean over channels of an image (C, H, W), clamped, in 65,535 levels, for scatters."""
+    levels: NDArray[np.uint16] = (np.clip((image.mean(0) - low) / (high - low), 0, 1) * 65535).round().astype(np.uint16)
+    return levels
+
+
+def _provenance(some: xr.Dataset, frames: NDArray[np.int64]) -> dict[str, Any]:
+    """Sources of the final images, and at each frame the best candidates, their weight and the entropy, if kept."""
+    last = [_places(some.isel(sample=n), "source", "multiplicity") for n in range(some.sizes["sample"])]
+    kept = [place for place, step in enumerate(frames.tolist()) if int(some["candidate_image"][0, step].min()) >= 0]
+    steps = []
+    for n in range(some.sizes["sample"]):
+        one = some.isel(sample=n, step=frames[kept])
+        weight = (one["candidate_weight"].values * 65535).round().astype(np.uint16)
+        steps.append({**_places(one, "candidate", "candidate_multiplicity"), "weight": packed(weight)})
+        if "entropy" in one or "n_eff" in one:
+            entropy = one["entropy"].values if "entropy" in one else np.log(one["n_eff"].values)
+            steps[-1]["entropy"] = packed((entropy * 1000).round().astype(np.uint16))
+    return {"last": last, "kept": kept, "steps": steps}
+
+
+def _places(one: xr.Dataset, prefix: str, multiplicity: str) -> dict[str, Any]:
+    side = np.uint8 if max(one.sizes["height"], one.sizes["width"]) <= 256 else np.uint16
+    return {
+        "image": packed(one[f"{prefix}_image"].values.astype(np.int32)),
+        "row": packed(one[f"{prefix}_row"].values.astype(side)),
+        "column": packed(one[f"{prefix}_column"].values.astype(side)),
+        "multiplicity": packed(one[multiplicity].values.astype(np.int32)),
+    }
+
+
+def _training(some: xr.Dataset, frames: NDArray[np.int64], dataset: DataSet, low: float, high: float) -> dict[str, Any]:
+    """Training images that pixels come from, in one picture: first those of final images, then by use on the way."""
+    final, final_counts = np.unique(some["source_image"].values, return_counts=True)
+    way, way_counts = np.unique(some["candidate_image"].isel(step=frames).values, return_counts=True)
+    ordered = [*final[np.argsort(-final_counts, kind="stable")], *way[np.argsort(-way_counts, kind="stable")]]
+    known = [index for index in dict.fromkeys(map(int, ordered)) if index >= 0]
+    channels, height, width = dataset.shape
+    chosen = known[: max(1, TRAINING_BYTES // (channels * height * width))]
+    images = dataset.images[chosen].cpu().numpy()
+    rows = -(-len(chosen) // COLUMNS)
+    sheet = np.full((rows * COLUMNS, channels, height, width), low)
+    sheet[: len(chosen)] = images
+    whole = sheet.reshape(rows, COLUMNS, channels, height, width).transpose(2, 0, 3, 1, 4)
+    labels = None if dataset.labels is None else dataset.labels.cpu()[chosen].tolist()
+    return {
+        "picture": picture_of(whole.reshape(channels, rows * height, COLUMNS * width), low, high),
+        "columns": COLUMNS,
+        "places": {index: place for place, index in enumerate(chosen)},
+        "classes": [] if labels is None else [dataset.classes[label] for label in labels],
+        "left_out": len(known) - len(chosen),
+    }

@@ -1,0 +1,78 @@
+"""The page itself: a template, its style and script, and what it shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from mosaic.dataset import DataSet
+from mosaic.errors import UsageError
+from mosaic.picture import check_samples
+from mosaic.plugins import registry
+from mosaic.report.contents import contents_of
+
+__all__ = ["SAMPLES", "make_report"]
+
+SAMPLES = 16  # shown, unless asked otherwise
+
+
+def make_report(
+    runs: Sequence[tuple[str, xr.Dataset]],
+    datasets: Sequence[DataSet | None],
+    samples: Sequence[int] | None = None,
+    title: str = "Mosaics",
+) -> str:
+    """Make a page about one run, or several side by side, that needs nothing beside itself.
+
+    Parameters
+    ----------
+    runs : sequence of (str, xarray.Dataset)
+        Names and trajectories.
+    datasets : sequence of (DataSet or None)
+        Their training sets; where there is none, no training images are shown.
+    samples : sequence of int, optional
+        Positions along `sample`; by default the first `SAMPLES` that all runs have.
+    title : str
+        Of the page.
+
+    Raises
+    ------
+    UsageError
+        If a sample is not in a run, or images of runs shown side by side have different shapes.
+    """
+    import jinja2
+
+    count = min(run.sizes["sample"] for _, run in runs)
+    chosen = list(samples) if samples is not None else list(range(min(SAMPLES, count)))
+    for _, run in runs:
+        check_samples(run, chosen)
+    shapes = {name: run["image"].shape[1:] for name, run in runs}
+    if len(set(shapes.values())) > 1:
+        words = "; ".join(f"{name}: {shape}" for name, shape in shapes.items())
+        raise UsageError(f"Runs in one report must have images of one shape (channel, height, width), not {words}.")
+    pairs = zip(runs, datasets, strict=True)
+    data = {
+        "runs": [contents_of(run, name, chosen, dataset) for (name, run), dataset in pairs],
+        "pearson": _correlations([run.isel(sample=chosen) for _, run in runs]),
+    }
+    parts = {
+        name: files("mosaic.report").joinpath(name).read_text() for name in ("page.html.j2", "page.css", "page.js")
+    }
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(parts["page.html.j2"])
+    # Inside a script element only an end tag must not occur.
+    embedded = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    return template.render(title=title, style=parts["page.css"], script=parts["page.js"], data=embedded)
+
+
+def _correlations(runs: Sequence[xr.Dataset]) -> list[list[float | None]]:
+    """Pearson correlation of each sample's final images, of each run after the first with the first."""
+    metric = registry().get("metric", "pearson_r")()
+    first = torch.from_numpy(runs[0]["image"].values)
+    found: list[list[Any]] = [metric(torch.from_numpy(run["image"].values), first).tolist() for run in runs[1:]]
+    return [[value if np.isfinite(value) else None for value in values] for values in found]
