@@ -187,7 +187,8 @@ def test_the_page_on_a_phone(browser: Any, invoke: Invoke, run: str) -> None:
         assert size >= 14
         browser.execute_script(
             "const c = document.querySelectorAll('canvas.image')[1], b = c.getBoundingClientRect();"
-            "c.dispatchEvent(new PointerEvent('pointerdown', {clientX: b.left + b.width * 0.9, clientY: b.top + b.height * 0.1}))"
+            "const place = {clientX: b.left + b.width * 0.9, clientY: b.top + b.height * 0.1};"
+            "c.dispatchEvent(new PointerEvent('pointerdown', place))"
         )
         drawn(browser, "0,5,0,7")
     finally:
