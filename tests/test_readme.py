@@ -59,14 +59,14 @@ def test_the_first_look_runs_on_a_default_run(
 
 def test_the_engines_give_posteriors_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown: dict[str, Any] = {}
-    exec(blocks("python")[4], shown)
+    exec(blocks("python")[5], shown)
     assert capsys.readouterr().out.startswith("torch.Size([2, 1, 16, 16])")
     assert shown["image"].max() < 100
     assert not torch.equal(shown["weighted"].mean(), shown["posterior"].mean())
 
 
 def test_the_plugin_is_under_thirty_lines_and_works_as_a_distribution(tmp_path: Path) -> None:
-    module, project = blocks("python")[5], blocks("toml")[0]
+    module, project = blocks("python")[6], blocks("toml")[0]
     assert module.count("\n") < 30
     site = tmp_path / "site"
     info = site / "mosaic_nearest-1.0.dist-info"
@@ -101,7 +101,7 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     invoke: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a shorter training than on the page: median pearson_r of ELS above 0.8, and above that of IS."""
-    kinds = ("run", "train", "calibrate", "compare")
+    kinds = ("run", "train", "calibrate", "compare", "plot", "report")
     embedded = [arguments for arguments in commands() if "mnist" not in " ".join(arguments) and arguments[0] in kinds]
     assert {arguments[0] for arguments in embedded} == set(kinds)
     assert sum(arguments[0] == "run" for arguments in embedded) >= 6
@@ -112,17 +112,19 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     for arguments in (["plot", "run-001.nc", "--samples", "0,1"], ["inspect", "run-001.nc"]):
         assert " ".join(["mosaic", *arguments]) in README.read_text().replace("\n", " ")
         assert invoke(*arguments).exit_code == 0
+    exec(blocks("python")[2], {})
+    assert "largest_tile" in capsys.readouterr().out
     with xr.open_dataset("comparison-001.nc") as found:
         theory, ideal = found["pearson_r_median"].sel(compared=["run", "baseline"]).values
         assert theory > 0.8
         assert theory > ideal
         assert float(found["pearson_r_gain_low"]) > 0
-    exec(blocks("python")[2], {})
+    exec(blocks("python")[3], {})
     assert "pearson_r" in capsys.readouterr().out
 
 
 def test_the_experiment_from_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(blocks("python")[3], {})
+    exec(blocks("python")[4], {})
     assert "pearson_r_median" in capsys.readouterr().out
 
 
