@@ -15,10 +15,10 @@ import xarray as xr
 from mosaic.nearest import nearest_images
 from mosaic.reproduction.agreement import agreement_of, copies_among, rule_of
 from mosaic.reproduction.attention import NETWORKS, forecast_theory, run_theory, stem_of
+from mosaic.reproduction.cover import cover_of
 from mosaic.reproduction.duration import Forecast, forecast
 from mosaic.reproduction.experiment import Experiment
-from mosaic.reproduction.memorization import FACTORS, NEAREST, multiplied
-from mosaic.reproduction.sources import cover_of, sources_of
+from mosaic.reproduction.memorization import FACTORS, multiplied
 from mosaic.reproduction.target import Target
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MACHINES", "AttentionTradeoff"]
 
-FORMS = ("compose", "compose-score", "compose-window", "mixture")
+FORMS = ("compose", "compose-score", "mixture")
 MACHINES = ("els", *(f"{form} {kind}" for form in FORMS for kind in ("softmax", "top1")))
-COLORS = ("black", "#0072b2", "#56b4e9", "#009e73", "#7fd0b3", "#cc79a7", "#e5b5d0", "#d55e00", "#e69f00")
+COLORS = ("black", "#0072b2", "#56b4e9", "#009e73", "#7fd0b3", "#d55e00", "#e69f00")
 
 
 class AttentionTradeoff(Target):
@@ -67,15 +67,14 @@ class AttentionTradeoff(Target):
             for factor in FACTORS:
                 spec = ",".join(map(str, multiplied(scales, factor)))
                 with run_theory(base, name, spec, _stem(name, factor)) as run:
-                    final, labels = torch.from_numpy(run["image"].values), torch.from_numpy(run["label"].values)
+                    final, source = torch.from_numpy(run["image"].values), run.mosaic.provenance().load()
                     k = int(run["scale"][-1])
-                traced = sources_of(final, labels, base.dataset, NEAREST, k, base.row.padding)
                 parts.append(
                     {
                         "shown": rule.shows(final).numpy(),
                         "copy": copies_among(final, base.dataset),
                         "nearest_train": nearest_images(final, images)[0][:, 0].numpy(),
-                        "cover": cover_of(traced, images, k, base.row.padding),
+                        "cover": cover_of(source, images, k, base.row.padding),
                     }
                 )
         shape, dims = (len(MACHINES), len(FACTORS)), ("machine", "factor", "sample", "part")
@@ -122,7 +121,7 @@ class AttentionTradeoff(Target):
             axis.set_xlabel("factor on the scales k", fontsize=8)
         left.set_ylim(0, 1)
         middle.set_ylim(0, 1)
-        figure.legend(loc="outside lower center", ncols=5, fontsize=7)
+        figure.legend(loc="outside lower center", ncols=4, fontsize=7)
         return figure
 
 

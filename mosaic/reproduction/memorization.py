@@ -8,18 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from mosaic.nearest import nearest_images
 from mosaic.picture import draw_image
 from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
 from mosaic.reproduction.experiment import Experiment
-from mosaic.reproduction.sources import sources_of, tied_pixels
 from mosaic.reproduction.target import Target
-from mosaic.schedule import Level
-from mosaic.store import write_netcdf
-from mosaic.trajectory import levels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,8 +23,6 @@ __all__ = ["Memorization", "multiplied"]
 
 FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0)
 SAMPLES = 16
-# Which window is nearest does not depend on the level; at this one, products in float32 are exact enough.
-NEAREST = Level(1.0, 0.1)
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
@@ -51,17 +44,12 @@ class Memorization(Target):
         kept = forecast(experiment, ("train", "calibrate"))
         els = machine_seconds(experiment, "els") * min(SAMPLES, experiment.samples) / experiment.samples
         for factor in FACTORS:
-            stem = self._stem(factor)
-            missing = [name for name in (stem, f"{stem}-sources") if not (experiment.folder / f"{name}.nc").exists()]
-            # To trace the pixels takes about as long as to run.
-            kept.append(Forecast(f"memorization: x {factor:g}", len(missing) * els, not missing))
+            done = (experiment.folder / f"els-times-{factor:g}.nc").exists()
+            kept.append(Forecast(f"memorization: x {factor:g}", 0.0 if done else els, done))
         return kept
 
-    def _stem(self, factor: float) -> str:
-        return f"els-times-{factor:g}"
-
     def measure(self) -> xr.Dataset:
-        """Run ELS at each factor, and trace its pixels.
+        """Run ELS at each factor, with its provenance.
 
         Returns
         -------
@@ -81,50 +69,26 @@ class Memorization(Target):
         return found
 
     def _traced(self, experiment: Experiment, factor: float) -> xr.Dataset:
-        """Run at one factor, or take what is kept of it."""
+        """Run at one factor, and sum up what the run holds of its posteriors and sources."""
         with xr.open_dataset(experiment.scales) as calibrated:
             scales = multiplied(calibrated.sortby("time")["scale"].values.tolist(), factor)
         config = experiment.run_config("els", ",".join(map(str, scales)))
-        config = config.model_copy(update={"samples": min(SAMPLES, experiment.samples)})
-        with experiment.execute(self._stem(factor), config) as run:
-            run.load()
-        kept = experiment.folder / f"{self._stem(factor)}-sources.nc"
-        if kept.exists():
-            found = xr.load_dataset(kept)
-            if found.attrs["run_created"] == run.attrs["created"]:
-                return found
-        found = self._sources(experiment, run, f"memorization: sources, x {factor:g}")
-        found.attrs |= {"run_created": run.attrs["created"], "dataset_range": run.attrs["dataset_range"]}
-        write_netcdf(found, kept)
-        return found
-
-    def _sources(self, experiment: Experiment, run: xr.Dataset, words: str) -> xr.Dataset:
-        """Trace the pixels of a run: the posterior at every step, and the final image's sources.
-
-        The source of a pixel is the centre of the training window that is nearest to the final image's (theorem 4.1).
-        """
-        dataset, boundary = experiment.dataset, experiment.row.padding
-        labels, states = torch.from_numpy(run["label"].values), torch.from_numpy(run["state"].values)
-        entropy = []
-        for step, level in enumerate(levels_of(run)):
-            self.study.report(words, step / run.sizes["step"], "")
-            k = int(run["scale"][step])
-            entropy.append(sources_of(states[:, step], labels, dataset, level, k, boundary).entropy.mean((1, 2)))
-        final = torch.from_numpy(run["image"].values)
-        sources = sources_of(final, labels, dataset, NEAREST, k, boundary)
-        tied = tied_pixels(sources, labels, dataset, k, boundary)
-        distance, _ = nearest_images(final, dataset.images.cpu())
-        pairs = list(zip(sources.image.flatten(1), tied.flatten(1), strict=True))
-        variables: dict[str, tuple[Any, ...]] = {
-            "share": ("sample", [_largest_share(image) for image, _ in pairs]),
-            "share_untied": ("sample", [_largest_share(image[~chance]) for image, chance in pairs]),
-            "tied": ("sample", tied.double().mean((1, 2)).numpy()),
-            "nearest_train": ("sample", distance[:, 0].numpy()),
-            "n_eff": (("sample", "step"), torch.stack(entropy, 1).exp().numpy()),
-            "k": ("step", run["scale"].values),
-            "image": (run["image"].dims, run["image"].values),
-        }
-        return xr.Dataset(variables, {"time": ("step", run["time"].values), "sample": run["sample"].values})
+        more = {"samples": min(SAMPLES, experiment.samples), "save": "provenance,entropy", "save_steps": "all"}
+        with experiment.execute(f"els-times-{factor:g}", config.model_copy(update=more)) as run:
+            sources = run.mosaic.sources()
+            distance = run.mosaic.nearest_train(experiment.dataset)["distance"]
+            share = sources["largest_share"]
+            variables: dict[str, tuple[Any, ...]] = {
+                "share": ("sample", share.sel(pixels="all").values),
+                "share_untied": ("sample", share.sel(pixels="untied").values),
+                "tied": ("sample", 1 - sources["pixel_share"].sel(pixels="untied").values),
+                "nearest_train": ("sample", distance.values),
+                "n_eff": (("sample", "step"), np.exp(run["entropy"].mean(["height", "width"]).values)),
+                "k": ("step", run["scale"].values),
+                "image": (run["image"].dims, run["image"].values),
+            }
+            attrs = {"dataset_range": run.attrs["dataset_range"]}
+            return xr.Dataset(variables, {"time": ("step", run["time"].values), "sample": run["sample"].values}, attrs)
 
     def told(self, found: xr.Dataset) -> list[str]:
         """Tell the medians at each factor."""
@@ -174,8 +138,3 @@ class Memorization(Target):
             "ELS from the same noise at multiplied scales; curves: medians; dotted: between training images", fontsize=8
         )
         return figure
-
-
-def _largest_share(images: torch.Tensor) -> float:
-    """Share of the pixels that come from the image most of them come from; NaN of none."""
-    return float(torch.bincount(images).max() / len(images)) if len(images) else float("nan")

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 import mosaic
+from mosaic_plugins.machines import ELS
 
 __all__ = [
     "MSE",
@@ -168,23 +169,13 @@ class LocalConsistency(mosaic.Metric):
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Find each pixel's nearest patch among all it may be compared with, of the sample's class if it has one."""
-        if labels is None or self.dataset.labels is None:
-            return self._shares(images, self.dataset.images)
-        shares = torch.full((len(images),), math.nan, dtype=torch.float64)
-        for label in labels.unique().tolist():
-            members = labels == label
-            same = slice(None) if label == -1 else self.dataset.labels == label
-            shares[members] = self._shares(images[members], self.dataset.images[same])
-        return shares
-
-    def _shares(self, images: Tensor, training: Tensor) -> Tensor:
-        # Which candidate is nearest depends on no noise level; at this one, products in float32 are exact enough.
-        level, compute = mosaic.Level(1.0, 0.1), mosaic.Compute(diagnostics=True)
-        x, options = images.to(training), self.options
-        found = mosaic.equivariant_windows(x, training, level, options.k, options.boundary, compute=compute)
-        image, row, column = found.candidate()
-        centres = training[image, :, row, column].movedim(-1, 1)
-        equal: Tensor = ((x - centres).abs() <= options.tolerance).all(1)
+        machine = ELS(ELS.Options(boundary=self.options.boundary), self.dataset)
+        training = self.dataset.images
+        x = images.to(training)
+        wanted = labels if labels is not None and self.dataset.labels is not None else None
+        source = machine.trace(x, wanted, self.options.k)
+        centres = training[source.image, :, source.row, source.column].movedim(-1, 1)
+        equal: Tensor = ((x - centres).abs() <= self.options.tolerance).all(1)
         return equal.double().mean((1, 2))
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import mosaic
 from mosaic.reproduction.agreement import agreement_of, copies_among
-from mosaic.reproduction.sources import cover_of, sources_of
+from mosaic.reproduction.cover import cover_of
 from mosaic.rule import verdicts_of
 
 MINIATURE: dict[str, Any] = {
@@ -83,8 +84,11 @@ def test_how_many_images_are_enough_does_not_depend_on_ties() -> None:
     left, right = images[0].clone(), images[int((dataset.labels != dataset.labels[0]).nonzero()[0])]  # type: ignore[index, union-attr]
     left[:, :, 8:] = right[:, :, 8:]
     x = torch.stack([images[3], left, torch.full_like(left, -1)])
-    traced = sources_of(x, torch.full((3,), -1), dataset, mosaic.Level(1.0, 0.1), 3, "zeros")
-    assert cover_of(traced, images, 3, "zeros").tolist() == [1, 2, 1]
+    machine = mosaic.registry().get("score", "els")
+    traced = machine(machine.Options(), dataset).trace(x, None, 3)
+    names = ("image", "row", "column")
+    source = xr.Dataset({f"source_{name}": (("sample", "height", "width"), getattr(traced, name)) for name in names})
+    assert cover_of(source, images, 3, "zeros").tolist() == [1, 2, 1]
 
 
 def test_the_experiment_in_miniature() -> None:

@@ -20,7 +20,6 @@ from mosaic.reproduction.fig4 import receptive_field, width_of
 from mosaic.reproduction.fig5c import LATE, bright_runs
 from mosaic.reproduction.memorization import FACTORS, multiplied
 from mosaic.reproduction.rows import ROWS, ReproduceConfig, sizes_of
-from mosaic.reproduction.sources import sources_of, tied_pixels, window_multiplicity
 
 SMALL = {
     "dataset": "digits",
@@ -116,65 +115,6 @@ def test_multiplied_scales_are_the_nearest_odd_numbers() -> None:
         (found,) = multiplied([k], factor)
         odd = [n for n in range(1, 99, 2) if abs(n - k * factor) == min(abs(m - k * factor) for m in range(1, 99, 2))]
         assert found == max(odd)
-
-
-@pytest.mark.parametrize("boundary", ["zeros", "circular"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_windows_that_are_equal_are_counted(boundary: str, channels: int) -> None:
-    images = torch.randint(0, 2, (5, channels, 4, 3), generator=torch.Generator().manual_seed(1)).float() - 1
-    images[3] = images[0]
-    found = window_multiplicity(images, 3, boundary)
-    windows = {}
-    for n, i, j in np.ndindex(5, 4, 3):
-        places = [(i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
-        if boundary == "circular":
-            places = [(row % 4, col % 3) for row, col in places]
-        inside = [(row, col) for row, col in places if 0 <= row < 4 and 0 <= col < 3]
-        beyond = tuple(0 <= row < 4 and 0 <= col < 3 for row, col in places)
-        windows[n, i, j] = (beyond, tuple(float(images[n, c, *p]) for p in inside for c in range(channels)))
-    for key, window in windows.items():
-        assert found[key] == sum(window == other for other in windows.values())
-
-
-def test_ties_are_looked_for_among_the_windows_that_a_sample_meets(tiny: mosaic.DataSet) -> None:
-    assert tiny.labels is not None
-    images = tiny.images.clone()
-    first, other, same = 0, 1, 3  # classes 0, 1, 0
-    images[other] = images[first]
-    twins = mosaic.DataSet("twins", images, tiny.labels, tiny.classes)
-    labels, x = torch.tensor([0, -1]), images[[first, first]]
-    found = sources_of(x, labels, twins, mosaic.Level(1.0, 0.05), 3, "zeros")
-    assert (found.image == first).all()
-    assert tied_pixels(found, labels, twins, 3, "zeros").all((1, 2)).tolist() == [False, True]
-    assert not tied_pixels(found, labels, twins, 3, "zeros")[0].any()
-    images[same] = images[first]
-    twins = mosaic.DataSet("twins", images, tiny.labels, tiny.classes)
-    assert tied_pixels(found, labels, twins, 3, "zeros").all()
-
-
-def test_sources_are_the_nearest_windows_of_the_samples_class(tiny: mosaic.DataSet) -> None:
-    assert tiny.labels is not None
-    labels = torch.tensor([1, -1, 2])
-    x = tiny.images[[4, 3, 5]] + 0.05 * torch.randn(3, 1, 6, 5, generator=torch.Generator().manual_seed(2))
-    found = sources_of(x, labels, tiny, mosaic.Level(1.0, 0.05), 3, "circular")
-    for b, i, j in np.ndindex(3, 6, 5):
-        allowed = [n for n in range(12) if labels[b] in (-1, tiny.labels[n])]
-        rows, cols = np.arange(-1, 2), np.arange(-1, 2)
-
-        def window(image: torch.Tensor, i: int, j: int, rows: Any = rows, cols: Any = cols) -> torch.Tensor:
-            return image[0][np.ix_((i + rows) % 6, (j + cols) % 5)].double()
-
-        mine = window(x[b], i, j)
-        distance = {
-            (n, r, c): float((window(tiny.images[n], r, c) - mine).square().sum())
-            for n in allowed
-            for r, c in np.ndindex(6, 5)
-        }
-        source = tuple(int(part[b, i, j]) for part in (found.image, found.row, found.column))
-        assert distance[source] <= min(distance.values()) + 1e-5  # type: ignore[index]
-        logits = -torch.tensor(list(distance.values())) / (2 * 0.05**2)
-        entropy = torch.distributions.Categorical(logits=logits).entropy()
-        assert abs(float(entropy) - float(found.entropy[b, i, j])) < 2e-3
 
 
 # The experiment

@@ -148,7 +148,7 @@ def test_the_in_degree_of_several_draws_is_their_mean(data: mosaic.DataSet) -> N
     noise = torch.randn(3, *data.images.shape, generator=torch.Generator().manual_seed(7))
     degrees = []
     for draw in noise:
-        _, embedding = machine(data).field(LEVEL.signal * data.images + LEVEL.noise * draw, data.images, LEVEL, K)
+        _, embedding, _ = machine(data).field(LEVEL.signal * data.images + LEVEL.noise * draw, data.images, LEVEL, K)
         degrees.append(attention_weights(embedding, "top1").sum(1).reshape(4, 5, 4))
     found = machine(data, attention="top1", draws=3, seed=7).window_weights(data.images, LEVEL, K)
     torch.testing.assert_close(found, 1 + sum(degrees) / 3)
