@@ -9,24 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
 from mosaic.dataset import DataSet
 from mosaic.errors import DataError
 from mosaic.plugins import registry
-from mosaic.tiles import tile_sizes, tiles_of
+from mosaic.tiles import count_sources
 
 __all__ = ["MosaicAccessor"]
 
 PLACE = ("source_image", "source_row", "source_column")
 CANDIDATE = ("candidate_image", "candidate_row", "candidate_column")
-SOURCES = {
-    "pixel_share": "share of the image's pixels",
-    "images": "training images that these pixels come from",
-    "largest_share": "share of these pixels that come from the image most come from",
-    "largest_tile": "pixels of the largest tile",
-    "tile_size": "pixels of each tile, the largest first",
-}
 TAKEN_OVER = 0.5
 
 
@@ -160,30 +152,7 @@ class MosaicAccessor:
         >>> bool((found.images.sel(pixels="untied") <= found.images.sel(pixels="all")).all())
         True
         """
-        source = self.provenance()
-        image, row, column = (source[name].values.astype(np.int64) for name in PLACE)
-        untied = source["multiplicity"].values == 1
-        keep = {"all": np.ones_like(untied), "untied": untied}
-        which = range(len(untied))
-        tiles = [[_tiles(image[n], row[n], column[n], kept[n]) for n in which] for kept in keep.values()]
-        counts = [[np.unique(image[n][kept[n]], return_counts=True)[1] for n in which] for kept in keep.values()]
-        longest = max(len(one) for some in tiles for one in some)
-        sizes = np.array([[np.pad(one, (0, longest - len(one))) for one in some] for some in tiles])
-        found = {
-            "pixel_share": np.array([kept.mean((1, 2)) for kept in keep.values()]),
-            "images": np.array([[len(one) for one in row] for row in counts]),
-            "largest_share": np.array(
-                [[one.max() / one.sum() if len(one) else np.nan for one in row] for row in counts]
-            ),
-            "largest_tile": sizes[..., 0],
-            "tile_size": sizes,
-        }
-        dims = ("pixels", "sample", "rank")
-        variables = {
-            name: (dims[: values.ndim], values, {"long_name": SOURCES[name], "units": "1"})
-            for name, values in found.items()
-        }
-        return xr.Dataset(variables, {"pixels": list(keep), "sample": source["sample"]})
+        return count_sources(self.provenance())
 
     def collapse_time(self) -> xr.DataArray:
         """Tell when one candidate takes over for good: t of the first step from which on its weight is over half.
@@ -293,11 +262,3 @@ class MosaicAccessor:
         if missing:
             raise DataError(f"The run does not hold {', '.join(missing)}; run with --save provenance.")
         return self._run[names]
-
-
-def _tiles(
-    image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64], keep: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Sizes of the tiles among the pixels (H, W) to keep, the largest first; at least one, which may be 0."""
-    sizes = tile_sizes(tiles_of(np.where(keep, image, -1), row, column))
-    return sizes if len(sizes) else np.zeros(1, np.int64)

@@ -182,19 +182,18 @@ def prepare(
     model.check(tuple(levels), scales, labels)
     notes += model.notes()
     save, save_steps = what_to_save(config, model)
-    config = config.model_copy(
-        update={
-            "score_options": model.options.model_dump(mode="json"),
-            "schedule_options": schedule.options.model_dump(mode="json"),
-            "samples": len(labels),
-            "save": ",".join(save) or "none",
-            "device": str(device),
-        }
-    )
+    config = _filled(config, model, schedule, samples=len(labels), save=",".join(save) or "none", device=str(device))
     return Plan(
         config, dataset, schedule, model, tuple(levels), scales, labels, seeds, start, device, save, save_steps,
         tuple(notes),
     )  # fmt: skip
+
+
+def _filled(config: RunConfig, model: ScoreModel, schedule: NoiseSchedule, **settings: Any) -> RunConfig:
+    """Fill in what was left to defaults."""
+    options = {"score_options": model.options, "schedule_options": schedule.options}
+    resolved = {name: value.model_dump(mode="json") for name, value in options.items()}
+    return config.model_copy(update={**resolved, **settings})
 
 
 def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> None:

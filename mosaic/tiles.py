@@ -1,11 +1,20 @@
-"""Tiles of a mosaic: connected pixels that were copied together from one training image."""
+"""What mosaics are made of: source images, and tiles, connected pixels that were copied together from one of them."""
 
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["tile_sizes", "tiles_of"]
+__all__ = ["count_sources", "tile_sizes", "tiles_of"]
+
+SOURCES = {
+    "pixel_share": "share of the image's pixels",
+    "images": "training images that these pixels come from",
+    "largest_share": "share of these pixels that come from the image most come from",
+    "largest_tile": "pixels of the largest tile",
+    "tile_size": "pixels of each tile, the largest first",
+}
 
 
 def tiles_of(image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -49,3 +58,49 @@ def tile_sizes(tiles: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pixels of each tile, the largest first; `tiles` as `tiles_of` gives them."""
     sizes: NDArray[np.int64] = np.sort(np.bincount(tiles[tiles >= 0].ravel()))[::-1]
     return sizes
+
+
+def count_sources(source: xr.Dataset) -> xr.Dataset:
+    """Count what final images are made of, of all pixels and of those whose source has no equals.
+
+    Parameters
+    ----------
+    source : xarray.Dataset
+        `source_image`, `source_row`, `source_column` and `multiplicity` (sample, height, width).
+
+    Returns
+    -------
+    xarray.Dataset
+        As `run.mosaic.sources` describes it.
+    """
+    image, row, column = (
+        source[name].values.astype(np.int64) for name in ("source_image", "source_row", "source_column")
+    )
+    untied = source["multiplicity"].values == 1
+    keep = {"all": np.ones_like(untied), "untied": untied}
+    which = range(len(untied))
+    tiles = [[_tiles(image[n], row[n], column[n], kept[n]) for n in which] for kept in keep.values()]
+    counts = [[np.unique(image[n][kept[n]], return_counts=True)[1] for n in which] for kept in keep.values()]
+    longest = max(len(one) for some in tiles for one in some)
+    sizes = np.array([[np.pad(one, (0, longest - len(one))) for one in some] for some in tiles])
+    found = {
+        "pixel_share": np.array([kept.mean((1, 2)) for kept in keep.values()]),
+        "images": np.array([[len(one) for one in row] for row in counts]),
+        "largest_share": np.array([[one.max() / one.sum() if len(one) else np.nan for one in row] for row in counts]),
+        "largest_tile": sizes[..., 0],
+        "tile_size": sizes,
+    }
+    dims = ("pixels", "sample", "rank")
+    variables = {
+        name: (dims[: values.ndim], values, {"long_name": SOURCES[name], "units": "1"})
+        for name, values in found.items()
+    }
+    return xr.Dataset(variables, {"pixels": list(keep), "sample": source["sample"]})
+
+
+def _tiles(
+    image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64], keep: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Sizes of the tiles among the pixels (H, W) to keep, the largest first; at least one, which may be 0."""
+    sizes = tile_sizes(tiles_of(np.where(keep, image, -1), row, column))
+    return sizes if len(sizes) else np.zeros(1, np.int64)
