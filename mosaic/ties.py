@@ -103,11 +103,11 @@ def resolve_window_ties(
     image, row, column = posterior.candidate()
     height, width = images.shape[2:]
 
-    def keys_of(some: slice) -> Tensor:
+    def keys_of(some: slice | Tensor) -> Tensor:
         return window_keys(images[some], k, wraps, aligned, None if weights is None else weights[some]).flatten(1)
 
     chosen, inverse = image.unique(return_inverse=True)
-    parts = [keys_of(slice(n, n + 1)) for n in chosen.tolist()]
+    parts = [keys_of(some) for some in chosen.split(max(1, CHUNK // (height * width)))]
     wanted = torch.cat(parts)[inverse, row * width + column]
     places, count = _count(wanted, len(images), height * width, keys_of)
     return Source(places // (height * width), places // width % height, places % width, count)
