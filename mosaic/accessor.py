@@ -26,8 +26,8 @@ TAKEN_OVER = 0.5
 class MosaicAccessor:
     """Questions to a run as `mosaic.open` and `mosaic.run` give it; `import mosaic.accessor` adds them to any data set.
 
-    Those that need the training set read it again, as the run's configuration says, and refuse it if it has changed;
-    `dataset` hands it over, `data_dir` says where its files lie.
+    Those that need the training set read it again, as the run's configuration and MOSAIC_DATA say, and refuse it if it
+    has changed; `dataset` hands it over, such as `run.mosaic.training_set(data_dir)` gives it.
     """
 
     def __init__(self, run: xr.Dataset) -> None:
@@ -152,12 +152,15 @@ class MosaicAccessor:
         >>> bool((found.images.sel(pixels="untied") <= found.images.sel(pixels="all")).all())
         True
         """
-        return count_sources(self.provenance())
+        configuration = json.loads(self._run.attrs["configuration"])
+        wraps = configuration["score"] == "es" or configuration["score_options"].get("boundary") == "circular"
+        return count_sources(self.provenance(), wraps)
 
     def collapse_time(self) -> xr.DataArray:
-        """Tell when one candidate takes over for good: t of the first step from which on its weight is over half.
+        """Tell when each pixel is decided: t of the first step from which on its last candidate has most of the weight.
 
-        Equal candidates count as one. NaN where that never happens.
+        That candidate is the most probable one of the last step. Equal ones count with it, and where it has equals, it
+        is left open which of them is named. NaN where even the last step leaves the pixel undecided: none over half.
 
         Returns
         -------
@@ -176,14 +179,16 @@ class MosaicAccessor:
         >>> bool(run.mosaic.collapse_time().max() <= 1)
         True
         """
-        kept = self._kept(["candidate_weight", "candidate_multiplicity"])
+        kept = self._kept([*CANDIDATE, "candidate_weight", "candidate_multiplicity"])
         if bool(kept["candidate_weight"].isnull().any()):
             raise DataError("The run does not hold the provenance of all steps; run with --save-steps all.")
-        weight = kept["candidate_weight"] * kept["candidate_multiplicity"].clip(min=1)
-        taken = (weight > TAKEN_OVER).transpose("step", ...).values
+        multiplicity = kept["candidate_multiplicity"].clip(min=1)
+        same = xr.concat([kept[name] == kept[name].isel(step=-1) for name in CANDIDATE], "place").all("place")
+        named = same | ((multiplicity > 1) & (multiplicity.isel(step=-1) > 1))
+        taken = ((kept["candidate_weight"] * multiplicity > TAKEN_OVER) & named).transpose("step", ...).values
         lasting = np.logical_and.accumulate(taken[::-1])[::-1]
         times = np.where(lasting, kept["time"].values[:, None, None, None], -np.inf).max(0)
-        attrs = {"long_name": "time at which one candidate takes over", "units": "1"}
+        attrs = {"long_name": "time from which on the last candidate has over half of the weight", "units": "1"}
         dims = ("sample", "height", "width")
         return xr.DataArray(np.where(np.isfinite(times), times, np.nan), {"sample": kept["sample"]}, dims, attrs=attrs)
 
@@ -219,22 +224,24 @@ class MosaicAccessor:
         )
 
     def memorized(self, dataset: DataSet | None = None) -> xr.DataArray:
-        """Tell which final images are copies of training images, by the metric `memorized` (sample), bool.
+        """Tell which final images are copies of training images (sample): 1 or 0, by the metric `memorized`.
+
+        NaN where that is undefined, since the training set has one image only.
 
         Examples
         --------
         >>> import mosaic
         >>> run = mosaic.run("is", "digits", steps=5, samples=2)
         >>> run.mosaic.memorized().values.tolist()
-        [True, True]
+        [1.0, 1.0]
         """
-        return (self._measured("memorized", {}, dataset) > 0).assign_attrs(long_name="a copy", units="1")
+        return self._measured("memorized", {}, dataset).assign_attrs(long_name="whether it is a copy", units="1")
 
     def local_consistency(self, dataset: DataSet | None = None, **options: Any) -> xr.DataArray:
         """Share of pixels that equal the centre of the training patch nearest to their window (sample).
 
-        By the metric `local_consistency`, with the window size of the run's last step and its boundary, unless
-        `options` say otherwise (theorem 4.1).
+        By the metric `local_consistency`, among windows from everywhere, with the window size of the run's last step
+        and its boundary where it has them, unless `options` say otherwise (theorem 4.1).
 
         Examples
         --------
@@ -244,7 +251,7 @@ class MosaicAccessor:
         True
         """
         configuration = json.loads(self._run.attrs["configuration"])
-        own = {"k": max(1, int(self._run["scale"][-1])), "boundary": configuration["score_options"].get("boundary")}
+        own = {"k": int(self._run["scale"][-1]) or None, "boundary": configuration["score_options"].get("boundary")}
         chosen = {**{name: value for name, value in own.items() if value is not None}, **options}
         found = self._measured("local_consistency", chosen, dataset)
         return found.assign_attrs(long_name="share of locally consistent pixels", units="1")

@@ -37,6 +37,11 @@ class AnalyticMachine(ScoreModel):
     tells = True
     compute: Compute = DEFAULT
 
+    @property
+    def conditional(self) -> bool:
+        """A sample with a label meets its class only."""
+        return True
+
     @abstractmethod
     def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Posterior:
         """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W)."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
 from mosaic.diagnosis import Diagnosis
-from mosaic.errors import MosaicError, UsageError
+from mosaic.errors import MosaicError, PluginError, UsageError
 from mosaic.noise import initial_noise, sample_seed
 from mosaic.plugins import registry
 from mosaic.run_samples import samples_of
@@ -100,16 +100,23 @@ class Plan:
         self._check(x, denoised, index)
         return denoised
 
-    def diagnose(self, x: Tensor, index: int, batch: range) -> Diagnosis | None:
-        """Evaluate it, and find what x0hat is made of; None for a model that cannot tell."""
+    def diagnose(self, x: Tensor, index: int, batch: range) -> Diagnosis:
+        """Evaluate it, and find what x0hat is made of."""
         found = self.model.diagnose(x, self.levels[index], self._labels(batch), self.scales[index])
-        if found is not None:
-            self._check(x, found.denoised, index)
+        if found is None:
+            raise self._silent("diagnose")
+        self._check(x, found.denoised, index)
         return found
 
-    def trace(self, images: Tensor, batch: range) -> Source | None:
-        """Find what the final images of a batch are made of; None for a model that cannot tell."""
-        return self.model.trace(images, self._labels(batch), self.scales[-1])
+    def trace(self, images: Tensor, batch: range) -> Source:
+        """Find what the final images of a batch are made of."""
+        found = self.model.trace(images, self._labels(batch), self.scales[-1])
+        if found is None:
+            raise self._silent("trace")
+        return found
+
+    def _silent(self, method: str) -> MosaicError:
+        return PluginError(f"Score model '{self.config.score}' says that it `tells`, but its `{method}` gave None.")
 
     def _labels(self, batch: range) -> Tensor:
         return torch.tensor(self.labels[batch.start : batch.stop], device=self.device)

@@ -257,7 +257,7 @@ def run(
     images = model.dataset if isinstance(model, ScoreModel) else None if isinstance(dataset, str) else dataset
     names = {"score": score if isinstance(score, str) else name_of(score)}
     names["dataset"] = images.name if images is not None else str(dataset)
-    for text in ("scales", "labels", "init"):
+    for text in ("scales", "labels", "init", "save", "save_steps"):
         if isinstance(settings.get(text), (list, tuple)):
             settings[text] = ",".join(str(item) for item in settings[text])
         elif settings.get(text) is not None:

@@ -113,6 +113,20 @@ class ScoreModel(ABC):
             With the value, what is allowed, and how to mend it.
         """
 
+    @property
+    def equivariant(self) -> bool:
+        """Whether x0hat of a circularly shifted x is the shifted x0hat."""
+        return False
+
+    def local(self, scale: int) -> int | None:
+        """Side of the window about a pixel, going round the border, that x0hat there depends on; None for all of x."""
+        return None
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a sample with a label meets the training images of that class only."""
+        return False
+
     def notes(self) -> list[str]:
         """Tell what the user should know before a run starts: what is allowed, but seldom meant."""
         return []

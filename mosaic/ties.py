@@ -61,7 +61,7 @@ def window_keys(images: Tensor, k: int, wraps: bool, aligned: bool = False, weig
     Returns
     -------
     Tensor (N, H, W), int64
-        A hash of 64 bits of each window. Two windows share theirs by chance once in about 1e19 pairs.
+        A hash of 64 bits of each window. Two windows share theirs by chance once in 1e18 pairs or so.
     """
     codes = _codes(images)
     r, (channels, height, width) = k // 2, codes.shape[1:]
@@ -106,9 +106,10 @@ def resolve_window_ties(
     def keys_of(some: slice | Tensor) -> Tensor:
         return window_keys(images[some], k, wraps, aligned, None if weights is None else weights[some]).flatten(1)
 
-    chosen, inverse = image.unique(return_inverse=True)
-    parts = [keys_of(some) for some in chosen.split(max(1, CHUNK // (height * width)))]
-    wanted = torch.cat(parts)[inverse, row * width + column]
+    wanted, place = torch.empty_like(image), row * width + column
+    for some in image.unique().split(max(1, CHUNK // (height * width))):
+        mine = torch.isin(image, some)
+        wanted[mine] = keys_of(some)[torch.searchsorted(some, image[mine]), place[mine]]
     places, count = _count(wanted, len(images), height * width, keys_of)
     return Source(places // (height * width), places // width % height, places % width, count)
 
@@ -130,23 +131,37 @@ def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -
     Source (B, 1, 1)
         Row and column of the pixel that came to the first pixel.
     """
-    height, width = images.shape[2:]
-    # The sum of mixed codes is the same for all translates of an image: few others can be equal to it.
+    # The sum of mixed codes is the same for all translates of an image, so only images with the same can be equal.
     length = max(1, CHUNK // images[0].numel())
     sums = [_mixed(_codes(images[n : n + length])).flatten(1).sum(1) for n in range(0, len(images), length)]
     alike = torch.cat(sums)
-    places = [(0, 0)] if not translates else [(i, j) for i in range(height) for j in range(width)]
     found = []
     for source, i, j in torch.stack(posterior.candidate())[:, :, 0, 0].T.tolist():
         wanted = images[source].roll((-i, -j), (1, 2))
+        candidates = torch.nonzero(alike == alike[source])[:, 0]
+        plain = [(int(n), 0, 0) for n in candidates]
+        places = _translates_like(wanted, images, candidates) if translates else plain
         equal = [
-            (n, *place)
-            for n in torch.nonzero(alike == alike[source])[:, 0].tolist()
-            for place in places
-            if torch.equal(images[n].roll((-place[0], -place[1]), (1, 2)), wanted)
+            place for place in places if torch.equal(images[place[0]].roll((-place[1], -place[2]), (1, 2)), wanted)
         ]
         found.append((*equal[0], len(equal)))
     return Source(*(column.view(-1, 1, 1) for column in torch.tensor(found, device=images.device).T))
+
+
+def _translates_like(wanted: Tensor, images: Tensor, candidates: Tensor) -> list[tuple[int, int, int]]:
+    """Image, row and column of all translates that may be equal to an image (C, H, W), in this order.
+
+    Of images with the same pixels those are equal whose product with it is its square: circular correlations, by FFT.
+    """
+    height, width = wanted.shape[1:]
+    spectrum, square = torch.fft.rfft2(wanted.double()).conj(), float(wanted.double().square().sum())
+    places = []
+    for some in candidates.split(max(1, CHUNK // images[0].numel())):
+        products = torch.einsum("cyx,ncyx->nyx", spectrum, torch.fft.rfft2(images[some].double()))
+        correlation = torch.fft.irfft2(products, s=(height, width))
+        near = torch.nonzero(correlation >= square - 1e-8 * (1 + square))
+        places += [(int(some[n]), i, j) for n, i, j in near.tolist()]
+    return places
 
 
 def _count(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Tensor]) -> tuple[Tensor, Tensor]:
@@ -187,7 +202,7 @@ def _mixed(codes: Tensor) -> Tensor:
     """Spread what tells codes apart over all their bits: multiply and fold, twice (Steele, Lea & Flood 2014)."""
     for factor in _MIXING:
         codes = codes * factor
-        codes = codes ^ (codes >> 31)
+        codes = codes ^ ((codes >> 31) & 0x1FFFFFFFF)  # no copies of the sign
     return codes
 
 

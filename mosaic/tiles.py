@@ -17,13 +17,17 @@ SOURCES = {
 }
 
 
-def tiles_of(image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
+def tiles_of(
+    image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64], wraps: bool = False
+) -> NDArray[np.int64]:
     """Number the tiles of a mosaic: pixels connected by their sides whose sources lie side by side just as they do.
 
     Parameters
     ----------
     image, row, column : array (H, W), integer
         Source of each pixel; a negative image for a pixel that belongs to no tile.
+    wraps : bool
+        Whether sources go on at the other border, as those of machines do whose windows wrap.
 
     Returns
     -------
@@ -32,6 +36,8 @@ def tiles_of(image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[n
     """
     height, width = image.shape
     down, right = row - np.arange(height)[:, None], column - np.arange(width)
+    if wraps:
+        down, right = down % height, right % width
     key = np.stack([image, down, right])
     numbers = np.where(image >= 0, np.arange(height * width).reshape(height, width), -1)
     beside = [
@@ -60,13 +66,15 @@ def tile_sizes(tiles: NDArray[np.int64]) -> NDArray[np.int64]:
     return sizes
 
 
-def count_sources(source: xr.Dataset) -> xr.Dataset:
+def count_sources(source: xr.Dataset, wraps: bool = False) -> xr.Dataset:
     """Count what final images are made of, of all pixels and of those whose source has no equals.
 
     Parameters
     ----------
     source : xarray.Dataset
         `source_image`, `source_row`, `source_column` and `multiplicity` (sample, height, width).
+    wraps : bool
+        As for `tiles_of`.
 
     Returns
     -------
@@ -79,7 +87,7 @@ def count_sources(source: xr.Dataset) -> xr.Dataset:
     untied = source["multiplicity"].values == 1
     keep = {"all": np.ones_like(untied), "untied": untied}
     which = range(len(untied))
-    tiles = [[_tiles(image[n], row[n], column[n], kept[n]) for n in which] for kept in keep.values()]
+    tiles = [[_tiles(image[n], row[n], column[n], kept[n], wraps) for n in which] for kept in keep.values()]
     counts = [[np.unique(image[n][kept[n]], return_counts=True)[1] for n in which] for kept in keep.values()]
     longest = max(len(one) for some in tiles for one in some)
     sizes = np.array([[np.pad(one, (0, longest - len(one))) for one in some] for some in tiles])
@@ -99,8 +107,12 @@ def count_sources(source: xr.Dataset) -> xr.Dataset:
 
 
 def _tiles(
-    image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64], keep: NDArray[np.bool_]
+    image: NDArray[np.int64],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    keep: NDArray[np.bool_],
+    wraps: bool,
 ) -> NDArray[np.int64]:
     """Sizes of the tiles among the pixels (H, W) to keep, the largest first; at least one, which may be 0."""
-    sizes = tile_sizes(tiles_of(np.where(keep, image, -1), row, column))
+    sizes = tile_sizes(tiles_of(np.where(keep, image, -1), row, column, wraps))
     return sizes if len(sizes) else np.zeros(1, np.int64)

@@ -59,7 +59,9 @@ def command(
     except ValueError:
         raise UsageError(f"--samples '{samples}' must be a list of sample numbers such as 0,1,5.") from None
     with ExitStack() as stack:
-        runs = [(file.stem, stack.enter_context(open_trajectory(file))) for file in files]
+        stems = [file.stem for file in files]
+        names = [file.stem if stems.count(file.stem) == 1 else str(file) for file in files]
+        runs = [(name, stack.enter_context(open_trajectory(file))) for name, file in zip(names, files, strict=True)]
         datasets = [_training_set(file, run, data_dir, terminal) for file, (_, run) in zip(files, runs, strict=True)]
         page = make_report(runs, datasets, chosen, title)
     with replacing(out) as temporary:

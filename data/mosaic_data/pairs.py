@@ -43,15 +43,6 @@ class Templates:
 
     objects: Tensor
 
-    def half(self, size: int, columns: int) -> tuple[Tensor, Tensor]:
-        """All halves (M, C, size, columns) that show one object anywhere, and which object (M,) it is."""
-        kinds, channels = self.objects.shape[:2]
-        places = [(i, j) for i in range(size - SIDE + 1) for j in range(columns - SIDE + 1)]
-        halves = torch.full((kinds, len(places), channels, size, columns), -1.0)
-        for number, (i, j) in enumerate(places):
-            halves[:, number, :, i : i + SIDE, j : j + SIDE] = self.objects
-        return halves.flatten(0, 1), torch.arange(kinds).repeat_interleave(len(places))
-
     def shown(self, images: Tensor) -> Tensor:
         """Say which object (B, 2), int64, the left and the right half of images (B, C, H, W) show.
 
@@ -64,13 +55,13 @@ class Templates:
 
     def _recognised(self, parts: Tensor) -> Tensor:
         """Which object parts (B, C, H, W) show."""
-        halves, kinds = self.half(*parts.shape[2:])
-        energy = (self.objects + 1).square().sum((1, 2, 3)).double()
-        flat = parts.flatten(1).cpu().double()
-        apart = torch.cdist(flat, halves.flatten(1).double()).square() / energy[kinds]
-        nearest, place = apart.min(1)
-        black = (flat + 1).square().sum(1) / energy.min()
-        found = torch.where(nearest < TOLERANCE, kinds[place], mosaic.Rule.UNKNOWN)
+        # What is light in them, and in the objects: a squared difference is the sum of squares less twice the product.
+        light, objects = parts.cpu().double() + 1, self.objects.double() + 1
+        energy, total = objects.square().sum((1, 2, 3)), light.square().sum((1, 2, 3))
+        products = torch.conv2d(light, objects).flatten(2).amax(2)
+        nearest, kind = ((total[:, None] - 2 * products + energy) / energy).min(1)
+        black = total / energy.min()
+        found = torch.where(nearest < TOLERANCE, kind, mosaic.Rule.UNKNOWN)
         return torch.where((black < TOLERANCE) & (black < nearest), mosaic.Rule.EMPTY, found).to(parts.device)
 
 

@@ -15,10 +15,9 @@ from PIL import Image
 
 from mosaic.dataset import DataSet
 
-__all__ = ["FRAMES", "contents_of", "packed", "picture_of"]
+__all__ = ["contents_of", "packed", "picture_of"]
 
-FRAMES = 20  # steps of the flow, at most
-TRAINING_BYTES = 1_200_000  # of training images shown, at most, before compression
+TRAINING_BYTES = 2_000_000  # of training images shown, at most, before compression
 COLUMNS = 32  # of training images in their common picture
 FACTS = ("score", "dataset", "schedule", "sampler", "steps", "seed", "score_options", "dataset_options", "scales_from")
 
@@ -39,7 +38,7 @@ def picture_of(images: NDArray[np.float64], low: float, high: float) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def contents_of(run: xr.Dataset, name: str, samples: list[int], dataset: DataSet | None) -> dict[str, Any]:
+def contents_of(run: xr.Dataset, name: str, samples: list[int], dataset: DataSet | None, frames: int) -> dict[str, Any]:
     """What a report shows of a run.
 
     Parameters
@@ -52,11 +51,13 @@ def contents_of(run: xr.Dataset, name: str, samples: list[int], dataset: DataSet
         Positions along `sample`.
     dataset : DataSet, optional
         Its training set; without it no training images are shown.
+    frames : int
+        Steps of the flow shown, at most.
     """
     low, high = json.loads(run.attrs["dataset_range"])
     some = run.isel(sample=samples)
-    frames = np.unique(np.linspace(0, run.sizes["step"] - 1, FRAMES).round().astype(int))
-    states, denoised = (some[variable].isel(step=frames).values for variable in ("state", "denoised"))
+    steps = _frames(some, frames)
+    states, denoised = (some[variable].isel(step=steps).values for variable in ("state", "denoised"))
     # All frames beside each other, what was denoised below.
     films = [
         np.concatenate([np.concatenate(list(row), 2) for row in pair], 1) for pair in zip(states, denoised, strict=True)
@@ -68,18 +69,36 @@ def contents_of(run: xr.Dataset, name: str, samples: list[int], dataset: DataSet
         "shape": [run.sizes[axis] for axis in ("channel", "height", "width")],
         "samples": run["sample"].values[samples].tolist(),
         "labels": [_class_of(run, label) for label in some["label"].values.tolist()],
-        "times": run["time"].values[frames].round(4).tolist(),
-        "scales": run["scale"].values[frames].tolist(),
+        "steps": [len(steps), run.sizes["step"]],
+        "last_scale": int(run["scale"][-1]),
+        "times": run["time"].values[steps].round(4).tolist(),
+        "scales": run["scale"].values[steps].tolist(),
         "boundary": json.loads(run.attrs["configuration"])["score_options"].get("boundary"),
         "films": [picture_of(film, low, high) for film in films],
         "finals": [picture_of(image, low, high) for image in some["image"].values],
         "levels": [packed(_levels(image, low, high)) for image in some["image"].values],
     }
     if "source_image" in run:
-        found["provenance"] = _provenance(some, frames)
+        found["provenance"] = _provenance(some, steps)
         if dataset is not None:
-            found["training"] = _training(some, frames, dataset, low, high)
+            found["training"] = _training(some, steps, dataset, low, high)
     return found
+
+
+def _frames(some: xr.Dataset, count: int) -> NDArray[np.int64]:
+    """Steps to show: first, last, and of those at which candidates are kept (else of all) as many as there is room."""
+    total = some.sizes["step"]
+    held = _kept(some)
+    wanted = held if len(held) > 1 else list(range(total))
+    spread = np.linspace(0, len(wanted) - 1, min(count, len(wanted))).round().astype(int)
+    return np.unique([0, total - 1, *np.array(wanted)[spread]]).astype(np.int64)
+
+
+def _kept(some: xr.Dataset) -> list[int]:
+    """Steps at which the best candidates are kept."""
+    if "candidate_image" not in some:
+        return []
+    return [step for step in range(some.sizes["step"]) if int(some["candidate_image"][0, step].min()) >= 0]
 
 
 def _facts(run: xr.Dataset) -> list[list[str]]:
@@ -96,19 +115,21 @@ def _class_of(run: xr.Dataset, label: int) -> str:
 
 
 def _levels(image: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:
-    """Mean over channels of an image (C, H, W), clamped, in 65,535 levels, for scatters."""
-    levels: NDArray[np.uint16] = (np.clip((image.mean(0) - low) / (high - low), 0, 1) * 65535).round().astype(np.uint16)
+    """An image (C, H, W), clamped, in 65,535 levels, for scatters."""
+    levels: NDArray[np.uint16] = (np.clip((image - low) / (high - low), 0, 1) * 65535).round().astype(np.uint16)
     return levels
 
 
 def _provenance(some: xr.Dataset, frames: NDArray[np.int64]) -> dict[str, Any]:
     """Sources of the final images, and at each frame the best candidates, their weight and the entropy, if kept."""
     last = [_places(some.isel(sample=n), "source", "multiplicity") for n in range(some.sizes["sample"])]
-    kept = [place for place, step in enumerate(frames.tolist()) if int(some["candidate_image"][0, step].min()) >= 0]
+    held = set(_kept(some))
+    kept = [place for place, step in enumerate(frames.tolist()) if step in held]
     steps = []
     for n in range(some.sizes["sample"]):
         one = some.isel(sample=n, step=frames[kept])
-        weight = (one["candidate_weight"].values * 65535).round().astype(np.uint16)
+        weight = one["candidate_weight"].values * one["candidate_multiplicity"].clip(min=1).values  # of all equal ones
+        weight = (weight.clip(0, 1) * 65535).round().astype(np.uint16)
         steps.append({**_places(one, "candidate", "candidate_multiplicity"), "weight": packed(weight)})
         if "entropy" in one or "n_eff" in one:
             entropy = one["entropy"].values if "entropy" in one else np.log(one["n_eff"].values)
@@ -135,14 +156,15 @@ def _training(some: xr.Dataset, frames: NDArray[np.int64], dataset: DataSet, low
     channels, height, width = dataset.shape
     chosen = known[: max(1, TRAINING_BYTES // (channels * height * width))]
     images = dataset.images[chosen].cpu().numpy()
-    rows = -(-len(chosen) // COLUMNS)
-    sheet = np.full((rows * COLUMNS, channels, height, width), low)
+    columns = min(COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
+    sheet = np.full((rows * columns, channels, height, width), low, images.dtype)
     sheet[: len(chosen)] = images
-    whole = sheet.reshape(rows, COLUMNS, channels, height, width).transpose(2, 0, 3, 1, 4)
+    whole = sheet.reshape(rows, columns, channels, height, width).transpose(2, 0, 3, 1, 4)
     labels = None if dataset.labels is None else dataset.labels.cpu()[chosen].tolist()
     return {
-        "picture": picture_of(whole.reshape(channels, rows * height, COLUMNS * width), low, high),
-        "columns": COLUMNS,
+        "picture": picture_of(whole.reshape(channels, rows * height, columns * width), low, high),
+        "columns": columns,
         "places": {index: place for place, index in enumerate(chosen)},
         "classes": [] if labels is None else [dataset.classes[label] for label in labels],
         "left_out": len(known) - len(chosen),

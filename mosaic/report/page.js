@@ -76,10 +76,13 @@ function makeView(run) {
   const figures = [[view.noisy, view.noisyCaption], [view.clean, view.cleanCaption], [view.source, view.sourceCaption]]
     .map(([drawn, caption]) => element("figure", {}, drawn, caption));
   if (!run.training) figures[2].hidden = true;
+  const [shown, total] = run.steps, notes = [];
+  if (shown < total) notes.push(`${shown} of ${total} steps are shown.`);
+  if (run.training && run.training.left_out) notes.push(`${run.training.left_out} training images that pixels come from are left out, the least used.`);
   const facts = element("table", {}, element("tbody", {}, ...run.facts.map(([key, value]) =>
     element("tr", {}, element("th", { scope: "row", textContent: key }), element("td", { textContent: value })))));
   document.getElementById("runs").append(element("article", {},
-    element("h2", { textContent: run.name }), element("p", { textContent: run.title }),
+    element("h2", { textContent: run.name }), element("p", { textContent: [run.title, ...notes].join(". ") }),
     element("div", { className: "views" }, ...figures), view.told, view.curve, view.curveCaption,
     element("details", {}, element("summary", { textContent: "Configuration" }), facts)));
   for (const drawn of [view.noisy, view.clean]) {
@@ -147,13 +150,13 @@ function tell(view, frame, found) {
     words.push(`In the final image it is ${named(run, found.last)}.`);
     if (found.step) {
       const n = found.entropies.length ? `, among ${short(Math.exp(found.entropies[found.place]))} effective candidates` : "";
-      words.push(`Best candidate at t = ${t}: ${named(run, found.step)}; weight ${found.weights[found.place].toPrecision(3)}${n}.`);
+      words.push(`Best candidate at t = ${t}: ${named(run, found.step)}; weight ${found.weights[found.place].toPrecision(3)}${found.step.multiplicity > 1 ? " with its equals" : ""}${n}.`);
     }
   }
   view.told.textContent = words.join(" ");
 }
 
-async function drawSource(view, frame, found) {
+async function drawSource(view, frame, found, turn) {
   const { run } = view;
   if (!run.training || !found) return;
   const isLast = frame === run.times.length - 1, shown = isLast || !found.step ? found.last : found.step;
@@ -165,8 +168,10 @@ async function drawSource(view, frame, found) {
     return;
   }
   const sheet = await picture(run.training.picture);
+  if (turn !== latest) return;
   const left = (place % run.training.columns) * width, top = Math.floor(place / run.training.columns) * height;
-  markWindow(drawCrop(view.source, sheet, left, top), shown.row, shown.column, run.scales[frame], run.boundary === "circular");
+  const k = shown === found.last ? run.last_scale : run.scales[frame];
+  markWindow(drawCrop(view.source, sheet, left, top), shown.row, shown.column, k, run.boundary === "circular");
 }
 
 function line(pen, xs, ys, color) {
@@ -200,7 +205,7 @@ function drawCurve(view, frame, found) {
   line(pen, times.map(x), found.weights.map(y), BLUE);
   pen.fillText("1", pad - 12, y(1) + 8);
   pen.fillText("0", pad - 12, y(0));
-  let words = "Blue: weight of the best candidate";
+  let words = "Blue: weight of the best candidate and its equals";
   if (found.entropies.length) {
     const top = Math.max(1, ...found.entropies);
     line(pen, times.map(x), found.entropies.map((e) => y(e / top)), MARK);
@@ -226,15 +231,16 @@ async function drawView(view, turn) {
   view.noisyCaption.textContent = `x at t = ${run.times[frame]}${k}`;
   view.cleanCaption.textContent = frame === run.times.length - 1 ? "final image" : "posterior mean";
   tell(view, frame, found);
-  await drawSource(view, frame, found);
   drawCurve(view, frame, found);
+  await drawSource(view, frame, found, turn);
 }
 
 async function drawScatters() {
-  const first = data.runs[0], holder = document.getElementById("scatters");
-  const across = await unpack(first.levels[state.sample]);
+  const first = data.runs[0], holder = document.getElementById("scatters"), sample = state.sample;
+  const across = await unpack(first.levels[sample]);
   for (const [n, run] of data.runs.slice(1).entries()) {
-    const along = await unpack(run.levels[state.sample]), r = data.pearson[n][state.sample];
+    const along = await unpack(run.levels[sample]), alike = data.pearson[n], r = alike ? alike[sample] : null;
+    if (sample !== state.sample) return;  // another one has been chosen meanwhile
     const size = 360, canvas = element("canvas", { width: size, height: size, role: "img", ariaLabel: `${run.name} against ${first.name}` });
     const pen = canvas.getContext("2d");
     pen.fillStyle = "#fff";
@@ -246,7 +252,7 @@ async function drawScatters() {
     pen.stroke();
     pen.fillStyle = BLUE + "80";
     across.forEach((value, place) => pen.fillRect(value / 65535 * (size - 4), (1 - along[place] / 65535) * (size - 4), 4, 4));
-    const told = r === null ? "" : `: pearson_r ${r.toFixed(3)}`;
+    const told = alike === null ? ": not from the same noise and labels" : r === null ? "" : `: pearson_r ${r.toFixed(3)}`;
     const made = element("figure", {}, canvas, element("figcaption", { textContent: `${run.name} (up) against ${first.name} (right)${told}` }));
     if (holder.children[n]) holder.children[n].replaceWith(made);
     else holder.append(made);

@@ -16,10 +16,13 @@ from mosaic.errors import UsageError
 from mosaic.picture import check_samples
 from mosaic.plugins import registry
 from mosaic.report.contents import contents_of
+from mosaic.run_comparison import check_same_start
 
 __all__ = ["SAMPLES", "make_report"]
 
 SAMPLES = 16  # shown, unless asked otherwise
+FRAMES = (20, 14, 10, 7, 5)  # steps of the flow shown, at most: as many as the page has room for
+LARGEST = 4_800_000  # bytes of a page, if fewer frames can make it so
 
 
 def make_report(
@@ -52,27 +55,41 @@ def make_report(
     chosen = list(samples) if samples is not None else list(range(min(SAMPLES, count)))
     for _, run in runs:
         check_samples(run, chosen)
-    shapes = {name: run["image"].shape[1:] for name, run in runs}
-    if len(set(shapes.values())) > 1:
-        words = "; ".join(f"{name}: {shape}" for name, shape in shapes.items())
+    shapes = [(name, run["image"].shape[1:]) for name, run in runs]
+    if len({shape for _, shape in shapes}) > 1:
+        words = "; ".join(f"{name}: {shape}" for name, shape in shapes)
         raise UsageError(f"Runs in one report must have images of one shape (channel, height, width), not {words}.")
-    pairs = zip(runs, datasets, strict=True)
-    data = {
-        "runs": [contents_of(run, name, chosen, dataset) for (name, run), dataset in pairs],
-        "pearson": _correlations([run.isel(sample=chosen) for _, run in runs]),
-    }
     parts = {
         name: files("mosaic.report").joinpath(name).read_text() for name in ("page.html.j2", "page.css", "page.js")
     }
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(parts["page.html.j2"])
-    # Inside a script element only an end tag must not occur.
-    embedded = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
-    return template.render(title=title, style=parts["page.css"], script=parts["page.js"], data=embedded)
+    pearson = _correlations([run.isel(sample=chosen) for _, run in runs])
+    page = ""
+    for frames in FRAMES:  # the fewer, the smaller
+        pairs = zip(runs, datasets, strict=True)
+        shown = [contents_of(run, name, chosen, dataset, frames) for (name, run), dataset in pairs]
+        # In a script element neither an end tag nor a comment may begin.
+        data = json.dumps({"runs": shown, "pearson": pearson}, separators=(",", ":")).replace("<", "\\u003c")
+        page = template.render(title=title, style=parts["page.css"], script=parts["page.js"], data=data)
+        if len(page.encode()) <= LARGEST:
+            break
+    return page
 
 
-def _correlations(runs: Sequence[xr.Dataset]) -> list[list[float | None]]:
-    """Pearson correlation of each sample's final images, of each run after the first with the first."""
+def _correlations(runs: Sequence[xr.Dataset]) -> list[list[float | None] | None]:
+    """Pearson correlation of each sample's final images, of each run after the first with the first.
+
+    None for a run that did not start from the same noise and labels: image by image there is nothing to compare.
+    """
     metric = registry().get("metric", "pearson_r")()
     first = torch.from_numpy(runs[0]["image"].values)
-    found: list[list[Any]] = [metric(torch.from_numpy(run["image"].values), first).tolist() for run in runs[1:]]
-    return [[value if np.isfinite(value) else None for value in values] for values in found]
+    found: list[list[Any] | None] = []
+    for run in runs[1:]:
+        try:
+            check_same_start(run, runs[0], "first run")
+        except UsageError:
+            found.append(None)
+            continue
+        values = metric(torch.from_numpy(run["image"].values), first).tolist()
+        found.append([value if np.isfinite(value) else None for value in values])
+    return found

@@ -119,6 +119,10 @@ class ELSAttention(ELS):
         mixed = (value + attended) / 2
         return mixed if options.value == "denoised" else (x + level.noise**2 * mixed) / level.signal, posterior
 
+    def local(self, scale: int) -> int | None:
+        """Attention reaches everywhere; mixture only weighs windows."""
+        return scale if self.options.form == "mixture" or self.options.attention == "identity" else None
+
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give each pixel's posterior: that of ELS, or (mixture) with weighted windows."""
         options = self.options

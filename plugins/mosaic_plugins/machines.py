@@ -43,6 +43,11 @@ class ES(mosaic.AnalyticMachine):
 
     name = "es"
 
+    @property
+    def equivariant(self) -> bool:
+        """All translates are candidates."""
+        return True
+
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give the posterior over the translates; `scale` is ignored."""
         return mosaic.translated_images(x, images, level, compute=self.compute)
@@ -92,6 +97,10 @@ class Windowed(mosaic.AnalyticMachine):
         """Give the best windows of a posterior over windows with these weights, with ties resolved."""
         wraps = self.options.boundary == "circular"
         return mosaic.resolve_window_ties(posterior, images, scale, wraps, self.aligned, weights)
+
+    def local(self, scale: int) -> int | None:
+        """The windows compared."""
+        return scale
 
     def computing(self) -> mosaic.Compute:
         """The machine's way to compute, with its own choice of engine."""
@@ -146,6 +155,11 @@ class ELS(Windowed):
         )
 
     options: Options
+
+    @property
+    def equivariant(self) -> bool:
+        """Unless pixels at the border have candidates of their own."""
+        return self.options.boundary != "zeros"
 
     def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 
 import mosaic
+from mosaic.report.page import make_report
 
 Invoke = Callable[..., Result]
 
@@ -49,7 +51,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def contents(page: Path) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
     assert found is not None
-    return dict(json.loads(found[1].replace("<\\/", "</")))
+    return dict(json.loads(found[1]))
 
 
 def unpacked(packed: dict[str, str]) -> np.ndarray:
@@ -78,9 +80,8 @@ def test_the_page_holds_what_the_run_holds(invoke: Invoke, run: str) -> None:
         for name, variable in (("image", "source_image"), ("row", "source_row"), ("multiplicity", "multiplicity")):
             assert unpacked(last[name]).tolist() == stored[variable][sample].values.ravel().tolist()
         assert unpacked(steps["image"]).tolist() == stored["candidate_image"][sample].values.ravel().tolist()
-        np.testing.assert_allclose(
-            unpacked(steps["weight"]) / 65535, stored["candidate_weight"][sample].values.ravel(), atol=1e-5
-        )
+        weight = (stored["candidate_weight"] * stored["candidate_multiplicity"])[sample].values.ravel()
+        np.testing.assert_allclose(unpacked(steps["weight"]) / 65535, weight.clip(max=1), atol=1e-5)
         np.testing.assert_allclose(
             unpacked(steps["entropy"]) / 1000, stored["entropy"][sample].values.ravel(), atol=1e-3
         )
@@ -100,6 +101,27 @@ def test_pages_of_runs_without_provenance_or_training_set(invoke: Invoke, tiny_f
     assert "provenance" not in plain
     assert "provenance" in kept
     assert "training" not in kept
+
+
+def test_a_page_stays_under_five_megabytes(tmp_path: Path) -> None:
+    """16 samples of 32 x 32 in colour, two runs, noise that nothing compresses: fewer steps of the flow are shown."""
+    images = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    dataset = mosaic.DataSet("noise", images)
+    settings = {"steps": 20, "samples": 16, "save": "provenance,entropy", "save_steps": "all"}
+    runs = [("ls", mosaic.run("ls", dataset, scales="3", **settings)), ("is", mosaic.run("is", dataset, **settings))]
+    page = make_report(runs, [dataset, dataset])
+    assert len(page.encode()) < 5_000_000
+    (tmp_path / "page.html").write_text(page)
+    shown, total = contents(tmp_path / "page.html")["runs"][0]["steps"]
+    assert 5 <= shown < total == 20
+
+
+def test_steps_that_are_kept_are_shown(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    run = mosaic.run("els", tiny, steps=60, samples=1, scales="3", save_steps="1,17,49")
+    (tmp_path / "page.html").write_text(make_report([("run", run)], [tiny]))
+    (one,) = contents(tmp_path / "page.html")["runs"]
+    assert one["times"] == run["time"].values[[0, 1, 17, 49, 59]].round(4).tolist()
+    assert one["provenance"]["kept"] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +194,16 @@ def test_the_page_in_a_browser(browser: Any, invoke: Invoke, run: str) -> None:
     caption = browser.find_element(By.CSS_SELECTOR, "#scatters figcaption").text
     assert float(caption.rpartition(" ")[2]) == pytest.approx(float(expected), abs=6e-4)
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_names_cannot_break_the_page(browser: Any, tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    run = mosaic.run("els", tiny, steps=2, samples=1, scales="3")
+    name = "x<!--<script>alert(1)</script>"
+    (tmp_path / "page.html").write_text(make_report([(name, run)], [tiny], title=name))
+    browser.get((tmp_path / "page.html").as_uri())
+    drawn(browser, "0,1,3,2")
+    assert browser.find_element("tag name", "h2").text == name
+    assert browser.title == name
 
 
 def test_the_page_on_a_phone(browser: Any, invoke: Invoke, run: str) -> None:
