@@ -74,8 +74,8 @@ class PairsOptions(mosaic.DataSetOptions):
     rows: int = Field(
         3,
         ge=1,
-        description="Rows in which an object may begin, in the middle; at most size - 2. The fewer, the more "
-        "often a local machine makes whole objects.",
+        description="Rows in which an object may begin, from the top; at most size - 2. The fewer, the better a "
+        "local machine that sees the border knows where objects are, and makes them whole.",
     )
 
     @field_validator("size")
@@ -90,22 +90,22 @@ def draw_pairs(objects: Tensor, options: PairsOptions) -> tuple[Tensor, Tensor]:
     """Draw images (count, C, size, size) of two equal objects, near the left and the right edge, and which (count,).
 
     The left one begins in column 0 or 1, the right one ends in the last column or the one before it, each in one of
-    the middle rows: windows of up to size - 7 pixels never see both. There are 4 rows^2 ways to place the two. Images
-    of a kind are all different while there are ways left; then all come again.
+    the first rows: windows of up to size - 7 pixels never see both, but those near the corners see where they are.
+    There are 4 rows^2 ways to place the two. Images of a kind are all different while there are ways left; then all
+    come again.
     """
     generator = torch.Generator().manual_seed(options.seed)
     count, size = options.count, options.size
     kinds = torch.randperm(count, generator=generator) % len(objects)
-    free = size - SIDE + 1
-    rows = min(options.rows, free)
-    first, ways = (free - rows) // 2, (rows, rows, 2, 2)
+    rows = min(options.rows, size - SIDE + 1)
+    ways = (rows, rows, 2, 2)
     images = torch.full((count, objects.shape[1], size, size), -1.0)
     for kind, pixels in enumerate(objects):
         members = torch.nonzero(kinds == kind)[:, 0].tolist()
         order = torch.randperm(math.prod(ways), generator=generator).tolist()
         for number, n in enumerate(members):
             left, right, begin, end = np.unravel_index(order[number % len(order)], ways)
-            for row, column in ((first + left, begin), (first + right, size - SIDE - end)):
+            for row, column in ((left, begin), (right, size - SIDE - end)):
                 images[n, :, row : row + SIDE, column : column + SIDE] = pixels
     return images, kinds
 

@@ -19,6 +19,7 @@ __all__ = ["SHARES", "agreement_of", "copies_among", "rule_of", "whole"]
 
 SHARES = ("consistency", "new", "agreement")
 ENDS = ("share", "low", "high")
+FEWEST = 10  # whole images that a bootstrap needs to mean anything
 
 
 def rule_of(dataset: DataSet) -> Rule:
@@ -70,7 +71,7 @@ def agreement_of(shown: NDArray[np.int64], copies: NDArray[np.bool_], kinds: int
         `agreement_share`, of consistent images among those whose parts are whole; each with the ends `_low` and
         `_high` of its Wilson interval. `chance`: the agreement of whole parts if each part kept its own frequencies of
         kinds, but they were independent; `beyond_chance`: agreement minus that, `beyond_chance_low` and `_high` its
-        interval, by bootstrap over samples.
+        interval, by bootstrap over samples; NaN where fewer than `FEWEST` images are whole.
     """
     places = [np.unravel_index(n, shown.shape[:-2]) for n in range(int(np.prod(shown.shape[:-2])))]
     found = [_one(shown[place], copies[place], kinds) for place in places]
@@ -92,7 +93,7 @@ def _one(shown: NDArray[np.int64], copies: NDArray[np.bool_], kinds: int) -> dic
 def _beyond_chance(shown: NDArray[np.int64], kinds: int, seed: int = 0) -> tuple[float, float, float, float]:
     """Agreement by chance of whole images (n, parts), that beyond it, and the interval of this."""
     count = len(shown)
-    if count == 0:
+    if count < FEWEST:
         return (float("nan"),) * 4
     is_kind = torch.nn.functional.one_hot(torch.from_numpy(shown), kinds).double().numpy()
     agree = (shown == shown[:, :1]).all(1).astype(float)
