@@ -166,14 +166,34 @@ def test_the_mosaic_map_is_the_final_image(tiny: mosaic.DataSet) -> None:
         np.testing.assert_allclose(rebuilt, run.image.isel(sample=sample), rtol=0, atol=1e-2)
 
 
-def test_the_collapse_time_is_the_first_of_the_lasting_majority(run: xr.Dataset) -> None:
+def test_a_pixel_is_decided_when_its_last_candidate_has_the_majority_for_good(run: xr.Dataset) -> None:
     found = run.mosaic.collapse_time()
-    weight = (run["candidate_weight"] * run["candidate_multiplicity"].clip(min=1)).values
+    names = ("image", "row", "column", "weight", "multiplicity")
+    kept = np.stack([run[f"candidate_{name}"].values for name in names], -1)
+    undecided = 0
     for place in np.ndindex(*found.shape):
-        taken = weight[place[0], :, place[1], place[2]] > 0.5
-        start = next((step for step in range(len(taken)) if taken[step:].all()), None)
+        steps = kept[place[0], :, place[1], place[2]]
+        last = steps[-1]
+        decided = [
+            step[3] * max(step[4], 1) > 0.5 and ((step[:3] == last[:3]).all() or (step[4] > 1 and last[4] > 1))
+            for step in steps
+        ]
+        start = next((step for step in range(len(steps)) if all(decided[step:])), None)
+        undecided += start is None
         expected = np.nan if start is None else float(run["time"][start])
         np.testing.assert_equal(float(found.values[place]), expected)
+    assert 0 < undecided < found.size
+
+
+def test_a_majority_that_changes_hands_decides_nothing() -> None:
+    dims = ("sample", "step", "height", "width")
+    candidate = np.array([4, 7, 7]).reshape(1, 3, 1, 1)
+    variables = {f"candidate_{name}": (dims, candidate) for name in ("image", "row", "column")}
+    variables |= {"candidate_weight": (dims, np.full((1, 3, 1, 1), 0.9))}
+    for multiplicity, expected in ((1, 0.6), (2, 1.0)):
+        more = {"candidate_multiplicity": (dims, np.full((1, 3, 1, 1), multiplicity))}
+        run = xr.Dataset({**variables, **more}, {"sample": [0], "time": ("step", [1.0, 0.6, 0.3])})
+        assert run.mosaic.collapse_time().values.tolist() == [[[expected]]]
     with pytest.raises(mosaic.DataError, match="--save-steps all"):
         mosaic.run("els", "digits", steps=3, samples=1, scales="3").mosaic.collapse_time()
 

@@ -39,6 +39,7 @@ def build(machine: str, boundary: str | None, engine: str, images: torch.Tensor,
 
 def check(found: mosaic.Diagnosis, machine: str, boundary: str | None, x: Any, images: Any, exact: float) -> None:
     """Hold one sample's diagnosis equal to brute force wherever `exact` does not leave the best candidate open."""
+    compared = 0
     for pixel in oracle.pixels(machine, boundary, x, images, LEVEL.signal, K):
         place = (0, pixel.row, pixel.column)
         weights, logits = pixel.weights(LEVEL.noise), pixel.logits(LEVEL.noise)
@@ -49,11 +50,13 @@ def check(found: mosaic.Diagnosis, machine: str, boundary: str | None, x: Any, i
         equal = (pixel.patches == pixel.patches[best]).all(1)
         if (logits[best] - logits[~equal] <= exact).any():
             continue
+        compared += 1
         source = tuple(int(value[place]) for value in (found.source.image, found.source.row, found.source.column))
         assert int(found.source.multiplicity[place]) == equal.sum()
         assert source in [pixel.places[n] for n in np.flatnonzero(equal)]
         if machine != "es":  # whose order is that of the first pixel's sources
             assert source == pixel.places[int(np.flatnonzero(equal)[0])]
+    assert compared >= 20
 
 
 @named
@@ -138,12 +141,6 @@ def test_attention_names_the_windows_of_its_posterior(form: str, embedding: str)
         equal = (windows == windows[own]) & (counts == counts[own])
         assert int(source.multiplicity[place]) == int(equal.sum())
         assert own == tuple(torch.nonzero(equal)[0].tolist())
-
-
-def test_models_without_candidates_tell_nothing(tiny: mosaic.DataSet) -> None:
-    model = mosaic.registry().get("score", "network")
-    assert not model.tells
-    assert mosaic.ScoreModel.diagnose(model, tiny.images, LEVEL) is None
 
 
 @named
