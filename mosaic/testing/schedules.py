@@ -1,0 +1,85 @@
+"""What every noise schedule must hold to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from mosaic.schedule import NoiseSchedule
+from mosaic.testing.subject import Subject, require
+
+__all__ = ["CHECKS"]
+
+TIMES = torch.linspace(0, 1, 101, dtype=torch.float64)
+
+
+def _schedule(subject: Subject) -> NoiseSchedule:
+    found: NoiseSchedule = subject.plugin(subject.parsed())
+    return found
+
+
+def signal_and_noise_are_float64_like_t(subject: Subject) -> None:
+    """Two tensors of t's shape, for any shape, and t is left as it was."""
+    schedule = _schedule(subject)
+    for times in (TIMES, TIMES[:100].reshape(4, 25), TIMES[3]):
+        before = times.clone()
+        for name, found in zip(("signal", "noise"), schedule.signal_noise(times), strict=True):
+            require(found.shape == times.shape, f"{name} has shape {tuple(found.shape)} for t of {tuple(times.shape)}")
+            require(found.dtype == torch.float64, f"{name} is {found.dtype}, not float64")
+        require(torch.equal(times, before), "signal_noise changed t")
+
+
+def signal_is_positive_and_noise_not_negative(subject: Subject) -> None:
+    """At every t in [0, 1], and both are finite."""
+    signal, noise = _schedule(subject).signal_noise(TIMES)
+    require(bool((torch.isfinite(signal) & (signal > 0)).all()), "signal is not positive and finite everywhere")
+    require(bool((torch.isfinite(noise) & (noise >= 0)).all()), "noise is negative or infinite somewhere")
+
+
+def noise_over_signal_rises_with_t(subject: Subject) -> None:
+    """Strictly: a level has one time."""
+    signal, noise = _schedule(subject).signal_noise(TIMES)
+    ratio = noise / signal
+    falls = torch.nonzero(ratio.diff() <= 0)
+    require(
+        len(falls) == 0, f"noise / signal does not rise after t = {float(TIMES[int(falls[0])]) if len(falls) else 0}"
+    )
+
+
+def it_is_vectorised(subject: Subject) -> None:
+    """Many times at once give what each gives alone."""
+    schedule = _schedule(subject)
+    signal, noise = schedule.signal_noise(TIMES)
+    for n in range(0, len(TIMES), 7):
+        one, other = schedule.signal_noise(TIMES[n])
+        same = torch.isclose(one, signal[n], rtol=1e-12) & torch.isclose(other, noise[n], rtol=1e-12)
+        require(bool(same), f"t = {float(TIMES[n]):.2f} gives another level alone")
+
+
+def time_is_the_inverse_of_level(subject: Subject) -> None:
+    """`time(level(t))` has the level of t."""
+    schedule = _schedule(subject)
+    for t in TIMES[::10].tolist():
+        level = schedule.level(t)
+        again = schedule.level(schedule.time(level))
+        apart = abs(again.noise - level.noise) + abs(again.signal - level.signal)
+        require(apart <= 1e-5 * (level.noise + level.signal), f"the time found for the level at t = {t} has {again}")
+
+
+def options_survive_json(subject: Subject) -> None:
+    """They come back as they were; each has a description."""
+    subject.round_trip()
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    check.__name__: check
+    for check in (
+        signal_and_noise_are_float64_like_t,
+        signal_is_positive_and_noise_not_negative,
+        noise_over_signal_rises_with_t,
+        it_is_vectorised,
+        time_is_the_inverse_of_level,
+        options_survive_json,
+    )
+}

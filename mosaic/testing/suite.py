@@ -1,0 +1,185 @@
+"""Running the checks of a kind of plugin: all at once, or one by one under pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mosaic.errors import MosaicError, UsageError, did_you_mean
+from mosaic.testing import datasets, metrics, networks, schedules, scores
+from mosaic.testing.subject import Failed, NotApplicable, Subject
+
+__all__ = [
+    "Check",
+    "NotConforming",
+    "check_dataset",
+    "check_metric",
+    "check_network",
+    "check_schedule",
+    "check_score",
+    "checks_of",
+    "conformance",
+]
+
+KINDS: dict[str, dict[str, Callable[[Any], None]]] = {
+    "score": scores.CHECKS,
+    "schedule": schedules.CHECKS,
+    "dataset": datasets.CHECKS,
+    "metric": metrics.CHECKS,
+    "network": networks.CHECKS,
+}
+
+
+class NotConforming(AssertionError):
+    """A plugin does not hold to what its kind requires; the message names the checks and what went wrong."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one plugin; calling it runs it.
+
+    Attributes
+    ----------
+    name : str
+        What is checked.
+    reason : str or None
+        Why it is expected to fail; None where it must pass.
+    """
+
+    name: str
+    work: Callable[[], None]
+    reason: str | None = None
+
+    def __call__(self) -> str:
+        """Run the check: `passed`, `failed as expected` or `does not apply`.
+
+        Raises
+        ------
+        NotConforming
+            If it fails, or passes where a failure was expected.
+        """
+        try:
+            with torch.random.fork_rng(devices=[]):  # the caller's draws are its own
+                self.work()
+        except NotApplicable:
+            if self.reason is None:
+                return "does not apply"
+            raise NotConforming(
+                f"{self.name}: it does not apply, but a failure was expected ({self.reason}); remove it from "
+                f"expected_failures."
+            ) from None
+        except Exception as error:
+            if self.reason is not None and isinstance(error, Failed):
+                return "failed as expected"
+            words = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+            raise NotConforming(f"{self.name}: {words}") from error
+        if self.reason is not None:
+            raise NotConforming(
+                f"{self.name}: it passes, but a failure was expected ({self.reason}); remove it from expected_failures."
+            )
+        return "passed"
+
+
+def checks_of(
+    kind: str, plugin: type[Any], expected_failures: Mapping[str, str] | None = None, **settings: Any
+) -> list[Check]:
+    """List the checks of a plugin.
+
+    Parameters
+    ----------
+    kind : {"score", "schedule", "dataset", "metric", "network"}
+        What it is.
+    plugin : type
+        The plugin's class.
+    expected_failures : mapping of str, optional
+        Reasons why checks, by name, must fail.
+    **settings
+        Fields of `mosaic.testing.subject.Subject`: `options` of the plugin; for score models `dataset`, `oracle` and
+        `scale`; for metrics `dataset`.
+
+    Raises
+    ------
+    UsageError
+        If the kind, or a check that is expected to fail, does not exist.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"There is no kind '{kind}'; kinds: {', '.join(KINDS)}.")
+    expected = dict(expected_failures or {})
+    for name in expected:
+        if name not in KINDS[kind]:
+            raise UsageError(
+                f"expected_failures names no check: '{name}'.{did_you_mean(name, KINDS[kind])} "
+                f"Checks: {', '.join(KINDS[kind])}."
+            )
+
+    def bound(check: Callable[[Any], None]) -> Callable[[], None]:
+        return lambda: check(Subject(plugin, **settings))
+
+    return [Check(name, bound(check), expected.get(name)) for name, check in KINDS[kind].items()]
+
+
+def conformance(kind: str, plugin: type[Any], **settings: Any) -> Callable[[Callable[..., None]], Any]:
+    """Parametrise a test function with the checks of a plugin, its argument `check`; arguments as for `checks_of`."""
+    import pytest
+
+    checks = checks_of(kind, plugin, **settings)
+    return pytest.mark.parametrize("check", checks, ids=[check.name for check in checks])
+
+
+def _check_all(kind: str, plugin: type[Any], settings: Mapping[str, Any]) -> dict[str, str]:
+    found, wrong = {}, []
+    for check in checks_of(kind, plugin, **settings):
+        try:
+            found[check.name] = check()
+        except (NotConforming, MosaicError) as error:
+            wrong.append(str(error))
+    if wrong:
+        raise NotConforming(f"{plugin.__name__} does not conform:\n" + "\n".join(f"- {words}" for words in wrong))
+    return found
+
+
+def check_score(plugin: type[Any], **settings: Any) -> dict[str, str]:
+    """Run all checks of a score model.
+
+    Parameters
+    ----------
+    plugin : type
+        A subclass of `mosaic.ScoreModel`.
+    **settings
+        `options`; `dataset`, else a small one with labels; `scale`, window size (3); `oracle`, called as
+        oracle(x, images, level, scale) with float64 arrays, giving x0hat in the same shape; `expected_failures`.
+
+    Returns
+    -------
+    dict
+        What became of each check: passed, failed as expected, or does not apply.
+
+    Raises
+    ------
+    NotConforming
+        With everything that is wrong.
+    """
+    return _check_all("score", plugin, settings)
+
+
+def check_schedule(plugin: type[Any], **settings: Any) -> dict[str, str]:
+    """Run all checks of a noise schedule: `options`, `expected_failures`; as `check_score`."""
+    return _check_all("schedule", plugin, settings)
+
+
+def check_dataset(plugin: type[Any], **settings: Any) -> dict[str, str]:
+    """Run all checks of a data set: `options`, `access`, `expected_failures`; as `check_score`."""
+    return _check_all("dataset", plugin, settings)
+
+
+def check_metric(plugin: type[Any], **settings: Any) -> dict[str, str]:
+    """Run all checks of a metric: `options`, `dataset`, `expected_failures`; as `check_score`."""
+    return _check_all("metric", plugin, settings)
+
+
+def check_network(plugin: type[Any], **settings: Any) -> dict[str, str]:
+    """Run all checks of a network: `options`, `expected_failures`; as `check_score`."""
+    return _check_all("network", plugin, settings)
