@@ -48,7 +48,7 @@ def examine(access: DataAccess) -> dict[str, Any]:
         "data_dir": str(access.root) if access.root is not None else None,
         "datasets": {name: _availability(name, access) for name in names.names("dataset")},
         "compiled_engine": kernel_status(),
-        "plugins": [{"name": p.key, "status": p.status, "error": p.error} for p in names.plugins],
+        "plugins": [{"name": p.key, "status": p.status, "error": p.error, "seconds": p.seconds} for p in names.plugins],
         "self_check": check,
         "healthy": check["ok"],
     }

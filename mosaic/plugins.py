@@ -6,9 +6,9 @@ of two distributions that use one entry-point name, so plugins are loaded here o
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import pluggy
 
 from mosaic.dataset import DataSetOptions, DataSource
+from mosaic.entry import Plugin, check_core, disabled_names, distribution_of
 from mosaic.errors import PluginError, UsageError, did_you_mean
 from mosaic.metric import Metric
 from mosaic.network import Network
@@ -76,18 +77,6 @@ class Hooks:
     @hookspec
     def after_run(self, config: Any, trajectory: Any) -> None:
         """Is called with the configuration and the finished run's `xarray.Dataset`."""
-
-
-@dataclass
-class Plugin:
-    """One entry point and what became of it."""
-
-    key: str
-    distribution: str
-    version: str
-    status: str = "active"
-    error: str = ""
-    provides: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -246,35 +235,33 @@ def load_registry(entries: Iterable[EntryPoint], disabled: Iterable[str] = ()) -
     result, skip = Registry(), set(disabled)
 
     def order(entry: EntryPoint) -> tuple[bool, str, str]:
-        return _distribution(entry)[0] != "mosaic-diffusion", _distribution(entry)[0], entry.name
+        return distribution_of(entry)[0] != "mosaic-diffusion", distribution_of(entry)[0], entry.name
 
     for entry in sorted(entries, key=order):
-        distribution, version = _distribution(entry)
+        distribution, version = distribution_of(entry)
         plugin = Plugin(f"{distribution}:{entry.name}", distribution, version)
         if skip & {plugin.key, distribution, entry.name}:
             plugin.status = "disabled"
             result.plugins.append(plugin)
             continue
+        begin = time.perf_counter()
         try:
             module = entry.load()
+            check_core(module)
         except BaseException as error:  # a plugin may even call sys.exit() at import
             if isinstance(error, KeyboardInterrupt):
                 raise
             plugin.status, plugin.error = "broken", f"{type(error).__name__}: {error}"
             result.plugins.append(plugin)
             continue
+        plugin.seconds = round(time.perf_counter() - begin, 3)
         result.add(module, plugin)
     return result
-
-
-def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist is not None else ("unknown", "")
 
 
 @cache
 def registry() -> Registry:
     """Load every installed plugin, once; `MOSAIC_DISABLE_PLUGINS=a,b` leaves some out."""
-    disabled = [name.strip() for name in os.environ.get("MOSAIC_DISABLE_PLUGINS", "").split(",") if name.strip()]
     # A distribution can stand twice on the path (an editable install, say): the first one counts.
-    unique = {(_distribution(e)[0], e.name): e for e in reversed(list(entry_points(group=GROUP)))}
-    return load_registry(unique.values(), disabled)
+    unique = {(distribution_of(e)[0], e.name): e for e in reversed(list(entry_points(group=GROUP)))}
+    return load_registry(unique.values(), disabled_names())

@@ -16,6 +16,8 @@ import mosaic
 from mosaic.calibration_config import CalibrationConfig
 from mosaic.reproduction.rows import ReproduceConfig
 
+collect_ignore = ["example_plugin"]  # a distribution of its own, installed and tested by test_distributions.py
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from mosaic_cli.terminal import Terminal, print_json, standard
 
 __all__ = ["command"]
 
+SLOW = 1.0  # seconds of a plugin's import that are worth a word
+
 
 @click.command("doctor")
 @data_dir
@@ -20,9 +22,14 @@ __all__ = ["command"]
 def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
     """Check the installation: versions, device, data sets found, plugins, and ELS against brute force (2 s)."""
     from mosaic.doctor import examine
+    from mosaic.plugin_commands import command_plugins
     from mosaic.runner import data_access
+    from mosaic_cli.main import COMMANDS
 
     report = examine(data_access(data_dir, download=False))
+    for plugin in command_plugins(COMMANDS):
+        told = {"name": plugin.key, "status": plugin.status, "error": plugin.error, "seconds": plugin.seconds}
+        report["plugins"].append(told)
     if as_json:
         print_json(report)
     else:
@@ -33,9 +40,10 @@ def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
             click.echo(f"data set {name}: {state}")
         click.echo(f"compiled engine: {report['compiled_engine']}")
         for plugin in report["plugins"]:
-            click.echo(
-                f"plugin {plugin['name']}: {plugin['status']}{': ' + plugin['error'] if plugin['error'] else ''}"
-            )
+            slow = f", but its import takes {plugin['seconds']:.1f} s" if plugin["seconds"] > SLOW else ""
+            wrong = f": {plugin['error']}" if plugin["error"] else ""
+            mend = f" (mend or uninstall it, or MOSAIC_DISABLE_PLUGINS={plugin['name']})" if plugin["error"] else ""
+            click.echo(f"plugin {plugin['name']}: {plugin['status']}{slow}{wrong}{mend}")
         check = report["self_check"]
         click.echo(
             f"self-check: {'passed' if check['ok'] else 'FAILED'}, {check['cases']} cases of ELS against brute force, "

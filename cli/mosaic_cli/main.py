@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import click
@@ -24,40 +26,66 @@ COMMANDS = {
         "List schedules, score models, data sets, metrics, networks and scale presets.",
     ),
     "show": ("mosaic_cli.show", "Describe one of them, with its options."),
+    "new-plugin": ("mosaic_cli.new_plugin", "Write a plugin of your own to start from, with its tests."),
     "plugins": ("mosaic_cli.plugins", "List the plugins and what became of each."),
     "bench": ("mosaic_cli.bench", "Measure how fast the engines are on this machine."),
     "doctor": ("mosaic_cli.doctor", "Check the installation: versions, device, data sets, plugins, numbers."),
 }
 
 
+@cache
+def foreign() -> dict[str, EntryPoint]:
+    """Commands of other distributions; none of them is imported."""
+    from mosaic.plugin_commands import foreign_commands
+
+    return foreign_commands(COMMANDS)
+
+
+def _loaded(entry: EntryPoint) -> click.Command:
+    """Import a command of another distribution; if that fails, say so and exit with 3."""
+    from mosaic.errors import ExitCode, PluginError
+    from mosaic.plugin_commands import load_command
+
+    try:
+        command: click.Command = load_command(entry)
+    except PluginError as error:
+        click.echo(f"Error: {error} `mosaic plugins` lists what is broken.", err=True)
+        raise SystemExit(int(ExitCode.PLUGIN)) from None
+    return command
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands in the order of a day's work."""
-        return list(COMMANDS)
+        """List the commands in the order of a day's work, then those of other distributions."""
+        return [*COMMANDS, *foreign()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        return command
+        if cmd_name in COMMANDS:
+            command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+            return command
+        return _loaded(foreign()[cmd_name]) if cmd_name in foreign() else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Refuse an unknown command with the nearest known one."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and args[0] not in foreign():
             from mosaic.errors import did_you_mean
 
-            ctx.fail(f"There is no command '{args[0]}'.{did_you_mean(args[0], COMMANDS)}")
+            ctx.fail(f"There is no command '{args[0]}'.{did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the one-line helps."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        if foreign():
+            with formatter.section("Commands of other distributions"):
+                rows = [(name, f"from {entry.dist.name}.") for name, entry in foreign().items() if entry.dist]
+                formatter.write_dl(rows)
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:

@@ -15,9 +15,11 @@ __all__ = ["command"]
 @standard
 def command(terminal: Terminal, as_json: bool) -> None:
     """List the plugins: name, distribution, version, status, what each provides, and its error if it is broken."""
+    from mosaic.plugin_commands import command_plugins
     from mosaic.plugins import registry
+    from mosaic_cli.main import COMMANDS
 
-    rows = [asdict(plugin) for plugin in registry().plugins]
+    rows = [asdict(plugin) for plugin in [*registry().plugins, *command_plugins(COMMANDS)]]
     if as_json:
         print_json(rows)
         return

@@ -1,0 +1,195 @@
+"""Plugins that are wrong harm nobody else: one real distribution with a fault in each of its plugins."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_distributions import install
+
+SCORE = '''
+import mosaic
+
+
+class Mean(mosaic.ScoreModel):
+    """The mean image."""
+
+    name = "{name}"
+
+    def denoise(self, x, level, labels=None, scale=0):
+        return self.dataset.images.mean(0).to(x).expand_as(x)
+'''
+HOOK = """
+
+@mosaic.hookimpl
+def {name}({argument}):
+    {body}
+"""
+REGISTER = HOOK.format(name="register_scores", argument="register", body="register(Mean)")
+# name of the plugin: its module, and what `mosaic plugins` says of it
+FAULTS: dict[str, tuple[str, str]] = {
+    "fails-on-import": ("raise OSError('disk on fire')", "OSError: disk on fire"),
+    "exits-on-import": ("import sys\nsys.exit(7)", "SystemExit: 7"),
+    "raises-in-hook": (
+        SCORE.format(name="raiser")
+        + HOOK.format(name="register_scores", argument="register", body="raise KeyError('lost')"),
+        "KeyError: 'lost'",
+    ),
+    "wrong-signature": (
+        SCORE.format(name="signed") + HOOK.format(name="register_scores", argument="registry", body="pass"),
+        "registry",
+    ),
+    "unknown-hook": (
+        SCORE.format(name="hooked") + HOOK.format(name="register_score", argument="register", body="register(Mean)"),
+        "register_score",
+    ),
+    "takes-a-name": (SCORE.format(name="els") + REGISTER, "'els' is already provided by mosaic-diffusion:machines"),
+    "registers-half": (SCORE.format(name="half") + REGISTER + "    raise ValueError('then fails')\n", "then fails"),
+    "needs-a-newer-core": (
+        SCORE.format(name="newer") + REGISTER + "\n\nrequires_mosaic = '>=99'\n",
+        "it needs mosaic-diffusion >=99",
+    ),
+    "no-range": (SCORE.format(name="ranged") + REGISTER + "\n\nrequires_mosaic = 'new'\n", "no version range"),
+}
+SOUND = {
+    "sound": SCORE.format(name="sound") + REGISTER,
+    "slow": "import time\ntime.sleep(1.1)\n" + SCORE.format(name="slow") + REGISTER,
+    "switched-off": SCORE.format(name="switched-off") + REGISTER,
+}
+COMMANDS = '''
+import click
+
+
+@click.command()
+@click.argument("name")
+def hello(name):
+    """Greet."""
+    click.echo(f"hello {name}")
+
+
+not_a_command = 3
+'''
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the distribution is installed."""
+    work = tmp_path_factory.mktemp("faulty")
+    package = work / "source" / "mosaic_faulty"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "commands.py").write_text(COMMANDS)
+    entries = []
+    for name, text in {**{name: text for name, (text, _) in FAULTS.items()}, **SOUND}.items():
+        module = name.replace("-", "_")
+        (package / f"{module}.py").write_text(text)
+        entries.append(f'{name} = "mosaic_faulty.{module}"')
+    (work / "source" / "pyproject.toml").write_text(
+        "\n".join(
+            [
+                '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"',
+                '[project]\nname = "mosaic-faulty"\nversion = "3.1"',
+                "[project.entry-points.mosaic]",
+                *entries,
+                '[project.entry-points."mosaic.commands"]',
+                'hello = "mosaic_faulty.commands:hello"',
+                'run = "mosaic_faulty.commands:hello"',
+                'nothing = "mosaic_faulty.commands:not_a_command"',
+                'missing = "mosaic_faulty.commands:gone"',
+            ]
+        )
+    )
+    install(work / "source", work / "site", work / "wheels")
+    return work / "site"
+
+
+def run(site: Path, *arguments: str, disable: str = "switched-off,slow") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(site), "MOSAIC_DISABLE_PLUGINS": disable}
+    command = [sys.executable, "-c", "from mosaic_cli.main import cli; cli()", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def plugins(site: Path) -> dict[str, dict[str, Any]]:
+    """What `mosaic plugins --json` tells of the distribution's plugins, by name."""
+    found = run(site, "plugins", "--json", disable="switched-off")
+    assert found.returncode == 0, found.stderr
+    rows = [row for row in json.loads(found.stdout) if row["distribution"] == "mosaic-faulty"]
+    assert {row["version"] for row in rows} == {"3.1"}
+    return {row["key"].partition(":")[2]: row for row in rows}
+
+
+@pytest.mark.parametrize("name", list(FAULTS))
+def test_a_plugin_that_is_wrong_is_named_with_what_is_wrong(plugins: dict[str, dict[str, Any]], name: str) -> None:
+    row = plugins[name]
+    assert row["status"] == "broken"
+    assert FAULTS[name][1] in row["error"]
+    assert row["provides"] == []
+
+
+def test_what_a_wrong_plugin_registered_cannot_be_had(site: Path) -> None:
+    for name in ("half", "raiser", "newer"):
+        found = run(site, "run", "--score", name, "--steps", "1")
+        assert found.returncode == 3
+        assert "mosaic-faulty:registers-half" in found.stderr
+    # A taken name goes to its first owner; the other is had by its distribution's.
+    assert "from mosaic-diffusion:machines" in run(site, "show", "score", "els").stdout
+    assert run(site, "show", "score", "mosaic-faulty:els").stdout.startswith("score mosaic-faulty:els")
+
+
+def test_the_sound_plugins_of_the_same_distribution_work(
+    site: Path, plugins: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    assert plugins["sound"]["status"] == "active"
+    assert plugins["sound"]["provides"] == ["score:sound"]
+    found = run(site, "run", "--score", "sound", "--steps", "2", "--samples", "1")
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "run-001.nc").exists()
+
+
+def test_a_slow_import_is_measured_and_told(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
+    assert plugins["slow"]["status"] == "active"
+    assert plugins["slow"]["seconds"] >= 1.1
+    assert plugins["sound"]["seconds"] < 1
+    told = run(site, "doctor", disable="switched-off").stdout
+    assert "plugin mosaic-faulty:slow: active, but its import takes" in told
+    assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (mend or uninstall it, or " in told
+    assert "plugin mosaic-faulty:run: broken: the command 'run' is built in" in told
+
+
+def test_a_plugin_that_is_switched_off_is_not_imported(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
+    assert plugins["switched-off"]["status"] == "disabled"
+    found = run(site, "run", "--score", "switched-off", "--steps", "1")
+    assert found.returncode == 3
+    assert "Disabled by MOSAIC_DISABLE_PLUGINS" in found.stderr
+    assert run(site, "show", "score", "switched-off", disable="slow").returncode == 0
+
+
+def test_a_distribution_adds_a_command(site: Path) -> None:
+    assert run(site, "hello", "world").stdout == "hello world\n"
+    assert run(site, "hello", "world", disable="mosaic-faulty").returncode == 2
+    told = run(site, "--help").stdout
+    assert "Commands of other distributions" in told
+    assert "hello" in told
+
+
+def test_a_command_cannot_take_a_built_in_ones_place(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
+    assert "Run the reverse flow" in run(site, "run", "--help").stdout
+    assert plugins["run"]["status"] == "broken"
+    assert "built in" in plugins["run"]["error"]
+
+
+@pytest.mark.parametrize(("name", "message"), [("nothing", "not a click command"), ("missing", "AttributeError")])
+def test_a_command_that_is_wrong_says_so(
+    site: Path, plugins: dict[str, dict[str, Any]], name: str, message: str
+) -> None:
+    found = run(site, name)
+    assert found.returncode == 3
+    assert message in found.stderr
+    assert message in plugins[name]["error"]
+    assert run(site, "list").returncode == 0
