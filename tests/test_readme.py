@@ -20,6 +20,7 @@ import xarray as xr
 from click.testing import CliRunner, Result
 
 import mosaic
+import mosaic.testing
 from mosaic_cli.main import COMMANDS, cli
 
 README = Path(__file__).parent.parent / "README.md"
@@ -82,6 +83,19 @@ def test_the_plugin_is_under_thirty_lines_and_works_as_a_distribution(tmp_path: 
     subprocess.run([*command, "-o", "score.neighbours=5", "--steps", "3"], env=environment, check=True)
     with mosaic.open("run-001.nc") as run:
         assert '"neighbours": 5' in run.attrs["configuration"]
+
+
+def test_the_plugin_as_shown_fails_the_two_checks_that_are_named() -> None:
+    shown: dict[str, Any] = {}
+    exec(blocks("python")[6], shown)
+    exec(blocks("python")[7], shown)
+    wrong = []
+    for check in mosaic.testing.checks_of("score", shown["Nearest"], options={"neighbours": 2}):
+        try:
+            check()
+        except mosaic.testing.NotConforming:
+            wrong.append(check.name)
+    assert wrong == ["x0hat_at_infinite_noise_is_the_mean", "an_unknown_label_is_refused"]
 
 
 def test_the_configuration_file_runs(invoke: Callable[..., Result], tmp_path: Path) -> None:
