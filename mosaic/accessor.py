@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from mosaic.collapse import collapse_times
 from mosaic.dataset import DataSet
 from mosaic.errors import DataError
 from mosaic.plugins import registry
@@ -19,7 +20,6 @@ __all__ = ["MosaicAccessor"]
 
 PLACE = ("source_image", "source_row", "source_column")
 CANDIDATE = ("candidate_image", "candidate_row", "candidate_column")
-TAKEN_OVER = 0.5
 
 
 @xr.register_dataset_accessor("mosaic")  # type: ignore[no-untyped-call]
@@ -31,7 +31,37 @@ class MosaicAccessor:
     """
 
     def __init__(self, run: xr.Dataset) -> None:
+        if "sample" in run.coords and "sample" not in run.dims:  # one that was selected is a run of one
+            single = {name: ("sample", [run[name].item()]) for name in ("seed", "label") if name in run.coords}
+            run = run.drop_vars(single).expand_dims("sample").assign_coords(single)
         self._run = run
+
+    def _told(self, name: str) -> Any:
+        """What the run's root tells, JSON decoded.
+
+        Raises
+        ------
+        DataError
+            If this is no run.
+        """
+        if name not in self._run.attrs or "sample" not in self._run.dims:
+            raise DataError(
+                "This data set is not a run of mosaic, or not all of one: attributes or samples are lacking."
+            )
+        return json.loads(self._run.attrs[name])
+
+    def _whole(self) -> xr.Dataset:
+        """The run, with all that the verbs need that speak of its end.
+
+        Raises
+        ------
+        DataError
+            If its last step is not the flow's last one.
+        """
+        steps = self._told("configuration")["steps"]
+        if "step" not in self._run.dims or self._run["step"].values.tolist()[-1:] != [steps - 1]:
+            raise DataError(f"This needs the run to its end, step {steps - 1}, in order; steps were selected from it.")
+        return self._run
 
     def training_set(self, data_dir: str | PathLike[str] | None = None) -> DataSet:
         """Read the training set of the run again.
@@ -63,6 +93,8 @@ class MosaicAccessor:
         >>> float(run.mosaic.at_time(0.3).time)
         0.25
         """
+        if "step" not in self._run.dims:
+            raise DataError("One step was selected from this run, so there is none to choose.")
         return self._run.isel(step=int(np.abs(self._run["time"].values - t).argmin()))
 
     def to_images(self) -> xr.DataArray:
@@ -75,7 +107,7 @@ class MosaicAccessor:
         >>> run.mosaic.to_images().sizes["sample"]
         2
         """
-        low, high = json.loads(self._run.attrs["dataset_range"])
+        low, high = self._told("dataset_range")
         images: xr.DataArray = ((self._run["image"].astype(np.float64) - low) / (high - low)).clip(0, 1)
         return images.transpose("sample", "height", "width", "channel").assign_attrs(
             long_name="final image, clamped", units="1"
@@ -104,10 +136,10 @@ class MosaicAccessor:
         return self._kept([*PLACE, "multiplicity"])
 
     def mosaic_map(self, sample: int = 0, dataset: DataSet | None = None) -> xr.DataArray:
-        """Rebuild a sample's final image (channel, height, width) from the pixels of its last step's best candidates.
+        """Rebuild a final image (channel, height, width) from the pixels of its last step's best candidates.
 
-        It equals the image, but for what other candidates still weigh at the last noise level (Kamb & Ganguli 2025,
-        theorem 4.1): the less the more steps.
+        `sample` is the position in the run. The result equals the image, but for what other candidates still weigh at
+        the last noise level (Kamb & Ganguli 2025, theorem 4.1): the less the more steps.
 
         Raises
         ------
@@ -121,6 +153,7 @@ class MosaicAccessor:
         >>> bool(abs(run.mosaic.mosaic_map(0) - run.image.isel(sample=0)).max() < 0.001)
         True
         """
+        self._whole()
         last = self._kept(list(CANDIDATE)).isel(sample=sample, step=-1)
         image, row, column = (last[name].values.astype(np.int64) for name in CANDIDATE)
         if image.min() < 0:
@@ -135,7 +168,7 @@ class MosaicAccessor:
 
         A tile is a piece copied whole: pixels connected by their sides whose sources lie side by side just as they do.
         Blank windows are equal to thousands of others, and their source a matter of convention: so everything is told
-        of all pixels, and of those whose source is beyond doubt (`multiplicity` 1).
+        of all pixels, and of those whose source is not known to have equals (`multiplicity` at most 1).
 
         Returns
         -------
@@ -152,7 +185,7 @@ class MosaicAccessor:
         >>> bool((found.images.sel(pixels="untied") <= found.images.sel(pixels="all")).all())
         True
         """
-        configuration = json.loads(self._run.attrs["configuration"])
+        configuration = self._told("configuration")
         wraps = configuration["score"] == "es" or configuration["score_options"].get("boundary") == "circular"
         return count_sources(self.provenance(), wraps)
 
@@ -179,18 +212,11 @@ class MosaicAccessor:
         >>> bool(run.mosaic.collapse_time().max() <= 1)
         True
         """
+        self._whole()
         kept = self._kept([*CANDIDATE, "candidate_weight", "candidate_multiplicity"])
         if bool(kept["candidate_weight"].isnull().any()):
             raise DataError("The run does not hold the provenance of all steps; run with --save-steps all.")
-        multiplicity = kept["candidate_multiplicity"].clip(min=1)
-        same = xr.concat([kept[name] == kept[name].isel(step=-1) for name in CANDIDATE], "place").all("place")
-        named = same | ((multiplicity > 1) & (multiplicity.isel(step=-1) > 1))
-        taken = ((kept["candidate_weight"] * multiplicity > TAKEN_OVER) & named).transpose("step", ...).values
-        lasting = np.logical_and.accumulate(taken[::-1])[::-1]
-        times = np.where(lasting, kept["time"].values[:, None, None, None], -np.inf).max(0)
-        attrs = {"long_name": "time from which on the last candidate has over half of the weight", "units": "1"}
-        dims = ("sample", "height", "width")
-        return xr.DataArray(np.where(np.isfinite(times), times, np.nan), {"sample": kept["sample"]}, dims, attrs=attrs)
+        return collapse_times(kept)
 
     def nearest_train(self, dataset: DataSet | None = None) -> xr.Dataset:
         """Find the training image nearest to each final image.
@@ -250,8 +276,8 @@ class MosaicAccessor:
         >>> bool(run.mosaic.local_consistency() > 0.7)
         True
         """
-        configuration = json.loads(self._run.attrs["configuration"])
-        own = {"k": int(self._run["scale"][-1]) or None, "boundary": configuration["score_options"].get("boundary")}
+        configuration = self._told("configuration")
+        own = {"k": int(self._whole()["scale"][-1]) or None, "boundary": configuration["score_options"].get("boundary")}
         chosen = {**{name: value for name, value in own.items() if value is not None}, **options}
         found = self._measured("local_consistency", chosen, dataset)
         return found.assign_attrs(long_name="share of locally consistent pixels", units="1")
@@ -265,7 +291,11 @@ class MosaicAccessor:
         return xr.DataArray(values, {"sample": self._run["sample"]}, ("sample",), name)
 
     def _kept(self, names: list[str]) -> xr.Dataset:
+        self._told("configuration")
         missing = [name for name in names if name not in self._run]
         if missing:
-            raise DataError(f"The run does not hold {', '.join(missing)}; run with --save provenance.")
+            raise DataError(
+                f"The run does not hold {', '.join(missing)}; run with --save provenance, which score models can that "
+                f"have a posterior over candidates."
+            )
         return self._run[names]

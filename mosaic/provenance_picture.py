@@ -36,7 +36,7 @@ def tile_colours(image: np.ndarray, multiplicity: np.ndarray) -> tuple[np.ndarra
     list of int
         Those images, in the order of `PALETTE`; of equally frequent ones the first.
     """
-    untied = multiplicity == 1
+    untied = multiplicity <= 1  # 0: not counted
     names, counts = np.unique(image[untied], return_counts=True)
     ordered = names[np.argsort(-counts, kind="stable")].tolist()
     chosen = ordered[: len(PALETTE)]
@@ -88,14 +88,14 @@ def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -
 def _draw_source(axis: Any, picture: xr.DataArray, run: xr.Dataset, one: xr.Dataset, name: int, colour: str) -> None:
     """Draw a training image in a frame, with a dot on each pixel that the sample took from it."""
     draw_image(axis, picture, run)
-    used = (one["source_image"].values == name) & (one["multiplicity"].values == 1)
+    used = (one["source_image"].values == name) & (one["multiplicity"].values <= 1)
     rows, cols = one["source_row"].values[used], one["source_column"].values[used]
     axis.plot(cols, rows, "s", color=colour, markersize=1.6, markeredgewidth=0)
     axis.set_frame_on(True)
     for side in axis.spines.values():
         side.set_color(colour)
         side.set_linewidth(2)
-    axis.set_title(f"image {name}\n{int(used.sum())} pixels", fontsize=6, pad=2)
+    axis.set_title(f"image {name}\npixels: {int(used.sum())}", fontsize=6, pad=2)
 
 
 def draw_entropy(run: xr.Dataset, samples: Sequence[int], columns: int = 8) -> Figure:

@@ -57,6 +57,8 @@ def what_to_save(config: RunConfig, model: ScoreModel) -> tuple[tuple[str, ...],
     items = tuple(dict.fromkeys(item.strip() for item in config.save.split(",")))
     if items == ("none",):
         return (), _steps(config)
+    if "none" in items:
+        raise UsageError(f"--save '{config.save}': 'none' stands alone.")
     for item in items:
         if item not in SAVED:
             raise UsageError(

@@ -84,7 +84,7 @@ def count_sources(source: xr.Dataset, wraps: bool = False) -> xr.Dataset:
     image, row, column = (
         source[name].values.astype(np.int64) for name in ("source_image", "source_row", "source_column")
     )
-    untied = source["multiplicity"].values == 1
+    untied = source["multiplicity"].values <= 1  # 0: not counted
     keep = {"all": np.ones_like(untied), "untied": untied}
     which = range(len(untied))
     tiles = [[_tiles(image[n], row[n], column[n], kept[n], wraps) for n in which] for kept in keep.values()]

@@ -69,6 +69,7 @@ def contents_of(run: xr.Dataset, name: str, samples: list[int], dataset: DataSet
         "shape": [run.sizes[axis] for axis in ("channel", "height", "width")],
         "samples": run["sample"].values[samples].tolist(),
         "labels": [_class_of(run, label) for label in some["label"].values.tolist()],
+        "span": high - low,
         "steps": [len(steps), run.sizes["step"]],
         "last_scale": int(run["scale"][-1]),
         "times": run["time"].values[steps].round(4).tolist(),
@@ -81,6 +82,8 @@ def contents_of(run: xr.Dataset, name: str, samples: list[int], dataset: DataSet
     if "source_image" in run:
         found["provenance"] = _provenance(some, steps)
         if dataset is not None:
+            for n, last in enumerate(found["provenance"]["last"]):
+                last["apart"] = packed(_apart(some.isel(sample=n), dataset, high - low))
             found["training"] = _training(some, steps, dataset, low, high)
     return found
 
@@ -112,6 +115,15 @@ def _facts(run: xr.Dataset) -> list[list[str]]:
 
 def _class_of(run: xr.Dataset, label: int) -> str:
     return str(json.loads(run.attrs["dataset_classes"])[label]) if label >= 0 else ""
+
+
+def _apart(one: xr.Dataset, dataset: DataSet, span: float) -> NDArray[np.uint16]:
+    """How far final pixels are from their sources', in any channel: 65,535 is the whole range of pixels."""
+    place = [one[f"source_{name}"].values.astype(np.int64) for name in ("image", "row", "column")]
+    source = dataset.images[place[0], :, place[1], place[2]].cpu().numpy()
+    apart = np.abs(np.moveaxis(source, -1, 0) - one["image"].values).max(0) / span
+    found: NDArray[np.uint16] = (apart.clip(0, 1) * 65535).round().astype(np.uint16)
+    return found
 
 
 def _levels(image: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:

@@ -77,6 +77,7 @@ function makeView(run) {
     .map(([drawn, caption]) => element("figure", {}, drawn, caption));
   if (!run.training) figures[2].hidden = true;
   const [shown, total] = run.steps, notes = [];
+  if (run.provenance && run.provenance.kept.length < 2) notes.push("Weights over time: of runs made with --save provenance,entropy --save-steps all");
   if (shown < total) notes.push(`${shown} of ${total} steps are shown.`);
   if (run.training && run.training.left_out) notes.push(`${run.training.left_out} training images that pixels come from are left out, the least used.`);
   const facts = element("table", {}, element("tbody", {}, ...run.facts.map(([key, value]) =>
@@ -119,7 +120,7 @@ async function sourceAt(places, index) {
 
 function named(run, source) {
   const place = run.training?.places[source.image];
-  const kind = place !== undefined && run.training.classes.length ? ` (${run.training.classes[place]})` : "";
+  const kind = place !== undefined && run.training.classes.length ? ` (class ${run.training.classes[place]})` : "";
   const ties = source.multiplicity > 1 ? `, the first of ${source.multiplicity} equal ones` : "";
   return `training image ${source.image}${kind}, row ${source.row}, column ${source.column}${ties}`;
 }
@@ -129,7 +130,9 @@ const short = (value) => (value >= 100 ? Math.round(value).toLocaleString("en") 
 async function findSources(run, frame) {
   if (!run.provenance) return null;
   const pixel = state.row * width + state.column;
-  const found = { last: await sourceAt(run.provenance.last[state.sample], pixel), weights: [], entropies: [] };
+  const last = run.provenance.last[state.sample];
+  const found = { last: await sourceAt(last, pixel), weights: [], entropies: [], apart: null };
+  if (last.apart) found.apart = (await unpack(last.apart))[pixel] / 65535 * run.span;
   const steps = run.provenance.steps[state.sample], kept = run.provenance.kept;
   const weights = await unpack(steps.weight), entropies = steps.entropy ? await unpack(steps.entropy) : null;
   found.weights = kept.map((_, n) => weights[n * height * width + pixel] / 65535);
@@ -147,7 +150,8 @@ function tell(view, frame, found) {
   const words = [`Pixel at row ${state.row}, column ${state.column}.`];
   if (!found) words.push("This run keeps no provenance.");
   else {
-    words.push(`In the final image it is ${named(run, found.last)}.`);
+    const apart = found.apart === null ? "" : `, whose pixel differs by ${found.apart.toPrecision(2)} (pixels span ${run.span})`;
+    words.push(`Nearest to its window in the final image: ${named(run, found.last)}${apart}.`);
     if (found.step) {
       const n = found.entropies.length ? `, among ${short(Math.exp(found.entropies[found.place]))} effective candidates` : "";
       words.push(`Best candidate at t = ${t}: ${named(run, found.step)}; weight ${found.weights[found.place].toPrecision(3)}${found.step.multiplicity > 1 ? " with its equals" : ""}${n}.`);
@@ -161,7 +165,7 @@ async function drawSource(view, frame, found, turn) {
   if (!run.training || !found) return;
   const isLast = frame === run.times.length - 1, shown = isLast || !found.step ? found.last : found.step;
   const place = run.training.places[shown.image];
-  view.sourceCaption.textContent = isLast || !found.step ? "source of the final pixel" : `best candidate at t = ${run.times[frame]}`;
+  view.sourceCaption.textContent = isLast || !found.step ? "nearest to the final window" : `best candidate at t = ${run.times[frame]}`;
   if (place === undefined) {
     view.source.getContext("2d").clearRect(0, 0, view.source.width, view.source.height);
     view.sourceCaption.textContent += ` (image ${shown.image} is not in this page)`;

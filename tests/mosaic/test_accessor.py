@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import mosaic
 import mosaic.accessor
+from mosaic.collapse import collapse_times
 from mosaic.tiles import tile_sizes, tiles_of
 
 
@@ -120,6 +121,7 @@ def test_what_was_kept_is_stored_and_resumed(tiny_file: Path, tmp_path: Path) ->
     ("settings", "message"),
     [
         ({"save": "provenence"}, "no 'provenence'. Did you mean 'provenance'"),
+        ({"save": "none,entropy"}, "'none' stands alone"),
         ({"save_steps": "7"}, "from 0 to 3"),
         ({"save_steps": "last,2"}, "from 0 to 3"),
         ({"save_steps": "-1"}, "from 0 to 3"),
@@ -192,8 +194,8 @@ def test_a_majority_that_changes_hands_decides_nothing() -> None:
     variables |= {"candidate_weight": (dims, np.full((1, 3, 1, 1), 0.9))}
     for multiplicity, expected in ((1, 0.6), (2, 1.0)):
         more = {"candidate_multiplicity": (dims, np.full((1, 3, 1, 1), multiplicity))}
-        run = xr.Dataset({**variables, **more}, {"sample": [0], "time": ("step", [1.0, 0.6, 0.3])})
-        assert run.mosaic.collapse_time().values.tolist() == [[[expected]]]
+        kept = xr.Dataset({**variables, **more}, {"sample": [0], "time": ("step", [1.0, 0.6, 0.3])})
+        assert collapse_times(kept).values.tolist() == [[[expected]]]
     with pytest.raises(mosaic.DataError, match="--save-steps all"):
         mosaic.run("els", "digits", steps=3, samples=1, scales="3").mosaic.collapse_time()
 
@@ -221,3 +223,46 @@ def test_the_step_nearest_to_a_time(run: xr.Dataset) -> None:
     for t in (0.0, 0.4, 1.0):
         nearest = min(run["time"].values, key=lambda time: abs(time - t))
         assert float(run.mosaic.at_time(t)["time"]) == nearest
+
+
+@pytest.mark.parametrize(
+    "verb", ["sources", "provenance", "collapse_time", "nearest_train", "memorized", "local_consistency", "to_images"]
+)
+def test_one_selected_sample_is_a_run_of_one(tiny: mosaic.DataSet, verb: str) -> None:
+    run = mosaic.run("els", tiny, steps=6, samples=3, scales="3", save_steps="all", labels="0,1,2")
+    needs = verb in ("nearest_train", "memorized", "local_consistency")
+    arguments = {"dataset": tiny} if needs else {}
+    whole, one = (getattr(some.mosaic, verb)(**arguments) for some in (run, run.isel(sample=1)))
+    expected = whole.isel(sample=[1])
+    assert one.sizes["sample"] == 1
+    for name in one.data_vars if isinstance(one, xr.Dataset) else [None]:
+        found, wanted = (some if name is None else some[name] for some in (one, expected))
+        kept = found.values if name != "tile_size" else np.trim_zeros(found.values[0, 0], "b")
+        np.testing.assert_array_equal(
+            kept, wanted.values if name != "tile_size" else np.trim_zeros(wanted.values[0, 0], "b")
+        )
+
+
+def test_what_speaks_of_the_end_needs_the_whole_flow(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    for cut in (run.isel(step=slice(0, 3)), run.isel(step=slice(None, None, -1)), run.isel(step=2)):
+        for verb in (
+            lambda some: some.mosaic.collapse_time(),
+            lambda some: some.mosaic.mosaic_map(0, tiny),
+            lambda some: some.mosaic.local_consistency(tiny),
+        ):
+            with pytest.raises(mosaic.DataError, match="to its end"):
+                verb(cut)
+    with pytest.raises(mosaic.DataError, match="One step was selected"):
+        run.isel(step=2).mosaic.at_time(0.3)
+
+
+def test_other_data_sets_are_told_from_runs() -> None:
+    for verb in ("sources", "to_images", "collapse_time", "local_consistency"):
+        with pytest.raises(mosaic.DataError, match="not a run of mosaic"):
+            getattr(xr.Dataset({"a": 1}).mosaic, verb)()
+
+
+def test_sources_whose_equals_were_not_counted_are_not_taken_for_ties(run: xr.Dataset) -> None:
+    uncounted = run.assign(multiplicity=0 * run["multiplicity"])
+    found = uncounted.mosaic.sources()
+    xr.testing.assert_equal(found.sel(pixels="untied", drop=True), found.sel(pixels="all", drop=True))

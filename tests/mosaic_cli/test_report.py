@@ -85,6 +85,10 @@ def test_the_page_holds_what_the_run_holds(invoke: Invoke, run: str) -> None:
         np.testing.assert_allclose(
             unpacked(steps["entropy"]) / 1000, stored["entropy"][sample].values.ravel(), atol=1e-3
         )
+        dataset = stored.mosaic.training_set().images.numpy()
+        place = [stored[f"source_{axis}"][sample].values for axis in ("image", "row", "column")]
+        apart = np.abs(dataset[place[0], 0, place[1], place[2]] - stored["image"][sample, 0].values)
+        np.testing.assert_allclose(unpacked(last["apart"]) / 65535 * one["span"], apart.ravel(), atol=1e-4)
         assert {str(index) for index in unpacked(last["image"])} <= set(one["training"]["places"])
 
 
@@ -180,7 +184,7 @@ def test_the_page_in_a_browser(browser: Any, invoke: Invoke, run: str) -> None:
     drawn(browser, "0,5,2,5")
     told = browser.find_element(By.CSS_SELECTOR, "p.told").text
     image, row, column = (int(stored[f"source_{axis}"][0, 2, 5]) for axis in ("image", "row", "column"))
-    assert re.search(rf"training image {image} \(.*\), row {row}, column {column}\b", told)
+    assert re.search(rf"training image {image} \(class .*\), row {row}, column {column}\b", told)
     assert f"training image {int(stored['candidate_image'][0, 5, 2, 5])} " in told
 
     # With the keyboard alone: another pixel, another sample.
@@ -208,6 +212,7 @@ def test_names_cannot_break_the_page(browser: Any, tiny: mosaic.DataSet, tmp_pat
 
 def test_the_page_on_a_phone(browser: Any, invoke: Invoke, run: str) -> None:
     invoke("report", run)
+    invoke("run", "--steps", 2, "--samples", 1, "--out", "default.nc")
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
     )
@@ -223,5 +228,9 @@ def test_the_page_on_a_phone(browser: Any, invoke: Invoke, run: str) -> None:
             "c.dispatchEvent(new PointerEvent('pointerdown', place))"
         )
         drawn(browser, "0,5,0,7")
+        invoke("report", "default.nc", "--overwrite")
+        browser.get(Path("report.html").absolute().as_uri())
+        drawn(browser, "0,1,4,4")
+        assert not browser.find_element("css selector", "canvas.curve").is_displayed()
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
