@@ -60,7 +60,7 @@ NAMES = {
     "time": "time t",
     "title": "row as printed",
     "verdict": "what the image is judged by the data set's rule",
-    "width": "side of the square about the centre that holds 95 % of the squared field",
+    "width": "side of the square about the centre that holds 95 % of the squared field beside the centre",
 }
 UNITS = dict.fromkeys(("k", "scale", "scale_q25", "scale_q75", "width"), "pixel")
 ENDS = {

@@ -16,7 +16,7 @@ import xarray as xr
 import mosaic
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.fig3 import in_the_majority
-from mosaic.reproduction.fig4 import receptive_field, width_of
+from mosaic.reproduction.fig4 import beside_the_centre, receptive_field, width_of
 from mosaic.reproduction.fig5c import LATE, bright_runs
 from mosaic.reproduction.memorization import FACTORS, multiplied
 from mosaic.reproduction.rows import ROWS, ReproduceConfig, sizes_of
@@ -81,7 +81,10 @@ def test_the_receptive_field_of_a_resnet_ends_where_it_must(blocks: int) -> None
     reach = blocks + 2
     rows, cols = np.nonzero(field)
     assert (rows.min(), rows.max(), cols.min(), cols.max()) == (15 - reach, 15 + reach, 15 - reach, 15 + reach)
-    assert width_of(field, 1.0) == 2 * reach + 1
+    assert width_of(field, 1.0) == width_of(beside_the_centre(field), 1.0) == 2 * reach + 1
+    assert width_of(field**2, 0.95) <= width_of(beside_the_centre(field) ** 2, 0.95)
+    assert beside_the_centre(field)[15, 15] == 0 != field[15, 15]
+    assert np.delete(beside_the_centre(field).ravel(), 15 * 32).tolist() == np.delete(field.ravel(), 15 * 32).tolist()
 
 
 def test_the_receptive_field_is_the_mean_absolute_derivative() -> None:
