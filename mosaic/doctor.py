@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
+from dataclasses import asdict
 from importlib.metadata import version
 from itertools import product
 from typing import Any
@@ -48,7 +49,7 @@ def examine(access: DataAccess) -> dict[str, Any]:
         "data_dir": str(access.root) if access.root is not None else None,
         "datasets": {name: _availability(name, access) for name in names.names("dataset")},
         "compiled_engine": kernel_status(),
-        "plugins": [{"name": p.key, "status": p.status, "error": p.error, "seconds": p.seconds} for p in names.plugins],
+        "plugins": [asdict(plugin) for plugin in names.plugins],
         "self_check": check,
         "healthy": check["ok"],
     }

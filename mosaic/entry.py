@@ -6,48 +6,72 @@ import os
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, version
 
-from mosaic.errors import PluginError
-
-__all__ = ["CORE", "Plugin", "check_core", "disabled_names", "distribution_of"]
+__all__ = ["CORE", "Plugin", "disabled_names", "distribution_of", "suits_core"]
 
 CORE = "mosaic-diffusion"
 
 
 @dataclass
 class Plugin:
-    """One entry point and what became of it; `seconds` is how long its import took."""
+    """One entry point and what became of it.
+
+    Attributes
+    ----------
+    key : str
+        `distribution:entry`.
+    status : str
+        `active`, `broken` or `disabled`.
+    error, remedy : str
+        What is wrong, and what a user can do about it; empty unless broken.
+    provides : list[str]
+        What it registered, as `kind:name`.
+    seconds : float
+        How long its import took.
+    """
 
     key: str
     distribution: str
     version: str
     status: str = "active"
     error: str = ""
+    remedy: str = ""
     provides: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def broken(self, error: str, remedy: str = "") -> None:
+        """Note what is wrong, and what can be done: by default mending the code; always going without."""
+        self.status, self.error, self.provides = "broken", error, []
+        remedy = remedy or f"mend or uninstall {self.distribution}"
+        self.remedy = f"{remedy}; MOSAIC_DISABLE_PLUGINS={self.key} leaves it out"
 
-def check_core(module: object) -> None:
-    """Refuse a module whose `requires_mosaic`, such as ">=2,<3", does not hold of the version installed.
+    def failed(self, error: BaseException) -> None:
+        """Note an error of the plugin's own code."""
+        lacking = error.name if isinstance(error, ModuleNotFoundError) else None
+        remedy = f"install what provides the Python module '{lacking}'" if lacking else ""
+        self.broken(f"{type(error).__name__}: {error}", remedy)
 
-    Raises
-    ------
-    PluginError
-        With both, and how to mend it.
+
+def suits_core(module: object, plugin: Plugin) -> bool:
+    """Tell if the `requires_mosaic` of a module, such as ">=2,<3", holds of the version installed, if it has one.
+
+    If not, the plugin is noted as broken.
     """
     wanted = getattr(module, "requires_mosaic", None)
     if wanted is None:
-        return
+        return True
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
         holds = SpecifierSet(str(wanted)).contains(version(CORE), prereleases=True)
     except InvalidSpecifier:
-        raise PluginError(f"its requires_mosaic is '{wanted}', which is no version range such as '>=1,<2'") from None
+        plugin.broken(f"its requires_mosaic is '{wanted}', which is no version range such as '>=1,<2'")
+        return False
     if not holds:
-        raise PluginError(
-            f"it needs {CORE} {wanted}, but {version(CORE)} is installed; pip install '{CORE}{wanted}', or another "
-            f"version of the plugin"
+        plugin.broken(
+            f"it needs {CORE} {wanted}, but {version(CORE)} is installed",
+            f"pip install '{CORE}{wanted}', or another version of {plugin.distribution}",
         )
+    return holds
 
 
 def distribution_of(entry: EntryPoint) -> tuple[str, str]:

@@ -45,16 +45,16 @@ def command_plugins(built_in: Collection[str]) -> list[Plugin]:
         if _is_disabled(entry):
             plugin.status = "disabled"
         elif entry.name in built_in:
-            plugin.status, plugin.error = "broken", f"the command '{entry.name}' is built in; it needs another name"
+            plugin.broken(f"the command '{entry.name}' is built in", "its authors must give it another name")
         elif distribution_of(chosen[entry.name])[0] != distribution:
             owner = distribution_of(chosen[entry.name])[0]
-            plugin.status, plugin.error = "broken", f"the command '{entry.name}' is already provided by {owner}"
+            plugin.broken(f"the command '{entry.name}' is already provided by {owner}", "leave out one of the two")
         else:
             try:
                 load_command(entry)
             except PluginError as error:
-                plugin.status, plugin.error = "broken", str(error)
-        if plugin.status != "active":
+                plugin.broken(str(error))
+        if plugin.status == "disabled":
             plugin.provides = []
     return rows
 

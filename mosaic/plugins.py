@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import pluggy
 
 from mosaic.dataset import DataSetOptions, DataSource
-from mosaic.entry import Plugin, check_core, disabled_names, distribution_of
+from mosaic.entry import Plugin, disabled_names, distribution_of, suits_core
 from mosaic.errors import PluginError, UsageError, did_you_mean
 from mosaic.metric import Metric
 from mosaic.network import Network
@@ -122,7 +122,7 @@ class Registry:
         try:
             staged = _stage(module, plugin.key)
         except (Exception, SystemExit) as error:  # whatever a third party's code raises must not take the rest down
-            plugin.status, plugin.error = "broken", f"{type(error).__name__}: {error}"
+            plugin.failed(error)
             return
         for entry in staged:
             for name in entry.names:
@@ -130,10 +130,9 @@ class Registry:
         taken = [(entry.kind, name) for entry in staged for name in entry.names if (entry.kind, name) in self._owners]
         if taken:
             kind, name = taken[0]
-            plugin.status = "broken"
-            plugin.error = (
-                f"{kind} '{name}' is already provided by {self._owners[kind, name]}, so {plugin.key} was not "
-                f"activated; ask for '{plugin.distribution}:{name}' to use this one."
+            plugin.broken(
+                f"{kind} '{name}' is already provided by {self._owners[kind, name]}, so {plugin.key} was not activated",
+                f"ask for '{plugin.distribution}:{name}' to use this one, or leave the other out",
             )
             return
         for entry in staged:
@@ -247,15 +246,17 @@ def load_registry(entries: Iterable[EntryPoint], disabled: Iterable[str] = ()) -
         begin = time.perf_counter()
         try:
             module = entry.load()
-            check_core(module)
         except BaseException as error:  # a plugin may even call sys.exit() at import
             if isinstance(error, KeyboardInterrupt):
                 raise
-            plugin.status, plugin.error = "broken", f"{type(error).__name__}: {error}"
+            plugin.failed(error)
             result.plugins.append(plugin)
             continue
         plugin.seconds = round(time.perf_counter() - begin, 3)
-        result.add(module, plugin)
+        if suits_core(module, plugin):
+            result.add(module, plugin)
+        else:
+            result.plugins.append(plugin)
     return result
 
 

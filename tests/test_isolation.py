@@ -34,6 +34,7 @@ REGISTER = HOOK.format(name="register_scores", argument="register", body="regist
 # name of the plugin: its module, and what `mosaic plugins` says of it
 FAULTS: dict[str, tuple[str, str]] = {
     "fails-on-import": ("raise OSError('disk on fire')", "OSError: disk on fire"),
+    "lacks-a-module": ("import nowhere.to_be_found", "ModuleNotFoundError: No module named 'nowhere'"),
     "exits-on-import": ("import sys\nsys.exit(7)", "SystemExit: 7"),
     "raises-in-hook": (
         SCORE.format(name="raiser")
@@ -129,7 +130,24 @@ def test_a_plugin_that_is_wrong_is_named_with_what_is_wrong(plugins: dict[str, d
     row = plugins[name]
     assert row["status"] == "broken"
     assert FAULTS[name][1] in row["error"]
+    assert row["remedy"].endswith(f"MOSAIC_DISABLE_PLUGINS=mosaic-faulty:{name} leaves it out")
     assert row["provides"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("fails-on-import", "mend or uninstall mosaic-faulty"),
+        ("lacks-a-module", "install what provides the Python module 'nowhere'"),
+        ("takes-a-name", "ask for 'mosaic-faulty:els'"),
+        ("needs-a-newer-core", "pip install 'mosaic-diffusion>=99'"),
+        ("run", "its authors must give it another name"),
+    ],
+)
+def test_what_can_be_done_about_it_is_said(
+    site: Path, plugins: dict[str, dict[str, Any]], name: str, remedy: str
+) -> None:
+    assert plugins[name]["remedy"].startswith(remedy)
 
 
 def test_what_a_wrong_plugin_registered_cannot_be_had(site: Path) -> None:
@@ -158,7 +176,10 @@ def test_a_slow_import_is_measured_and_told(site: Path, plugins: dict[str, dict[
     assert plugins["sound"]["seconds"] < 1
     told = run(site, "doctor", disable="switched-off").stdout
     assert "plugin mosaic-faulty:slow: active, but its import takes" in told
-    assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (mend or uninstall it, or " in told
+    assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (mend or uninstall" in told
+    listed = run(site, "plugins", disable="switched-off").stdout
+    assert "mosaic-faulty:needs-a-newer-core is broken: it needs mosaic-diffusion >=99" in listed
+    assert "What to do: pip install 'mosaic-diffusion>=99'" in listed
     assert "plugin mosaic-faulty:run: broken: the command 'run' is built in" in told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -27,9 +28,7 @@ def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
     from mosaic_cli.main import COMMANDS
 
     report = examine(data_access(data_dir, download=False))
-    for plugin in command_plugins(COMMANDS):
-        told = {"name": plugin.key, "status": plugin.status, "error": plugin.error, "seconds": plugin.seconds}
-        report["plugins"].append(told)
+    report["plugins"] += [asdict(plugin) for plugin in command_plugins(COMMANDS)]
     if as_json:
         print_json(report)
     else:
@@ -41,9 +40,8 @@ def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
         click.echo(f"compiled engine: {report['compiled_engine']}")
         for plugin in report["plugins"]:
             slow = f", but its import takes {plugin['seconds']:.1f} s" if plugin["seconds"] > SLOW else ""
-            wrong = f": {plugin['error']}" if plugin["error"] else ""
-            mend = f" (mend or uninstall it, or MOSAIC_DISABLE_PLUGINS={plugin['name']})" if plugin["error"] else ""
-            click.echo(f"plugin {plugin['name']}: {plugin['status']}{slow}{wrong}{mend}")
+            wrong = f": {plugin['error']} ({plugin['remedy']})" if plugin["error"] else ""
+            click.echo(f"plugin {plugin['key']}: {plugin['status']}{slow}{wrong}")
         check = report["self_check"]
         click.echo(
             f"self-check: {'passed' if check['ok'] else 'FAILED'}, {check['cases']} cases of ELS against brute force, "

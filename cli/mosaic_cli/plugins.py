@@ -14,7 +14,10 @@ __all__ = ["command"]
 @click.command("plugins")
 @standard
 def command(terminal: Terminal, as_json: bool) -> None:
-    """List the plugins: name, distribution, version, status, what each provides, and its error if it is broken."""
+    """List the plugins: name, distribution, version, status, and what each provides.
+
+    Of a broken one, what is wrong with it and what can be done about it.
+    """
     from mosaic.plugin_commands import command_plugins
     from mosaic.plugins import registry
     from mosaic_cli.main import COMMANDS
@@ -23,5 +26,8 @@ def command(terminal: Terminal, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = [(row["key"], row["version"], row["status"], row["error"] or ", ".join(row["provides"])) for row in rows]
-    print_table(("PLUGIN", "VERSION", "STATUS", "PROVIDES, OR ERROR"), table)
+    table = [(row["key"], row["version"], row["status"], ", ".join(row["provides"])) for row in rows]
+    print_table(("PLUGIN", "VERSION", "STATUS", "PROVIDES"), table)
+    for row in rows:
+        if row["error"]:
+            click.echo(f"\n{row['key']} is broken: {row['error']}.\nWhat to do: {row['remedy']}.")

@@ -60,7 +60,7 @@ def test_a_collision_breaks_the_later_plugin_and_names_both_owners() -> None:
     assert later.status == "broken"
     assert "one:p" in later.error
     assert "two:p" in later.error
-    assert "two:flat" in later.error
+    assert "two:flat" in later.remedy
     assert registry.get("schedule", "flat") is first
     assert registry.get("schedule", "two:flat") is second
     assert "other" not in registry.names("schedule")  # all or nothing
