@@ -70,17 +70,20 @@ def test_the_machines(check: mosaic.testing.Check) -> None:
 
 
 SCHEDULES = ["cosine", "cosine-nichol", "linear", "exponential", "ddpm-linear", "flow", "edm"]
+DATA_SETS = ["digits", "black-white", "shapes", "pairs", "pairs-shape"]
 METRICS = ["pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized", "local_consistency"]
 NETWORKS = ["resnet", "unet", "unet-attention", "resnet-attention"]
 
 
 def test_no_built_in_plugin_is_left_out() -> None:
-    """But data sets that need files of others, and pipelines of diffusers."""
+    """Those that need files of others, and pipelines of diffusers, are checked where there are small ones of them."""
     plugins = mosaic.registry()
     assert {*SETTINGS, "network", "diffusers"} == set(plugins.names("score"))
     assert set(SCHEDULES) == set(plugins.names("schedule"))
     assert {*METRICS, "consistency"} == set(plugins.names("metric"))
     assert set(NETWORKS) == set(plugins.names("network"))
+    files = {"file", "folder", "mnist", "fashion_mnist", "cifar10", "celeba"}
+    assert {*DATA_SETS, *files} == set(plugins.names("dataset"))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -89,7 +92,7 @@ def test_the_schedules(name: str) -> None:
     assert set(found.values()) == {"passed"}
 
 
-@pytest.mark.parametrize("name", ["digits", "black-white", "shapes", "pairs", "pairs-shape"])
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_the_data_sets(name: str) -> None:
     found = mosaic.testing.check_dataset(mosaic.registry().get("dataset", name))
     assert found["it_loads_the_same_twice"] == "passed"

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import mosaic
+import mosaic.testing
 from mosaic_data.image_folder import EXTENSIONS, ImageFolder
 
 GREY = np.arange(20, dtype=np.uint8).reshape(4, 5) * 12
@@ -36,6 +37,13 @@ def test_folder_reads_classes_by_name_and_searches_below_them(tmp_path: Path) ->
     assert dataset.labels.tolist() == [0, 0, 1]
     expected = torch.from_numpy(np.stack([GREY + 2, GREY + 1, GREY])[:, None]).double() / 127.5 - 1
     torch.testing.assert_close(dataset.images.double(), expected, rtol=0, atol=1e-7)
+
+
+def test_it_conforms(tmp_path: Path) -> None:
+    for number in range(6):
+        save(tmp_path / "ab"[number % 2] / f"{number}.png", GREY + number)
+    found = mosaic.testing.check_dataset(ImageFolder, options={"path": str(tmp_path)})
+    assert found["limit_takes_a_balanced_subset"] == "passed"
 
 
 def test_folder_of_images_has_no_labels(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import mosaic
+import mosaic.testing
 from mosaic.torchvision_import import import_torchvision
 from mosaic_data.idx import read_idx
 from mosaic_data.resize import resize
@@ -242,7 +243,8 @@ def test_cifar10_never_unpickles_a_tampered_file(tmp_path: Path, monkeypatch: py
 def small_celeba(root: Path) -> np.ndarray:
     directory = root / CelebA.folder / "img_align_celeba"
     directory.mkdir(parents=True)
-    photographs = np.random.default_rng(0).integers(0, 256, (6, 218, 178, 3), np.uint8)
+    tiles = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), np.uint8)
+    photographs = tiles.repeat(55, 1).repeat(45, 2)[:, :218, :178]
     for index, photograph in enumerate(photographs):
         # PNG under the published names: JPEG would change the pixels, and PIL goes by the content.
         Image.fromarray(photograph).save(directory / f"{index + 1:06}.jpg", format="PNG")
@@ -281,7 +283,18 @@ def test_celeba_list_without_training_images_is_refused(tmp_path: Path) -> None:
         load(CelebA, tmp_path)
 
 
-# The plugin
+# The plugins
+
+
+@pytest.mark.parametrize("source", [Mnist, FashionMnist, Cifar10, CelebA])
+def test_they_conform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: type[TorchvisionSource]) -> None:
+    for folder in (Mnist.folder, FashionMnist.folder):
+        small_mnist(tmp_path, folder)
+    small_cifar(tmp_path, monkeypatch)
+    small_celeba(tmp_path)
+    found = mosaic.testing.check_dataset(source, access=mosaic.DataAccess(tmp_path))
+    assert found.pop("its_images_obey_its_rule") == "does not apply"
+    assert set(found.values()) == {"passed"}
 
 
 def test_torchvision_that_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

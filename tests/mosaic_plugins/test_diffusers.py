@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import mosaic
+import mosaic.testing
 from mosaic_plugins.diffusers_pipeline import Diffusers
 
 
@@ -73,6 +74,15 @@ def test_at_a_training_timestep_it_is_the_network_there(
     expected = {"epsilon": (x - s * output) / a, "sample": output, "v_prediction": a * x - s * output}[prediction]
     found = model(tmp_path / "p", data).denoise(x, mosaic.Level(a, s))
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_it_conforms(tmp_path: Path, data: mosaic.DataSet) -> None:
+    """But for levels below and above those it was trained for, which it refuses."""
+    pipeline(tmp_path / "pipe")
+    found = mosaic.testing.check_score(Diffusers, options={"pipeline": str(tmp_path / "pipe")}, dataset=data)
+    assert found["x0hat_is_finite_at_every_level"] == "passed"
+    assert found["x0hat_at_infinite_noise_is_the_mean"] == "does not apply"
+    assert found["an_unknown_label_is_refused"] == "passed"
 
 
 def test_only_the_ratio_of_a_level_counts(tmp_path: Path, data: mosaic.DataSet) -> None:
