@@ -18,7 +18,7 @@ from mosaic.posterior import Posterior
 
 __all__ = ["Source", "resolve_image_ties", "resolve_window_ties", "window_keys"]
 
-CHUNK = 2**19  # windows hashed at a time
+CHUNK = 2**20  # windows hashed at a time
 TABLE = 2**20  # entries of the table that tells most windows not asked for
 NONE = torch.iinfo(torch.int64).max
 
@@ -131,21 +131,32 @@ def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -
     Source (B, 1, 1)
         Row and column of the pixel that came to the first pixel.
     """
-    # The sum of mixed codes is the same for all translates of an image, so only images with the same can be equal.
-    length = max(1, CHUNK // images[0].numel())
-    sums = [_mixed(_codes(images[n : n + length])).flatten(1).sum(1) for n in range(0, len(images), length)]
-    alike = torch.cat(sums)
+    sums = _sums_of_codes(images) if translates else None
     found = []
     for source, i, j in torch.stack(posterior.candidate())[:, :, 0, 0].T.tolist():
         wanted = images[source].roll((-i, -j), (1, 2))
-        candidates = torch.nonzero(alike == alike[source])[:, 0]
-        plain = [(int(n), 0, 0) for n in candidates]
-        places = _translates_like(wanted, images, candidates) if translates else plain
+        if sums is not None:
+            places = _translates_like(wanted, images, torch.nonzero(sums == sums[source])[:, 0])
+        else:
+            places = _images_like(wanted, images)
         equal = [
             place for place in places if torch.equal(images[place[0]].roll((-place[1], -place[2]), (1, 2)), wanted)
         ]
         found.append((*equal[0], len(equal)))
     return Source(*(column.view(-1, 1, 1) for column in torch.tensor(found, device=images.device).T))
+
+
+def _sums_of_codes(images: Tensor) -> Tensor:
+    """A number (N,) of each image that its translates share: only images with the same can be each other's."""
+    parts = images.split(max(1, CHUNK // images[0].numel()))
+    return torch.cat([_mixed(_codes(some)).flatten(1).sum(1) for some in parts])
+
+
+def _images_like(wanted: Tensor, images: Tensor) -> list[tuple[int, int, int]]:
+    """Places of the images that are equal to one (C, H, W) in their midst, so may be it."""
+    rows, cols = (slice(size // 2 - min(2, size // 2), size // 2 + 2) for size in wanted.shape[1:])
+    alike = (images[..., rows, cols] == wanted[..., rows, cols]).flatten(1).all(1)
+    return [(n, 0, 0) for n in torch.nonzero(alike)[:, 0].tolist()]
 
 
 def _translates_like(wanted: Tensor, images: Tensor, candidates: Tensor) -> list[tuple[int, int, int]]:
