@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mosaic.trainer import train
     from mosaic.trajectory import open_trajectory as open
     from mosaic.window_candidates import aligned_windows, engine_of, equivariant_windows
-    from mosaic.windows import window_axis
+    from mosaic.windows import window_axis, window_sums
 
 __all__ = [
     "VERDICTS",
@@ -93,6 +93,7 @@ __all__ = [
     "whole_images",
     "window_axis",
     "window_keys",
+    "window_sums",
 ]
 
 _HOMES = {
@@ -124,7 +125,7 @@ _HOMES = {
     "trajectory": ("open_trajectory",),
     "window_candidates": ("aligned_windows", "engine_of", "equivariant_windows"),
     "ties": ("Source", "resolve_image_ties", "resolve_window_ties", "window_keys"),
-    "windows": ("window_axis",),
+    "windows": ("window_axis", "window_sums"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

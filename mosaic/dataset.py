@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mosaic.errors import DataError
+from mosaic.errors import DataError, UsageError
 from mosaic.options import Options as PluginOptions
 from mosaic.rule import Rule
 
@@ -121,6 +121,36 @@ class DataSet:
         """Keep the images at `indices` (int64), in that order."""
         labels = None if self.labels is None else self.labels[indices]
         return replace(self, images=self.images[indices], labels=labels)
+
+    def meetings(self, labels: Tensor | None) -> Iterator[tuple[Tensor | slice, Tensor | None]]:
+        """Yield which samples with these labels (B,), -1 for none, meet which images: those of their class, or all.
+
+        Yields
+        ------
+        samples : Tensor (B,), bool, or slice
+            The samples that meet the same images.
+        places : Tensor (n,), int64, or None
+            The places of these images; None for all of them.
+
+        Raises
+        ------
+        UsageError
+            If there are no images of a label.
+        """
+        if labels is None or bool((labels == -1).all()):
+            yield slice(None), None
+            return
+        for label in labels.unique().tolist():
+            yield labels == label, None if label == -1 else self._places_of(label)
+
+    def _places_of(self, label: int) -> Tensor:
+        if self.labels is None:
+            raise UsageError(f"Data set '{self.name}' has no labels, so label {label} cannot be used.")
+        places = torch.nonzero(self.labels == label)[:, 0]
+        if len(places) == 0:
+            present = ", ".join(str(int(c)) for c in self.labels.unique())
+            raise UsageError(f"Data set '{self.name}' has no images of label {label}; it has: {present}.")
+        return places
 
     def to(self, device: torch.device | str) -> DataSet:
         """Move images and labels to `device`."""

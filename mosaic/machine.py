@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -46,8 +45,12 @@ class AnalyticMachine(ScoreModel):
     def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Posterior:
         """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W)."""
 
-    def evaluate(self, x: Tensor, images: Tensor, level: Level, scale: int) -> tuple[Tensor, Posterior]:
-        """Give x0hat of x by candidates from images, and the posterior it comes from: its mean, unless overridden."""
+    def evaluate(self, x: Tensor, images: Tensor, level: Level, scale: int) -> tuple[Tensor, Posterior | None]:
+        """Give x0hat of x by candidates from images, and the posterior that tells what it is made of.
+
+        x0hat is the mean of that posterior, unless overridden; the posterior may be None without
+        `compute.diagnostics`.
+        """
         posterior = self.posterior(x, images, level, scale)
         return posterior.mean(), posterior
 
@@ -70,7 +73,7 @@ class AnalyticMachine(ScoreModel):
         """
         self._check_batch(x, level, labels, scale)
         result = torch.empty_like(x)
-        for members, places in self._meetings(x, labels):
+        for members, places in self.dataset.meetings(labels):
             found, _ = self.evaluate(x[members], self._images_at(places), level, scale)
             result[members] = found.to(x.dtype)
         return result
@@ -84,9 +87,10 @@ class AnalyticMachine(ScoreModel):
         result, shape = torch.empty_like(x), (len(x), *x.shape[2:])
         source = Source(*(torch.zeros(shape, dtype=torch.int64, device=x.device) for _ in range(4)))
         weight, entropy = (torch.zeros(shape, dtype=torch.float64, device=x.device) for _ in range(2))
-        for members, places in self._meetings(x, labels):
+        for members, places in self.dataset.meetings(labels):
             images = self._images_at(places)
             found, posterior = machine.evaluate(x[members], images, level, scale)
+            assert posterior is not None
             own, weight[members], entropy[members] = everywhere(
                 posterior, machine.sources(posterior, images, level, scale)
             )
@@ -116,23 +120,5 @@ class AnalyticMachine(ScoreModel):
         for scale in scales if self.has_scale else ():
             check_window_size(scale)
 
-    def _meetings(self, x: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor | slice, Tensor | None]]:
-        """Yield which samples meet which training images, by their places in the data set; None for all of them."""
-        if labels is None or bool((labels == -1).all()):
-            yield slice(None), None
-            return
-        for label in labels.unique().tolist():
-            yield labels == label, None if label == -1 else self._places_of(label)
-
     def _images_at(self, places: Tensor | None) -> Tensor:
         return self.dataset.images if places is None else self.dataset.images[places]
-
-    def _places_of(self, label: int) -> Tensor:
-        dataset = self.dataset
-        if dataset.labels is None:
-            raise UsageError(f"Data set '{dataset.name}' has no labels, so label {label} cannot be used.")
-        places = torch.nonzero(dataset.labels == label)[:, 0]
-        if len(places) == 0:
-            present = ", ".join(str(int(c)) for c in dataset.labels.unique())
-            raise UsageError(f"Data set '{dataset.name}' has no images of label {label}; it has: {present}.")
-        return places

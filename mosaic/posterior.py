@@ -82,6 +82,28 @@ class Posterior:
         """Posterior mean x0hat (B, C, H, W) over the candidates seen."""
         return self.weighted / self.total[:, None]
 
+    def certain(self, values: Tensor) -> Posterior:
+        """Put all weight on the most probable candidate, as at vanishing noise.
+
+        Parameters
+        ----------
+        values : Tensor (N, C, H, W)
+            What the candidates' centres hold.
+
+        Raises
+        ------
+        UsageError
+            If the posterior was computed without diagnostics.
+        """
+        image, row, column = self.candidate()
+        if image.shape[1:] == values.shape[2:]:
+            found = values[image, :, row, column].movedim(-1, 1)
+        else:  # whole images: the candidate is a translation
+            places = zip(*(part[:, 0, 0].tolist() for part in (image, row, column)), strict=True)
+            found = torch.stack([values[n].roll((-i, -j), (1, 2)) for n, i, j in places])
+        zero = torch.zeros_like(self.total)
+        return Posterior(zero, torch.ones_like(self.total), found.to(self.total.dtype), zero, self.source)
+
     def entropy(self) -> Tensor:
         """Entropy (B, h, w) of the posterior over the candidates seen, in nats; exp of it is their effective number.
 

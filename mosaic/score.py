@@ -40,8 +40,8 @@ class ScoreModel(ABC):
 
     name: ClassVar[str] = ""
     Options: ClassVar[type[PluginOptions]] = PluginOptions
-    has_scale: ClassVar[bool] = False
-    tells: ClassVar[bool] = False
+    has_scale: bool = False
+    tells: bool = False
     places: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:

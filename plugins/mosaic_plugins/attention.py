@@ -108,7 +108,9 @@ class ELSAttention(ELS):
 
     options: Options
 
-    def evaluate(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> tuple[Tensor, mosaic.Posterior]:
+    def evaluate(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int
+    ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Give x0hat of x (B, C, H, W) by candidates from images (N, C, H, W), and the posterior before attention."""
         options = self.options
         if options.form == "mixture" or options.attention == "identity":

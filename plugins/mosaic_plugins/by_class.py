@@ -1,0 +1,52 @@
+"""Score models made of statistics of the images that a sample meets: all of them, or those of its class."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import mosaic
+
+__all__ = ["ByClass"]
+
+
+class ByClass(mosaic.ScoreModel):
+    """A score model that is fitted once to all images, and once to those of each class that a sample has."""
+
+    def __init__(self, options: Any, dataset: mosaic.DataSet) -> None:
+        super().__init__(options, dataset)
+        self._fits: dict[int, Any] = {}
+
+    @property
+    def conditional(self) -> bool:
+        """A sample with a label has the statistics of its class."""
+        return True
+
+    @abstractmethod
+    def fit(self, images: Tensor, labels: Tensor | None) -> Any:
+        """Take what is needed of images (N, C, H, W) and their labels (N,)."""
+
+    @abstractmethod
+    def apply(self, fitted: Any, x: Tensor, level: mosaic.Level) -> Tensor:
+        """Give x0hat (B, D), of flat x (B, D), float64; D = C H W."""
+
+    def fitted(self, places: Tensor | None) -> Any:
+        """What was taken of the images at these places, or of all; computed once."""
+        key = -1 if places is None else int(places[0])  # places are those of one class: its first image tells which
+        if key not in self._fits:
+            data = self.dataset if places is None else self.dataset.select(places)
+            self._fits[key] = self.fit(data.images, data.labels)
+        return self._fits[key]
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give x0hat (B, C, H, W)."""
+        result = torch.empty_like(x)
+        for members, places in self.dataset.meetings(labels):
+            flat = x[members].flatten(1).double()
+            found = self.apply(self.fitted(places), flat, level)
+            result[members] = found.to(x.dtype).reshape(-1, *x.shape[1:])
+        return result

@@ -1,0 +1,156 @@
+"""Gaussian theories: the data as one Gaussian, or as several.
+
+References: Wang & Vastola 2024 (The unreasonable effectiveness of Gaussian score approximation, arXiv 2412.09726).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from math import log
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+from mosaic_plugins.by_class import ByClass
+
+__all__ = ["Gaussian", "GaussianMixture", "Moments"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and covariance of images, the latter by its eigenvectors with eigenvalues above 0.
+
+    Attributes
+    ----------
+    mean : Tensor (D,), float64
+        Mean image, flat.
+    vectors : Tensor (D, R), float64
+        Orthonormal eigenvectors of the covariance; R < the number of images.
+    values : Tensor (R,), float64
+        Their eigenvalues, the covariance being that of the images themselves: divided by their number.
+    """
+
+    mean: Tensor
+    vectors: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> Moments:
+        """Take the moments of images (N, C, H, W), through the smaller of the Gram matrices of images and of pixels."""
+        flat = images.flatten(1).double()
+        mean = flat.mean(0)
+        centred = flat - mean
+        rounding = 1e-28 * flat.square().sum(1).mean()
+
+        def lowest(values: Tensor) -> Tensor:
+            return torch.maximum(1e-12 * values.amax(), rounding)
+
+        if len(flat) < flat.shape[1]:
+            values, left = torch.linalg.eigh(centred @ centred.T / len(flat))
+            kept = values > lowest(values)
+            vectors = centred.T @ left[:, kept] / (len(flat) * values[kept]).sqrt()
+        else:
+            values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))
+            kept = values > lowest(values)
+            vectors = vectors[:, kept]
+        return cls(mean, vectors, values[kept])
+
+    def denoise(self, x: Tensor, level: mosaic.Level) -> Tensor:
+        """x0hat of flat x (B, D): mu + U diag(l / (l + s^2 / a^2)) U^T (x / a - mu)."""
+        along = (x / level.signal - self.mean) @ self.vectors
+        return self.mean + (along * (self.values / (self.values + level.ratio**2))) @ self.vectors.T
+
+    def log_density(self, x: Tensor, level: mosaic.Level) -> Tensor:
+        """Log density (B,) of flat x (B, D) under N(a mu, a^2 C + s^2), up to (D / 2) log 2 pi."""
+        apart = x - level.signal * self.mean
+        along = apart @ self.vectors
+        spread, noise = level.signal**2 * self.values + level.noise**2, level.noise**2
+        rest = apart.square().sum(1) - along.square().sum(1)  # outside the span of the images
+        missing = len(self.mean) - len(self.values)
+        return -0.5 * ((along.square() / spread).sum(1) + rest / noise + spread.log().sum() + missing * log(noise))
+
+
+class Gaussian(ByClass):
+    """The data as one Gaussian with their mean and covariance (the Wiener filter): exact in any dimension.
+
+    x0hat = mu + U diag(l / (l + s^2 / a^2)) U^T (x / a - mu). A sample with a label has the Gaussian of its class.
+
+    References: Wang & Vastola 2024 (arXiv 2412.09726), sec. 3.
+    """
+
+    name = "gaussian"
+
+    def fit(self, images: Tensor, labels: Tensor | None) -> Moments:
+        """Take mean and covariance."""
+        return Moments.of(images)
+
+    def apply(self, fitted: Moments, x: Tensor, level: mosaic.Level) -> Tensor:
+        """Filter."""
+        return fitted.denoise(x, level)
+
+
+def clusters_of(images: Tensor, count: int, seed: int) -> Tensor:
+    """Divide images (N, C, H, W) into up to `count` clusters by k-means: their numbers (N,), int64."""
+    from scipy.cluster.vq import kmeans2
+
+    flat = images.flatten(1).double().cpu().numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of empty clusters, which do no harm
+        _, members = kmeans2(flat, count, iter=50, minit="++", seed=seed)
+    return torch.from_numpy(members).to(images.device, torch.int64)
+
+
+class GaussianMixture(ByClass):
+    """The data as a mixture of Gaussians: one for each class, or for each cluster of k-means.
+
+    Each component has its members' mean and covariance, and their number as its weight; x0hat is the mean of the
+    components' x0hat by their posterior probability. A sample with a label meets its class only.
+
+    References: Wang & Vastola 2024 (arXiv 2412.09726), sec. 4.
+    """
+
+    name = "gaussian-mixture"
+
+    class Options(mosaic.Options):
+        """Options of the mixture."""
+
+        components: int | None = Field(
+            None, ge=1, le=10_000, description="Clusters of k-means. Default: one component for each class."
+        )
+        seed: int = Field(0, ge=0, lt=2**32, description="Seed of k-means.")
+
+    options: Options
+
+    def fingerprint(self) -> str | None:
+        """The version of scipy, whose k-means it is."""
+        return None if self.options.components is None else sha256(f"scipy {version('scipy')}".encode()).hexdigest()
+
+    def fit(self, images: Tensor, labels: Tensor | None) -> list[tuple[float, Moments]]:
+        """Take weight, mean and covariance of each component."""
+        if self.options.components is not None:
+            members = clusters_of(images, min(self.options.components, len(images)), self.options.seed)
+        else:
+            members = torch.zeros(len(images), dtype=torch.int64, device=images.device) if labels is None else labels
+        numbers, sizes = members.unique(return_counts=True)
+        return [
+            (float(size) / len(images), Moments.of(images[members == number]))
+            for number, size in zip(numbers.tolist(), sizes.tolist(), strict=True)
+        ]
+
+    def apply(self, fitted: list[tuple[float, Moments]], x: Tensor, level: mosaic.Level) -> Tensor:
+        """Filter by every component, and weigh."""
+        logits = torch.stack([log(weight) + moments.log_density(x, level) for weight, moments in fitted])
+        denoised = torch.stack([moments.denoise(x, level) for _, moments in fitted])
+        return torch.einsum("jb,jbd->bd", logits.softmax(0), denoised)
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register the Gaussian theories."""
+    register(Gaussian)
+    register(GaussianMixture)

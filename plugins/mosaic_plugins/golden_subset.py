@@ -1,0 +1,74 @@
+"""The ideal machine over a few images, chosen for each sample by a coarse look: what a subset costs."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+import mosaic
+from mosaic_plugins.machines import IS
+
+__all__ = ["GoldenSubset"]
+
+
+class GoldenSubset(IS):
+    """The ideal machine over the k training images that are nearest by a coarse look only.
+
+    The coarse look compares images averaged over blocks of pixels. k falls with the noise, from `high` N to `low` N in
+    proportion to s^2 / (a^2 + s^2). Of equal images, those outside the subset count as equals of its best one.
+
+    References: Shang, Sun, Lin & Shen 2026 (Fast and scalable analytical diffusion, arXiv 2602.16498), of which we had
+    the abstract only: how the share depends on the noise, and the size of the blocks, are our own.
+    """
+
+    name = "golden-subset"
+
+    class Options(mosaic.Options):
+        """Options of the machine."""
+
+        high: float = Field(0.1, gt=0, le=1, description="Share of the images kept where there is only noise.")
+        low: float = Field(0.05, gt=0, le=1, description="Share of the images kept where there is none.")
+        block: int = Field(4, ge=1, le=64, description="Side of the blocks that the coarse look averages, in pixels.")
+
+    options: Options
+
+    def __init__(self, options: mosaic.Options | None, dataset: mosaic.DataSet) -> None:
+        super().__init__(options, dataset)
+        self._coarse: tuple[Tensor, Tensor] | None = None
+
+    def kept(self, count: int, level: mosaic.Level) -> int:
+        """How many of `count` images are kept at a level."""
+        noise = level.noise**2 / (level.signal**2 + level.noise**2)
+        share = self.options.low + noise * (self.options.high - self.options.low)
+        return max(1, round(share * count))
+
+    def chosen(self, x: Tensor, images: Tensor, level: mosaic.Level) -> Tensor:
+        """Places (B, k), int64, rising, of the images that each sample (B, C, H, W) is compared with."""
+        if self._coarse is None or self._coarse[0] is not images:
+            self._coarse = images, self._look(images)
+        distances = torch.cdist(self._look(x / level.signal), self._coarse[1])
+        return distances.topk(self.kept(len(images), level), largest=False).indices.sort(1).values
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        """Give the posterior over the images chosen for each sample."""
+        found = []
+        for one, places in zip(x.split(1), self.chosen(x, images, level), strict=True):
+            part = mosaic.whole_images(one, images[places], level, compute=self.compute)
+            if part.source is not None:
+                size = images.shape[2] * images.shape[3]
+                part.source = places[part.source // size] * size + part.source % size
+            found.append(part.parts())
+        return mosaic.Posterior(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+    def _look(self, images: Tensor) -> Tensor:
+        """Means of blocks, flat; blocks that hang over the border are means of what is inside."""
+        block = min(self.options.block, *images.shape[2:])
+        return functional.avg_pool2d(images.double(), block, ceil_mode=True).flatten(1)
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register the machine."""
+    register(GoldenSubset)

@@ -1,0 +1,49 @@
+"""The machines without noise at every level: the nearest training image, and the nearest training patches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+import mosaic
+from mosaic_plugins.machines import ELS, IS
+
+__all__ = ["Nearest", "NearestPatch"]
+
+NEAREST = mosaic.Level(1.0, 0.1)  # which candidate is nearest is the same at any level
+
+
+class Nearest(IS):
+    """The training image nearest to x / a: the limit of the ideal score machine at vanishing noise, at every level."""
+
+    name = "nearest"
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        """Give the posterior that is certain of the nearest image; of equally near ones the first."""
+        compute = replace(self.compute, diagnostics=True)
+        return mosaic.whole_images(x / level.signal, images, NEAREST, compute=compute).certain(images)
+
+
+class NearestPatch(ELS):
+    """Each pixel the centre of the training window nearest to its own: the limit of ELS, at every level.
+
+    References: Kamb & Ganguli 2025, theorem 4.1.
+    """
+
+    name = "nearest-patch"
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        """Give the posteriors that are certain of the nearest windows."""
+        compute = replace(self.computing(), diagnostics=True)
+        found = mosaic.equivariant_windows(
+            x / level.signal, images, NEAREST, scale, self.options.boundary, compute=compute
+        )
+        return found.certain(images)
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register both."""
+    register(Nearest)
+    register(NearestPatch)

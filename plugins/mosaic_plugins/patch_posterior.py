@@ -1,0 +1,88 @@
+"""Posterior means of whole patches, averaged where they overlap."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+from mosaic_plugins.machines import LS
+
+__all__ = ["PatchPosterior"]
+
+TILE = 2**22  # logits held at a time
+
+
+class PatchPosterior(LS):
+    """Posterior means of k x k patches given the noisy patch, averaged at each pixel over all patches that hold it.
+
+    A patch meets the training patches at its own place, as in LS; LS keeps the centre of the posterior mean, this
+    machine all of it. Patches lie wholly inside the image (or wrap); one that is larger than the image is the whole
+    image. What it tells of provenance is the posterior of the patch about the pixel.
+
+    References: Niedoba, Zwartsenberg, Murphy & Wood 2024 (Towards a mechanistic explanation of diffusion model
+    generalization, arXiv 2411.19339), the patch set posterior composite with square patches.
+    """
+
+    name = "patch-posterior"
+
+    class Options(LS.Options):
+        """Options of the machine."""
+
+        boundary: Literal["zeros", "circular"] = Field(
+            "zeros", description="zeros: patches wholly inside the image (the paper's); circular: patches wrap."
+        )
+
+    options: Options
+
+    def local(self, scale: int) -> int | None:
+        """The patches that hold a pixel; all of x, where a patch is all of it."""
+        inside = self.options.boundary == "circular" or scale <= min(self.dataset.shape[1:])
+        return 2 * scale - 1 if inside else None
+
+    def evaluate(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int
+    ) -> tuple[Tensor, mosaic.Posterior | None]:
+        """Average the patches' posterior means."""
+        found = composite(x, images, level, scale, self.options.boundary)
+        return found, self.posterior(x, images, level, scale) if self.compute.diagnostics else None
+
+
+def composite(x: Tensor, images: Tensor, level: mosaic.Level, k: int, boundary: str) -> Tensor:
+    """Posterior means of all k x k patches of x (B, C, H, W) over images (N, C, H, W), averaged where they overlap.
+
+    That is, at each pixel, the mean over images with the weights of the patches that hold it: the weights of patches,
+    summed over windows. One pass for the softmax's totals, one for the weights; float32 or float64, as x.
+    """
+    height, width = x.shape[2:]
+    inside = x.new_ones(height, width)
+    if boundary == "zeros" and k > min(height, width):
+        k = 2 * max(height, width) - 1  # about every pixel it is the whole image
+    elif boundary == "zeros":
+        r = k // 2
+        inside[:r], inside[height - r :], inside[:, :r], inside[:, width - r :] = 0, 0, 0, 0
+
+    def summed(values: Tensor) -> Tensor:
+        return mosaic.window_sums(mosaic.window_sums(values, -2, k, boundary), -1, k, boundary)
+
+    def logits(some: Tensor) -> Tensor:
+        squares = (x[:, None] - level.signal * some.to(x.dtype)).square().sum(2)
+        return summed(squares) / (-2 * level.noise**2)
+
+    tiles = images.split(max(1, TILE // (len(x) * height * width)))
+    total = reduce(torch.logaddexp, (logits(some).logsumexp(1) for some in tiles))
+    result = torch.zeros_like(x, dtype=torch.float64)
+    for some in tiles:
+        weights = summed(torch.exp(logits(some) - total[:, None]) * inside)
+        result += torch.einsum("bnhw,nchw->bchw", weights, some.to(x.dtype))
+    return result / summed(inside)
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register the machine."""
+    register(PatchPosterior)

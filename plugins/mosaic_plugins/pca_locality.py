@@ -1,0 +1,89 @@
+"""Locality found in the data: per-pixel masks from the Wiener filter.
+
+References: Lukoianov, Yuan, Solomon & Sitzmann 2025 (Locality in image diffusion models emerges from data statistics).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+from mosaic_plugins.by_class import ByClass
+from mosaic_plugins.gaussian import Moments
+
+__all__ = ["PCALocality"]
+
+TILE = 2**22  # squared differences held at a time
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Flat images (N, D), float64, and their moments."""
+
+    images: Tensor
+    moments: Moments
+
+
+class PCALocality(ByClass):
+    """Each pixel's posterior over whole images, compared at the pixels that the Wiener filter says matter to it.
+
+    The mask of an output pixel: entries of its row of the Wiener filter U diag(l / (l + s^2 / a^2)) U^T of at least
+    `threshold` times the largest of them, in absolute value. The softmax runs exactly over all images (the published
+    code averages the softmaxes of batches). Computed in float64.
+
+    References: Lukoianov et al. 2025 (arXiv 2509.09672), sec. 4.
+    """
+
+    name = "pca-locality"
+
+    class Options(mosaic.Options):
+        """Options of the machine."""
+
+        threshold: float = Field(
+            0.005,
+            ge=0,
+            lt=1,
+            description="Share of the largest entry above which a pixel matters (the paper's: MNIST and FashionMNIST "
+            ".005, CIFAR10 .05, CelebA .02).",
+        )
+
+    options: Options
+
+    def fit(self, images: Tensor, labels: Tensor | None) -> Fit:
+        """Take mean and covariance."""
+        return Fit(images.flatten(1).double(), Moments.of(images))
+
+    def apply(self, fitted: Fit, x: Tensor, level: mosaic.Level) -> Tensor:
+        """Give x0hat (B, D), one sample after the other."""
+        mask = self.mask(fitted.moments, level)
+        return torch.stack([_masked_mean(one, fitted.images, mask, level) for one in x])
+
+    def mask(self, moments: Moments, level: mosaic.Level) -> Tensor:
+        """Tell which pixels (columns) matter to each output pixel (rows): (D, D), float64, 0 or 1."""
+        gain = moments.values / (moments.values + level.ratio**2)
+        wiener = ((moments.vectors * gain) @ moments.vectors.T).abs()
+        return (wiener >= self.options.threshold * wiener.amax(1, keepdim=True)).double()
+
+
+def _masked_mean(x: Tensor, images: Tensor, mask: Tensor, level: mosaic.Level) -> Tensor:
+    """x0hat (D,) of one flat image, streamed over the training images (N, D)."""
+    maximum = torch.full_like(x, -torch.inf)
+    total, weighted = torch.zeros_like(x), torch.zeros_like(x)
+    for some in images.split(max(1, TILE // len(x))):
+        logits = (x - level.signal * some).square() @ mask.T / (-2 * level.noise**2)  # (n, D): of each output pixel
+        higher = torch.maximum(maximum, logits.amax(0))
+        factor, weights = torch.exp(maximum - higher), torch.exp(logits - higher)
+        total = total * factor + weights.sum(0)
+        weighted = weighted * factor + (weights * some).sum(0)
+        maximum = higher
+    return weighted / total
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register the machine."""
+    register(PCALocality)

@@ -1,0 +1,61 @@
+"""The ideal machine, smoothed: posterior means of perturbed inputs, averaged."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+from mosaic_plugins.machines import IS
+
+__all__ = ["Smoothed"]
+
+
+class Smoothed(IS):
+    """The ideal machine's x0hat, averaged over perturbed inputs: the mean of x0hat(x + sigma eps_m), m = 1 .. M.
+
+    The perturbations are seeded, the same for all samples and levels, and come in pairs of opposite sign, so that they
+    average out. What it tells of provenance is the posterior of x itself.
+
+    References: Scarvelis, Borde & Solomon 2023 (Closed-form diffusion models, arXiv 2310.12395), sec. 4.
+    """
+
+    name = "smoothed"
+
+    class Options(mosaic.Options):
+        """Options of the machine."""
+
+        draws: int = Field(16, ge=2, le=10_000, multiple_of=2, description="M, the number of perturbations, even.")
+        sigma: float = Field(
+            0.3, gt=0, le=100, description="Standard deviation of the perturbations, in units of pixels of x."
+        )
+        seed: int = Field(0, ge=0, lt=2**32, description="Seed of the perturbations.")
+
+    options: Options
+
+    def evaluate(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int
+    ) -> tuple[Tensor, mosaic.Posterior | None]:
+        """Average over the perturbations."""
+        total = torch.zeros_like(x, dtype=torch.float64)
+        for noise in self.perturbations(x):
+            total += self.posterior(x + noise, images, level, scale).mean()
+        told = self.posterior(x, images, level, scale) if self.compute.diagnostics else None
+        return total / self.options.draws, told
+
+    def perturbations(self, x: Tensor) -> list[Tensor]:
+        """The M perturbations of an image, each (C, H, W), of x's dtype."""
+        generator = torch.Generator().manual_seed(self.options.seed)
+        half = torch.randn(self.options.draws // 2, *x.shape[1:], generator=generator, dtype=torch.float64)
+        return [sign * self.options.sigma * noise.to(x) for sign in (1, -1) for noise in half]
+
+    def comparisons(self, scale: int) -> int:
+        """M N."""
+        return self.options.draws * super().comparisons(scale)
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    """Register the machine."""
+    register(Smoothed)
