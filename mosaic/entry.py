@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import inspect
 import os
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, version
+from importlib.util import find_spec
+from pathlib import Path
 
-__all__ = ["CORE", "Plugin", "disabled_names", "distribution_of", "suits_core"]
+__all__ = ["CORE", "Plugin", "code_digest", "disabled_names", "distribution_of", "stated_requirement", "suits_core"]
 
 CORE = "mosaic-diffusion"
 
@@ -51,12 +56,25 @@ class Plugin:
         self.broken(f"{type(error).__name__}: {error}", remedy)
 
 
-def suits_core(module: object, plugin: Plugin) -> bool:
-    """Tell if the `requires_mosaic` of a module, such as ">=2,<3", holds of the version installed, if it has one.
+def stated_requirement(entry: EntryPoint) -> str | None:
+    """Read the `requires_mosaic` of a module that cannot be imported, where it is written out at its top level."""
+    try:
+        spec = find_spec(entry.module)
+        tree = ast.parse(Path(spec.origin).read_bytes()) if spec is not None and spec.origin else None
+    except (Exception, SystemExit):  # packages above it are imported, and may fail
+        return None
+    for line in tree.body if tree is not None else []:
+        named = [target.id for target in getattr(line, "targets", []) if isinstance(target, ast.Name)]
+        if "requires_mosaic" in named and isinstance(value := getattr(line, "value", None), ast.Constant):
+            return str(value.value)
+    return None
+
+
+def suits_core(wanted: object, plugin: Plugin) -> bool:
+    """Tell if a `requires_mosaic`, such as ">=2,<3" or None, holds of the version installed.
 
     If not, the plugin is noted as broken.
     """
-    wanted = getattr(module, "requires_mosaic", None)
     if wanted is None:
         return True
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -72,6 +90,15 @@ def suits_core(module: object, plugin: Plugin) -> bool:
             f"pip install '{CORE}{wanted}', or another version of {plugin.distribution}",
         )
     return holds
+
+
+def code_digest(cls: type) -> str:
+    """First digits of the SHA-256 of the file that a class is written in; empty where there is none."""
+    try:
+        file = inspect.getsourcefile(cls)
+    except (TypeError, OSError):
+        file = None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
 
 
 def distribution_of(entry: EntryPoint) -> tuple[str, str]:

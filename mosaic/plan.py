@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
 from mosaic.diagnosis import Diagnosis
 from mosaic.errors import MosaicError, PluginError, UsageError
+from mosaic.guard import check_result, left_alone
 from mosaic.noise import initial_noise, sample_seed
 from mosaic.plugins import registry
 from mosaic.run_samples import samples_of
@@ -96,13 +98,15 @@ class Plan:
 
     def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
         """Evaluate the score model on a batch at one step."""
-        denoised = self.model.denoise(x, self.levels[index], self._labels(batch), self.scales[index])
+        with self._left_alone(x):
+            denoised = self.model.denoise(x, self.levels[index], self._labels(batch), self.scales[index])
         self._check(x, denoised, index)
         return denoised
 
     def diagnose(self, x: Tensor, index: int, batch: range) -> Diagnosis:
         """Evaluate it, and find what x0hat is made of."""
-        found = self.model.diagnose(x, self.levels[index], self._labels(batch), self.scales[index])
+        with self._left_alone(x):
+            found = self.model.diagnose(x, self.levels[index], self._labels(batch), self.scales[index])
         if found is None:
             raise self._silent("diagnose")
         self._check(x, found.denoised, index)
@@ -121,16 +125,11 @@ class Plan:
     def _labels(self, batch: range) -> Tensor:
         return torch.tensor(self.labels[batch.start : batch.stop], device=self.device)
 
+    def _left_alone(self, x: Tensor) -> AbstractContextManager[None]:
+        return left_alone(self.config.score, {"x": x, "the training images": self.dataset.images})
+
     def _check(self, x: Tensor, denoised: Tensor, index: int) -> None:
-        if denoised.shape != x.shape or denoised.dtype != x.dtype:
-            raise MosaicError(
-                f"Score model '{self.config.score}' gave {denoised.dtype} of shape {tuple(denoised.shape)} for x of "
-                f"{x.dtype} and shape {tuple(x.shape)}."
-            )
-        if not bool(torch.isfinite(denoised).all()):
-            raise MosaicError(
-                f"Score model '{self.config.score}' gave NaN or infinity at step {index} ({self.levels[index]})."
-            )
+        check_result(self.config.score, x, denoised, f"step {index} ({self.levels[index]})")
 
     def comparisons(self) -> int:
         """Window comparisons of the whole run."""
@@ -160,6 +159,8 @@ def prepare(
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
+    if isinstance(score, type):
+        raise UsageError(f"score is the class {score.__name__}; give its registered name, or an object of it.")
     device = _device(config, score, dataset)
     names = registry()
     schedule_class = names.get("schedule", config.schedule)

@@ -6,8 +6,10 @@ of two distributions that use one entry-point name, so plugins are loaded here o
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import pluggy
 
 from mosaic.dataset import DataSetOptions, DataSource
-from mosaic.entry import Plugin, disabled_names, distribution_of, suits_core
+from mosaic.entry import Plugin, disabled_names, distribution_of, stated_requirement, suits_core
 from mosaic.errors import PluginError, UsageError, did_you_mean
 from mosaic.metric import Metric
 from mosaic.network import Network
@@ -77,6 +79,9 @@ class Hooks:
     @hookspec
     def after_run(self, config: Any, trajectory: Any) -> None:
         """Is called with the configuration and the finished run's `xarray.Dataset`."""
+
+
+HOOKS = tuple(name for name in vars(Hooks) if not name.startswith("_"))
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,12 @@ def _stage(module: object, key: str) -> list[_Registration]:
     """Call a plugin's registration hooks by themselves, and check all that it registers."""
     manager = _plugin_manager()
     manager.register(module, name=key)
-    manager.check_pending()  # a hook of a name we do not know, such as register_schedule
+    for name, value in vars(module).items():
+        marked = hasattr(value, f"{GROUP}_impl")
+        if marked and name not in HOOKS:
+            raise TypeError(f"there is no hook '{name}'.{did_you_mean(name, HOOKS)}")
+        if not marked and name in HOOKS and callable(value):
+            raise TypeError(f"its '{name}' lacks the decorator @mosaic.hookimpl")
     staged: list[_Registration] = []
     closed = False
     for kind, base in KINDS.items():
@@ -245,15 +255,17 @@ def load_registry(entries: Iterable[EntryPoint], disabled: Iterable[str] = ()) -
             continue
         begin = time.perf_counter()
         try:
-            module = entry.load()
+            with redirect_stdout(sys.stderr):  # what a plugin prints must not get into a document on stdout
+                module = entry.load()
         except BaseException as error:  # a plugin may even call sys.exit() at import
             if isinstance(error, KeyboardInterrupt):
                 raise
-            plugin.failed(error)
+            if suits_core(stated_requirement(entry), plugin):
+                plugin.failed(error)
             result.plugins.append(plugin)
             continue
         plugin.seconds = round(time.perf_counter() - begin, 3)
-        if suits_core(module, plugin):
+        if suits_core(getattr(module, "requires_mosaic", None), plugin):
             result.add(module, plugin)
         else:
             result.plugins.append(plugin)

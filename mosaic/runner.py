@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet
+from mosaic.entry import CORE, code_digest
 from mosaic.errors import UsageError
 from mosaic.machine import AnalyticMachine
 from mosaic.memory import fit
@@ -93,13 +94,14 @@ def identity(plan: Plan) -> dict[str, Any]:
 
 
 def versions_of(names: Mapping[str, str]) -> dict[str, str]:
-    """Versions of torch and of the distributions that provide the plugins named, by kind."""
+    """Versions of torch and of the distributions that provide the plugins named, by kind; digests of others' code."""
     plugins = registry()
-    used = {plugins.owner(kind, name).partition(":")[0] for kind, name in names.items()}
-    return {
-        **{p.distribution: p.version for p in plugins.plugins if p.distribution in used},
-        "torch": torch.__version__,
-    }
+    owners = {(kind, name): plugins.owner(kind, name).partition(":")[0] for kind, name in names.items()}
+    found = {p.distribution: p.version for p in plugins.plugins if p.distribution in owners.values()}
+    for (kind, name), owner in owners.items():
+        if owner not in ("", CORE) and owner in found:  # a plugin under development changes under the same version
+            found[f"{owner} {kind}"] = code_digest(plugins.get(kind, name))
+    return {**found, "torch": torch.__version__}
 
 
 def provenance(plan: Plan) -> dict[str, str]:

@@ -9,6 +9,7 @@ from math import sqrt
 
 from torch import Tensor
 
+from mosaic.errors import UsageError
 from mosaic.schedule import Level, NoiseSchedule
 from mosaic.score import eps_from_denoised
 
@@ -81,5 +82,18 @@ def reverse_flow(
 
 
 def reverse_levels(schedule: NoiseSchedule, steps: int) -> list[Level]:
-    """Noise levels of a run of `steps` steps, from the noisiest to the cleanest."""
-    return [schedule.level(t) for t in reverse_times(steps)]
+    """Noise levels of a run of `steps` steps, from the noisiest to the cleanest.
+
+    Raises
+    ------
+    UsageError
+        If the schedule's noise-to-signal ratio does not fall from step to step.
+    """
+    levels = [schedule.level(t) for t in reverse_times(steps)]
+    for level, following in pairwise(levels):
+        if following.ratio >= level.ratio:
+            raise UsageError(
+                f"Schedule '{schedule.name}': the noise-to-signal ratio does not fall along the flow, from "
+                f"{level.ratio:.3g} to {following.ratio:.3g}; use other -o schedule options, or another schedule."
+            )
+    return levels

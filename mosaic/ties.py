@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mosaic.errors import MosaicError
 from mosaic.posterior import Posterior
 
 __all__ = ["Source", "resolve_image_ties", "resolve_window_ties", "window_keys"]
@@ -142,6 +143,10 @@ def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -
         equal = [
             place for place in places if torch.equal(images[place[0]].roll((-place[1], -place[2]), (1, 2)), wanted)
         ]
+        if not equal:
+            raise MosaicError(
+                "The best candidate of this posterior is a translated image; resolve its ties with translates=True."
+            )
         found.append((*equal[0], len(equal)))
     return Source(*(column.view(-1, 1, 1) for column in torch.tensor(found, device=images.device).T))
 

@@ -45,9 +45,17 @@ FAULTS: dict[str, tuple[str, str]] = {
         SCORE.format(name="signed") + HOOK.format(name="register_scores", argument="registry", body="pass"),
         "registry",
     ),
+    "bare-hook": (
+        SCORE.format(name="bare") + "\n\ndef register_scores(register):\n    register(Mean)\n",
+        "its 'register_scores' lacks the decorator @mosaic.hookimpl",
+    ),
+    "needs-what-a-newer-core-has": (
+        "from mosaic import something_new\n\nrequires_mosaic = '>=99'\n",
+        "it needs mosaic-diffusion >=99",
+    ),
     "unknown-hook": (
         SCORE.format(name="hooked") + HOOK.format(name="register_score", argument="register", body="register(Mean)"),
-        "register_score",
+        "there is no hook 'register_score'. Did you mean 'register_scores'?",
     ),
     "takes-a-name": (SCORE.format(name="els") + REGISTER, "'els' is already provided by mosaic-diffusion:machines"),
     "registers-half": (SCORE.format(name="half") + REGISTER + "    raise ValueError('then fails')\n", "then fails"),
@@ -58,6 +66,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "no-range": (SCORE.format(name="ranged") + REGISTER + "\n\nrequires_mosaic = 'new'\n", "no version range"),
 }
 SOUND = {
+    "talks": "print('hello from a plugin')\n" + SCORE.format(name="talks") + REGISTER,
     "sound": SCORE.format(name="sound") + REGISTER,
     "slow": "import time\ntime.sleep(1.1)\n" + SCORE.format(name="slow") + REGISTER,
     "switched-off": SCORE.format(name="switched-off") + REGISTER,
@@ -71,6 +80,14 @@ import click
 def hello(name):
     """Greet."""
     click.echo(f"hello {name}")
+
+
+@click.command()
+def refuse():
+    """Refuse."""
+    import mosaic
+
+    raise mosaic.UsageError("not like this")
 
 
 not_a_command = 3
@@ -99,6 +116,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 *entries,
                 '[project.entry-points."mosaic.commands"]',
                 'hello = "mosaic_faulty.commands:hello"',
+                'refuse = "mosaic_faulty.commands:refuse"',
                 'run = "mosaic_faulty.commands:hello"',
                 'nothing = "mosaic_faulty.commands:not_a_command"',
                 'missing = "mosaic_faulty.commands:gone"',
@@ -197,6 +215,11 @@ def test_a_distribution_adds_a_command(site: Path) -> None:
     told = run(site, "--help").stdout
     assert "Commands of other distributions" in told
     assert "hello" in told
+
+
+def test_an_error_of_ours_in_a_command_is_one_sentence(site: Path) -> None:
+    found = run(site, "refuse")
+    assert (found.returncode, found.stderr) == (2, "Error: not like this\n")
 
 
 def test_a_command_cannot_take_a_built_in_ones_place(site: Path, plugins: dict[str, dict[str, Any]]) -> None:

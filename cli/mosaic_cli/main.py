@@ -78,6 +78,16 @@ class LazyGroup(click.Group):
             ctx.fail(f"There is no command '{args[0]}'.{did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error of ours that a command of another distribution lets through is one sentence."""
+        from mosaic.errors import MosaicError
+
+        try:
+            return super().invoke(ctx)
+        except MosaicError as error:
+            click.echo(f"Error: {error}", err=True)
+            raise SystemExit(int(error.exit_code)) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the one-line helps."""
         with formatter.section("Commands"):

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mosaic.errors import UsageError
 from mosaic.runner import run
 from mosaic.sampler import reverse_times
 from mosaic.schedule import Level
+from mosaic.testing.provenance import (
+    it_names_the_pixels_that_x0hat_shows,
+    what_it_tells_of_a_diagnosis_agrees_with_denoise,
+)
 from mosaic.testing.subject import NotApplicable, Subject, require
-from mosaic.testing.tried import Tried
+from mosaic.testing.tried import HIGH, Tried, analytic, close
 from mosaic.trajectory import open_trajectory
 
 __all__ = ["CHECKS"]
 
-HIGH = 1e5  # noise so high that images of range 1 are nothing beside it
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}
 
 
@@ -55,17 +57,20 @@ def a_batch_is_its_samples_one_by_one(subject: Subject) -> None:
     x = subject.noisy(tried.level(0.4), dtype=torch.float64)
     whole, level = tried(x, tried.level(0.4)), tried.level(0.4)
     alone = torch.cat([tried(x[n : n + 1], level) for n in range(len(x))])
-    _close(whole, alone, "a batch differs from its samples one by one")
+    close(whole, alone, "a batch differs from its samples one by one")
 
 
 def the_same_input_gives_the_same_result(subject: Subject) -> None:
-    """Twice, and by a new object: whatever is random is seeded by an option."""
-    tried, again = Tried(subject), Tried(subject)
+    """Twice, by a new object, and by one that has seen other levels: whatever is random is seeded by an option."""
+    tried, again, used = Tried(subject), Tried(subject), Tried(subject)
     x = subject.noisy(tried.level(0.4))
     first = tried(x, tried.level(0.4))
     torch.randn(3)  # torch's own generator has nothing to do with it
     require(torch.equal(first, tried(x, tried.level(0.4))), "the second evaluation differs from the first")
     require(torch.equal(first, again(x, tried.level(0.4))), "a new object gives another result")
+    for noise in (0.9, 0.1):
+        used(subject.noisy(tried.level(noise)), tried.level(noise))
+    require(torch.equal(first, used(x, tried.level(0.4))), "the result depends on levels that were evaluated before")
 
 
 def x0hat_is_finite_at_every_level(subject: Subject) -> None:
@@ -81,7 +86,7 @@ def x0hat_is_finite_at_every_level(subject: Subject) -> None:
 
 def x0hat_stays_in_the_range_of_the_data(subject: Subject) -> None:
     """A posterior mean lies between the least and the greatest pixel."""
-    tried = _analytic(subject)
+    tried = analytic(subject)
     low, high = tried.dataset.images.min(), tried.dataset.images.max()
     for noise in (1e-3, 0.1, 1.0):
         found = tried(subject.noisy(tried.level(noise)), tried.level(noise))
@@ -91,20 +96,24 @@ def x0hat_stays_in_the_range_of_the_data(subject: Subject) -> None:
 
 def x0hat_at_infinite_noise_is_the_mean(subject: Subject) -> None:
     """It does not depend on x any more, and its mean over pixels is that of the data."""
-    tried = _analytic(subject)
+    tried = analytic(subject)
     level = Level(1.0, HIGH)
     one, other = (tried(subject.noisy(level, 2, torch.float64, seed), level) for seed in (1, 2))
-    _close(one, other, f"x0hat still depends on x at {level}", 1e-3)
+    close(one, other, f"x0hat still depends on x at {level}", 1e-3)
     wanted = tried.dataset.images.double().mean((0, 2, 3))
-    _close(one.double().mean((2, 3)), wanted.expand(2, -1), "the mean over pixels is not that of the data", 1e-3)
+    close(one.double().mean((2, 3)), wanted.expand(2, -1), "the mean over pixels is not that of the data", 1e-3)
 
 
 def labels_choose_the_training_images(subject: Subject) -> None:
-    """A model that says `conditional`: a sample with a label meets the images of that class only; -1 is none."""
+    """A model that says `conditional`: a sample with a label meets the images of that class only; -1 is none.
+
+    One that does not say so refuses labels, or gives what it gives without.
+    """
     tried = Tried(subject)
-    if not tried.model.conditional:
-        raise NotApplicable
     labels = tried.dataset.labels
+    if not tried.model.conditional:
+        _ignores_labels(analytic(subject))
+        return
     if labels is None:
         raise NotApplicable
     present = labels.unique().tolist()
@@ -118,14 +127,26 @@ def labels_choose_the_training_images(subject: Subject) -> None:
     x = subject.noisy(level, len(labels), torch.float64)[places]
     wanted, none = (torch.full((len(x),), label, dtype=torch.int64) for label in (chosen, -1))
     of_class = tried(x, level, wanted)
-    _close(of_class, other(x, level, wanted), "images of other classes change x0hat of a labelled sample")
+    close(of_class, other(x, level, wanted), "images of other classes change x0hat of a labelled sample")
     require(
         float((of_class - tried(x, level, none)).abs().max()) > 1e-6,
         "a label changes nothing, though the model says that it is conditional",
     )
     mixed = torch.tensor([present[0], -1, present[-1]])[: len(x)]
     rows = [tried(x[n : n + 1], level, mixed[n : n + 1]) for n in range(len(x))]
-    _close(tried(x, level, mixed), torch.cat(rows), "samples of one batch with different labels are mixed up")
+    close(tried(x, level, mixed), torch.cat(rows), "samples of one batch with different labels are mixed up")
+
+
+def _ignores_labels(tried: Tried) -> None:
+    level = tried.level(0.5)
+    x = tried.subject.noisy(level)
+    labels = torch.zeros(len(x), dtype=torch.int64)
+    try:
+        tried.model.check((level,), (tried.scale,), (0,))
+        found = tried(x, level, labels)
+    except UsageError:
+        return
+    close(found, tried(x, level, labels - 1), "labels change x0hat, so its `conditional` must be True")
 
 
 def an_unknown_label_is_refused(subject: Subject) -> None:
@@ -138,7 +159,7 @@ def an_unknown_label_is_refused(subject: Subject) -> None:
         tried(x, level, torch.full((len(x),), 99))
     except UsageError:
         return
-    require(False, "label 99 was accepted")
+    require(False, "label 99 was accepted; raise mosaic.UsageError in `check` or `denoise`")
 
 
 def a_model_that_says_it_is_equivariant_is(subject: Subject) -> None:
@@ -151,7 +172,7 @@ def a_model_that_says_it_is_equivariant_is(subject: Subject) -> None:
         x = subject.noisy(level, dtype=torch.float64)
         for shift in ((1, 0), (0, 2), (3, 1)):
             moved = tried(x.roll(shift, (2, 3)), level)
-            _close(moved, tried(x, level).roll(shift, (2, 3)), f"x0hat does not follow a shift by {shift}")
+            close(moved, tried(x, level).roll(shift, (2, 3)), f"x0hat does not follow a shift by {shift}")
 
 
 def a_model_that_says_it_is_local_is(subject: Subject) -> None:
@@ -181,29 +202,6 @@ def options_survive_json(subject: Subject) -> None:
     subject.round_trip()
 
 
-def what_it_tells_of_a_diagnosis_agrees_with_denoise(subject: Subject) -> None:
-    """A model that `tells`: the same x0hat, weights in (0, 1], places inside the training set."""
-    tried = Tried(subject)
-    if not tried.model.tells:
-        raise NotApplicable
-    level = tried.level(0.3)
-    x = subject.noisy(level, dtype=torch.float64)
-    found = tried.model.diagnose(x, level, tried.labels(x), tried.scale)
-    traced = tried.model.trace(x, tried.labels(x), tried.scale)
-    if found is None or traced is None:
-        require(False, "it says that it tells, but diagnose or trace gave None")
-        return
-    _close(found.denoised, tried(x, level), "diagnose gives another x0hat than denoise")
-    require(bool(((found.weight > 0) & (found.weight <= 1 + 1e-6)).all()), "weights of candidates leave (0, 1]")
-    require(float(found.entropy.min()) >= 0, "an entropy is negative")
-    count, _, height, width = tried.dataset.images.shape
-    for source in (found.source, traced):
-        for name, bound in (("image", count), ("row", height), ("column", width)):
-            places = getattr(source, name)
-            require(places.shape == (len(x), height, width), f"source.{name} has shape {tuple(places.shape)}")
-            require(int(places.min()) >= 0 and int(places.max()) < bound, f"source.{name} leaves the training set")
-
-
 def it_is_exact(subject: Subject) -> None:
     """Against the oracle, where one is given: to 1e-9 in float64, 2e-4 in float32."""
     if subject.oracle is None:
@@ -215,7 +213,7 @@ def it_is_exact(subject: Subject) -> None:
             x = subject.noisy(level, 2, dtype)
             images = tried.dataset.images.double().numpy()
             wanted = torch.from_numpy(subject.oracle(x.double().numpy(), images, level, tried.scale))
-            _close(tried(x, level).double(), wanted, f"not exact at {level} in {dtype}", TOLERANCE[dtype])
+            close(tried(x, level).double(), wanted, f"not exact at {level} in {dtype}", TOLERANCE[dtype])
 
 
 def a_run_is_stored_and_read_back(subject: Subject) -> None:
@@ -235,22 +233,9 @@ def a_run_is_stored_and_read_back(subject: Subject) -> None:
             require(stored["time"].values.tolist() == times, "the stored times are not those of the flow")
             x = torch.from_numpy(stored["state"][:, 1].values)
             wanted = torch.full((2,), labels)
-            _close(torch.from_numpy(stored["denoised"][:, 1].values), tried(x, level, wanted), "what is stored differs")
+            close(torch.from_numpy(stored["denoised"][:, 1].values), tried(x, level, wanted), "what is stored differs")
             options = json.loads(stored.attrs["configuration"])["score_options"]
             require(options == tried.model.options.model_dump(mode="json"), f"the stored options are {options}")
-
-
-def _analytic(subject: Subject) -> Tried:
-    """A model that takes any level; networks know those they were trained for only."""
-    tried = Tried(subject)
-    if tried.model.schedule is not None or not all(tried.takes(Level(1.0, noise)) for noise in (1e-3, HIGH)):
-        raise NotApplicable
-    return tried
-
-
-def _close(one: Tensor, other: Tensor, words: str, tolerance: float = 1e-5) -> None:
-    apart = float((one.double() - other.double()).abs().max())
-    require(apart <= tolerance, f"{words} (by {apart:.2g}, more than {tolerance:g})")
 
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
@@ -269,6 +254,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         a_model_that_says_it_is_local_is,
         options_survive_json,
         what_it_tells_of_a_diagnosis_agrees_with_denoise,
+        it_names_the_pixels_that_x0hat_shows,
         it_is_exact,
         a_run_is_stored_and_read_back,
     )

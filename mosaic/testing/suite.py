@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 import torch
 
@@ -47,11 +47,14 @@ class Check:
         What is checked.
     reason : str or None
         Why it is expected to fail; None where it must pass.
+    skips : bool
+        Whether pytest is to show it as skipped where it does not apply.
     """
 
     name: str
     work: Callable[[], None]
     reason: str | None = None
+    skips: bool = False
 
     def __call__(self) -> str:
         """Run the check: `passed`, `failed as expected` or `does not apply`.
@@ -66,7 +69,7 @@ class Check:
                 self.work()
         except NotApplicable:
             if self.reason is None:
-                return "does not apply"
+                return _skipped() if self.skips else "does not apply"
             raise NotConforming(
                 f"{self.name}: it does not apply, but a failure was expected ({self.reason}); remove it from "
                 f"expected_failures."
@@ -125,8 +128,14 @@ def conformance(kind: str, plugin: type[Any], **settings: Any) -> Callable[[Call
     """Parametrise a test function with the checks of a plugin, its argument `check`; arguments as for `checks_of`."""
     import pytest
 
-    checks = checks_of(kind, plugin, **settings)
+    checks = [replace(check, skips=True) for check in checks_of(kind, plugin, **settings)]
     return pytest.mark.parametrize("check", checks, ids=[check.name for check in checks])
+
+
+def _skipped() -> NoReturn:
+    import pytest
+
+    pytest.skip("does not apply")
 
 
 def _check_all(kind: str, plugin: type[Any], settings: Mapping[str, Any]) -> dict[str, str]:

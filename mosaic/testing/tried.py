@@ -9,9 +9,11 @@ from mosaic.dataset import DataSet
 from mosaic.errors import UsageError
 from mosaic.schedule import Level
 from mosaic.score import ScoreModel
-from mosaic.testing.subject import Subject
+from mosaic.testing.subject import NotApplicable, Subject, require
 
-__all__ = ["Tried"]
+__all__ = ["Tried", "analytic", "close"]
+
+HIGH = 1e5  # noise so high that images of range 1 are nothing beside it
 
 
 class Tried:
@@ -47,3 +49,17 @@ class Tried:
     def __call__(self, x: Tensor, level: Level, labels: Tensor | None = None) -> Tensor:
         """Evaluate x0hat."""
         return self.model.denoise(x, level, self.labels(x) if labels is None else labels, self.scale)
+
+
+def analytic(subject: Subject) -> Tried:
+    """A model that takes any level; networks know those they were trained for only."""
+    tried = Tried(subject)
+    if tried.model.schedule is not None or not all(tried.takes(Level(1.0, noise)) for noise in (1e-3, HIGH)):
+        raise NotApplicable
+    return tried
+
+
+def close(one: Tensor, other: Tensor, words: str, tolerance: float = 1e-5) -> None:
+    """Fail unless two tensors agree to a tolerance, with words and by how much."""
+    apart = float((one.double() - other.double()).abs().max())
+    require(apart <= tolerance, f"{words} (by {apart:.2g}, more than {tolerance:g})")

@@ -102,6 +102,35 @@ class Telling(Ideal):
         return self.diagnose(images, mosaic.Level(1.0, 0.1)).source
 
 
+class Misplacing(mosaic.AnalyticMachine):
+    """Right but for the sources: those of another image."""
+
+    name = "misplacing"
+
+    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+        return mosaic.whole_images(x, images, level, compute=self.compute)
+
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+        told = mosaic.resolve_image_ties(posterior, images, translates=False)
+        return mosaic.Source((told.image + 1) % len(images), told.row, told.column, told.multiplicity)
+
+
+class Remembering(Ideal):
+    """Depends on the first level that it ever saw."""
+
+    first: mosaic.Level | None = None
+
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        self.first = self.first or level
+        return super().denoise(x, level, labels, scale) * (1 - 1e-4 * self.first.noise)
+
+
+class Unconditional(Ideal):
+    """Heeds labels without saying so."""
+
+    conditional = False  # type: ignore[assignment]
+
+
 class Forgetful(Ideal):
     Options = Lossy
 
@@ -125,6 +154,7 @@ SCORES: dict[str, type[mosaic.ScoreModel]] = {
     "a_model_that_says_it_is_local_is": Local,
     "options_survive_json": Forgetful,
     "what_it_tells_of_a_diagnosis_agrees_with_denoise": Telling,
+    "it_names_the_pixels_that_x0hat_shows": Misplacing,
     "it_is_exact": denoising(lambda model, x, level, x0hat: x0hat + 1e-3),
     "a_run_is_stored_and_read_back": denoising(lambda model, x, level, x0hat: x0hat + 1e-3 * type(model).calls),
 }
@@ -366,6 +396,18 @@ def test_every_check_catches_a_wrong_plugin(kind: str, name: str) -> None:
     assert isinstance(caught.value.__cause__, Failed)  # by what it checks, not by a crash
 
 
+@pytest.mark.parametrize(
+    ("wrong", "name", "words"),
+    [
+        (Remembering, "the_same_input_gives_the_same_result", "depends on levels that were evaluated before"),
+        (Unconditional, "labels_choose_the_training_images", "its `conditional` must be True"),
+    ],
+)
+def test_other_ways_to_be_wrong(wrong: type[mosaic.ScoreModel], name: str, words: str) -> None:
+    with pytest.raises(mosaic.testing.NotConforming, match=words):
+        {check.name: check for check in mosaic.testing.checks_of("score", wrong)}[name]()
+
+
 def test_all_at_once_everything_wrong_is_named() -> None:
     wrong = denoising(lambda model, x, level, x0hat: (1.2 * x0hat).double())
     with pytest.raises(mosaic.testing.NotConforming) as caught:
@@ -390,3 +432,6 @@ def test_under_pytest_each_check_is_a_test() -> None:
     mark = mosaic.testing.conformance("schedule", Flow)
     assert mark.args[0] == "check"
     assert mark.kwargs["ids"] == list(KINDS["schedule"])
+    checks = {check.name: check for check in mosaic.testing.conformance("score", Ideal).args[1]}
+    with pytest.raises(pytest.skip.Exception, match="does not apply"):
+        checks["it_is_exact"]()

@@ -18,6 +18,7 @@ from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
 from mosaic.estimate import _arithmetic, predict_seconds
 from mosaic.plan import Plan, prepare
+from mosaic.sampler import reverse_levels
 
 VARIABLES = ("state", "denoised", "image")
 
@@ -441,3 +442,48 @@ def test_candidate_functions_refuse_what_they_cannot_do(tiny: mosaic.DataSet, k:
     for candidates in (mosaic.equivariant_windows, mosaic.aligned_windows):
         with pytest.raises(mosaic.UsageError):
             candidates(x, tiny.images, mosaic.Level(0.6, 0.8), k, boundary)
+
+
+# What a run requires of a score model
+
+
+class Careless(mosaic.ScoreModel):
+    """The mean image; spoils what its option names."""
+
+    name = "careless"
+    spoils = ""
+
+    def denoise(self, x, level, labels=None, scale=0):
+        if self.spoils == "none":
+            return None
+        {"x": x, "images": self.dataset.images, "": torch.zeros(1)}[self.spoils].add_(1e-3)
+        return self.dataset.images.mean(0).to(x).expand_as(x).clone()
+
+
+@pytest.mark.parametrize(
+    ("spoils", "message"),
+    [("x", "changed x; it must work on a copy"), ("images", "changed the training images"), ("none", "a NoneType")],
+)
+def test_a_score_model_that_spoils_what_it_is_lent_is_stopped(tiny, spoils, message):
+    model = Careless(None, tiny)
+    model.spoils = spoils
+    with pytest.raises(mosaic.MosaicError, match=message):
+        mosaic.run(model, steps=2, samples=1)
+
+
+def test_a_class_in_place_of_a_score_model_is_refused(tiny):
+    with pytest.raises(mosaic.UsageError, match="score is the class Careless"):
+        mosaic.run(Careless, tiny, steps=1)
+
+
+def test_a_schedule_whose_noise_does_not_fall_is_refused():
+    class Rising(mosaic.NoiseSchedule):
+        """Less noise at higher t."""
+
+        name = "rising"
+
+        def signal_noise(self, t):
+            return torch.ones_like(t), 2 - t
+
+    with pytest.raises(mosaic.UsageError, match="'rising': the noise-to-signal ratio does not fall"):
+        reverse_levels(Rising(), 3)

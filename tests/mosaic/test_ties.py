@@ -67,3 +67,13 @@ def test_ties_do_not_depend_on_how_the_training_set_is_cut(monkeypatch: pytest.M
     for name in ("image", "row", "column", "multiplicity"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
     assert whole.multiplicity.max() > 100
+
+
+def test_ties_of_translated_images_must_be_asked_for() -> None:
+    images = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    moved = mosaic.translated_images(
+        images[:1].roll((1, 2), (2, 3)), images, mosaic.Level(1.0, 0.1), compute=mosaic.Compute(diagnostics=True)
+    )
+    with pytest.raises(mosaic.MosaicError, match="with translates=True"):
+        mosaic.resolve_image_ties(moved, images, translates=False)
+    assert mosaic.resolve_image_ties(moved, images, translates=True).image.item() == 0
