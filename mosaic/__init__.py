@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mosaic.options import Options
     from mosaic.plugins import Register, Registry, hookimpl, registry
     from mosaic.posterior import Posterior
+    from mosaic.ranking.board import leaderboard
     from mosaic.reproduction.reproduce import reproduce
     from mosaic.rule import VERDICTS, Rule
     from mosaic.run_comparison import compare
@@ -79,6 +80,7 @@ __all__ = [
     "equivariant_windows",
     "hookimpl",
     "import_torchvision",
+    "leaderboard",
     "load_checkpoint",
     "nearest_images",
     "open",
@@ -111,6 +113,7 @@ _HOMES = {
     "options": ("Options",),
     "plugins": ("Register", "Registry", "hookimpl", "registry"),
     "posterior": ("Posterior",),
+    "ranking.board": ("leaderboard",),
     "reproduction.reproduce": ("reproduce",),
     "rule": ("VERDICTS", "Rule"),
     "run_comparison": ("compare",),

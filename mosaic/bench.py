@@ -24,6 +24,7 @@ from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet, balanced_subset
 from mosaic.errors import DataError, MosaicError, PluginError, UsageError
 from mosaic.image_candidates import whole_images
+from mosaic.memory import peak_bytes
 from mosaic.options import Options
 from mosaic.plan import Plan, prepare
 from mosaic.plugins import registry
@@ -262,18 +263,10 @@ def _plan(case: Case, dataset: DataSet) -> Plan:
     return prepare(layered(RunConfig, settings), DataAccess(), dataset=dataset)
 
 
-def _peak() -> int | None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 if __name__ == "__main__":
     try:
         result = _run(Case.model_validate_json(sys.argv[1]))
     except MosaicError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(int(error.exit_code))
-    sys.stdout.write(json.dumps({**result, "peak_bytes": _peak()}) + "\n")
+    sys.stdout.write(json.dumps({**result, "peak_bytes": peak_bytes()}) + "\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from mosaic.plan import Plan
 from mosaic.saving import saved_bytes
 from mosaic.window_candidates import chosen_engine
 
-__all__ = ["fit", "parse_memory", "physical_memory", "predict_memory"]
+__all__ = ["fit", "parse_memory", "peak_bytes", "physical_memory", "predict_memory"]
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -125,3 +126,12 @@ def fit(plan: Plan, memory: str | None = None) -> Plan:
     model = copy.copy(plan.model)
     model.compute = replace(model.compute, workers=min(workers, torch.get_num_threads()))
     return replace(plan, model=model)
+
+
+def peak_bytes() -> int | None:
+    """Peak memory of this process so far, program and data included; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -29,7 +29,16 @@ from mosaic.trajectory import levels_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ATTENTIVE", "NETWORKS", "THEORIES", "AttentionTable", "forecast_theory", "run_theory", "stem_of"]
+__all__ = [
+    "ATTENTIVE",
+    "NETWORKS",
+    "THEORIES",
+    "AttentionTable",
+    "forecast_theory",
+    "run_theory",
+    "scale_of",
+    "stem_of",
+]
 
 NONE = (float("nan"),) * 3
 
@@ -75,13 +84,10 @@ class AttentionTable(Target):
         return {name: self.study.experiment_of(row) for name, row in NETWORKS.items()}
 
     def forecast(self) -> list[Forecast]:
-        """Tell the trainings, the calibration and the runs."""
+        """Tell the trainings and the runs."""
         experiments = self.experiments()
         base = experiments["resnet"]
-        steps = []
-        for experiment in experiments.values():
-            wanted = ("train", "calibrate", "network") if experiment is base else ("train", "network")
-            steps += forecast(experiment, wanted)
+        steps = [step for one in experiments.values() for step in forecast(one, ("train", "network"))]
         return steps + [forecast_theory(base, "attention", name, (stem_of(name),)) for name in THEORIES]
 
     def measure(self) -> xr.Dataset:
@@ -197,7 +203,8 @@ def forecast_theory(base: Experiment, target: str, name: str, stems: Sequence[st
         return Forecast(f"{target}: {name}", 0.0, True)
     score, options = THEORIES[name]
     window = options.get("embedding") == "window"
-    seconds = machine_seconds(base, "is" if score == "is" else "els", "torch" if window else "auto")
+    scales = None if score == "is" else str(scale_of(base))
+    seconds = machine_seconds(base, "is" if score == "is" else "els", "torch" if window else "auto", scales)
     more = 2.0 if window else 1.0
     if options.get("form") == "mixture":
         more += len(base.dataset) / base.samples
@@ -209,9 +216,20 @@ def stem_of(name: str) -> str:
     return name.replace(" ", "-")
 
 
+def scale_of(base: Experiment) -> int:
+    """Give the window of the theories at every step: all that the network without attention can see about a pixel.
+
+    Its optimum is the ELS machine with this window. Scales that agree best with the network as it is trained are
+    smaller; at those the machine cannot tell where in the image it is, and hardly makes a whole square.
+    """
+    side = base.training_plan.network.receptive_field()
+    assert side is not None  # it is convolutions only
+    return side
+
+
 def run_theory(base: Experiment, name: str, scales: str | None = None, stem: str | None = None) -> xr.Dataset:
-    """Run a theory from the noise that the networks start from, at the calibrated scales or others."""
+    """Run a theory from the noise that the networks start from, with the window of `scale_of`, or others."""
     score, options = THEORIES[name]
-    config = base.run_config("is" if score == "is" else "els", scales or str(base.scales))
+    config = base.run_config("is" if score == "is" else "els", scales or str(scale_of(base)))
     options = {**config.score_options, **options}
     return base.execute(stem or stem_of(name), config.model_copy(update={"score": score, "score_options": options}))

@@ -14,9 +14,9 @@ import xarray as xr
 
 from mosaic.nearest import nearest_images
 from mosaic.reproduction.agreement import agreement_of, copies_among, rule_of
-from mosaic.reproduction.attention import NETWORKS, forecast_theory, run_theory, stem_of
+from mosaic.reproduction.attention import NETWORKS, forecast_theory, run_theory, scale_of, stem_of
 from mosaic.reproduction.cover import cover_of
-from mosaic.reproduction.duration import Forecast, forecast
+from mosaic.reproduction.duration import Forecast
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.memorization import FACTORS, multiplied
 from mosaic.reproduction.target import Target
@@ -41,15 +41,13 @@ class AttentionTradeoff(Target):
         return self.study.experiment_of(NETWORKS["resnet"])
 
     def forecast(self) -> list[Forecast]:
-        """Tell the training, the calibration and the runs."""
+        """Tell the runs."""
         base = self._base()
         stems = {name: [_stem(name, factor) for factor in FACTORS] for name in MACHINES}
-        return forecast(base, ("train", "calibrate")) + [
-            forecast_theory(base, self.name, name, stems[name]) for name in MACHINES
-        ]
+        return [forecast_theory(base, self.name, name, stems[name]) for name in MACHINES]
 
     def measure(self) -> xr.Dataset:
-        """Run each machine at each factor on the calibrated scales, and judge and trace the images.
+        """Run each machine at each factor on the scale of `attention`, and judge and trace the images.
 
         Returns
         -------
@@ -60,15 +58,13 @@ class AttentionTradeoff(Target):
         """
         base = self._base()
         rule, images = rule_of(base.dataset), base.dataset.images.cpu()
-        with xr.open_dataset(base.scales) as calibrated:
-            scales = calibrated.sortby("time")["scale"].values.tolist()
+        scale = scale_of(base)
         parts = []
         for name in MACHINES:
             for factor in FACTORS:
-                spec = ",".join(map(str, multiplied(scales, factor)))
-                with run_theory(base, name, spec, _stem(name, factor)) as run:
+                (k,) = multiplied([scale], factor)
+                with run_theory(base, name, str(k), _stem(name, factor)) as run:
                     final, source = torch.from_numpy(run["image"].values), run.mosaic.provenance().load()
-                    k = int(run["scale"][-1])
                 parts.append(
                     {
                         "shown": rule.shows(final).numpy(),

@@ -77,12 +77,12 @@ def _training_step(plan: TrainPlan) -> float:
     return (time.perf_counter() - begin) / count
 
 
-def machine_seconds(experiment: Experiment, score: str, engine: str = "auto") -> float:
-    """Seconds of a machine's run, at the paper's scales where the row's are not calibrated yet."""
+def machine_seconds(experiment: Experiment, score: str, engine: str = "auto", scales: str | None = None) -> float:
+    """Seconds of a machine's run, at these scales, or the row's, or the paper's where those are not calibrated yet."""
     preset = f"paper/{experiment.row.scales_of}"
     own = experiment.scales_file if experiment.row.scales_of == experiment.row.name else None
     known = str(own) if own is not None and own.exists() else preset if preset in preset_names() else None
-    config = experiment.run_config(score, known)
+    config = experiment.run_config(score, scales or known)
     if engine != "auto":
         config = config.model_copy(update={"score_options": {**config.score_options, "engine": engine}})
     return predict_seconds(prepare(config, experiment.access, dataset=experiment.dataset)) or 0.0

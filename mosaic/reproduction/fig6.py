@@ -65,12 +65,15 @@ class Fig6(Target):
         return found
 
     def told(self, found: xr.Dataset) -> list[str]:
-        """Tell the agreement of each theory with the network."""
+        """Tell the agreement of each theory with the network, and how many of its pixels no image could have."""
         ends = [found[f"pearson_r_{end}"] for end in ("median", "low", "high")]
+        low, high = json.loads(found.attrs["dataset_range"])
+        network = found["image"].sel(role="network")
+        outside = float(((network < low) | (network > high)).mean())
         return [
             "median pearson_r of {}: {:.3f} [{:.3f}, {:.3f}]".format(role, *(float(end.sel(role=role)) for end in ends))
             for role in ("ELS", "LS", "IS")
-        ]
+        ] + [f"pixels of the network outside the range of the data: {outside:.2f}"]
 
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw the first samples."""

@@ -1,0 +1,79 @@
+"""How well theories agree with a network: final images, and x0hat at the network's own states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from mosaic.plugins import registry
+from mosaic.ranking.entrant import Job
+from mosaic.run_comparison import check_same_start
+from mosaic.statistics import interval_of
+from mosaic.trajectory import open_trajectory
+
+__all__ = ["METRICS", "agreement_with"]
+
+METRICS = ("pearson_r", "r2", "R2", "mse")
+Values = NDArray[np.float64]
+
+
+def agreement_with(jobs: Mapping[str, Job], present: Sequence[str]) -> xr.Dataset:
+    """Compare what is stored of each score model that is present with the network; NaN for the others.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `mosaic.leaderboard` gives it, without attributes.
+    """
+    first = next(iter(jobs.values()))
+    with open_trajectory(first.along) as network:
+        network.load()
+        reference, own = network["image"].values, network["denoised"].values
+        coordinates = {name: network[name] for name in ("sample", "seed", "label", "time", "signal", "noise")}
+        samples, steps = network.sizes["sample"], network.sizes["step"]
+        values = {
+            name: (np.full((len(jobs), samples), np.nan), np.full((len(jobs), steps, samples), np.nan))
+            for name in METRICS
+        }
+        seconds, peak = np.full((len(jobs), steps), np.nan), np.full(len(jobs), np.nan)
+        for place, (name, job) in enumerate(jobs.items()):
+            if name not in present:
+                continue
+            with open_trajectory(job.out) as run, xr.open_dataset(job.steps) as single:
+                check_same_start(run, network, "reference")
+                for metric in METRICS:
+                    final, along = values[metric]
+                    final[place] = _evaluated(metric, run["image"].values, reference)
+                    for step in range(steps):
+                        along[place, step] = _evaluated(metric, single["denoised"].values[:, step], own[:, step])
+                seconds[place], peak[place] = single["seconds"].values, float(single.attrs["peak_bytes"])
+    found = xr.Dataset(coords={"score": list(jobs), **coordinates})
+    for metric, (final, along) in values.items():
+        found = found.assign(_with_interval(f"final_{metric}", ("score", "sample"), final))
+        found = found.assign(_with_interval(f"step_{metric}", ("score", "step", "sample"), along))
+        found = found.assign(_with_interval(f"along_{metric}", ("score", "sample"), along.mean(1)))
+    return found.assign(
+        seconds=(("score", "step"), seconds, {"long_name": "time of a step, of all samples", "units": "s"}),
+        seconds_per_step=("score", seconds.mean(1), {"long_name": "mean over steps", "units": "s"}),
+        peak_bytes=("score", peak, {"long_name": "peak memory, program and data included", "units": "byte"}),
+    )
+
+
+def _evaluated(metric: str, images: NDArray[np.float32], reference: NDArray[np.float32]) -> Values:
+    kind = registry().get("metric", metric)
+    found: Values = kind()(torch.from_numpy(images), torch.from_numpy(reference)).double().numpy()
+    return found
+
+
+def _with_interval(name: str, dims: tuple[str, ...], values: Values) -> dict[str, tuple[object, ...]]:
+    """Values along samples, the last dimension, with median and interval."""
+    ends = np.array([interval_of(row, "median") for row in values.reshape(-1, values.shape[-1])])
+    ends = ends.reshape(*values.shape[:-1], 3)
+    found: dict[str, tuple[object, ...]] = {name: (dims, values, {"units": "1"})}
+    for place, end in enumerate(("median", "low", "high")):
+        found[f"{name}_{end}"] = (dims[:-1], ends[..., place], {"units": "1"})
+    return found

@@ -1,0 +1,274 @@
+"""From a trained network to its leaderboard: who takes part, their runs, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from pydantic import Field, ValidationError
+
+from mosaic.checkpoint import Checkpoint, load_checkpoint
+from mosaic.config import RunConfig, layered
+from mosaic.dataset import DataAccess
+from mosaic.errors import DataError, MosaicError
+from mosaic.estimate import predict_seconds
+from mosaic.options import Options
+from mosaic.picture import save_figure
+from mosaic.plan import prepare
+from mosaic.plugins import registry
+from mosaic.ranking.agreement import agreement_with
+from mosaic.ranking.entrant import Job, is_done
+from mosaic.ranking.picture import draw_leaderboard
+from mosaic.runner import data_access
+from mosaic.store import BegunOtherwise, write_netcdf
+
+__all__ = [
+    "SCHEMA",
+    "Board",
+    "LeaderboardConfig",
+    "execute_leaderboard",
+    "leaderboard",
+    "prepare_leaderboard",
+]
+
+SCHEMA = "mosaic-leaderboard/1"
+NETWORK = "network"
+
+Report = Callable[[str, float], None]
+"""Called as report(score, share): whose work is being done, and how much of it is."""
+
+
+class LeaderboardConfig(Options):
+    """What decides the numbers of a leaderboard."""
+
+    checkpoint: str = Field(description="Folder of the trained network.")
+    scores: str = Field("all", description="Score models, a list such as els,is; or all that need no options.")
+    samples: int = Field(16, ge=1, description="Samples that all make from the same noise.")
+    steps: int = Field(20, ge=1, le=100_000, description="Steps of all reverse flows.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise.")
+    scales: str | None = Field(
+        None, description="Locality scales, as for `mosaic run`: best those of `mosaic calibrate`, a file."
+    )
+    labels: str | None = Field(
+        None, description="Classes, as for `mosaic run`. Default: random if the network has any."
+    )
+    device: str = Field("auto", description="Torch device.")
+    dataset_options: dict[str, Any] = Field({}, description="Options of the network's data set, such as a path.")
+    score_options: dict[str, dict[str, Any]] = Field({}, description="Options of score models, by their names.")
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard, resolved and checked.
+
+    Attributes
+    ----------
+    config : LeaderboardConfig
+        As asked for.
+    jobs : dict
+        What each score model does, by its name; the network first.
+    left_out : dict
+        Score models that cannot take part, and why.
+    """
+
+    config: LeaderboardConfig
+    folder: Path
+    jobs: Mapping[str, Job]
+    left_out: Mapping[str, str]
+
+    def forecast(self, access: DataAccess) -> dict[str, float | None]:
+        """Predict the seconds of each analytic machine; 0 where all is there, None where it cannot be predicted.
+
+        Raises
+        ------
+        BegunOtherwise
+            If what is there was made with other settings.
+        """
+        found: dict[str, float | None] = {}
+        for name, job in self.jobs.items():
+            if job.along.exists() and is_done(job):
+                found[name] = 0.0
+                continue
+            try:
+                seconds = predict_seconds(prepare(job.run, access))
+            except DataError:
+                raise  # it is the same data for all
+            except MosaicError:
+                seconds = None  # told when it is carried out
+            found[name] = None if seconds is None else 2 * seconds  # the flow, and along the network's
+        return found
+
+
+def prepare_leaderboard(
+    layers: list[dict[str, Any]], out: Path, access: DataAccess, memory: str | None = None
+) -> Board:
+    """Find out who takes part, and how.
+
+    Raises
+    ------
+    UsageError, PluginError, DataError
+        With one sentence each; nothing has been written by then.
+    """
+    config = layered(LeaderboardConfig, *layers)
+    checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
+    names, left_out = _entrants(config)
+    jobs = {}
+    for name in (NETWORK, *names):
+        run = _run_config(config, checkpoint, name)
+        stem = name.replace(":", "-")
+        files = {"out": out / f"{stem}.nc", "along": out / f"{NETWORK}.nc", "steps": out / f"{stem}-steps.nc"}
+        jobs[name] = Job(run=run, **files, data_dir=access.root, memory=memory)
+    return Board(config, out, jobs, left_out)
+
+
+def _entrants(config: LeaderboardConfig) -> tuple[list[str], dict[str, str]]:
+    """Names of the score models that take part, and of those left out, with the reason."""
+    names = registry()
+    unknown = set(config.score_options) - {NETWORK, *names.names("score")}
+    if unknown:
+        names.get("score", unknown.pop())
+    if config.scores != "all":
+        asked = [name.strip() for name in config.scores.split(",") if name.strip() not in ("", NETWORK)]
+        for name in asked:
+            names.get("score", name)
+        return list(dict.fromkeys(asked)), {}
+    taking, left_out = [], {}
+    for name in names.names("score"):
+        kind = names.get("score", name)
+        try:
+            kind.Options.model_validate(config.score_options.get(name, {}))
+        except ValidationError as error:
+            needed = ", ".join(f"-o {name}.{entry['loc'][0]}=..." for entry in error.errors() if entry["loc"])
+            left_out[name] = f"it needs {needed}"
+            continue
+        taking.append(name)
+    left_out.pop(NETWORK, None)
+    return taking, left_out
+
+
+def _run_config(config: LeaderboardConfig, checkpoint: Checkpoint, name: str) -> RunConfig:
+    """The run of a score model, or of the network, on the data and with the schedule of the training."""
+    trained, kind = checkpoint.config, registry().get("score", name)
+    padding = trained.network_options.get("padding")
+    options = {"boundary": padding} if padding and "boundary" in kind.Options.model_fields else {}
+    if name == NETWORK:
+        options = {"checkpoint": str(checkpoint.folder)}
+    return RunConfig(
+        score=name,
+        score_options={**options, **config.score_options.get(name, {})},
+        dataset=trained.dataset,
+        dataset_options={**trained.dataset_options, **config.dataset_options},
+        schedule=trained.schedule,
+        schedule_options=trained.schedule_options,
+        scales=config.scales if kind.has_scale else None,
+        labels=config.labels or ("random" if checkpoint.is_conditional else "none"),
+        **{field: getattr(config, field) for field in ("samples", "steps", "seed", "device")},
+    )
+
+
+def execute_leaderboard(board: Board, report: Report = lambda score, share: None) -> xr.Dataset:
+    """Carry out all jobs that are not done, compare, store and draw.
+
+    A score model that fails is told in the attribute `failed`, and has no numbers.
+    """
+    board.folder.mkdir(parents=True, exist_ok=True)
+    failed: dict[str, str] = {}
+    for name, job in board.jobs.items():
+        try:
+            if not (job.along.exists() and is_done(job)):
+                _in_own_process(job, lambda share, name=name: report(name, share))  # type: ignore[misc]
+        except BegunOtherwise:
+            raise
+        except MosaicError as error:
+            if name == NETWORK:
+                raise
+            failed[name] = str(error)
+    report("comparing", 1.0)
+    found = agreement_with(board.jobs, [name for name in board.jobs if name not in failed])
+    found = found.assign_attrs(_facts(board, failed))
+    write_netcdf(found, board.folder / "leaderboard.nc")
+    save_figure(draw_leaderboard(found), board.folder / "leaderboard.png")
+    return found
+
+
+def _in_own_process(job: Job, report: Callable[[float], None]) -> None:
+    command = [sys.executable, "-m", "mosaic.ranking.entrant", job.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if line.startswith("progress "):
+                report(float(line.split()[1]))
+        words = process.stderr.read().strip().splitlines()
+    if process.returncode:
+        raise MosaicError(words[-1] if words else f"its process ended with {process.returncode}")
+
+
+def _facts(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "schema": SCHEMA,
+        "title": f"theories against the network in {board.config.checkpoint}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
+        "configuration": json.dumps(board.config.model_dump(mode="json")),
+        "runs": json.dumps({name: job.run.model_dump(mode="json") for name, job in board.jobs.items()}),
+        "left_out": json.dumps(dict(board.left_out)),
+        "failed": json.dumps(dict(failed)),
+        "mosaic_version": version("mosaic-diffusion"),
+        "torch_version": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def leaderboard(
+    checkpoint: str | PathLike[str],
+    *,
+    out: str | PathLike[str],
+    data_dir: str | PathLike[str] | None = None,
+    memory: str | None = None,
+    report: Report = lambda score, share: None,
+    **settings: Any,
+) -> xr.Dataset:
+    """Rank theories by how well they predict a trained network, as `mosaic leaderboard` does.
+
+    Parameters
+    ----------
+    checkpoint : path
+        Folder of the network, by `mosaic train`.
+    out : path
+        Folder of all runs; what is there already is gone on with.
+    data_dir, memory
+        As for `run`.
+    report : callable
+        Called as report(score, share) as work goes on.
+    **settings
+        Any field of `LeaderboardConfig`: scores="els,is", samples=64, score_options={"els": {...}}, ...
+
+    Returns
+    -------
+    xarray.Dataset
+        Along `score`, the network first: `final_METRIC` (score, sample) of final images against the network's, and
+        `step_METRIC` (score, step, sample) of x0hat at the network's states against its own, for pearson_r, r2, R2 and
+        mse, each with `_median`, `_low` and `_high` over samples; `along_METRIC` (score, sample), the mean over steps,
+        likewise; `seconds` (score, step), `seconds_per_step` (score) and `peak_bytes` (score). `time`, `noise` and
+        `signal` (step).
+
+    Raises
+    ------
+    UsageError, DataError, PluginError
+        With one sentence that names the value, what is allowed and the fix.
+    """
+    folder = Path(out).expanduser()
+    layers = [{"checkpoint": str(checkpoint), **settings}]
+    return execute_leaderboard(prepare_leaderboard(layers, folder, data_access(data_dir, False), memory), report)

@@ -1,0 +1,121 @@
+"""One theory's part in a leaderboard, in a process of its own: `python -m mosaic.ranking.entrant JOB`.
+
+Its reverse flow from the network's noise is stored as any run is; then x0hat at the network's own states, step by step,
+with the time that each step takes. Lines `progress SHARE` on stdout tell how far it is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from pydantic import Field
+
+from mosaic.config import RunConfig
+from mosaic.dataset import DataAccess
+from mosaic.errors import MosaicError
+from mosaic.memory import fit, peak_bytes
+from mosaic.options import Options
+from mosaic.plan import Plan, prepare
+from mosaic.runner import execute
+from mosaic.store import BegunOtherwise, as_attribute, named_differences, write_netcdf
+from mosaic.trajectory import open_trajectory
+
+__all__ = ["SCHEMA", "Job", "carry_out", "is_done"]
+
+SCHEMA = "mosaic-single-steps/1"
+
+
+class Job(Options):
+    """What one process does.
+
+    `run` is stored at `out`; x0hat along the run at `along` in the file `steps`.
+    """
+
+    run: RunConfig = Field(description="The theory's run.")
+    out: Path = Field(description="Its file.")
+    along: Path = Field(description="The network's run.")
+    steps: Path = Field(description="File of x0hat along it.")
+    data_dir: Path | None = Field(None, description="Folder of data files.")
+    memory: str | None = Field(None, description="Budget of the machine.")
+
+
+def is_done(job: Job) -> bool:
+    """Tell if the file of single steps is there, of the same run along the same flow.
+
+    Raises
+    ------
+    BegunOtherwise
+        If it is of another.
+    """
+    if not job.steps.exists():
+        return False
+    with xr.open_dataset(job.steps) as stored:
+        asked = json.loads(stored.attrs["job"])
+    differing = named_differences(asked, identity(job))
+    if differing:
+        raise BegunOtherwise(job.steps, differing)
+    return True
+
+
+def identity(job: Job) -> dict[str, object]:
+    """What must agree for the single steps of two jobs to be the same."""
+    with open_trajectory(job.along) as along:
+        network = {name: along.attrs[name] for name in ("configuration", "score_fingerprint", "dataset_fingerprint")}
+    return {"run": job.run.model_dump(mode="json"), "network": network}
+
+
+def carry_out(job: Job) -> None:
+    """Run the theory, or go on with its run; then evaluate it along the network's flow."""
+    plan = fit(prepare(job.run, DataAccess(job.data_dir, False)), job.memory)
+    batches, steps = len(plan.batches), len(plan.levels)
+
+    def progress(batch: int, done: int, total: int) -> None:
+        tell((batch + done / total) / batches / 2)
+
+    execute(plan, job.out, resume=True, progress=progress).close()
+    with open_trajectory(job.along) as along:
+        states = torch.from_numpy(along["state"].values)
+    found, seconds = np.empty(states.shape, np.float32), np.zeros(steps)
+    evaluate(plan, states, 0, plan.batches[0][:1])  # what is done once is done now
+    for step in range(steps):
+        for batch in plan.batches:
+            begin = time.perf_counter()
+            found[batch.start : batch.stop, step] = evaluate(plan, states, step, batch)
+            seconds[step] += time.perf_counter() - begin
+        tell(0.5 + (step + 1) / steps / 2)
+    dims = ("sample", "step", "channel", "height", "width")
+    words = "x0hat of the theory at the network's states"
+    single = xr.Dataset(
+        {
+            "denoised": (dims, found, {"long_name": words, "units": "1"}),
+            "seconds": ("step", seconds, {"long_name": "time of the step, of all samples", "units": "s"}),
+        },
+        attrs={"schema": SCHEMA, "job": as_attribute(identity(job)), "peak_bytes": str(peak_bytes() or "nan")},
+    )
+    write_netcdf(single, job.steps)
+
+
+def evaluate(plan: Plan, states: torch.Tensor, step: int, batch: range) -> np.ndarray:
+    """x0hat (B, C, H, W) of a batch of states (samples, steps, C, H, W) at one step."""
+    x = states[batch.start : batch.stop, step].to(plan.dtype).to(plan.device)
+    return plan.denoise(x, step, batch).cpu().numpy()
+
+
+def tell(share: float) -> None:
+    """Say how far it is."""
+    sys.stdout.write(f"progress {share:.4f}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        carry_out(Job.model_validate_json(sys.argv[1]))
+    except MosaicError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(int(error.exit_code))

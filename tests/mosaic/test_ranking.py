@@ -1,0 +1,133 @@
+"""The leaderboard: what it measures, who takes part, and that it is gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from click.testing import Result
+
+import mosaic
+from mosaic.ranking.board import prepare_leaderboard
+from mosaic.ranking.picture import ranked
+
+Invoke = Callable[..., Result]
+SETTINGS = {"scores": "els,gaussian", "samples": 2, "steps": 3, "scales": "3"}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranking") / "net"
+    options = {"channels": 4, "blocks": 1, "padding": "circular"}
+    mosaic.train("resnet", "digits", out=folder, epochs=2, dataset_options={"limit": 40}, network_options=options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def board(network: Path) -> Path:
+    """A folder with a leaderboard in it."""
+    out = network.parent / "board"
+    mosaic.leaderboard(network, out=out, **SETTINGS)
+    return out
+
+
+def test_final_images_are_compared_as_mosaic_compare_does(board: Path) -> None:
+    with xr.open_dataset(board / "leaderboard.nc") as found:
+        assert found["score"].values.tolist() == ["network", "els", "gaussian"]
+        for score in ("els", "gaussian"):
+            runs = mosaic.open(board / f"{score}.nc"), mosaic.open(board / "network.nc")
+            metrics = ["pearson_r", "r2", "R2", "mse"]
+            compared = mosaic.compare(*runs, metrics=metrics)
+            for metric in metrics:
+                one = found.sel(score=score)
+                np.testing.assert_array_equal(one[f"final_{metric}"], compared[metric][0])
+                for end in ("median", "low", "high"):
+                    assert float(one[f"final_{metric}_{end}"]) == float(compared[f"{metric}_{end}"][0])
+
+
+def test_single_steps_are_evaluated_at_the_networks_own_states(board: Path) -> None:
+    source = mosaic.registry().get("dataset", "digits")
+    dataset = source(source.Options(limit=40)).load()
+    kind = mosaic.registry().get("score", "els")
+    machine = kind(kind.Options(boundary="circular"), dataset)  # as the network's padding
+    pearson = mosaic.registry().get("metric", "pearson_r")()
+    with xr.open_dataset(board / "leaderboard.nc") as found, mosaic.open(board / "network.nc") as run:
+        for step in range(3):
+            level = mosaic.Level(float(run["signal"][step]), float(run["noise"][step]))
+            x, own = (torch.from_numpy(run[name].values[:, step]) for name in ("state", "denoised"))
+            expected = pearson(machine.denoise(x, level, None, 3), own).numpy()
+            np.testing.assert_allclose(found["step_pearson_r"].sel(score="els")[step], expected, rtol=1e-6)
+        along = found["step_pearson_r"].mean("step")
+        np.testing.assert_allclose(found["along_pearson_r"], along)
+        np.testing.assert_allclose(found["step_mse"].sel(score="network"), 0, atol=1e-10)
+        assert (found["seconds"] > 0).all()
+        assert (found["peak_bytes"] > 2**26).all()
+        assert (board / "leaderboard.png").stat().st_size > 10_000
+        assert ranked(found) == sorted(
+            ["els", "gaussian"], key=lambda s: -float(found.final_pearson_r_median.sel(score=s))
+        )
+
+
+def test_what_is_done_is_kept_and_what_is_not_is_gone_on_with(board: Path, network: Path) -> None:
+    with xr.open_dataset(board / "leaderboard.nc") as stored:
+        before = stored.load()
+    kept = {
+        path: path.stat().st_mtime_ns for path in board.glob("*.nc") if path.stem not in ("leaderboard", "els-steps")
+    }
+    (board / "els-steps.nc").unlink()
+    seen: list[str] = []
+    found = mosaic.leaderboard(network, out=board, report=lambda score, share: seen.append(score), **SETTINGS)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert set(seen) == {"els", "comparing"}
+    xr.testing.assert_equal(*(one.drop_vars(["seconds", "seconds_per_step", "peak_bytes"]) for one in (found, before)))
+
+
+def test_other_settings_are_refused(board: Path, invoke: Invoke, network: Path) -> None:
+    given = ("--checkpoint", network, "--scores", "els", "--samples", 2, "--steps", 3, "--out", board)
+    found = invoke("leaderboard", *given, "--scales", 5)
+    assert found.exit_code == 2
+    assert "was made with other settings (run.scales" in found.stderr
+
+
+def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: Invoke, network: Path) -> None:
+    given = ("--checkpoint", network, "--samples", 2, "--steps", 3, "--scales", 3, "--out", board)
+    scores = ("--scores", "gaussian,els,switch", "-o", "switch.below=network")
+    found = invoke("leaderboard", *given, *scores)
+    assert found.exit_code == 0, found.stderr
+    lines = [line.split()[0] for line in found.stdout.splitlines()]
+    with xr.open_dataset(board / "leaderboard.nc") as stored:
+        assert lines[1:3] == ranked(stored)[:2]
+        assert np.isnan(float(stored["final_pearson_r_median"].sel(score="switch")))
+        assert "checkpoint" in json.loads(stored.attrs["failed"])["switch"]
+    assert lines[3:] == ["switch", "network", str(board / "leaderboard.nc")]
+    assert "switch failed: score.below_options needs the option 'checkpoint'" in found.stderr
+
+
+def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> None:
+    board = prepare_leaderboard([{"checkpoint": str(network)}], tmp_path, mosaic.DataAccess())
+    assert next(iter(board.jobs)) == "network"
+    assert {*board.jobs, "diffusers"} == set(mosaic.registry().names("score"))
+    assert board.left_out == {"diffusers": "it needs -o diffusers.pipeline=..."}
+    assert board.jobs["ls"].run.score_options == {"boundary": "circular"}
+    assert board.jobs["is"].run.scales is None
+    forecast = board.forecast(mosaic.DataAccess())
+    assert (forecast["els"] or 0) > 0
+    assert forecast["gaussian"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scores": "elss"}, "There is no score 'elss'"),
+        ({"score_options": {"elss": {}}}, "There is no score 'elss'"),
+        ({"samples": 0}, "samples"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(network: Path, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(mosaic.MosaicError, match=message):
+        prepare_leaderboard([{"checkpoint": str(network), **settings}], Path("out"), mosaic.DataAccess())
