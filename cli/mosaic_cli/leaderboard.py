@@ -30,7 +30,8 @@ __all__ = ["command"]
     "--scores", metavar="LIST", help="Score models, such as els,is,gaussian.  [default: all that need no options]"
 )
 @click.option("--samples", metavar="N", help="Samples that all make from the same noise.  [default: 16]")
-@click.option("--steps", metavar="N", help="Steps of all reverse flows.  [default: 20]")
+@click.option("--steps", metavar="N", help="Steps of the theories' reverse flows.  [default: 20]")
+@click.option("--network-steps", metavar="N", help="Steps of the network's.  [default: 150]")
 @click.option("--seed", metavar="N", help="Seed of the noise.  [default: 0]")
 @click.option(
     "--scales",
@@ -69,7 +70,7 @@ def command(
     """Rank theories by how well they predict a trained network, and by what they cost.
 
     Every score model starts from the network's noise, and its final images are compared with the network's; and it is
-    evaluated at each state of the network's own reverse flow, its x0hat compared with the network's there. Each works
+    evaluated at states of the network's own reverse flow, its x0hat compared with the network's there. Each works
     in a process of its own, where its time a step and its peak memory are measured. Prints a table, the best first;
     writes leaderboard.nc, leaderboard.png and every run into --out. The same command goes on after an interruption.
     """

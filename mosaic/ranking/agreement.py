@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from mosaic.plugins import registry
-from mosaic.ranking.entrant import Job
+from mosaic.ranking.entrant import Job, moments_of
 from mosaic.run_comparison import check_same_start
 from mosaic.statistics import interval_of
 from mosaic.trajectory import open_trajectory
@@ -31,10 +31,10 @@ def agreement_with(jobs: Mapping[str, Job], present: Sequence[str]) -> xr.Datase
     """
     first = next(iter(jobs.values()))
     with open_trajectory(first.along) as network:
-        network.load()
-        reference, own = network["image"].values, network["denoised"].values
-        coordinates = {name: network[name] for name in ("sample", "seed", "label", "time", "signal", "noise")}
-        samples, steps = network.sizes["sample"], network.sizes["step"]
+        there = moments_of(network, first.moments).load()
+        reference, own = network["image"].values, there["denoised"].values
+        coordinates = {name: there[name] for name in ("sample", "seed", "label", "time", "signal", "noise")}
+        samples, steps = there.sizes["sample"], there.sizes["step"]
         values = {
             name: (np.full((len(jobs), samples), np.nan), np.full((len(jobs), steps, samples), np.nan))
             for name in METRICS

@@ -55,7 +55,8 @@ class LeaderboardConfig(Options):
     checkpoint: str = Field(description="Folder of the trained network.")
     scores: str = Field("all", description="Score models, a list such as els,is; or all that need no options.")
     samples: int = Field(16, ge=1, description="Samples that all make from the same noise.")
-    steps: int = Field(20, ge=1, le=100_000, description="Steps of all reverse flows.")
+    steps: int = Field(20, ge=1, le=100_000, description="Steps of the theories' reverse flows.")
+    network_steps: int = Field(150, ge=1, le=100_000, description="Steps of the network's.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise.")
     scales: str | None = Field(
         None, description="Locality scales, as for `mosaic run`: best those of `mosaic calibrate`, a file."
@@ -128,7 +129,7 @@ def prepare_leaderboard(
         run = _run_config(config, checkpoint, name)
         stem = name.replace(":", "-")
         files = {"out": out / f"{stem}.nc", "along": out / f"{NETWORK}.nc", "steps": out / f"{stem}-steps.nc"}
-        jobs[name] = Job(run=run, **files, data_dir=access.root, memory=memory)
+        jobs[name] = Job(run=run, **files, moments=config.steps, data_dir=access.root, memory=memory)
     return Board(config, out, jobs, left_out)
 
 
@@ -173,7 +174,8 @@ def _run_config(config: LeaderboardConfig, checkpoint: Checkpoint, name: str) ->
         schedule_options=trained.schedule_options,
         scales=config.scales if kind.has_scale else None,
         labels=config.labels or ("random" if checkpoint.is_conditional else "none"),
-        **{field: getattr(config, field) for field in ("samples", "steps", "seed", "device")},
+        steps=config.network_steps if name == NETWORK else config.steps,
+        **{field: getattr(config, field) for field in ("samples", "seed", "device")},
     )
 
 
@@ -261,8 +263,8 @@ def leaderboard(
         Along `score`, the network first: `final_METRIC` (score, sample) of final images against the network's, and
         `step_METRIC` (score, step, sample) of x0hat at the network's states against its own, for pearson_r, r2, R2 and
         mse, each with `_median`, `_low` and `_high` over samples; `along_METRIC` (score, sample), the mean over steps,
-        likewise; `seconds` (score, step), `seconds_per_step` (score) and `peak_bytes` (score). `time`, `noise` and
-        `signal` (step).
+        likewise; `seconds` (score, step), `seconds_per_step` (score) and `peak_bytes` (score). `step`, `time`, `noise`
+        and `signal` are those of the network's flow, as many as the theories have steps.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from mosaic.runner import execute
 from mosaic.store import BegunOtherwise, as_attribute, named_differences, write_netcdf
 from mosaic.trajectory import open_trajectory
 
-__all__ = ["SCHEMA", "Job", "carry_out", "is_done"]
+__all__ = ["SCHEMA", "Job", "carry_out", "is_done", "moments_of"]
 
 SCHEMA = "mosaic-single-steps/1"
 
@@ -40,7 +41,8 @@ class Job(Options):
     run: RunConfig = Field(description="The theory's run.")
     out: Path = Field(description="Its file.")
     along: Path = Field(description="The network's run.")
-    steps: Path = Field(description="File of x0hat along it.")
+    moments: int = Field(ge=1, description="At how many of its steps.")
+    steps: Path = Field(description="File of x0hat there.")
     data_dir: Path | None = Field(None, description="Folder of data files.")
     memory: str | None = Field(None, description="Budget of the machine.")
 
@@ -67,28 +69,37 @@ def identity(job: Job) -> dict[str, object]:
     """What must agree for the single steps of two jobs to be the same."""
     with open_trajectory(job.along) as along:
         network = {name: along.attrs[name] for name in ("configuration", "score_fingerprint", "dataset_fingerprint")}
-    return {"run": job.run.model_dump(mode="json"), "network": network}
+    return {"run": job.run.model_dump(mode="json"), "moments": job.moments, "network": network}
+
+
+def moments_of(along: xr.Dataset, count: int) -> xr.Dataset:
+    """Take `count` steps of a run, spread evenly from its first to its last; all where it has no more."""
+    steps = along.sizes["step"]
+    return along.isel(step=np.unique(np.linspace(0, steps - 1, min(count, steps)).round().astype(int)))
 
 
 def carry_out(job: Job) -> None:
     """Run the theory, or go on with its run; then evaluate it along the network's flow."""
     plan = fit(prepare(job.run, DataAccess(job.data_dir, False)), job.memory)
-    batches, steps = len(plan.batches), len(plan.levels)
+    batches = len(plan.batches)
 
     def progress(batch: int, done: int, total: int) -> None:
         tell((batch + done / total) / batches / 2)
 
     execute(plan, job.out, resume=True, progress=progress).close()
     with open_trajectory(job.along) as along:
-        states = torch.from_numpy(along["state"].values)
-    found, seconds = np.empty(states.shape, np.float32), np.zeros(steps)
-    evaluate(plan, states, 0, plan.batches[0][:1])  # what is done once is done now
-    for step in range(steps):
+        there = moments_of(along, job.moments)
+        states, steps = torch.from_numpy(there["state"].values), there["step"].values.tolist()
+        like_it = job.run.model_copy(update={"steps": along.sizes["step"]})
+    plan = replace(prepare(like_it, DataAccess(), dataset=plan.dataset), model=plan.model)
+    found, seconds = np.empty(states.shape, np.float32), np.zeros(len(steps))
+    evaluate(plan, states[:, 0], steps[0], plan.batches[0][:1])  # what is done once is done now
+    for place, step in enumerate(steps):
         for batch in plan.batches:
             begin = time.perf_counter()
-            found[batch.start : batch.stop, step] = evaluate(plan, states, step, batch)
-            seconds[step] += time.perf_counter() - begin
-        tell(0.5 + (step + 1) / steps / 2)
+            found[batch.start : batch.stop, place] = evaluate(plan, states[:, place], step, batch)
+            seconds[place] += time.perf_counter() - begin
+        tell(0.5 + (place + 1) / len(steps) / 2)
     dims = ("sample", "step", "channel", "height", "width")
     words = "x0hat of the theory at the network's states"
     single = xr.Dataset(
@@ -102,8 +113,8 @@ def carry_out(job: Job) -> None:
 
 
 def evaluate(plan: Plan, states: torch.Tensor, step: int, batch: range) -> np.ndarray:
-    """x0hat (B, C, H, W) of a batch of states (samples, steps, C, H, W) at one step."""
-    x = states[batch.start : batch.stop, step].to(plan.dtype).to(plan.device)
+    """x0hat (B, C, H, W) of a batch of the states (samples, C, H, W) of a step."""
+    x = states[batch.start : batch.stop].to(plan.dtype).to(plan.device)
     return plan.denoise(x, step, batch).cpu().numpy()
 
 

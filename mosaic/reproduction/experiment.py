@@ -223,6 +223,7 @@ class Experiment:
     def execute(self, stem: str, config: RunConfig) -> xr.Dataset:
         """Run a configuration on the row's data, into a file of the row's folder; or reuse, or go on with, its run."""
         step, out = f"{self.row.name}: {stem}", self.folder / f"{stem}.nc"
+        self.folder.mkdir(parents=True, exist_ok=True)
         found = kept_run(step, config, out, self.access, self.memory, self.report, self.dataset)
         self.records[step] = record_of(found)
         return found

@@ -17,7 +17,8 @@ from mosaic.ranking.board import prepare_leaderboard
 from mosaic.ranking.picture import ranked
 
 Invoke = Callable[..., Result]
-SETTINGS = {"scores": "els,gaussian", "samples": 2, "steps": 3, "scales": "3"}
+SETTINGS = {"scores": "els,gaussian", "samples": 2, "steps": 3, "network_steps": 7, "scales": "3"}
+FLAGS = ("--samples", 2, "--steps", 3, "--network-steps", 7, "--scales", 3)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +58,13 @@ def test_single_steps_are_evaluated_at_the_networks_own_states(board: Path) -> N
     machine = kind(kind.Options(boundary="circular"), dataset)  # as the network's padding
     pearson = mosaic.registry().get("metric", "pearson_r")()
     with xr.open_dataset(board / "leaderboard.nc") as found, mosaic.open(board / "network.nc") as run:
-        for step in range(3):
+        assert found["step"].values.tolist() == [0, 3, 6]
+        assert run.sizes["step"] == 7
+        for place, step in enumerate((0, 3, 6)):
             level = mosaic.Level(float(run["signal"][step]), float(run["noise"][step]))
             x, own = (torch.from_numpy(run[name].values[:, step]) for name in ("state", "denoised"))
             expected = pearson(machine.denoise(x, level, None, 3), own).numpy()
-            np.testing.assert_allclose(found["step_pearson_r"].sel(score="els")[step], expected, rtol=1e-6)
+            np.testing.assert_allclose(found["step_pearson_r"].sel(score="els")[place], expected, rtol=1e-6)
         along = found["step_pearson_r"].mean("step")
         np.testing.assert_allclose(found["along_pearson_r"], along)
         np.testing.assert_allclose(found["step_mse"].sel(score="network"), 0, atol=1e-10)
@@ -88,14 +91,13 @@ def test_what_is_done_is_kept_and_what_is_not_is_gone_on_with(board: Path, netwo
 
 
 def test_other_settings_are_refused(board: Path, invoke: Invoke, network: Path) -> None:
-    given = ("--checkpoint", network, "--scores", "els", "--samples", 2, "--steps", 3, "--out", board)
-    found = invoke("leaderboard", *given, "--scales", 5)
+    found = invoke("leaderboard", "--checkpoint", network, "--scores", "els", "--out", board, *FLAGS[:-1], 5)
     assert found.exit_code == 2
     assert "was made with other settings (run.scales" in found.stderr
 
 
 def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: Invoke, network: Path) -> None:
-    given = ("--checkpoint", network, "--samples", 2, "--steps", 3, "--scales", 3, "--out", board)
+    given = ("--checkpoint", network, "--out", board, *FLAGS)
     scores = ("--scores", "gaussian,els,switch", "-o", "switch.below=network")
     found = invoke("leaderboard", *given, *scores)
     assert found.exit_code == 0, found.stderr
