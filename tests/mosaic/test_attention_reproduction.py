@@ -16,7 +16,7 @@ from mosaic.reproduction.cover import cover_of
 from mosaic.rule import verdicts_of
 
 MINIATURE: dict[str, Any] = {
-    "dataset_options": {"count": 16, "colours": 2, "size": 16, "rows": 2},
+    "dataset_options": {"count": 16, "colours": 2, "size": 16},
     "network_options": {"channels": 4, "blocks": 1},
     "epochs": 2,
     "samples": 12,
