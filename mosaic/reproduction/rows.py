@@ -151,7 +151,7 @@ def sizes_of(row: Row, preset: str) -> Sizes:
     own = {"padding": row.padding, "class_conditional": row.conditional, **row.options}
     if row.dataset == "pairs":  # not the paper's: both presets alike
         # Half of the 108 ways in which two squares of three colours can lie: whether the others come up can be seen.
-        training = {"epochs": 6000, "batch_size": 32, "learning_rate": 2e-3}
+        training = {"epochs": 9000, "batch_size": 32, "learning_rate": 2e-3}
         own |= {"channels": 64, "blocks": 2}
         return Sizes({"count": 54}, own, training, 8, 400, NETWORK_STEPS)
     if preset == "paper":
