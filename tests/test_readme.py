@@ -120,12 +120,14 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     invoke: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a shorter training than on the page: median pearson_r of ELS above 0.8, and above that of IS."""
-    kinds = ("run", "train", "calibrate", "compare", "plot", "report")
+    kinds = ("run", "train", "calibrate", "compare", "leaderboard", "plot", "report")
     embedded = [arguments for arguments in commands() if "mnist" not in " ".join(arguments) and arguments[0] in kinds]
     assert {arguments[0] for arguments in embedded} == set(kinds)
     assert sum(arguments[0] == "run" for arguments in embedded) >= 6
     for arguments in embedded:
         shorter = " ".join(arguments).replace("--max-time 90s", "--epochs 40").split()
+        if arguments[0] == "leaderboard":
+            shorter += ["--scores", "gaussian", "--samples", "2"]
         result = invoke(*shorter)
         assert result.exit_code == 0, (arguments, result.stderr)
     for arguments in (["plot", "run-001.nc", "--samples", "0,1"], ["inspect", "run-001.nc"]):

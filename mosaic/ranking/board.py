@@ -206,15 +206,20 @@ def execute_leaderboard(board: Board, report: Report = lambda score, share: None
 
 def _in_own_process(job: Job, report: Callable[[float], None]) -> None:
     command = [sys.executable, "-m", "mosaic.ranking.entrant", job.model_dump_json()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    words = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
-        for line in process.stdout:
-            if line.startswith("progress "):
-                report(float(line.split()[1]))
-        words = process.stderr.read().strip().splitlines()
+        try:
+            for line in process.stdout:
+                if line.startswith("progress "):
+                    report(float(line.split()[1]))
+                else:
+                    words = line.strip() or words
+        except BaseException:  # an interrupt, too, must not leave it at work
+            process.kill()
+            raise
     if process.returncode:
-        raise MosaicError(words[-1] if words else f"its process ended with {process.returncode}")
+        raise MosaicError(words or f"its process ended with {process.returncode}")
 
 
 def _facts(board: Board, failed: Mapping[str, str]) -> dict[str, str]:

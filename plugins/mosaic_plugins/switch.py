@@ -21,6 +21,7 @@ class Switch(mosaic.ScoreModel):
     """
 
     name = "switch"
+    has_scale = True  # if either has one
 
     class Options(mosaic.Options):
         """Options of the model."""
