@@ -71,7 +71,8 @@ def load_command(entry: EntryPoint) -> Any:
     try:
         found = entry.load()
     except (Exception, SystemExit) as error:
-        raise PluginError(f"The command '{entry.name}' of {owner} fails: {type(error).__name__}: {error}.") from None
+        words = f"{type(error).__name__}: {error}".rstrip(".")
+        raise PluginError(f"The command '{entry.name}' of {owner} fails: {words}.") from None
     if not (callable(getattr(found, "main", None)) and hasattr(found, "params")):
         raise PluginError(f"The command '{entry.name}' of {owner} is {found!r}, not a click command.")
     return found

@@ -30,4 +30,4 @@ def command(terminal: Terminal, as_json: bool) -> None:
     print_table(("PLUGIN", "VERSION", "STATUS", "PROVIDES"), table)
     for row in rows:
         if row["error"]:
-            click.echo(f"\n{row['key']} is broken: {row['error']}.\nWhat to do: {row['remedy']}.")
+            click.echo(f"\n{row['key']} is broken: {row['error'].rstrip('.')}.\nWhat to do: {row['remedy']}.")

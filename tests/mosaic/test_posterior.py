@@ -91,3 +91,21 @@ def test_a_level_without_noise_is_refused(tiny: mosaic.DataSet) -> None:
     model = mosaic.registry().get("score", "els")(None, tiny)
     with pytest.raises(mosaic.UsageError, match="positive"):
         model.denoise(torch.zeros(1, 1, 6, 5), mosaic.Level(1.0, 0.0), None, 3)
+
+
+@pytest.mark.parametrize("candidates", ["images", "translates", "windows"])
+def test_a_certain_posterior_is_what_a_posterior_comes_to_without_noise(candidates: str) -> None:
+    images = torch.rand(5, 2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = images[[3, 1]].roll((1, 2), (2, 3)) + 0.01
+    told = mosaic.Compute(diagnostics=True)
+
+    def posterior(level: mosaic.Level) -> mosaic.Posterior:
+        if candidates == "windows":
+            return mosaic.equivariant_windows(x, images, level, 3, "circular", compute=told)
+        compare = mosaic.whole_images if candidates == "images" else mosaic.translated_images
+        return compare(x, images, level, compute=told)
+
+    certain = posterior(mosaic.Level(1.0, 0.1)).certain(images)
+    torch.testing.assert_close(certain.mean(), posterior(mosaic.Level(1.0, 1e-3)).mean(), rtol=0, atol=1e-9)
+    assert float(certain.entropy().abs().max()) == 0.0
+    assert (certain.total == 1).all()
