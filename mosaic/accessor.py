@@ -12,7 +12,7 @@ import xarray as xr
 
 from mosaic.collapse import collapse_times
 from mosaic.dataset import DataSet
-from mosaic.errors import DataError
+from mosaic.errors import DataError, UsageError
 from mosaic.plugins import registry
 from mosaic.tiles import count_sources
 
@@ -84,7 +84,12 @@ class MosaicAccessor:
         return training_set_of(self._run, data_access(data_dir, download=False))
 
     def at_time(self, t: float) -> xr.Dataset:
-        """Give the run at the step whose time is nearest to t in [0, 1].
+        """Give the run at the step whose time is nearest to t.
+
+        Raises
+        ------
+        UsageError
+            If t is not in [0, 1].
 
         Examples
         --------
@@ -95,6 +100,8 @@ class MosaicAccessor:
         """
         if "step" not in self._run.dims:
             raise DataError("One step was selected from this run, so there is none to choose.")
+        if not 0 <= t <= 1:
+            raise UsageError(f"t is {t}; times go from 0 (data) to 1 (noise).")
         return self._run.isel(step=int(np.abs(self._run["time"].values - t).argmin()))
 
     def to_images(self) -> xr.DataArray:

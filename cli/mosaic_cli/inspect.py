@@ -22,7 +22,10 @@ JSON_ATTRIBUTES = (
     "dataset_range",
     "description",
     "engine",
+    "failed",
     "init_fingerprint",
+    "job",
+    "left_out",
     "interval",
     "metric_options",
     "metrics",
@@ -45,7 +48,10 @@ ORDER = "scales go from noise to data, as step does; --scales takes them the oth
 @click.argument("file", type=click.Path(path_type=Path))
 @standard
 def command(terminal: Terminal, as_json: bool, file: Path) -> None:
-    """Tell what FILE (run, calibration, comparison, reproduction, checkpoint) holds, and where it came from."""
+    """Tell what FILE holds, and where it came from.
+
+    It may be a run, calibration, comparison, leaderboard or reproduction, or the folder of a checkpoint.
+    """
     document = _checkpoint(file) if file.is_dir() else _stored(file)
     if as_json:
         print_json(document)
@@ -79,12 +85,13 @@ def _told(variable: xr.DataArray) -> str:
 
 def _stored(file: Path) -> dict[str, Any]:
     from mosaic import calibration, run_comparison, sitting, trajectory
+    from mosaic.ranking import board, entrant
     from mosaic.reproduction import reproduce
 
-    modules = (trajectory, calibration, run_comparison, reproduce)
+    modules = (trajectory, calibration, run_comparison, reproduce, board, entrant)
     schemas = (*(module.SCHEMA for module in modules), sitting.HISTORY_SCHEMA)
     with trajectory.open_stored(file, schemas, "a file of mosaic") as stored:
-        shown = ("label", "scale", "k", "compared", "role")
+        shown = ("label", "scale", "k", "compared", "role", "score")
         return {
             "path": str(file),
             "dimensions": {str(name): size for name, size in stored.sizes.items()},

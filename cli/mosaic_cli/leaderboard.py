@@ -81,6 +81,8 @@ def command(
     access = data_access(data_dir, False)
     given = {name: value for name, value in flags.items() if value is not None}
     board = prepare_leaderboard([{**given, **_options(options)}], out.expanduser(), access, memory)
+    if dropped := board.dropped():
+        terminal.note(f"Note: leaderboard.nc in '{board.folder}' will no longer rank {', '.join(dropped)}.")
     for name, reason in board.left_out.items():
         terminal.note(f"Left out: {name}: {reason}.")
     try:
@@ -149,24 +151,23 @@ def _print(found: xr.Dataset) -> None:
     from mosaic.ranking.picture import NETWORK, ranked
 
     failed = json.loads(found.attrs["failed"])
-    header = ("SCORE", "FINAL r [95 %]", "FINAL mse", "ALONG r [95 %]", "ALONG mse", "s/step", "MiB")
+    header = ("SCORE", "FINAL r [95 %]", "BEHIND [95 %]", "mse", "ALONG r [95 %]", "mse", "s/step", "MiB")
     rows: list[tuple[str, ...]] = []
     for name in [*ranked(found), NETWORK]:
         one = found.sel(score=name)
         if name in failed:
-            rows.append((name, "failed", *[""] * 5))
+            rows.append((name, "failed", *[""] * 6))
             continue
-        cost = float(one["seconds_per_step"]) / found.sizes["sample"]
-        agreement = [_cell(one, column) for column in ("final_pearson_r", "final_mse", "along_pearson_r", "along_mse")]
-        if name == NETWORK:
-            agreement = [""] * 4
-        rows.append((name, *agreement, f"{cost:.2g}", f"{float(one['peak_bytes']) / 2**20:.0f}"))
+        columns = ("final_pearson_r", "behind", "final_mse", "along_pearson_r", "along_mse")
+        agreement = [""] * 5 if name == NETWORK else [_cell(one, column) for column in columns]
+        seconds, peak = float(one["seconds_per_step"]), float(one["peak_bytes"]) / 2**20
+        rows.append((name, *agreement, f"{seconds:.2g}", f"{peak:.0f}"))
     print_table(header, rows)
 
 
 def _cell(one: xr.Dataset, name: str) -> str:
     median, low, high = (float(one[f"{name}_{end}"]) for end in ("median", "low", "high"))
-    return f"{median:.3f} [{low:.3f}, {high:.3f}]" if name.endswith("_r") else f"{median:.3f}"
+    return f"{median:.3f}" if name.endswith("_mse") else f"{median:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _document(found: xr.Dataset) -> dict[str, dict[str, float | None]]:

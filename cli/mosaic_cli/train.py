@@ -149,7 +149,8 @@ def _show(bar: ProgressBar, progress: TrainProgress, limit: float) -> None:
 def _summary(progress: TrainProgress) -> str:
     if progress.images_per_second == 0:
         return (
-            f"Nothing was left to do: {progress.epoch:.1f} epochs are done; ask for more with --epochs or --max-time."
+            f"Nothing was left to do: {progress.epoch:.1f} epochs are done; ask for more with --epochs, or with "
+            f"--max-time, which counts earlier sittings, too."
         )
     return (
         f"Trained {progress.step} steps ({progress.epoch:.1f} epochs) in {duration(progress.seconds)}, "

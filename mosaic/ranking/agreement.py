@@ -50,17 +50,40 @@ def agreement_with(jobs: Mapping[str, Job], present: Sequence[str]) -> xr.Datase
                     final[place] = _evaluated(metric, run["image"].values, reference)
                     for step in range(steps):
                         along[place, step] = _evaluated(metric, single["denoised"].values[:, step], own[:, step])
-                seconds[place], peak[place] = single["seconds"].values, float(single.attrs["peak_bytes"])
-    found = xr.Dataset(coords={"score": list(jobs), **coordinates})
+                seconds[place] = single["seconds"].values / samples
+                peak[place] = float(single.attrs["peak_bytes"])
+                if job.steps == first.steps:  # with itself the network agrees
+                    for pair in values.values():
+                        for one in pair:
+                            one[place] = np.nan
+    found = xr.Dataset(
+        coords={
+            "score": list(jobs),
+            **{name: one.drop_vars("scale", errors="ignore") for name, one in coordinates.items()},
+        }
+    )
     for metric, (final, along) in values.items():
-        found = found.assign(_with_interval(f"final_{metric}", ("score", "sample"), final))
-        found = found.assign(_with_interval(f"step_{metric}", ("score", "step", "sample"), along))
-        found = found.assign(_with_interval(f"along_{metric}", ("score", "sample"), along.mean(1)))
-    return found.assign(
-        seconds=(("score", "step"), seconds, {"long_name": "time of a step, of all samples", "units": "s"}),
-        seconds_per_step=("score", seconds.mean(1), {"long_name": "mean over steps", "units": "s"}),
+        words = f"{metric} of the theory's final image with the network's"
+        found = found.assign(_with_interval(f"final_{metric}", words, ("score", "sample"), final))
+        words = f"{metric} of the theory's x0hat at a state of the network's flow with the network's x0hat there"
+        found = found.assign(_with_interval(f"step_{metric}", words, ("score", "step", "sample"), along))
+        words = f"{words}, median over steps"
+        found = found.assign(_with_interval(f"along_{metric}", words, ("score", "sample"), np.median(along, axis=1)))
+    return found.assign(_behind(found["final_pearson_r"])).assign(
+        seconds=(("score", "step"), seconds, {"long_name": "time of a step of one sample", "units": "s"}),
+        seconds_per_step=("score", seconds.mean(1), {"long_name": "that, mean over steps", "units": "s"}),
         peak_bytes=("score", peak, {"long_name": "peak memory, program and data included", "units": "byte"}),
     )
+
+
+def _behind(final: xr.DataArray) -> dict[str, tuple[object, ...]]:
+    """How far each theory is behind the best one, sample by sample."""
+    medians = final.median("sample")
+    if bool(medians.isnull().all()):
+        return {}
+    best = str(medians.idxmax("score").item())
+    words = f"pearson_r of final images by which '{best}' is ahead, sample by sample"
+    return _with_interval("behind", words, ("score", "sample"), final.sel(score=best).values - final.values)
 
 
 def _evaluated(metric: str, images: NDArray[np.float32], reference: NDArray[np.float32]) -> Values:
@@ -69,11 +92,12 @@ def _evaluated(metric: str, images: NDArray[np.float32], reference: NDArray[np.f
     return found
 
 
-def _with_interval(name: str, dims: tuple[str, ...], values: Values) -> dict[str, tuple[object, ...]]:
+def _with_interval(name: str, words: str, dims: tuple[str, ...], values: Values) -> dict[str, tuple[object, ...]]:
     """Values along samples, the last dimension, with median and interval."""
     ends = np.array([interval_of(row, "median") for row in values.reshape(-1, values.shape[-1])])
     ends = ends.reshape(*values.shape[:-1], 3)
-    found: dict[str, tuple[object, ...]] = {name: (dims, values, {"units": "1"})}
-    for place, end in enumerate(("median", "low", "high")):
-        found[f"{name}_{end}"] = (dims[:-1], ends[..., place], {"units": "1"})
+    found: dict[str, tuple[object, ...]] = {name: (dims, values, {"long_name": words, "units": "1"})}
+    told = {"median": "median over samples", "low": "its interval's lower end", "high": "its interval's upper end"}
+    for place, (end, what) in enumerate(told.items()):
+        found[f"{name}_{end}"] = (dims[:-1], ends[..., place], {"long_name": f"{words}: {what}", "units": "1"})
     return found

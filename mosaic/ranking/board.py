@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from mosaic.checkpoint import Checkpoint, load_checkpoint
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
-from mosaic.errors import DataError, MosaicError
+from mosaic.errors import DataError, MosaicError, UsageError
 from mosaic.estimate import predict_seconds
 from mosaic.options import Options
 from mosaic.picture import save_figure
@@ -88,6 +88,14 @@ class Board:
     jobs: Mapping[str, Job]
     left_out: Mapping[str, str]
 
+    def dropped(self) -> list[str]:
+        """Name the theories that the leaderboard which is there ranks, and this one will not."""
+        path = self.folder / "leaderboard.nc"
+        if not path.exists():
+            return []
+        with xr.open_dataset(path) as stored:
+            return [name for name in stored["score"].values.tolist() if name not in self.jobs]
+
     def forecast(self, access: DataAccess) -> dict[str, float | None]:
         """Predict the seconds of each analytic machine; 0 where all is there, None where it cannot be predicted.
 
@@ -129,7 +137,8 @@ def prepare_leaderboard(
         run = _run_config(config, checkpoint, name)
         stem = name.replace(":", "-")
         files = {"out": out / f"{stem}.nc", "along": out / f"{NETWORK}.nc", "steps": out / f"{stem}-steps.nc"}
-        jobs[name] = Job(run=run, **files, moments=config.steps, data_dir=access.root, memory=memory)
+        told = [Path(sys.argv[0]).name, *sys.argv[1:]]
+        jobs[name] = Job(run=run, **files, moments=config.steps, data_dir=access.root, memory=memory, command_line=told)
     return Board(config, out, jobs, left_out)
 
 
@@ -141,8 +150,13 @@ def _entrants(config: LeaderboardConfig) -> tuple[list[str], dict[str, str]]:
         names.get("score", unknown.pop())
     if config.scores != "all":
         asked = [name.strip() for name in config.scores.split(",") if name.strip() not in ("", NETWORK)]
+        if not asked:
+            raise UsageError(f"--scores '{config.scores}' names no theory; give a list such as els,is, or all.")
+        idle = set(config.score_options) - {NETWORK, *asked}
+        if idle:
+            raise UsageError(f"-o {idle.pop()}: an option of a score model that --scores leaves out.")
         for name in asked:
-            names.get("score", name)
+            names.get("score", name).Options.parse(config.score_options.get(name, {}), f"score.{name}")
         return list(dict.fromkeys(asked)), {}
     taking, left_out = [], {}
     for name in names.names("score"):
@@ -150,7 +164,7 @@ def _entrants(config: LeaderboardConfig) -> tuple[list[str], dict[str, str]]:
         try:
             kind.Options.model_validate(config.score_options.get(name, {}))
         except ValidationError as error:
-            needed = ", ".join(f"-o {name}.{entry['loc'][0]}=..." for entry in error.errors() if entry["loc"])
+            needed = ", ".join(f"-o {name}.{entry['loc'][0]}=VALUE" for entry in error.errors() if entry["loc"])
             left_out[name] = f"it needs {needed}"
             continue
         taking.append(name)
@@ -267,9 +281,11 @@ def leaderboard(
     xarray.Dataset
         Along `score`, the network first: `final_METRIC` (score, sample) of final images against the network's, and
         `step_METRIC` (score, step, sample) of x0hat at the network's states against its own, for pearson_r, r2, R2 and
-        mse, each with `_median`, `_low` and `_high` over samples; `along_METRIC` (score, sample), the mean over steps,
-        likewise; `seconds` (score, step), `seconds_per_step` (score) and `peak_bytes` (score). `step`, `time`, `noise`
-        and `signal` are those of the network's flow, as many as the theories have steps.
+        mse, each with `_median`, `_low` and `_high` over samples, NaN for the network itself; `along_METRIC` (score,
+        sample), the median over steps, likewise; `behind` (score, sample), by how much `final_pearson_r` is below that
+        of the best theory, likewise; `seconds` (score, step) and `seconds_per_step` (score), of one sample;
+        `peak_bytes` (score). `step`, `time`, `noise` and `signal` are those of the network's flow, as many as the
+        theories have steps.
 
     Raises
     ------

@@ -45,6 +45,7 @@ class Job(Options):
     steps: Path = Field(description="File of x0hat there.")
     data_dir: Path | None = Field(None, description="Folder of data files.")
     memory: str | None = Field(None, description="Budget of the machine.")
+    command_line: list[str] = Field([], description="The command that this is part of, for the record.")
 
 
 def is_done(job: Job) -> bool:
@@ -107,6 +108,7 @@ def carry_out(job: Job) -> None:
             "denoised": (dims, found, {"long_name": words, "units": "1"}),
             "seconds": ("step", seconds, {"long_name": "time of the step, of all samples", "units": "s"}),
         },
+        {name: there[name] for name in ("sample", "seed", "label", "step", "time", "signal", "noise")},
         attrs={"schema": SCHEMA, "job": as_attribute(identity(job)), "peak_bytes": str(peak_bytes() or "nan")},
     )
     write_netcdf(single, job.steps)
@@ -126,7 +128,9 @@ def tell(share: float) -> None:
 
 if __name__ == "__main__":
     try:
-        carry_out(Job.model_validate_json(sys.argv[1]))
+        job = Job.model_validate_json(sys.argv[1])
+        sys.argv = job.command_line or sys.argv
+        carry_out(job)
     except MosaicError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(int(error.exit_code))

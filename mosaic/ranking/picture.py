@@ -43,11 +43,10 @@ def draw_leaderboard(found: xr.Dataset) -> Figure:
         one = found.sel(score=name)
         look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
         median, low, high = (float(one[f"final_pearson_r_{end}"]) for end in ("median", "low", "high"))
-        seconds = float(one["seconds_per_step"]) / found.sizes["sample"]
-        left.errorbar(seconds, median, [[median - low], [high - median]], lw=0.8, **look)
+        left.errorbar(float(one["seconds_per_step"]), median, [[median - low], [high - median]], lw=0.8, **look)
         keys += right.plot(one["time"], one["step_pearson_r_median"], lw=1.2, label=name, **look)
     if NETWORK in found["score"].values:
-        seconds = float(found["seconds_per_step"].sel(score=NETWORK)) / found.sizes["sample"]
+        seconds = float(found["seconds_per_step"].sel(score=NETWORK))
         keys.append(left.axvline(seconds, color="black", lw=0.8, ls=":", label="the network's time"))
     left.set(xscale="log", xlabel="time of a step, a sample [s]", ylabel="pearson_r of final images")
     right.set(xlabel="time t (1: noise)", ylabel="pearson_r of x0hat at the network's states")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 import mosaic
@@ -29,8 +30,15 @@ class Switch(mosaic.ScoreModel):
         above: str = Field("gaussian", description="Score model at high noise.")
         below: str = Field("els", description="Score model at low noise.")
         at: float = Field(1.0, gt=0, description="Noise-to-signal ratio s / a from which on `above` serves.")
-        above_options: dict[str, Any] = Field({}, description="Options of the first.")
-        below_options: dict[str, Any] = Field({}, description="Options of the second.")
+        above_options: dict[str, Any] = Field(
+            {}, description='Options of the first, as JSON: {"boundary": "circular"}.'
+        )
+        below_options: dict[str, Any] = Field({}, description="Options of the second, likewise.")
+
+        @field_validator("above_options", "below_options", mode="before")
+        @classmethod
+        def _decoded(cls, value: Any) -> Any:
+            return json.loads(value) if isinstance(value, str) else value
 
     options: Options
 
@@ -39,7 +47,7 @@ class Switch(mosaic.ScoreModel):
         self.above = self._model("above")
         self.below = self._model("below")
         self.has_scale = self.above.has_scale or self.below.has_scale
-        self.tells = self.above.tells and self.below.tells
+        self.tells = self.below.tells
 
     def _model(self, which: str) -> mosaic.ScoreModel:
         name = getattr(self.options, which)
@@ -106,8 +114,20 @@ class Switch(mosaic.ScoreModel):
     def diagnose(
         self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
     ) -> mosaic.Diagnosis | None:
-        """Give the diagnosis of the model that serves at the level."""
-        return self.model_at(level).diagnose(x, level, labels, scale)
+        """Give the diagnosis of the model that serves at the level.
+
+        Raises
+        ------
+        UsageError
+            If that model cannot tell, as a Gaussian cannot.
+        """
+        model = self.model_at(level)
+        if not model.tells:
+            raise mosaic.UsageError(
+                f"Score model '{model.name}', which serves at {level}, has no candidates to tell; keep steps where "
+                f"s / a is below {self.options.at:g} only (--save-steps)."
+            )
+        return model.diagnose(x, level, labels, scale)
 
     def trace(self, images: Tensor, labels: Tensor | None = None, scale: int = 0) -> mosaic.Source | None:
         """Give the sources that the model of low noise tells."""
