@@ -84,12 +84,7 @@ class MosaicAccessor:
         return training_set_of(self._run, data_access(data_dir, download=False))
 
     def at_time(self, t: float) -> xr.Dataset:
-        """Give the run at the step whose time is nearest to t.
-
-        Raises
-        ------
-        UsageError
-            If t is not in [0, 1].
+        """Give the run at the step whose time is nearest to t in [0, 1]; refuses other t.
 
         Examples
         --------
@@ -244,17 +239,15 @@ class MosaicAccessor:
 
         images = (dataset or self.training_set()).images.cpu()
         distances, places = nearest_images(torch.from_numpy(self._run["image"].values), images)
-        return xr.Dataset(
-            {
-                "distance": (
-                    "sample",
-                    distances[:, 0].numpy(),
-                    {"long_name": "L2 to the training image", "units": "1"},
-                ),
-                "image": ("sample", places[:, 0].numpy(), {"long_name": "the nearest training image", "units": "1"}),
-            },
-            {"sample": self._run["sample"]},
-        )
+        found = {
+            "distance": (distances, "L2 to the training image"),
+            "image": (places, "the nearest training image"),
+        }
+        told = {
+            name: ("sample", values[:, 0].numpy(), {"long_name": words, "units": "1"})
+            for name, (values, words) in found.items()
+        }
+        return xr.Dataset(told, {"sample": self._run["sample"]})
 
     def memorized(self, dataset: DataSet | None = None) -> xr.DataArray:
         """Tell which final images are copies of training images (sample): 1 or 0, by the metric `memorized`.

@@ -266,3 +266,9 @@ def test_sources_whose_equals_were_not_counted_are_not_taken_for_ties(run: xr.Da
     uncounted = run.assign(multiplicity=0 * run["multiplicity"])
     found = uncounted.mosaic.sources()
     xr.testing.assert_equal(found.sel(pixels="untied", drop=True), found.sel(pixels="all", drop=True))
+
+
+@pytest.mark.parametrize("t", [-0.1, 1.5, float("nan")])
+def test_times_beyond_noise_and_data_are_refused(t: float) -> None:
+    with pytest.raises(mosaic.UsageError, match="times go from 0"):
+        mosaic.run("ls", "digits", steps=2, samples=1).mosaic.at_time(t)
