@@ -20,7 +20,7 @@ def machine_maps(machine: Any, run: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        `alpha` (moment, pixel, height, width): what the pixels in the middle of both edges attend to; sums to 1.
+        `alpha` (moment, pixel, height, width): what a pixel in each of the upper corners, where objects are, attends to; sums to 1.
         `moment_time` (moment).
     """
     maps = []
@@ -49,7 +49,7 @@ def _state(run: xr.Dataset, step: int) -> Tensor:
 def _maps(weights: list[Tensor], run: xr.Dataset, steps: np.ndarray) -> xr.Dataset:
     """Cut weights (P, P) at every moment to what two pixels attend to."""
     height, width = run.sizes["height"], run.sizes["width"]
-    pixels = [(height // 2, 1), (height // 2, width - 2)]
+    pixels = [(height // 8, 1), (height // 8, width - 2)]
     alpha = torch.stack(weights).reshape(-1, height, width, height, width)
     return xr.Dataset(
         {
