@@ -20,7 +20,8 @@ def machine_maps(machine: Any, run: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        `alpha` (moment, pixel, height, width): what a pixel in each of the upper corners, where objects are, attends to; sums to 1.
+        `alpha` (moment, pixel, height, width): what a pixel in each upper corner, where objects are, attends to; sums
+        to 1.
         `moment_time` (moment).
     """
     maps = []
