@@ -112,7 +112,7 @@ class AttentionTradeoff(Target):
         left.set_ylabel("share of consistent images, 95 % interval", fontsize=8)
         middle.set_ylabel("share of consistent images", fontsize=8)
         middle.set_xlabel("L2 to the nearest training image (median)", fontsize=8)
-        right.set_ylabel("training images enough to make an image (median)", fontsize=8)
+        right.set_ylabel("training images that make an image (median)", fontsize=8)
         for axis in (left, right):
             axis.set_xlabel("factor on the scales k", fontsize=8)
         left.set_ylim(0, 1)
