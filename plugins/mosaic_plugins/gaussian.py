@@ -21,6 +21,9 @@ from mosaic_plugins.by_class import ByClass
 __all__ = ["Gaussian", "GaussianMixture", "Moments"]
 
 
+CHUNK = 4096  # images whose products are summed at a time
+
+
 @dataclass(frozen=True)
 class Moments:
     """Mean and covariance of images, the latter by its eigenvectors with eigenvalues above 0.
@@ -42,20 +45,24 @@ class Moments:
     @classmethod
     def of(cls, images: Tensor) -> Moments:
         """Take the moments of images (N, C, H, W), through the smaller of the Gram matrices of images and of pixels."""
-        flat = images.flatten(1).double()
-        mean = flat.mean(0)
-        centred = flat - mean
-        rounding = 1e-28 * flat.square().sum(1).mean()
+        flat = images.flatten(1)
+        mean = flat.mean(0, dtype=torch.float64)
+        rounding = 1e-28 * flat.square().sum(1, dtype=torch.float64).mean()
 
         def lowest(values: Tensor) -> Tensor:
             return torch.maximum(1e-12 * values.amax(), rounding)
 
         if len(flat) < flat.shape[1]:
+            centred = flat.double() - mean
             values, left = torch.linalg.eigh(centred @ centred.T / len(flat))
             kept = values > lowest(values)
             vectors = centred.T @ left[:, kept] / (len(flat) * values[kept]).sqrt()
         else:
-            values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))
+            covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=flat.device)
+            for some in flat.split(CHUNK):
+                centred = some.double() - mean
+                covariance += centred.T @ centred / len(flat)
+            values, vectors = torch.linalg.eigh(covariance)
             kept = values > lowest(values)
             vectors = vectors[:, kept]
         return cls(mean, vectors, values[kept])
