@@ -13,7 +13,7 @@ import torch
 import mosaic
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
-from mosaic.memory import fit, parse_memory, physical_memory, predict_memory
+from mosaic.memory import fit, parse_memory, peak_bytes, physical_memory, predict_memory
 from mosaic.plan import Plan, prepare
 
 
@@ -107,3 +107,14 @@ def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
         pytest.skip("no compiled kernel")
     used, predicted = map(int, done.stdout.split())
     assert used <= predicted
+
+
+def test_the_peak_of_a_process_is_its_own() -> None:
+    """Not that of a parent which is larger: getrusage would tell its."""
+    ballast = torch.ones(2**27)  # 512 MiB
+    command = [sys.executable, "-c", "from mosaic.memory import peak_bytes; print(peak_bytes())"]
+    told = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    own = peak_bytes()
+    assert own is not None
+    assert own > ballast.numel() * 4
+    assert 2**26 < told < own - ballast.numel() * 3
