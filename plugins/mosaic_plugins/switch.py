@@ -47,7 +47,7 @@ class Switch(mosaic.ScoreModel):
         self.above = self._model("above")
         self.below = self._model("below")
         self.has_scale = self.above.has_scale or self.below.has_scale
-        self.tells = self.below.tells
+        self.tells = self.above.tells and self.below.tells
 
     def _model(self, which: str) -> mosaic.ScoreModel:
         name = getattr(self.options, which)
@@ -114,20 +114,8 @@ class Switch(mosaic.ScoreModel):
     def diagnose(
         self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
     ) -> mosaic.Diagnosis | None:
-        """Give the diagnosis of the model that serves at the level.
-
-        Raises
-        ------
-        UsageError
-            If that model cannot tell, as a Gaussian cannot.
-        """
-        model = self.model_at(level)
-        if not model.tells:
-            raise mosaic.UsageError(
-                f"Score model '{model.name}', which serves at {level}, has no candidates to tell; keep steps where "
-                f"s / a is below {self.options.at:g} only (--save-steps)."
-            )
-        return model.diagnose(x, level, labels, scale)
+        """Give the diagnosis of the model that serves at the level."""
+        return self.model_at(level).diagnose(x, level, labels, scale)
 
     def trace(self, images: Tensor, labels: Tensor | None = None, scale: int = 0) -> mosaic.Source | None:
         """Give the sources that the model of low noise tells."""

@@ -90,6 +90,7 @@ def test_fewer_images_than_samples_can_be_measured() -> None:
     assert measure(Case(row="is", dataset="digits", images=3, samples=8, repeats=1))["comparisons"] == 24
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_one_document(invoke: Invoke) -> None:
     arguments = ("bench", "--dataset", "digits", "--images", 40, "--repeats", 1, "--row", "straightforward")
     document = json.loads(invoke(*arguments, "--engine", "torch", "--json").stdout)

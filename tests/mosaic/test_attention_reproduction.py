@@ -121,6 +121,7 @@ def test_the_experiment_in_miniature() -> None:
     assert found["attends"].values.tolist()[-1] == "resnet-attention softmax"
 
 
+@pytest.mark.slow
 def test_the_tradeoff_in_miniature() -> None:
     found = mosaic.reproduce("attention-tradeoff", out="out", **{**MINIATURE, "samples": 2})
     dataset = miniature()

@@ -78,7 +78,9 @@ def test_json_is_exactly_one_document(invoke: Invoke, tmp_path: Path) -> None:
     assert json.loads(invoke("inspect", "--json", "a.nc").stdout)["configuration"]["steps"] == 2
     assert {row["status"] for row in json.loads(invoke("plugins", "--json").stdout)} == {"active"}
     listed = json.loads(invoke("list", "scores", "--json").stdout)
-    assert [row["name"] for row in listed] == ["diffusers", "els", "els-attention", "es", "is", "ls", "network"]
+    names = [row["name"] for row in listed]
+    assert names == sorted(names)
+    assert {"diffusers", "els", "els-attention", "es", "gaussian", "is", "ls", "network", "switch"} < set(names)
     assert {row["kind"] for row in listed} == {"score"}
     schema = json.loads(invoke("show", "score", "els", "--json").stdout)
     assert schema["properties"]["boundary"]["enum"] == ["zeros", "circular", "valid"]
