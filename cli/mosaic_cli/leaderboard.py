@@ -148,7 +148,8 @@ def _execute(board: Board, terminal: Terminal) -> xr.Dataset:
 
 def _print(found: xr.Dataset) -> None:
     """Print a row for each score model, the best first, the network last."""
-    from mosaic.ranking.picture import NETWORK, ranked
+    from mosaic.ranking.entrant import NETWORK
+    from mosaic.ranking.picture import ranked
 
     failed = json.loads(found.attrs["failed"])
     header = ("SCORE", "FINAL r [95 %]", "BEHIND [95 %]", "mse", "ALONG r [95 %]", "mse", "s/step", "MiB")

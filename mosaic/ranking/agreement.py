@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from mosaic.plugins import registry
-from mosaic.ranking.entrant import Job, moments_of
+from mosaic.ranking.entrant import NETWORK, Job, moments_of
 from mosaic.run_comparison import check_same_start
 from mosaic.statistics import interval_of
 from mosaic.trajectory import open_trajectory
@@ -22,7 +22,7 @@ Values = NDArray[np.float64]
 
 
 def agreement_with(jobs: Mapping[str, Job], present: Sequence[str]) -> xr.Dataset:
-    """Compare what is stored of each score model that is present with the network; NaN for the others.
+    """Compare what is stored of each theory that is present with the network; NaN for the others, and the network.
 
     Returns
     -------
@@ -45,17 +45,13 @@ def agreement_with(jobs: Mapping[str, Job], present: Sequence[str]) -> xr.Datase
                 continue
             with open_trajectory(job.out) as run, xr.open_dataset(job.steps) as single:
                 check_same_start(run, network, "reference")
-                for metric in METRICS:
+                seconds[place] = single["seconds"].values / samples
+                peak[place] = float(single.attrs["peak_bytes"])
+                for metric in METRICS if name != NETWORK else ():
                     final, along = values[metric]
                     final[place] = _evaluated(metric, run["image"].values, reference)
                     for step in range(steps):
                         along[place, step] = _evaluated(metric, single["denoised"].values[:, step], own[:, step])
-                seconds[place] = single["seconds"].values / samples
-                peak[place] = float(single.attrs["peak_bytes"])
-                if job.steps == first.steps:  # with itself the network agrees
-                    for pair in values.values():
-                        for one in pair:
-                            one[place] = np.nan
     found = xr.Dataset(
         coords={
             "score": list(jobs),

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from mosaic.checkpoint import Checkpoint, load_checkpoint
 from mosaic.config import RunConfig, layered
-from mosaic.dataset import DataAccess
+from mosaic.dataset import DataAccess, DataSet
 from mosaic.errors import DataError, MosaicError, UsageError
 from mosaic.estimate import predict_seconds
 from mosaic.options import Options
@@ -28,7 +28,7 @@ from mosaic.picture import save_figure
 from mosaic.plan import prepare
 from mosaic.plugins import registry
 from mosaic.ranking.agreement import agreement_with
-from mosaic.ranking.entrant import Job, is_done
+from mosaic.ranking.entrant import NETWORK, Job, is_done
 from mosaic.ranking.picture import draw_leaderboard
 from mosaic.runner import data_access
 from mosaic.store import BegunOtherwise, write_netcdf
@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 SCHEMA = "mosaic-leaderboard/1"
-NETWORK = "network"
 
 Report = Callable[[str, float], None]
 """Called as report(score, share): whose work is being done, and how much of it is."""
@@ -105,12 +104,14 @@ class Board:
             If what is there was made with other settings.
         """
         found: dict[str, float | None] = {}
+        dataset: DataSet | None = None
         for name, job in self.jobs.items():
             if job.along.exists() and is_done(job):
                 found[name] = 0.0
                 continue
             try:
-                seconds = predict_seconds(prepare(job.run, access))
+                plan = prepare(job.run, access, dataset=dataset)
+                dataset, seconds = plan.dataset, predict_seconds(plan)
             except DataError:
                 raise  # it is the same data for all
             except MosaicError:

@@ -27,9 +27,10 @@ from mosaic.runner import execute
 from mosaic.store import BegunOtherwise, as_attribute, named_differences, write_netcdf
 from mosaic.trajectory import open_trajectory
 
-__all__ = ["SCHEMA", "Job", "carry_out", "is_done", "moments_of"]
+__all__ = ["NETWORK", "SCHEMA", "Job", "carry_out", "is_done", "moments_of"]
 
 SCHEMA = "mosaic-single-steps/1"
+NETWORK = "network"
 
 
 class Job(Options):

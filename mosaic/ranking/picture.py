@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from mosaic.ranking.entrant import NETWORK
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -15,7 +17,6 @@ __all__ = ["draw_leaderboard", "ranked"]
 # Okabe & Ito's colours, without black, which is the network's.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = "osD^vP"
-NETWORK = "network"
 
 
 def ranked(found: xr.Dataset) -> list[str]:
