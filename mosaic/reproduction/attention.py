@@ -1,7 +1,8 @@
 """What attention does to consistency: images whose two halves must agree, though no window sees both.
 
 The claim to test is that of Finn, Keller, Theodosis & Ba (2025, arXiv 2506.17324): a layer of attention makes distant
-parts of an image agree. Data and experiment are our own; theirs were not to be had.
+parts of an image agree (seed 004 of the project, line 193: "attention is enforcing some kind of consistency
+constraint"). Data and experiment are our own; theirs were not to be had.
 """
 
 from __future__ import annotations
