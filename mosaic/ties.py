@@ -19,7 +19,7 @@ from mosaic.posterior import Posterior
 
 __all__ = ["Source", "resolve_image_ties", "resolve_window_ties", "window_keys"]
 
-CHUNK = 2**20  # windows hashed at a time
+CHUNK = 2**18  # windows hashed at a time: what a processor's cache holds
 TABLE = 2**20  # entries of the table that tells most windows not asked for
 NONE = torch.iinfo(torch.int64).max
 
@@ -43,7 +43,7 @@ class Source:
     multiplicity: Tensor
 
 
-def window_keys(images: Tensor, k: int, wraps: bool, aligned: bool = False, weights: Tensor | None = None) -> Tensor:
+def window_keys(images: Tensor, k: int, wraps: bool, weights: Tensor | None = None) -> Tensor:
     """Name the k x k window about every pixel, so that equal windows have equal names.
 
     Parameters
@@ -54,8 +54,6 @@ def window_keys(images: Tensor, k: int, wraps: bool, aligned: bool = False, weig
         Window size, odd.
     wraps : bool
         Whether windows wrap round the border; else they hang over it, and are equal only to those that do so alike.
-    aligned : bool
-        Whether windows at different places are different (LS).
     weights : Tensor (N, H, W), optional
         What windows count for: those that count differently are different.
 
@@ -77,8 +75,6 @@ def window_keys(images: Tensor, k: int, wraps: bool, aligned: bool = False, weig
     flat = (codes * across[:, None, None]).sum(1)
     tall = _summed([flat[:, i : i + height] for i in range(k)], along)
     keys = _summed([tall[:, :, j : j + width] for j in range(k)], sideways)
-    if aligned:
-        keys = keys + _mixed(torch.arange(1, height * width + 1, device=codes.device)).view(height, width)
     if weights is not None:
         keys = keys + _codes(weights) * factors[0]
     return keys
@@ -98,20 +94,23 @@ def resolve_window_ties(
     ----------
     posterior : Posterior (B, H, W)
         Over windows of `images`, with diagnostics.
-    images, k, wraps, aligned, weights
+    images, k, wraps, weights
         As for `window_keys`: the candidates.
+    aligned : bool
+        Whether windows are candidates at their own place only (LS).
     """
     image, row, column = posterior.candidate()
     height, width = images.shape[2:]
 
     def keys_of(some: slice | Tensor) -> Tensor:
-        return window_keys(images[some], k, wraps, aligned, None if weights is None else weights[some]).flatten(1)
+        return window_keys(images[some], k, wraps, None if weights is None else weights[some]).flatten(1)
 
     wanted, place = torch.empty_like(image), row * width + column
     for some in image.unique().split(max(1, CHUNK // (height * width))):
         mine = torch.isin(image, some)
         wanted[mine] = keys_of(some)[torch.searchsorted(some, image[mine]), place[mine]]
-    places, count = _count(wanted, len(images), height * width, keys_of)
+    counted = _count_in_place if aligned else _count
+    places, count = (found.view_as(wanted) for found in counted(wanted, len(images), height * width, keys_of))
     return Source(places // (height * width), places // width % height, places % width, count)
 
 
@@ -185,18 +184,35 @@ def _count(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Ten
     known, inverse = wanted.unique(return_inverse=True)
     table = torch.zeros(TABLE, dtype=torch.bool, device=wanted.device)
     table[known & (TABLE - 1)] = True
-    counts, first = torch.zeros_like(known), torch.full_like(known, NONE)
+    counts = known.new_zeros(len(known) + 1)
+    first = torch.full_like(counts, NONE)
     length = max(1, CHUNK // size)
     for begin in range(0, count, length):
         keys = keys_of(slice(begin, begin + length)).flatten()
         places = torch.nonzero(table[keys & (TABLE - 1)])[:, 0]
         some = keys[places]
         index = torch.searchsorted(known, some).clamp_max(len(known) - 1)
-        equal = known[index] == some
-        index, places = index[equal], places[equal] + begin * size
-        counts += torch.bincount(index, minlength=len(known))
-        first.scatter_reduce_(0, index, places, "amin")
+        index = torch.where(known[index] == some, index, len(known))  # the last entry is of those not asked for
+        counts += torch.bincount(index, minlength=len(counts))
+        new = first[index] == NONE  # those found in an earlier chunk were found at an earlier place
+        first.scatter_reduce_(0, index[new], places[new] + begin * size, "amin")
     return first[inverse], counts[inverse]
+
+
+def _count_in_place(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Tensor]) -> tuple[Tensor, Tensor]:
+    """As `_count`, of keys (B, size) that are each looked for at their own place in the images."""
+    wanted = wanted.flatten(1)
+    counts, first = torch.zeros_like(wanted), torch.full_like(wanted, NONE)
+    length = max(1, CHUNK // size)
+    for begin in range(0, count, length):
+        keys = keys_of(slice(begin, begin + length))
+        for keys_wanted, number, place in zip(wanted, counts, first, strict=True):
+            equal = keys == keys_wanted
+            found = equal.sum(0)
+            number += found
+            new = torch.nonzero((place == NONE) & (found > 0))[:, 0]
+            place[new] = (begin + equal[:, new].byte().argmax(0)) * size + new
+    return first, counts
 
 
 def _codes(values: Tensor) -> Tensor:

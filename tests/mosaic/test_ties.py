@@ -27,25 +27,24 @@ def window(image: torch.Tensor, i: int, j: int, k: int, wraps: bool) -> tuple[An
 
 
 @pytest.mark.parametrize("wraps", [False, True])
-@pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
     ("channels", "k", "dtype"), [(1, 3, torch.float32), (3, 3, torch.float64), (2, 7, torch.float32)]
 )
 def test_windows_that_are_equal_have_equal_keys_and_no_others(
-    wraps: bool, aligned: bool, weighted: bool, channels: int, k: int, dtype: torch.dtype
+    wraps: bool, weighted: bool, channels: int, k: int, dtype: torch.dtype
 ) -> None:
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 2, (5, channels, 4, 3), generator=generator).to(dtype) - 1
     images[3] = images[0]
     images[4, 0, 0, 0] *= -0.0
     weights = 1 + torch.randint(0, 2, (5, 4, 3), generator=generator).double() if weighted else None
-    keys = mosaic.window_keys(images, k, wraps, aligned, weights)
+    keys = mosaic.window_keys(images, k, wraps, weights)
     places = list(np.ndindex(5, 4, 3))
     meaning = {}
     for n, i, j in places:
         own = window(images[n], i, j, k, wraps)
-        meaning[n, i, j] = (own, (i, j) if aligned else None, None if weights is None else float(weights[n, i, j]))
+        meaning[n, i, j] = (own, None if weights is None else float(weights[n, i, j]))
     for one, other in itertools.combinations(places, 2):
         assert bool(keys[one] == keys[other]) == (meaning[one] == meaning[other])
 
@@ -55,10 +54,13 @@ def test_many_different_windows_have_different_keys() -> None:
     assert len(mosaic.window_keys(images, 3, wraps=True).unique()) == 200 * 32 * 32
 
 
-def test_ties_do_not_depend_on_how_the_training_set_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("score", "most"), [("els", 100), ("ls", 20)])
+def test_ties_do_not_depend_on_how_the_training_set_is_cut(
+    score: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = (torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(2)) > 0.9).float()
     x = images[:3] + 0.1 * torch.randn(3, 1, 8, 8)
-    machine = mosaic.registry().get("score", "els")
+    machine = mosaic.registry().get("score", score)
     model = machine(machine.Options(), mosaic.DataSet("plain", images))
     whole = model.trace(x, None, 3)
     monkeypatch.setattr("mosaic.ties.CHUNK", 200)
@@ -66,7 +68,7 @@ def test_ties_do_not_depend_on_how_the_training_set_is_cut(monkeypatch: pytest.M
     parts = model.trace(x, None, 3)
     for name in ("image", "row", "column", "multiplicity"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
-    assert whole.multiplicity.max() > 100
+    assert whole.multiplicity.max() > most
 
 
 def test_ties_of_translated_images_must_be_asked_for() -> None:
