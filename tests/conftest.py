@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from click.testing import CliRunner, Result
 import mosaic
 from mosaic.calibration_config import CalibrationConfig
 from mosaic.reproduction.rows import ReproduceConfig
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the processors
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
 
 collect_ignore = ["example_plugin"]  # a distribution of its own, installed and tested by test_distributions.py
 
