@@ -1,7 +1,7 @@
 """Consistency against novelty as the locality scale grows, with and without attention.
 
 References: the question is that of the notes on Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324; seed 004 of the
-project, line 202: "Can we trade off locality vs. global consistency to control creativity?"); the experiment is our own.
+project, line 202: "Can we trade off locality vs. global consistency to control creativity?"); the experiment is ours.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
 """Attention on top of the equivariant local score: what becomes of ELS where distant pixels attend to each other.
 
-Finn, Keller, Theodosis & Ba (2025, arXiv 2506.17324) extend the theory to a network with one attention layer. Of their
-paper we know a third party's notes only (seed 004 of the project, "Part 4: Attention + My Workshop Paper"; lines are
-those of its file). What here follows them:
+Finn, Keller, Theodosis & Ba (2025, arXiv 2506.17324) extend the theory to a network with one attention layer. Of
+their paper we know a third party's notes only (seed 004 of the project, "Part 4: Attention + My Workshop Paper";
+lines are those of its file). What here follows them:
 
-- line 181: g~(p) = g(window p) + sum_q alpha_pq g(window q), alpha_pq = softmax_q <g(window p), g(window q)>, with g the
-  local score (`compose`, `value="score"`, `attention="softmax"`; `FieldAttention` in layers.py for networks);
+- line 181: g~(p) = g(window p) + sum_q alpha_pq g(window q), alpha_pq = softmax_q <g(window p), g(window q)>, with g
+  the local score (`compose`, `value="score"`, `attention="softmax"`; `FieldAttention` in layers.py for networks);
 - line 187: its winner-take-all limit, all weight on the q of the largest product (`attention="top1"`);
 - line 189: the embedding centred over positions (`inner_products`); patches independent, on which line 191 rests;
 - line 191: the optimum for both, g~[P] = grad log sum_p [pi(window p = P) + pi(window q*(p) = P)], stated without
   derivation (`mixture`, `attention="top1"`); where pi is the training set's, the sum is over its windows;
 - line 202: whether consistency trades against locality (`mosaic reproduce attention-tradeoff`).
 
-Ours is everything else. That the sum is halved (`compose`), so that identity attention gives back ELS. That the products
-are those of the noise predictions, -s g. That q* belongs to the training image and the level, held fixed under the
-gradient (`mixture`), which makes the optimum an ELS machine whose training windows count 1 + their in-degree; were q* to
-depend on the noisy image, the weights would depend on P, and their gradient would add a term. Softmax in-degrees, mixing
-of x0hat, temperature, and whole windows as embedding.
+Ours is everything else. That the sum is halved (`compose`), so that identity attention gives back ELS. That the
+products are those of the noise predictions, -s g. That q* belongs to the training image and the level, held fixed
+under the gradient (`mixture`), which makes the optimum an ELS machine whose training windows count 1 + their
+in-degree; were q* to depend on the noisy image, the weights would depend on P, and their gradient would add a term.
+Softmax in-degrees, mixing of x0hat, temperature, and whole windows as embedding.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ class FieldAttention(nn.Module):
     The inner products are of the field centred over positions; what is mixed is not. `top1` puts all weight on the q of
     the largest product: of itself while the network is used, by straight-through Gumbel-softmax while it is trained.
 
-    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), the model with one attention layer (by the notes of
-    attention.py: line 181, and 187 for `top1`); Jang et al. 2017 (Gumbel-softmax).
+    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), the model with one attention layer (line 181 of
+    the notes that attention.py names, 187 for `top1`); Jang et al. 2017 (Gumbel-softmax).
     """
 
     def __init__(self, kind: Attention) -> None:
