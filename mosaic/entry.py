@@ -6,12 +6,22 @@ import ast
 import hashlib
 import inspect
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, version
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["CORE", "Plugin", "code_digest", "disabled_names", "distribution_of", "stated_requirement", "suits_core"]
+__all__ = [
+    "CORE",
+    "Plugin",
+    "code_digest",
+    "disabled_names",
+    "distribution_of",
+    "stated_requirement",
+    "suits_core",
+    "unmatched_names",
+]
 
 CORE = "mosaic-diffusion"
 
@@ -109,3 +119,9 @@ def distribution_of(entry: EntryPoint) -> tuple[str, str]:
 def disabled_names() -> set[str]:
     """Keys, distributions and entry names that `MOSAIC_DISABLE_PLUGINS=a,b` leaves out."""
     return {name.strip() for name in os.environ.get("MOSAIC_DISABLE_PLUGINS", "").split(",") if name.strip()}
+
+
+def unmatched_names(plugins: Iterable[Plugin]) -> list[str]:
+    """Names in `MOSAIC_DISABLE_PLUGINS` that are neither key, distribution nor entry name of any of the plugins."""
+    known = {name for plugin in plugins for name in (plugin.key, *plugin.key.split(":"))}
+    return sorted(disabled_names() - known)

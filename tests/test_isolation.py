@@ -195,7 +195,10 @@ def test_a_slow_import_is_measured_and_told(site: Path, plugins: dict[str, dict[
     told = run(site, "doctor", disable="switched-off").stdout
     assert "plugin mosaic-faulty:slow: active, but its import takes" in told
     assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (mend or uninstall" in told
-    listed = run(site, "plugins", disable="switched-off").stdout
+    found = run(site, "plugins", disable="switched-off,swiched-of")
+    assert found.stderr.count("MOSAIC_DISABLE_PLUGINS names") == 1
+    assert "MOSAIC_DISABLE_PLUGINS names 'swiched-of', but no plugin is called so." in found.stderr
+    listed = found.stdout
     assert "mosaic-faulty:needs-a-newer-core is broken: it needs mosaic-diffusion >=99" in listed
     assert "What to do: pip install 'mosaic-diffusion>=99'" in listed
     assert "plugin mosaic-faulty:run: broken: the command 'run' is built in" in told

@@ -18,11 +18,15 @@ def command(terminal: Terminal, as_json: bool) -> None:
 
     Of a broken one, what is wrong with it and what can be done about it.
     """
+    from mosaic.entry import unmatched_names
     from mosaic.plugin_commands import command_plugins
     from mosaic.plugins import registry
     from mosaic_cli.main import COMMANDS
 
-    rows = [asdict(plugin) for plugin in [*registry().plugins, *command_plugins(COMMANDS)]]
+    plugins = [*registry().plugins, *command_plugins(COMMANDS)]
+    for name in unmatched_names(plugins):
+        terminal.note(f"MOSAIC_DISABLE_PLUGINS names '{name}', but no plugin is called so.")
+    rows = [asdict(plugin) for plugin in plugins]
     if as_json:
         print_json(rows)
         return
