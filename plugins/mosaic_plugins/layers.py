@@ -109,8 +109,10 @@ class FieldAttention(nn.Module):
 def _straight_through(logits: Tensor) -> Tensor:
     """All weight on one q a row, drawn from the softmax, with the softmax's gradient.
 
-    As `torch.nn.functional.gumbel_softmax(hard=True)`, four times faster: of uniform numbers, not exponential ones.
+    As `torch.nn.functional.gumbel_softmax(hard=True)`, four times faster: of uniform numbers, not exponential ones. In
+    float32 under autocast, too: numbers of bfloat16 are too few for the tail, and their ties fall to the first q.
     """
+    logits = logits.float()
     gumbel = -(-torch.rand_like(logits).log()).log()
     soft = (logits + gumbel).softmax(-1)
     hard = functional.one_hot(soft.argmax(-1), logits.shape[-1]).to(soft)

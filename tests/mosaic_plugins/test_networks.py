@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import mosaic
-from mosaic_plugins.layers import FieldAttention
+from mosaic_plugins.layers import FieldAttention, _straight_through
 from mosaic_plugins.networks import ResNet, ResNetAttention, UNet, UNetAttention
 
 SMALL: list[tuple[type[mosaic.Network], dict[str, Any]]] = [
@@ -100,6 +100,21 @@ def test_top1_is_drawn_in_training_only_and_lets_gradients_through() -> None:
         state = torch.get_rng_state()
         assert torch.equal(attention.weights(g), attention.weights(g))
         assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_top1_is_drawn_from_the_softmax_also_at_low_precision(dtype: torch.dtype) -> None:
+    logits = torch.zeros(2000, 4, 64, dtype=dtype)
+    logits[:, 1, 40], logits[:, 2, 40] = 6, 9
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        shares = _straight_through(logits).mean(0)
+    expected = logits[0].double().softmax(-1)
+    assert shares.dtype == torch.float32
+    for q in range(64):
+        for row in range(4):
+            spread = (expected[row, q] * (1 - expected[row, q]) / 2000).sqrt()
+            assert abs(shares[row, q] - expected[row, q]) < 4.5 * spread + 1e-3
 
 
 @pytest.mark.parametrize("attention", ["softmax", "top1"])
