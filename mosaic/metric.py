@@ -52,6 +52,11 @@ class Metric(ABC):
             raise UsageError(f"Metric '{self.name}' needs the training set.")
         self.dataset: Any = dataset
 
+    @property
+    def chance(self) -> float | None:
+        """The mean that chance alone would give; None where there is no such level."""
+        return None
+
     @abstractmethod
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Give one value per sample.

@@ -131,6 +131,8 @@ def _evaluated(
     found = found.assign_coords({dim: (dim, roles)})
     found[metric.name] = ((dim, "sample"), torch.stack(values).double().cpu().numpy())
     found[metric.name].attrs |= {"long_name": _summary(metric), "units": "1"}
+    if metric.chance is not None:
+        found[metric.name].attrs["chance"] = metric.chance
     return found.assign(_summed_up(found[metric.name], metric.statistic))
 
 

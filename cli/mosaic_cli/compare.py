@@ -141,6 +141,8 @@ def _summary(found: xr.Dataset, name: str) -> dict[str, Any]:
     if f"{name}_gain" in found:
         tails = ("", "_low", "_high")
         summary["gain"] = {end: float(found[f"{name}_gain{tail}"]) for end, tail in zip(ends, tails, strict=True)}
+    if "chance" in found[name].attrs:
+        summary["chance"] = found[name].attrs["chance"]
     return summary
 
 
@@ -158,7 +160,8 @@ def _print(found: xr.Dataset, names: tuple[str, ...], titles: list[str]) -> None
     for name in (name for name in names if name in found):
         summary = _summary(found, name)
         statistic = _statistic(found, name)
-        title = name if statistic == "median" else f"{name} ({statistic})"
+        chance = f"; {found[name].attrs['chance']:.3f} by chance" if "chance" in found[name].attrs else ""
+        title = name if statistic == "median" else f"{name} ({statistic}{chance})"
         rows.append([title, *(_cell(summary.get(role)) for role in [*roles, *gain])])
     print_table(header, rows)
 

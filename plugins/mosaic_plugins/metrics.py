@@ -182,7 +182,7 @@ class LocalConsistency(mosaic.Metric):
 class Consistency(mosaic.Metric):
     """Whether an image obeys the rule of its data set (1 or 0), such as that two distant parts of it agree.
 
-    Only for data sets that have a rule; `DataSet.rule` says how an image breaks it, and what chance would give.
+    Only for data sets that have a rule; `DataSet.rule` says how an image breaks it.
     """
 
     name = "consistency"
@@ -191,6 +191,11 @@ class Consistency(mosaic.Metric):
     higher_is_better = True
     compares = False
     needs_dataset = True
+
+    @property
+    def chance(self) -> float | None:
+        """Share of consistent images if all parts were whole, and showed each kind as often, independently."""
+        return None if self.dataset.rule is None else float(self.dataset.rule.chance)
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Judge each image by the data set's rule.

@@ -132,5 +132,6 @@ def test_consistency_is_the_share_of_images_that_obey_the_rule(tiny: mosaic.Data
     broken = dataset.images[:4].clone()
     broken[2, :, :, 8:] = -1
     assert metric(None, dataset)(broken).tolist() == [1, 1, 0, 1]
+    assert metric(None, dataset).chance == pytest.approx(1 / 3)
     with pytest.raises(mosaic.UsageError, match="'tiny' has no rule"):
         metric(None, tiny)(tiny.images)
