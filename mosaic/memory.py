@@ -19,7 +19,6 @@ from mosaic.errors import UsageError
 from mosaic.machine import AnalyticMachine
 from mosaic.plan import Plan
 from mosaic.saving import saved_bytes
-from mosaic.window_candidates import chosen_engine
 
 __all__ = ["fit", "parse_memory", "peak_bytes", "physical_memory", "predict_memory"]
 
@@ -85,8 +84,7 @@ def _workspace(plan: Plan) -> int:
     if not isinstance(plan.model, AnalyticMachine):
         return 0
     batch, (channels, height, width) = len(plan.batches[0]), plan.dataset.shape
-    engine = getattr(plan.model.options, "engine", "torch")
-    engine = chosen_engine(engine, plan.dataset.images[:1].to(plan.dtype), plan.dataset.images)
+    engine = plan.model.engine(plan.dtype).partition(" ")[0]
     if engine == "compiled":
         # Registers of 64 bytes: a block of images and of window products, sums and biases; frames may wrap.
         side = [size + max(plan.scales) + 16 for size in (height, width)]

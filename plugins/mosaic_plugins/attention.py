@@ -7,7 +7,8 @@ lines are those of its file). What here follows them:
 - line 181: g~(p) = g(window p) + sum_q alpha_pq g(window q), alpha_pq = softmax_q <g(window p), g(window q)>, with g
   the local score (`compose`, `value="score"`, `attention="softmax"`; `FieldAttention` in layers.py for networks);
 - line 187: its winner-take-all limit, all weight on the q of the largest product (`attention="top1"`);
-- line 189: the embedding centred over positions (`inner_products`); patches independent, on which line 191 rests;
+- line 189: the embedding centred ("over patches", an expectation there; over an image's positions here,
+  `inner_products`); patches independent, on which line 191 rests;
 - line 191: the optimum for both, g~[P] = grad log sum_p [pi(window p = P) + pi(window q*(p) = P)], stated without
   derivation (`mixture`, `attention="top1"`); where pi is the training set's, the sum is over its windows;
 - line 202: whether consistency trades against locality (`mosaic reproduce attention-tradeoff`).
@@ -22,6 +23,7 @@ Softmax in-degrees, mixing of x0hat, temperature, and whole windows as embedding
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -128,6 +130,16 @@ class ELSAttention(ELS):
         mixed = (value + attended) / 2
         return mixed if options.value == "denoised" else (x + level.noise**2 * mixed) / level.signal, posterior
 
+    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
+        """Refuse to exclude the only pixel there is."""
+        super().check(levels, scales, labels)
+        if self.options.exclude_self and math.prod(self.dataset.shape[1:]) == 1:
+            raise mosaic.UsageError("Images of one pixel have no other to attend to; leave exclude_self out.")
+
+    def engine(self, dtype: torch.dtype) -> str:
+        """The engine that runs in `dtype` use: to average whole windows, torch."""
+        return "torch" if self.options.embedding == "window" else super().engine(dtype)
+
     def local(self, scale: int) -> int | None:
         """Attention reaches everywhere; mixture only weighs windows."""
         return scale if self.options.form == "mixture" or self.options.attention == "identity" else None
@@ -187,7 +199,7 @@ class ELSAttention(ELS):
             "level": [level.signal, level.noise],
             "scale": scale,
             "device": images.device.type,
-            "engine": "torch" if self.options.embedding == "window" else self.engine(images.dtype),
+            "engine": self.engine(images.dtype),
             **{name: getattr(self.options, name) for name in decisive},
         }
         return mosaic.cached_tensor(key, lambda: self._window_weights(images, level, scale).cpu()).to(images.device)

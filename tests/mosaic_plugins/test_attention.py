@@ -105,9 +105,20 @@ def test_identity_attention_is_els(data: mosaic.DataSet, form: str, embedding: s
     plain = ELS(None, data).denoise(x, LEVEL, None, K)
     found = machine(data, form=form, embedding=embedding, attention="identity")
     assert torch.equal(found.denoise(x, LEVEL, None, K), plain)
-    alpha = attention_weights(torch.randn(1, 2, 3, 3), "identity")
-    value = torch.randn(1, 9, 2)
-    assert torch.equal((value + alpha @ value) / 2, value)
+
+
+@pytest.mark.parametrize("embedding", ["score", "window"])
+@pytest.mark.parametrize("value", ["denoised", "score"])
+def test_the_mixing_itself_gives_back_els_where_pixels_attend_to_themselves(
+    data: mosaic.DataSet, embedding: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the short cut of `identity`: the weights of softmax are put aside."""
+    x = noisy(data)
+    eye = attention_weights(torch.randn(1, 2, *x.shape[2:]), "identity")
+    monkeypatch.setattr("mosaic_plugins.attention.attention_weights", lambda *_: eye)
+    found = machine(data, embedding=embedding, value=value).denoise(x, LEVEL, None, K)
+    plain = ELS(ELS.Options(engine="torch" if embedding == "window" else "auto"), data).denoise(x, LEVEL, None, K)
+    assert torch.allclose(found, plain, atol=2e-6)
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
