@@ -71,7 +71,7 @@ def agreement_of(shown: NDArray[np.int64], copies: NDArray[np.bool_], kinds: int
         `agreement_share`, of consistent images among those whose parts are whole; each with the ends `_low` and
         `_high` of its Wilson interval. `chance`: the agreement of whole parts if each part kept its own frequencies of
         kinds, but they were independent; `beyond_chance`: agreement minus that, `beyond_chance_low` and `_high` its
-        interval, by bootstrap over samples; NaN where fewer than `FEWEST` images are whole.
+        interval, by bootstrap over whole images; NaN where fewer than `FEWEST` images are whole.
     """
     places = [np.unravel_index(n, shown.shape[:-2]) for n in range(int(np.prod(shown.shape[:-2])))]
     found = [_one(shown[place], copies[place], kinds) for place in places]

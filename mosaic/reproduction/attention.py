@@ -36,6 +36,7 @@ __all__ = [
     "THEORIES",
     "AttentionTable",
     "forecast_theory",
+    "interval_text",
     "run_theory",
     "scale_of",
     "stem_of",
@@ -57,7 +58,8 @@ NETWORKS = {
 FORMS: dict[str, dict[str, Any]] = {
     "compose": {"form": "compose"},
     "compose-score": {"form": "compose", "value": "score"},
-    "compose-window": {"form": "compose", "embedding": "window"},
+    # Without this, each pixel attends to itself nearly alone, which is ELS.
+    "compose-window": {"form": "compose", "embedding": "window", "exclude_self": True},
     "mixture": {"form": "mixture"},
 }
 ATTENTIVE = {
@@ -168,14 +170,14 @@ class AttentionTable(Target):
         lines = []
         for maker in found["maker"].values.tolist():
             one = found.sel(maker=maker)
-            every, fresh, parts = (_interval(one, name, "_share") for name in SHARES)
+            every, fresh, parts = (interval_text(one, name, "_share") for name in SHARES)
             lines.append(
                 f"{maker}: consistent {every}, and no copies {fresh}; agreement of whole parts {parts}, by chance "
-                f"{float(one['chance']):.2f}, beyond it {_interval(one, 'beyond_chance', '')}"
+                f"{float(one['chance']):.2f}, beyond it {interval_text(one, 'beyond_chance', '')}"
             )
         for theory in THEORIES:
             likeness = (
-                f"{name} {_interval(found.sel(theory=theory, network=name), 'pearson_r', '_median')}"
+                f"{name} {interval_text(found.sel(theory=theory, network=name), 'pearson_r', '_median')}"
                 for name in NETWORKS
             )
             lines.append(f"{theory}: median pearson_r with {', '.join(likeness)}")
@@ -188,7 +190,8 @@ class AttentionTable(Target):
         return draw_attention(found)
 
 
-def _interval(one: xr.Dataset, name: str, tail: str) -> str:
+def interval_text(one: xr.Dataset, name: str, tail: str) -> str:
+    """Write a value, `name` + `tail`, and its interval."""
     value, low, high = (float(one[f"{name}{end}"]) for end in (tail, "_low", "_high"))
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 

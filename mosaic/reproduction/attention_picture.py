@@ -11,6 +11,7 @@ import xarray as xr
 from mosaic.picture import draw_image
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["draw_attention"]
@@ -70,6 +71,19 @@ def _draw_verdicts(figure: SubFigure, found: xr.Dataset) -> None:
     axis.set_xlim(0, 1)
     axis.set_xlabel(f"share of {found.sizes['sample']} samples, 95 % interval of consistent", fontsize=7)
     figure.legend(loc="outside upper center", ncols=2, fontsize=7)
+    _write_likeness(axis, found)
+
+
+def _write_likeness(axis: Axes, found: xr.Dataset) -> None:
+    """Write each theory's median pearson_r with the networks beside its bar."""
+    makers = found["maker"].values.tolist()
+    for column, network in enumerate(found["network"].values.tolist()):
+        x = 1.1 + 0.13 * column
+        axis.text(x - 0.05, -0.6, network.removeprefix("resnet-"), fontsize=6, rotation=45, va="bottom")
+        for theory in found["theory"].values.tolist():
+            value = float(found["pearson_r_median"].sel(theory=theory, network=network))
+            axis.text(x, makers.index(theory), f"{value:.2f}", fontsize=6, ha="center", va="center")
+    axis.text(1.1, 0.5, "median r with", fontsize=6, va="center")
 
 
 def _draw_maps(figure: SubFigure, found: xr.Dataset) -> None:

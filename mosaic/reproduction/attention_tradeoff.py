@@ -15,7 +15,7 @@ import xarray as xr
 
 from mosaic.nearest import nearest_images
 from mosaic.reproduction.agreement import agreement_of, copies_among, rule_of
-from mosaic.reproduction.attention import NETWORKS, forecast_theory, run_theory, scale_of, stem_of
+from mosaic.reproduction.attention import NETWORKS, forecast_theory, interval_text, run_theory, scale_of, stem_of
 from mosaic.reproduction.cover import cover_of
 from mosaic.reproduction.duration import Forecast
 from mosaic.reproduction.experiment import Experiment
@@ -55,7 +55,8 @@ class AttentionTradeoff(Target):
         xarray.Dataset
             Along (machine, factor): what `agreement_of` gives. Along (machine, factor, sample): `copy`, whether the
             image is a copy of a training image; `nearest_train`, the L2 distance to the nearest one; `cover`, how many
-            are enough to make it (`cover_of`); with `part`, `shown`, as in `attention`.
+            hold all windows that it is traced to (`cover_of`; by plain ELS, before any mixing); with `part`, `shown`,
+            as in `attention`.
         """
         base = self._base()
         rule, images = rule_of(base.dataset), base.dataset.images.cpu()
@@ -84,12 +85,12 @@ class AttentionTradeoff(Target):
         return found
 
     def told(self, found: xr.Dataset) -> list[str]:
-        """Tell consistency and novelty of each machine at each factor."""
+        """Tell consistency and novelty of each machine at each factor, and agreement beyond chance."""
         return [
             f"{machine}, k x {factor:g}: consistent {float(one['consistency_share']):.2f}, and no copies "
-            f"{float(one['new_share']):.2f}; median distance to the nearest training image "
-            f"{float(one['nearest_train'].median()):.2f}, of training images that are enough "
-            f"{float(one['cover'].median()):g}"
+            f"{float(one['new_share']):.2f}; agreement beyond chance {interval_text(one, 'beyond_chance', '')}; median "
+            f"distance to the nearest training image {float(one['nearest_train'].median()):.2f}, number of those that "
+            f"hold its windows {float(one['cover'].median()):g}"
             for machine in MACHINES
             for factor in FACTORS
             for one in [found.sel(machine=machine, factor=factor)]
@@ -113,7 +114,7 @@ class AttentionTradeoff(Target):
         left.set_ylabel("share of consistent images, 95 % interval", fontsize=8)
         middle.set_ylabel("share of consistent images", fontsize=8)
         middle.set_xlabel("L2 to the nearest training image (median)", fontsize=8)
-        right.set_ylabel("training images that make an image (median)", fontsize=8)
+        right.set_ylabel("training images that hold its windows (median)", fontsize=8)
         for axis in (left, right):
             axis.set_xlabel("factor on the scales k", fontsize=8)
         left.set_ylim(0, 1)
