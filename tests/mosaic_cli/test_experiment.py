@@ -170,6 +170,17 @@ def test_compare_prints_a_table_and_writes_values_and_pictures(invoke: Invoke, t
     refused(invoke("compare", "els.nc", "no.nc"), 4, "no.nc")
 
 
+def test_compare_states_what_chance_gives(invoke: Invoke) -> None:
+    few = ("--dataset", "pairs", "-o", "dataset.count=12", "--steps", 2, "--scales", "3")
+    done(invoke("run", *few, "--samples", 3, "--out", "els.nc"))
+    done(invoke("run", *few, "--init", "els.nc", "--score", "is", "--out", "is.nc"))
+    consistency = ("--metrics", "consistency")
+    table = done(invoke("compare", "is.nc", "els.nc", *consistency)).stdout
+    assert "consistency (share; 0.333 by chance)" in table
+    found = json.loads(done(invoke("compare", "is.nc", "els.nc", *consistency, "--json")).stdout)
+    assert found["metrics"]["consistency"]["chance"] == pytest.approx(1 / 3)
+
+
 def test_compare_refuses_runs_from_other_noise(invoke: Invoke, tmp_path: Path) -> None:
     few = ("-o", "dataset.limit=30", "--steps", 2, "--samples", 2, "--scales", "3")
     done(invoke("run", *few, "--out", "a.nc"))
