@@ -34,9 +34,9 @@ def draw_attention(found: xr.Dataset) -> Figure:
 
     makers, mapped = found.sizes["maker"], found.sizes["attends"] * found.sizes["pixel"]
     heights = (ROW * makers + 0.6, MAP * mapped + 0.3)
-    figure = Figure(figsize=(8.4, sum(heights)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(9.6, sum(heights)), dpi=110, layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
-    left, right = above.subfigures(1, 2, squeeze=False, width_ratios=(1.45, 1))[0]
+    left, right = above.subfigures(1, 2, squeeze=False, width_ratios=(1.2, 1))[0]
     _draw_samples(left, found)
     _draw_verdicts(right, found)
     _draw_maps(below, found)
@@ -55,7 +55,7 @@ def _draw_samples(figure: SubFigure, found: xr.Dataset) -> None:
 
 
 def _draw_verdicts(figure: SubFigure, found: xr.Dataset) -> None:
-    axis = figure.subplots()
+    axis, beside = figure.subplots(1, 2, width_ratios=(3, 1), sharey=True)
     verdicts, copied = found["verdict"].values, found["copy"].values
     consistent, *broken = json.loads(found["verdict"].attrs["verdicts"])
     bars = [(f"{consistent}, new", (verdicts == 0) & ~copied, NEW), ("copied", (verdicts == 0) & copied, COPIED)]
@@ -66,24 +66,29 @@ def _draw_verdicts(figure: SubFigure, found: xr.Dataset) -> None:
         left = left + found_so.mean(1)
     share, low, high = (found[f"consistency_{end}"].values for end in ("share", "low", "high"))
     axis.errorbar(share, places, xerr=np.stack([share - low, high - share]), fmt="none", ecolor="black", linewidth=1)
-    axis.set_yticks([])
+    axis.set_yticks(places, found["maker"].values.tolist(), fontsize=6)
     axis.set_ylim(len(places) - 0.5, -0.5)
     axis.set_xlim(0, 1)
-    axis.set_xlabel(f"share of {found.sizes['sample']} samples, 95 % interval of consistent", fontsize=7)
+    axis.set_xlabel(
+        f"share of {found.sizes['sample']} samples, 95 % interval of consistent;\n"
+        "right: median pearson_r with each network",
+        fontsize=7,
+    )
     figure.legend(loc="outside upper center", ncols=2, fontsize=7)
-    _write_likeness(axis, found)
+    _write_likeness(beside, found)
 
 
 def _write_likeness(axis: Axes, found: xr.Dataset) -> None:
-    """Write each theory's median pearson_r with the networks beside its bar."""
-    makers = found["maker"].values.tolist()
-    for column, network in enumerate(found["network"].values.tolist()):
-        x = 1.1 + 0.13 * column
-        axis.text(x - 0.05, -0.6, network.removeprefix("resnet-"), fontsize=6, rotation=45, va="bottom")
+    """Write each theory's median pearson_r with each network beside its bar."""
+    networks, makers = found["network"].values.tolist(), found["maker"].values.tolist()
+    axis.set_axis_off()
+    axis.set_xlim(-0.5, len(networks) - 0.5)
+    for column, network in enumerate(networks):
+        # The networks' own rows, the first ones, are free for the headings.
+        axis.text(column, len(networks) - 0.6, network, rotation=90, ha="center", va="bottom", fontsize=6)
         for theory in found["theory"].values.tolist():
             value = float(found["pearson_r_median"].sel(theory=theory, network=network))
-            axis.text(x, makers.index(theory), f"{value:.2f}", fontsize=6, ha="center", va="center")
-    axis.text(1.1, 0.5, "median r with", fontsize=6, va="center")
+            axis.text(column, makers.index(theory), f"{value:.2f}", fontsize=6, ha="center", va="center")
 
 
 def _draw_maps(figure: SubFigure, found: xr.Dataset) -> None:
