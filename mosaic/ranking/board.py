@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from mosaic.checkpoint import Checkpoint, load_checkpoint
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet
-from mosaic.errors import DataError, MosaicError, UsageError
+from mosaic.errors import MosaicError, UsageError
 from mosaic.estimate import predict_seconds
 from mosaic.options import Options
 from mosaic.picture import save_figure
@@ -30,7 +30,9 @@ from mosaic.plugins import registry
 from mosaic.ranking.agreement import agreement_with
 from mosaic.ranking.entrant import NETWORK, Job, is_done
 from mosaic.ranking.picture import draw_leaderboard
-from mosaic.runner import data_access
+from mosaic.runner import data_access, versions_of
+from mosaic.sampler import reverse_levels
+from mosaic.scales import resolve_scales
 from mosaic.store import BegunOtherwise, write_netcdf
 
 __all__ = [
@@ -76,6 +78,8 @@ class Board:
     ----------
     config : LeaderboardConfig
         As asked for.
+    dataset : DataSet
+        The network's training set.
     jobs : dict
         What each score model does, by its name; the network first.
     left_out : dict
@@ -84,6 +88,7 @@ class Board:
 
     config: LeaderboardConfig
     folder: Path
+    dataset: DataSet
     jobs: Mapping[str, Job]
     left_out: Mapping[str, str]
 
@@ -104,16 +109,12 @@ class Board:
             If what is there was made with other settings.
         """
         found: dict[str, float | None] = {}
-        dataset: DataSet | None = None
         for name, job in self.jobs.items():
             if job.along.exists() and is_done(job):
                 found[name] = 0.0
                 continue
             try:
-                plan = prepare(job.run, access, dataset=dataset)
-                dataset, seconds = plan.dataset, predict_seconds(plan)
-            except DataError:
-                raise  # it is the same data for all
+                seconds = predict_seconds(prepare(job.run, access, dataset=self.dataset))
             except MosaicError:
                 seconds = None  # told when it is carried out
             found[name] = None if seconds is None else 2 * seconds  # the flow, and along the network's
@@ -133,14 +134,26 @@ def prepare_leaderboard(
     config = layered(LeaderboardConfig, *layers)
     checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
     names, left_out = _entrants(config)
+    runs = {name: _run_config(config, checkpoint, name) for name in (NETWORK, *names)}
+    network = prepare(runs[NETWORK], access)
+    facts = {"checkpoint": checkpoint.fingerprint, "dataset": network.dataset.fingerprint}
+    levels = reverse_levels(network.schedule, config.steps)[::-1]
+    scales = None if config.scales is None else resolve_scales(config.scales, levels)
     jobs = {}
-    for name in (NETWORK, *names):
-        run = _run_config(config, checkpoint, name)
+    for name, run in runs.items():
         stem = name.replace(":", "-")
         files = {"out": out / f"{stem}.nc", "along": out / f"{NETWORK}.nc", "steps": out / f"{stem}-steps.nc"}
         told = [Path(sys.argv[0]).name, *sys.argv[1:]]
-        jobs[name] = Job(run=run, **files, moments=config.steps, data_dir=access.root, memory=memory, command_line=told)
-    return Board(config, out, jobs, left_out)
+        versions = versions_of({kind: getattr(run, kind) for kind in ("score", "dataset", "schedule")})
+        known = {
+            **facts,
+            "versions": versions,
+            "scales": None if run.scales is None or scales is None else list(scales),
+        }
+        jobs[name] = Job(
+            run=run, **files, moments=config.steps, data_dir=access.root, memory=memory, command_line=told, facts=known
+        )
+    return Board(config, out, network.dataset, jobs, left_out)
 
 
 def _entrants(config: LeaderboardConfig) -> tuple[list[str], dict[str, str]]:
@@ -162,6 +175,8 @@ def _entrants(config: LeaderboardConfig) -> tuple[list[str], dict[str, str]]:
     taking, left_out = [], {}
     for name in names.names("score"):
         kind = names.get("score", name)
+        if name in config.score_options and name != NETWORK:
+            kind.Options.parse(config.score_options[name], f"score.{name}")
         try:
             kind.Options.model_validate(config.score_options.get(name, {}))
         except ValidationError as error:

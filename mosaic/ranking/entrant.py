@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,18 +47,22 @@ class Job(Options):
     steps: Path = Field(description="File of x0hat there.")
     data_dir: Path | None = Field(None, description="Folder of data files.")
     memory: str | None = Field(None, description="Budget of the machine.")
+    facts: dict[str, Any] = Field(
+        {},
+        description="What the numbers rest on besides: contents of checkpoint, data and scales, versions of plugins.",
+    )
     command_line: list[str] = Field([], description="The command that this is part of, for the record.")
 
 
 def is_done(job: Job) -> bool:
-    """Tell if the file of single steps is there, of the same run along the same flow.
+    """Tell if run and single steps are there, of the same run along the same flow.
 
     Raises
     ------
     BegunOtherwise
         If it is of another.
     """
-    if not job.steps.exists():
+    if not (job.steps.exists() and job.out.exists()):
         return False
     with xr.open_dataset(job.steps) as stored:
         asked = json.loads(stored.attrs["job"])
@@ -71,7 +76,7 @@ def identity(job: Job) -> dict[str, object]:
     """What must agree for the single steps of two jobs to be the same."""
     with open_trajectory(job.along) as along:
         network = {name: along.attrs[name] for name in ("configuration", "score_fingerprint", "dataset_fingerprint")}
-    return {"run": job.run.model_dump(mode="json"), "moments": job.moments, "network": network}
+    return {"run": job.run.model_dump(mode="json"), "moments": job.moments, "network": network, "facts": job.facts}
 
 
 def moments_of(along: xr.Dataset, count: int) -> xr.Dataset:
@@ -92,10 +97,12 @@ def carry_out(job: Job) -> None:
     with open_trajectory(job.along) as along:
         there = moments_of(along, job.moments)
         states, steps = torch.from_numpy(there["state"].values), there["step"].values.tolist()
-        like_it = job.run.model_copy(update={"steps": along.sizes["step"]})
+        like_it = job.run.model_copy(update={"steps": along.sizes["step"], "scales": _scales_along(job)})
     plan = replace(prepare(like_it, DataAccess(), dataset=plan.dataset), model=plan.model)
     found, seconds = np.empty(states.shape, np.float32), np.zeros(len(steps))
-    evaluate(plan, states[:, 0], steps[0], plan.batches[0][:1])  # what is done once is done now
+    for batch in plan.batches:  # what is done once, for each class and at each end of the flow, is done now
+        for place in (0, -1):
+            evaluate(plan, states[:, place], steps[place], batch[:1])
     for place, step in enumerate(steps):
         for batch in plan.batches:
             begin = time.perf_counter()
@@ -113,6 +120,11 @@ def carry_out(job: Job) -> None:
         attrs={"schema": SCHEMA, "job": as_attribute(identity(job)), "peak_bytes": str(peak_bytes() or "nan")},
     )
     write_netcdf(single, job.steps)
+
+
+def _scales_along(job: Job) -> str | None:
+    """Scales for the network's steps; a list is of the theory's, and looked up in its run by noise-to-signal ratio."""
+    return str(job.out) if "," in (job.run.scales or "") else job.run.scales
 
 
 def evaluate(plan: Plan, states: torch.Tensor, step: int, batch: range) -> np.ndarray:

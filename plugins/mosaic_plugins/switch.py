@@ -30,6 +30,9 @@ class Switch(mosaic.ScoreModel):
         above: str = Field("gaussian", description="Score model at high noise.")
         below: str = Field("els", description="Score model at low noise.")
         at: float = Field(1.0, gt=0, description="Noise-to-signal ratio s / a from which on `above` serves.")
+        boundary: str | None = Field(
+            None, description="Boundary of those of the two that have the option, such as circular. Default: their own."
+        )
         above_options: dict[str, Any] = Field(
             {}, description='Options of the first, as JSON: {"boundary": "circular"}.'
         )
@@ -54,7 +57,9 @@ class Switch(mosaic.ScoreModel):
         kind = mosaic.registry().get("score", name)
         if issubclass(kind, Switch):
             raise mosaic.UsageError("Score model 'switch' cannot switch to itself; name two others.")
-        options = kind.Options.parse(getattr(self.options, f"{which}_options"), f"score.{which}_options")
+        own = {"boundary": self.options.boundary} if "boundary" in kind.Options.model_fields else {}
+        own = {} if self.options.boundary is None else own
+        options = kind.Options.parse({**own, **getattr(self.options, f"{which}_options")}, f"score.{which}_options")
         found: mosaic.ScoreModel = kind(options, self.dataset)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from click.testing import Result
 import mosaic
 from mosaic.ranking.board import prepare_leaderboard
 from mosaic.ranking.picture import ranked
+from mosaic.store import BegunOtherwise
 
 Invoke = Callable[..., Result]
 SETTINGS = {"scores": "els,gaussian", "samples": 2, "steps": 3, "network_steps": 7, "scales": "3"}
@@ -96,7 +98,45 @@ def test_what_is_done_is_kept_and_what_is_not_is_gone_on_with(board: Path, netwo
 def test_other_settings_are_refused(board: Path, invoke: Invoke, network: Path) -> None:
     found = invoke("leaderboard", "--checkpoint", network, "--scores", "els", "--out", board, *FLAGS[:-1], 5)
     assert found.exit_code == 2
-    assert "was made with other settings (run.scales" in found.stderr
+    assert "was made with other settings (facts.scales" in found.stderr
+
+
+def test_what_was_changed_in_place_is_noticed(network: Path, tmp_path: Path) -> None:
+    own = tmp_path / "net"
+    shutil.copytree(network, own)
+    scales = tmp_path / "scales.json"
+    scales.write_text('{"scales": [3, 5], "noise_to_signal": [0.1, 1.0]}')
+    settings = {**SETTINGS, "scores": "els", "scales": str(scales)}
+    mosaic.leaderboard(own, out=tmp_path / "board", **settings)
+    scales.write_text('{"scales": [3, 7], "noise_to_signal": [0.1, 1.0]}')
+    with pytest.raises(BegunOtherwise, match=r"facts\.scales"):
+        mosaic.leaderboard(own, out=tmp_path / "board", **settings)
+    scales.write_text('{"scales": [3, 5], "noise_to_signal": [0.1, 1.0]}')
+    mosaic.leaderboard(own, out=tmp_path / "board", **settings)
+    options = {"channels": 4, "blocks": 1, "padding": "circular"}
+    mosaic.train(
+        "resnet", "digits", out=own, overwrite=True, epochs=3, dataset_options={"limit": 40}, network_options=options
+    )
+    with pytest.raises(BegunOtherwise, match=r"facts\.checkpoint"):
+        mosaic.leaderboard(own, out=tmp_path / "board", **settings)
+
+
+def test_a_list_of_scales_serves_the_theories_and_is_looked_up_along_the_flow(network: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "scores": "els", "scales": "3,5,7"}
+    mosaic.leaderboard(network, out=tmp_path / "list", **settings)
+    with mosaic.open(tmp_path / "list" / "els.nc") as run:
+        assert run["scale"].values.tolist() == [7, 5, 3]
+    settings["scales"] = str(tmp_path / "list" / "els.nc")
+    mosaic.leaderboard(network, out=tmp_path / "file", **settings)
+    found = [xr.load_dataset(tmp_path / name / "els-steps.nc")["denoised"] for name in ("list", "file")]
+    np.testing.assert_array_equal(*found)
+    assert not np.array_equal(found[0], xr.load_dataset(network.parent / "board" / "els-steps.nc")["denoised"])
+
+
+def test_a_run_that_is_gone_is_made_again(board: Path, network: Path) -> None:
+    (board / "els.nc").unlink()
+    mosaic.leaderboard(network, out=board, **SETTINGS)
+    assert (board / "els.nc").exists()
 
 
 def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: Invoke, network: Path) -> None:
@@ -122,6 +162,7 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
     assert {*board.jobs, "diffusers"} == set(mosaic.registry().names("score"))
     assert board.left_out == {"diffusers": "it needs -o diffusers.pipeline=VALUE"}
     assert board.jobs["ls"].run.score_options == {"boundary": "circular"}
+    assert board.jobs["switch"].run.score_options == {"boundary": "circular"}
     assert board.jobs["is"].run.scales is None
     forecast = board.forecast(mosaic.DataAccess())
     assert (forecast["els"] or 0) > 0
@@ -137,6 +178,11 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
         ({"scores": "network"}, "names no theory"),
         ({"scores": "els,diffusers"}, "score.diffusers needs the option 'pipeline'"),
         ({"scores": "els", "score_options": {"smoothed": {"sigma": 1}}}, "an option of a score model that"),
+        ({"score_options": {"smoothed": {"sigma": -1}}}, "score.smoothed: option 'sigma'"),
+        ({"score_options": {"els": {"boundry": "zeros"}}}, "has no option 'boundry'"),
+        ({"scales": "4"}, "4"),
+        ({"scales": "paper/typo"}, "paper/typo"),
+        ({"scales": "3,3,5", "steps": 4}, "lists 3 scales for 4 steps"),
     ],
 )
 def test_what_cannot_be_ranked_is_refused(network: Path, settings: dict[str, object], message: str) -> None:
