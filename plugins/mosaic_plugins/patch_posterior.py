@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Literal
 
 import torch
@@ -39,6 +38,10 @@ class PatchPosterior(LS):
 
     options: Options
 
+    def engine(self, dtype: torch.dtype) -> str:
+        """Posterior means of whole patches are averaged by torch, whatever tells their provenance."""
+        return "torch"
+
     def local(self, scale: int) -> int | None:
         """The patches that hold a pixel; all of x, where a patch is all of it."""
         inside = self.options.boundary == "circular" or scale <= min(self.dataset.shape[1:])
@@ -56,7 +59,7 @@ def composite(x: Tensor, images: Tensor, level: mosaic.Level, k: int, boundary: 
     """Posterior means of all k x k patches of x (B, C, H, W) over images (N, C, H, W), averaged where they overlap.
 
     That is, at each pixel, the mean over images with the weights of the patches that hold it: the weights of patches,
-    summed over windows. One pass for the softmax's totals, one for the weights; float32 or float64, as x.
+    summed over windows. One pass for the softmax's maximum and mass, one for the weights; float32 or float64, as x.
     """
     height, width = x.shape[2:]
     inside = x.new_ones(height, width)
@@ -74,10 +77,15 @@ def composite(x: Tensor, images: Tensor, level: mosaic.Level, k: int, boundary: 
         return summed(squares) / (-2 * level.noise**2)
 
     tiles = images.split(max(1, TILE // (len(x) * height * width)))
-    total = reduce(torch.logaddexp, (logits(some).logsumexp(1) for some in tiles))
+    top, mass = x.new_full((len(x), height, width), -torch.inf), x.new_zeros(len(x), height, width)
+    for some in tiles:
+        own = logits(some)
+        before, top = top, torch.maximum(top, own.amax(1))
+        mass = mass * torch.exp(before - top) + torch.exp(own - top[:, None]).sum(1)
+    share = (inside / mass)[:, None]
     result = torch.zeros_like(x, dtype=torch.float64)
     for some in tiles:
-        weights = summed(torch.exp(logits(some) - total[:, None]) * inside)
+        weights = summed(torch.exp(logits(some) - top[:, None]) * share)
         result += torch.einsum("bnhw,nchw->bchw", weights, some.to(x.dtype))
     return result / summed(inside)
 

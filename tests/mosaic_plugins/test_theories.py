@@ -18,6 +18,15 @@ LEVELS = [(1.0, 0.05), (0.9, 0.4), (0.4, 0.9), (0.05, 3.0)]
 FEW, MANY = 9, 40  # training images: fewer and more than the numbers of an image
 
 
+@pytest.fixture(params=["whole", "cut"], autouse=True)
+def _cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is computed twice: in one piece, and in pieces of a few images."""
+    if request.param == "cut":
+        monkeypatch.setattr("mosaic_plugins.gaussian.CHUNK", 4)
+        monkeypatch.setattr("mosaic_plugins.pca_locality.TILE", 7)
+        monkeypatch.setattr("mosaic_plugins.patch_posterior.TILE", 80)
+
+
 def images_of(count: int = FEW, channels: int = 2, height: int = 4, width: int = 3, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     smooth = rng.uniform(-1, 1, (count, channels, 1, 1)) * np.linspace(0.2, 1, width)
