@@ -208,7 +208,8 @@ def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
 
 def _facts(runs: Mapping[str, xr.Dataset], metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Root attributes: what was compared, and how."""
-    kept = ("title", "configuration", "dataset_fingerprint", "score_fingerprint", "engine", "created", "mosaic_version")
+    kept = ("title", "configuration", "dataset_fingerprint", "score_fingerprint", "engine", "created", "mosaic_version",
+            "versions")  # fmt: skip
     made = {role: {key: one.attrs[key] for key in kept if key in one.attrs} for role, one in runs.items()}
     return {
         "schema": SCHEMA,

@@ -61,7 +61,7 @@ def command(
     fig4          receptive fields of networks over time, and calibrated scales
     fig5c         excess limbs: scales as calibrated, and doubled late in the flow
     fig6          a UNet with self-attention beside ELS
-    memorization  ELS at multiplied scales: from mosaics to copies
+    memorization  ELS at multiplied scales: from mosaics towards copies
     attention     images whose halves must agree: ELS with and without attention, and networks
     attention-tradeoff  their consistency against novelty as the scale grows
 

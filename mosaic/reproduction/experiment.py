@@ -126,6 +126,7 @@ class Experiment:
             **self.sizes.training,
             "seed": self.config.seed,
             "device": self.config.device,
+            "precision": self.config.precision,
         }
         if self.config.epochs is not None:
             settings["epochs"] = self.config.epochs

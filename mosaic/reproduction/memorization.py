@@ -1,4 +1,4 @@
-"""From mosaics to copies: what becomes of ELS as its locality scales grow.
+"""From mosaics towards copies: what becomes of ELS as its locality scales grow.
 
 References: Kamb & Ganguli 2025, sec. 4; Yoon et al. 2023 (copies).
 """
@@ -32,7 +32,7 @@ def multiplied(scales: list[int], factor: float) -> list[int]:
 
 
 class Memorization(Target):
-    """From mosaics to copies: ELS as its calibrated scales are multiplied."""
+    """From mosaics towards copies: ELS as its calibrated scales are multiplied."""
 
     name = "memorization"
     most_rows = 1

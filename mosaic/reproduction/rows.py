@@ -50,6 +50,9 @@ class ReproduceConfig(Options):
     device: str = Field(
         "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision of the networks' products while they are trained, as for `mosaic train`."
+    )
 
 
 @dataclass(frozen=True)

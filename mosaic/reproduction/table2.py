@@ -15,6 +15,7 @@ import xarray as xr
 
 from mosaic.errors import DataError
 from mosaic.reproduction.duration import Forecast, forecast
+from mosaic.reproduction.experiment import record_of
 from mosaic.reproduction.rows import ROWS, THEORIES
 from mosaic.reproduction.target import Target
 from mosaic.run_comparison import open_comparison
@@ -58,6 +59,10 @@ def table_of(root: Path) -> xr.Dataset:
         gain[number] = [float(rows["els"][f"pearson_r_gain{end}"]) for end in ("", "_low", "_high")]
         recipes[name] = {key: json.loads(rows["els"].attrs[key]) for key in ("training", "runs")}
         recipes[name]["runs"]["ls"] = json.loads(rows["ls"].attrs["runs"])["run"]
+        scales = root / ROWS[name].scales_of / "scales.nc"
+        if scales.is_file():
+            with xr.open_dataset(scales) as calibration:
+                recipes[name]["calibration"] = record_of(calibration)
     variables: dict[str, tuple[Any, ...]] = {
         **{name: (("row", "theory", "sample"), array) for name, array in values.items()},
         **{name: (("row", "theory"), array) for name, array in ends.items()},

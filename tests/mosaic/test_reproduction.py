@@ -173,6 +173,8 @@ def test_rows_that_were_not_run_are_missing_and_what_was_is_recorded(made: Path)
     assert others["pearson_r_median"].isnull().all()
     assert not others["paper"].isnull().any()
     recipe = json.loads(found.attrs["recipes"])["fashion-resnet-zeros"]
+    assert recipe["calibration"]["configuration"]["samples"] == 2
+    assert "torch" in recipe["runs"]["ls"]["versions"]
     assert recipe["training"]["configuration"]["epochs"] == 2
     assert recipe["training"]["versions"]["torch"] == torch.__version__
     for role in ("run", "reference", "baseline", "ls"):
