@@ -82,7 +82,10 @@ def test_a_kill_loses_only_the_step_in_flight(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not (tmp_path / "killed" / "cpu" / "table2.nc").exists()
+    finished = {path: path.stat().st_mtime_ns for path in (*row.glob("*.nc"), *row.glob("network/*.safetensors"))}
+    assert {"scales.nc", "network.nc", "weights.safetensors"} <= {path.name for path in finished}
     subprocess.run([*command, "--out", "killed"], check=True, stdout=subprocess.DEVNULL)
+    assert finished == {path: path.stat().st_mtime_ns for path in finished}
     with xr.open_dataset("whole/cpu/table2.nc") as one, xr.open_dataset("killed/cpu/table2.nc") as two:
         xr.testing.assert_equal(one.drop_attrs(), two.drop_attrs())
     assert not list((tmp_path / "killed").rglob("*.parts"))
