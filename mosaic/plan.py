@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mosaic.config import RunConfig
+from mosaic.convolved import full_precision
 from mosaic.dataset import DataAccess, DataSet
 from mosaic.diagnosis import Diagnosis
 from mosaic.errors import MosaicError, PluginError, UsageError
@@ -98,14 +99,14 @@ class Plan:
 
     def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
         """Evaluate the score model on a batch at one step."""
-        with self._left_alone(x):
+        with self._left_alone(x), full_precision():  # networks, too
             denoised = self.model.denoise(x, self.levels[index], self._labels(batch), self.scales[index])
         self._check(x, denoised, index)
         return denoised
 
     def diagnose(self, x: Tensor, index: int, batch: range) -> Diagnosis:
         """Evaluate it, and find what x0hat is made of."""
-        with self._left_alone(x):
+        with self._left_alone(x), full_precision():
             found = self.model.diagnose(x, self.levels[index], self._labels(batch), self.scales[index])
         if found is None:
             raise self._silent("diagnose")

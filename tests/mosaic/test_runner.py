@@ -120,6 +120,20 @@ def test_init_takes_an_array_of_unit_noise(tiny: mosaic.DataSet, tmp_path: Path)
     assert run["seed"].values.tolist() == [-1, -1]
 
 
+def test_a_network_multiplies_in_full_float32(tiny: mosaic.DataSet) -> None:
+    """CUDA's default for convolutions is less; what a user's own code multiplies in is left as it was."""
+    backends, seen = torch.backends, []
+
+    def eps(x: torch.Tensor, t: float) -> torch.Tensor:
+        seen.append((backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32))
+        return x
+
+    before = backends.cudnn.allow_tf32
+    mosaic.run(score=eps, dataset=tiny, steps=2, samples=1)
+    assert set(seen) == {(False, False)}
+    assert backends.cudnn.allow_tf32 == before
+
+
 def test_a_callable_eps_and_a_score_model_object_need_no_plugin(tiny: mosaic.DataSet) -> None:
     times: list[float] = []
 
