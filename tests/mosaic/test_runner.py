@@ -124,7 +124,7 @@ def test_a_network_multiplies_in_full_float32(tiny: mosaic.DataSet) -> None:
     """CUDA's default for convolutions is less; what a user's own code multiplies in is left as it was."""
     backends, seen = torch.backends, []
 
-    def eps(x: torch.Tensor, t: float) -> torch.Tensor:
+    def eps(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         seen.append((backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32))
         return x
 
