@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,8 @@ class FieldAttention(nn.Module):
     def weights(self, g: Tensor) -> Tensor:
         """Weights alpha (B, P, P) of a field (B, D, H, W) at P = H W positions; each row sums to 1."""
         if self.kind == "top1" and self.training:
-            return _straight_through(inner_products(g))
+            drawn: Tensor = _StraightThrough.apply(inner_products(g))  # type: ignore[no-untyped-call]
+            return drawn
         return attention_weights(g, self.kind)
 
     def forward(self, g: Tensor) -> Tensor:
@@ -106,14 +107,26 @@ class FieldAttention(nn.Module):
         return result
 
 
-def _straight_through(logits: Tensor) -> Tensor:
-    """All weight on one q a row, drawn from the softmax, with the softmax's gradient.
+class _StraightThrough(torch.autograd.Function):
+    """All weight on one q a row, drawn from the softmax, with the gradient of the softmax of the noisy logits.
 
-    As `torch.nn.functional.gumbel_softmax(hard=True)`, four times faster: of uniform numbers, not exponential ones. In
-    float32 under autocast, too: numbers of bfloat16 are too few for the tail, and their ties fall to the first q.
+    As `torch.nn.functional.gumbel_softmax(hard=True)`, many times faster: of uniform numbers, not exponential ones, in
+    place. In float32 under autocast, too: numbers of bfloat16 are too few for the tail, and their ties fall to the
+    first q.
     """
-    logits = logits.float()
-    gumbel = -(-torch.rand_like(logits).log()).log()
-    soft = (logits + gumbel).softmax(-1)
-    hard = functional.one_hot(soft.argmax(-1), logits.shape[-1]).to(soft)
-    return hard - soft.detach() + soft
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        """Draw (..., P) of logits (..., P)."""
+        noise = torch.rand(logits.shape, device=logits.device).log_().neg_().log_()
+        soft = torch.softmax(torch.sub(logits, noise, out=noise), -1, out=noise)
+        ctx.save_for_backward(soft)
+        return torch.zeros_like(logits).scatter_(-1, soft.argmax(-1, keepdim=True), 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Give the gradient that the softmax has."""
+        (soft,), (gradient,) = ctx.saved_tensors, gradients
+        weighted = soft * gradient
+        result: Tensor = weighted.sub_(soft * weighted.sum(-1, keepdim=True)).to(gradient.dtype)
+        return result

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import mosaic
-from mosaic_plugins.layers import FieldAttention, _straight_through
+from mosaic_plugins.layers import FieldAttention, _StraightThrough
 from mosaic_plugins.networks import ResNet, ResNetAttention, UNet, UNetAttention
 
 SMALL: list[tuple[type[mosaic.Network], dict[str, Any]]] = [
@@ -91,8 +91,8 @@ def test_top1_is_drawn_in_training_only_and_lets_gradients_through() -> None:
         torch.manual_seed(0)
         drawn = [attention.weights(g) for _ in range(3)]
         for weights in drawn:
-            assert torch.allclose(weights.sum(-1), torch.ones(1, 16))
-            assert weights.max(-1).values.min() > 0.999
+            assert torch.equal(weights.sum(-1), torch.ones(1, 16))
+            assert torch.equal(weights.max(-1).values, torch.ones(1, 16))
         assert not torch.equal(drawn[0], drawn[1])
         (slope,) = torch.autograd.grad((drawn[0] * torch.randn(16, 16)).sum(), g)
         assert slope.abs().max() > 0
@@ -108,13 +108,27 @@ def test_top1_is_drawn_from_the_softmax_also_at_low_precision(dtype: torch.dtype
     logits[:, 1, 40], logits[:, 2, 40] = 6, 9
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        shares = _straight_through(logits).mean(0)
-    expected = logits[0].double().softmax(-1)
-    assert shares.dtype == torch.float32
+        drawn = _StraightThrough.apply(logits)
+    shares, expected = drawn.double().mean(0), logits[0].double().softmax(-1)
+    assert drawn.dtype == dtype
     for q in range(64):
         for row in range(4):
             spread = (expected[row, q] * (1 - expected[row, q]) / 2000).sqrt()
             assert abs(shares[row, q] - expected[row, q]) < 4.5 * spread + 1e-3
+
+
+def test_top1_has_the_gradient_of_the_softmax_of_its_noisy_logits() -> None:
+    logits = torch.randn(3, 5, 7, requires_grad=True)
+    slope = torch.randn(3, 5, 7)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = _StraightThrough.apply(logits)
+        torch.manual_seed(0)
+        noisy = logits.double() - (-torch.rand(3, 5, 7).double().log()).log()
+    assert torch.equal(drawn.argmax(-1), noisy.argmax(-1))
+    (found,) = torch.autograd.grad((drawn * slope).sum(), logits)
+    (expected,) = torch.autograd.grad((noisy.softmax(-1) * slope).sum(), logits)
+    assert torch.allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("attention", ["softmax", "top1"])
