@@ -33,6 +33,7 @@ __all__ = [
     "calibrate_batch",
     "chosen_scales",
     "execute_calibration",
+    "is_calibrated",
     "open_calibration",
 ]
 
@@ -105,16 +106,9 @@ def execute_calibration(
     plan: CalibrationPlan, out: Path, *, resume: bool = False, overwrite: bool = False, progress: Progress = no_progress
 ) -> xr.Dataset:
     """Calibrate, and store the table and the scales in the netCDF file `out`; returns them opened from it."""
-    store = RunStore(out, open_calibration, free=["configuration.checkpoint"])
+    store, network = _store_at(out), plan.network
     store.check_place(resume=resume, overwrite=overwrite)
-    network = plan.network
-    facts = {
-        "configuration": plan.config.model_dump(mode="json"),
-        "dataset_fingerprint": network.dataset.fingerprint,
-        "network_fingerprint": network.model.fingerprint(),
-        "versions": versions_of({"score": plan.config.score, "dataset": network.config.dataset}),
-        "engine": plan.machine.engine(network.dtype),
-    }
+    facts = identity(plan)
     if resume and store.is_finished(facts):
         store.clear()
         return open_calibration(out)
@@ -134,6 +128,33 @@ def execute_calibration(
             raise
         store.finish(len(network.batches), attributes, partial(chosen_scales, criterion=plan.config.criterion))
     return open_calibration(out)
+
+
+def is_calibrated(plan: CalibrationPlan, out: Path) -> bool:
+    """Tell whether a file holds the whole calibration of a plan.
+
+    Raises
+    ------
+    BegunOtherwise
+        If it holds another.
+    """
+    return _store_at(out).is_finished(identity(plan))
+
+
+def _store_at(out: Path) -> RunStore:
+    return RunStore(out, open_calibration, free=["configuration.checkpoint"])
+
+
+def identity(plan: CalibrationPlan) -> dict[str, Any]:
+    """What must agree for two calibrations to give the same table."""
+    network = plan.network
+    return {
+        "configuration": plan.config.model_dump(mode="json"),
+        "dataset_fingerprint": network.dataset.fingerprint,
+        "network_fingerprint": network.model.fingerprint(),
+        "versions": versions_of({"score": plan.config.score, "dataset": network.config.dataset}),
+        "engine": plan.machine.engine(network.dtype),
+    }
 
 
 def open_calibration(path: str | PathLike[str]) -> xr.Dataset:

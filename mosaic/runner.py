@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet
-from mosaic.entry import CORE, code_digest
+from mosaic.entry import CORE, code_digest, core_digest
 from mosaic.errors import UsageError
 from mosaic.machine import AnalyticMachine
 from mosaic.memory import fit
@@ -35,7 +35,7 @@ from mosaic.score import ScoreModel
 from mosaic.store import RunStore, as_attribute, join
 from mosaic.trajectory import SCHEMA, assemble, open_trajectory
 
-__all__ = ["Progress", "RunConfig", "data_access", "execute", "no_progress", "run"]
+__all__ = ["Progress", "RunConfig", "data_access", "execute", "is_stored", "no_progress", "run"]
 
 Progress = Callable[[int, int, int], None]
 """Called as progress(batch, step, steps) after each step."""
@@ -118,6 +118,7 @@ def provenance(plan: Plan) -> dict[str, str]:
         "dataset_range": as_attribute(plan.dataset.range),
         "dataset_classes": as_attribute(plan.dataset.classes),
         "mosaic_version": version("mosaic-diffusion"),
+        "code": core_digest(),
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),
         "device": _device_name(plan.device),
@@ -167,9 +168,23 @@ def execute(
     """
     if out is None:
         return _execute_in_memory(plan, progress)
+    return _execute_stored(plan, _store_of(plan, out), resume, overwrite, progress)
+
+
+def is_stored(plan: Plan, out: Path) -> bool:
+    """Tell whether a file holds the whole run of a plan.
+
+    Raises
+    ------
+    BegunOtherwise
+        If it holds another's.
+    """
+    return _store_of(plan, out).is_finished(identity(plan))
+
+
+def _store_of(plan: Plan, out: Path) -> RunStore:
     places = [f"configuration.score_options.{name}" for name in plan.model.places]
-    store = RunStore(out, free=["configuration.scales_from", *places])
-    return _execute_stored(plan, store, resume, overwrite, progress)
+    return RunStore(out, free=["configuration.scales_from", *places])
 
 
 def _execute_in_memory(plan: Plan, progress: Progress) -> xr.Dataset:

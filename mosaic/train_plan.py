@@ -16,6 +16,7 @@ import torch
 from mosaic.checkpoint import DESCRIPTION, SCHEMA, build_network, load_checkpoint
 from mosaic.config import layered
 from mosaic.dataset import DataAccess, DataSet
+from mosaic.entry import core_digest
 from mosaic.errors import UsageError
 from mosaic.network import Network
 from mosaic.plan import chosen_device
@@ -138,6 +139,7 @@ def describe_training(plan: TrainPlan) -> dict[str, Any]:
         "dataset_source": dataset.source,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
+        "code": core_digest(),
         "versions": versions_of({kind: getattr(plan.config, kind) for kind in ("network", "dataset", "schedule")}),
     }
 

@@ -120,10 +120,15 @@ def _announce(target: Target, terminal: Terminal) -> dict[str, Any]:
         terminal.note(f"Note: {note}")
     steps = forecast_reproduction(target)
     total = sum(step.seconds for step in steps)
+    older = [step.step for step in steps if step.other_code]
     for step in steps:
-        terminal.note(f"{step.step}: {'done' if step.done else f'about {duration(step.seconds)}'}")
+        done = "done, by other code of mosaic" if step.other_code else "done"
+        terminal.note(f"{step.step}: {done if step.done else f'about {duration(step.seconds)}'}")
     terminal.note(f"About {duration(total)} in all." if total else "Everything has been computed.")
-    return {"seconds": total, "steps": {step.step: None if step.done else step.seconds for step in steps}}
+    if older:
+        terminal.note("Note: what other code made is used as it is; remove it, or use another --out, to make it anew.")
+    left = {step.step: None if step.done else step.seconds for step in steps}
+    return {"seconds": total, "steps": left, "other_code": older}
 
 
 def _print(found: xr.Dataset) -> None:

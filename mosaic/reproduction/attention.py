@@ -8,19 +8,21 @@ constraint"). Data and experiment are our own; theirs were not to be had.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xarray as xr
 
+from mosaic.config import RunConfig
 from mosaic.plugins import registry
 from mosaic.reproduction.agreement import SHARES, agreement_of, copies_among, rule_of
 from mosaic.reproduction.attention_maps import machine_maps, network_maps
 from mosaic.reproduction.attention_picture import draw_attention
 from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
 from mosaic.reproduction.experiment import Experiment
+from mosaic.reproduction.kept import is_of_other_code
 from mosaic.reproduction.rows import Row
 from mosaic.reproduction.target import Target
 from mosaic.rule import VERDICTS, verdicts_of
@@ -91,7 +93,9 @@ class AttentionTable(Target):
         experiments = self.experiments()
         base = experiments["resnet"]
         steps = [step for one in experiments.values() for step in forecast(one, ("train", "network"))]
-        return steps + [forecast_theory(base, "attention", name, (stem_of(name),)) for name in THEORIES]
+        return steps + [
+            forecast_theory(base, "attention", name, {stem_of(name): str(scale_of(base))}) for name in THEORIES
+        ]
 
     def measure(self) -> xr.Dataset:
         """Train the networks, run them and the theories from the same noise, and judge the images.
@@ -196,15 +200,16 @@ def interval_text(one: xr.Dataset, name: str, tail: str) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def forecast_theory(base: Experiment, target: str, name: str, stems: Sequence[str]) -> Forecast:
-    """Tell how long a theory's runs will take that are to be kept under these names.
+def forecast_theory(base: Experiment, target: str, name: str, runs: Mapping[str, str]) -> Forecast:
+    """Tell how long a theory's runs will take, given the scales of each by the name that it is kept under.
 
     In-degrees of `mixture` are the fields of as many images as there are; averaging whole windows costs about as much
     as comparing them, by the torch engine.
     """
-    missing = [stem for stem in stems if not (base.folder / f"{stem}.nc").exists()]
-    if not missing:
-        return Forecast(f"{target}: {name}", 0.0, True)
+    files = {stem: base.folder / f"{stem}.nc" for stem in runs}
+    kept = {stem for stem in runs if files[stem].exists() and base.has_run(stem, theory_config(base, name, runs[stem]))}
+    if len(kept) == len(runs):
+        return Forecast(f"{target}: {name}", 0.0, True, any(is_of_other_code(file) for file in files.values()))
     score, options = THEORIES[name]
     window = options.get("embedding") == "window"
     scales = None if score == "is" else str(scale_of(base))
@@ -212,7 +217,7 @@ def forecast_theory(base: Experiment, target: str, name: str, stems: Sequence[st
     more = 2.0 if window else 1.0
     if options.get("form") == "mixture":
         more += len(base.dataset) / base.samples
-    return Forecast(f"{target}: {name}", len(missing) * more * seconds, False)
+    return Forecast(f"{target}: {name}", (len(runs) - len(kept)) * more * seconds, False)
 
 
 def stem_of(name: str) -> str:
@@ -231,9 +236,13 @@ def scale_of(base: Experiment) -> int:
     return side
 
 
-def run_theory(base: Experiment, name: str, scales: str | None = None, stem: str | None = None) -> xr.Dataset:
-    """Run a theory from the noise that the networks start from, with the window of `scale_of`, or others."""
+def theory_config(base: Experiment, name: str, scales: str) -> RunConfig:
+    """Configuration of a theory's run from the noise that the networks start from."""
     score, options = THEORIES[name]
-    config = base.run_config("is" if score == "is" else "els", scales or str(scale_of(base)))
-    options = {**config.score_options, **options}
-    return base.execute(stem or stem_of(name), config.model_copy(update={"score": score, "score_options": options}))
+    config = base.run_config("is" if score == "is" else "els", scales)
+    return config.model_copy(update={"score": score, "score_options": {**config.score_options, **options}})
+
+
+def run_theory(base: Experiment, name: str, scales: str | None = None, stem: str | None = None) -> xr.Dataset:
+    """Run a theory, with the window of `scale_of` or others; keep it under its own name, or `stem`."""
+    return base.execute(stem or stem_of(name), theory_config(base, name, scales or str(scale_of(base))))

@@ -44,8 +44,9 @@ class AttentionTradeoff(Target):
     def forecast(self) -> list[Forecast]:
         """Tell the runs."""
         base = self._base()
-        stems = {name: [_stem(name, factor) for factor in FACTORS] for name in MACHINES}
-        return [forecast_theory(base, self.name, name, stems[name]) for name in MACHINES]
+        scales = {factor: str(multiplied([scale_of(base)], factor)[0]) for factor in FACTORS}
+        runs = {name: {_stem(name, factor): k for factor, k in scales.items()} for name in MACHINES}
+        return [forecast_theory(base, self.name, name, runs[name]) for name in MACHINES]
 
     def measure(self) -> xr.Dataset:
         """Run each machine at each factor on the scale of `attention`, and judge and trace the images.

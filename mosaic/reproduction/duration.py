@@ -9,19 +9,20 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from mosaic.calibration_plan import parse_sizes
-from mosaic.checkpoint import WEIGHTS, load_checkpoint
 from mosaic.estimate import predict_seconds
 from mosaic.plan import prepare
 from mosaic.reproduction.experiment import Experiment
+from mosaic.reproduction.kept import is_of_other_code
 from mosaic.reproduction.rows import ROWS, THEORY_STEPS
 from mosaic.scales import preset_names
 from mosaic.train_plan import TrainPlan
 
-__all__ = ["Forecast", "forecast", "machine_seconds"]
+__all__ = ["Forecast", "forecast", "forecast_step", "machine_seconds"]
 
 STEPS = ("train", "calibrate", "network", "is", "els", "ls")
 LONG_ENOUGH = 1.0  # seconds that training steps are measured for
@@ -29,39 +30,68 @@ LONG_ENOUGH = 1.0  # seconds that training steps are measured for
 
 @dataclass(frozen=True)
 class Forecast:
-    """A step of an experiment, and the seconds that it will take; none where it is done."""
+    """A step of an experiment.
+
+    Attributes
+    ----------
+    step : str
+        Its name.
+    seconds : float
+        How long it will take; 0 where it is done.
+    done : bool
+        Whether it is.
+    other_code : bool
+        Whether it was done by other code of mosaic than runs now.
+    """
 
     step: str
     seconds: float
     done: bool
+    other_code: bool = False
+
+
+def forecast_step(step: str, out: Path, is_done: Callable[[], bool], seconds: Callable[[], float]) -> Forecast:
+    """Tell of a step that makes a file, or a network's folder.
+
+    Raises
+    ------
+    BegunOtherwise
+        If it was done with other settings.
+    """
+    if out.exists() and is_done():
+        return Forecast(step, 0.0, True, is_of_other_code(out))
+    return Forecast(step, seconds(), False)
 
 
 def forecast(experiment: Experiment, wanted: Collection[str] = STEPS) -> list[Forecast]:
-    """Tell the wanted steps of an experiment and how long those that are not done will take, in their order."""
-    row, folder = experiment.row, experiment.folder
-    experiment.check_network()
-    steps: list[tuple[str, bool, Callable[[], float]]] = []
-    left = _training_left(experiment)
-    steps.append(("train", left == 0, lambda: left * _training_step(experiment.training_plan)))
-    if row.scales_of == row.name:
-        done = experiment.scales_file.exists()
-        steps.append(("calibrate", done, lambda: _calibration(experiment)))
-    steps.append(("network", (folder / "network.nc").exists(), lambda: _network(experiment)))
-    for score in ("is", "els", "ls"):
-        steps.append((score, (folder / f"{score}.nc").exists(), partial(machine_seconds, experiment, score)))
-    steps = [step for step in steps if step[0] in wanted]
-    found = [Forecast(f"{row.name}: {step}", 0.0 if done else work(), done) for step, done, work in steps]
+    """Tell the wanted steps of an experiment and how long those that are not done will take, in their order.
+
+    Raises
+    ------
+    BegunOtherwise
+        If a step was done with other settings.
+    """
+    row, left = experiment.row, experiment.training_left
+    found = []
     if row.scales_of in ROWS and row.scales_of != row.name:
-        found = forecast(experiment.sibling(row.scales_of), ("train", "calibrate")) + found
+        found += forecast(experiment.scales_owner, ("train", "calibrate"))
+
+    def tell(step: str, out: Path, is_done: Callable[[], bool], seconds: Callable[[], float]) -> None:
+        if step in wanted:
+            found.append(forecast_step(f"{row.name}: {step}", out, is_done, seconds))
+
+    def is_run(score: str) -> bool:
+        ready = left == 0 if score == "network" else score == "is" or experiment.has_scales
+        return ready and experiment.has_run(score, experiment.usual_config(score))
+
+    network, scales = experiment.network_folder, experiment.scales_file
+    tell("train", network, lambda: left == 0, lambda: left * _training_step(experiment.training_plan))
+    if row.scales_of == row.name:
+        tell("calibrate", scales, lambda: experiment.has_scales, lambda: _calibration(experiment))
+    for score in ("network", "is", "els", "ls"):
+        seconds = partial(_network, experiment) if score == "network" else partial(machine_seconds, experiment, score)
+        tell(score, experiment.folder / f"{score}.nc", partial(is_run, score), seconds)
     return found
-
-
-def _training_left(experiment: Experiment) -> float:
-    """Training steps still to do."""
-    plan, folder = experiment.training_plan, experiment.network_folder
-    per_epoch = -(-len(plan.dataset) // plan.config.batch_size)
-    done = load_checkpoint(folder).progress["step"] if (folder / WEIGHTS).is_file() else 0
-    return max(0, plan.config.epochs * per_epoch - int(done))
 
 
 def _training_step(plan: TrainPlan) -> float:

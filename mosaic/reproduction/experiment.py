@@ -9,66 +9,29 @@ References: Kamb & Ganguli 2025, sec. 5 and app. C.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from mosaic.calibration import execute_calibration
+from mosaic.calibration import execute_calibration, is_calibrated
 from mosaic.calibration_picture import draw_scales
-from mosaic.calibration_plan import prepare_calibration
-from mosaic.checkpoint import DESCRIPTION, Checkpoint, load_checkpoint
+from mosaic.calibration_plan import CalibrationPlan, prepare_calibration
+from mosaic.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint, load_checkpoint
 from mosaic.comparison_picture import draw_agreement, draw_side_by_side
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
-from mosaic.memory import fit
 from mosaic.picture import save_figure
-from mosaic.plan import prepare
+from mosaic.reproduction.kept import Report, has_run, kept_run, no_report, record_of
 from mosaic.reproduction.rows import THEORY_STEPS, ReproduceConfig, Row, row_named, sizes_of
 from mosaic.run_comparison import compare
-from mosaic.runner import execute
 from mosaic.sitting import TrainProgress
 from mosaic.store import write_netcdf
 from mosaic.train_plan import TrainPlan, describe_training, prepare_training
 from mosaic.trainer import check_same, execute_training
 
-__all__ = ["Experiment", "Report", "kept_run", "no_report", "record_of"]
-
-RECORDED = ("configuration", "dataset_fingerprint", "score_fingerprint", "network_fingerprint", "versions", "engine")
-
-Report = Callable[[str, float, str], None]
-"""Called as report(step, share, words): what is being done, how much of it is, and more in words."""
-
-
-def no_report(step: str, share: float, words: str) -> None:
-    """Show nothing."""
-
-
-def kept_run(
-    step: str,
-    config: RunConfig,
-    out: Path,
-    access: DataAccess,
-    memory: str | None,
-    report: Report,
-    dataset: DataSet | None = None,
-) -> xr.Dataset:
-    """Run a configuration into a file; reuse, or go on with, what is there. The report calls it `step`."""
-    plan = fit(prepare(config, access, dataset=dataset), memory)
-    batches = len(plan.batches)
-
-    def progress(batch: int, done: int, steps: int) -> None:
-        report(step, (batch + done / steps) / batches, f"batch {batch + 1}/{batches}, step {done}/{steps}")
-
-    return execute(plan, out, resume=True, progress=progress)
-
-
-def record_of(stored: xr.Dataset) -> dict[str, Any]:
-    """What a stored run or calibration tells of how it was made."""
-    decoded = {key: json.loads(stored.attrs[key]) for key in RECORDED if key in stored.attrs}
-    return {**decoded, **{key: stored.attrs[key] for key in ("created", "mosaic_version", "plugins", "device")}}
+__all__ = ["Experiment"]
 
 
 class Experiment:
@@ -174,10 +137,10 @@ class Experiment:
     @cached_property
     def scales(self) -> Path:
         """File of the scales; calibrates them where they are not; those of another row where the row says so."""
-        if self.row.scales_of != self.row.name:
-            return self.sibling(self.row.scales_of).scales
-        settings = {"checkpoint": str(self.checkpoint.folder), **self.calibration_settings}
-        plan = prepare_calibration([settings], self.access, self.memory, self.dataset)
+        if self.scales_owner is not self:
+            return self.scales_owner.scales
+        _ = self.checkpoint
+        plan = self._calibration_plan()
         batches = len(plan.network.batches)
 
         def progress(batch: int, done: int, total: int) -> None:
@@ -188,6 +151,44 @@ class Experiment:
             save_figure(draw_scales(found), self.scales_file.with_suffix(".png"))
             self.records[f"{self.row.name}: calibrate"] = record_of(found)
         return self.scales_file
+
+    def _calibration_plan(self) -> CalibrationPlan:
+        settings = {"checkpoint": str(self.network_folder), **self.calibration_settings}
+        return prepare_calibration([settings], self.access, self.memory, self.dataset)
+
+    @property
+    def training_left(self) -> int:
+        """Training steps still to do.
+
+        Raises
+        ------
+        BegunOtherwise
+            As `check_network`.
+        """
+        self.check_network()
+        plan, folder = self.training_plan, self.network_folder
+        per_epoch = -(-len(plan.dataset) // plan.config.batch_size)
+        done = load_checkpoint(folder).progress["step"] if (folder / WEIGHTS).is_file() else 0
+        return max(0, plan.config.epochs * per_epoch - int(done))
+
+    @cached_property
+    def has_scales(self) -> bool:
+        """Whether the scales are there, by the network as it is to be trained.
+
+        Raises
+        ------
+        BegunOtherwise
+            If others are.
+        """
+        if self.scales_owner is not self:
+            return self.scales_owner.has_scales
+        there = self.scales_file.exists() and not self.training_left
+        return there and is_calibrated(self._calibration_plan(), self.scales_file)
+
+    @cached_property
+    def scales_owner(self) -> Experiment:
+        """The experiment whose calibrated scales are used."""
+        return self if self.row.scales_of == self.row.name else self.sibling(self.row.scales_of)
 
     def sibling(self, name: str) -> Experiment:
         """The experiment of another row, of the same settings but for options of the network."""
@@ -214,12 +215,27 @@ class Experiment:
             device=self.config.device,
         )
 
+    def usual_config(self, score: str) -> RunConfig:
+        """Configuration of a run at the calibrated scales, wherever those are to be."""
+        return self.run_config(score, str(self.scales_owner.scales_file) if score in ("els", "ls") else None)
+
+    def has_run(self, stem: str, config: RunConfig) -> bool:
+        """Tell whether the row's folder has the whole run of a configuration.
+
+        Raises
+        ------
+        BegunOtherwise
+            If it has another under this name.
+        """
+        return has_run(config, self.folder / f"{stem}.nc", self.access, self.dataset)
+
     def run(self, score: str) -> xr.Dataset:
         """Run a theory, or the network; or reuse, or go on with, its run."""
         if score == "network":
             _ = self.checkpoint
-        scales = str(self.scales) if score in ("els", "ls") else None
-        return self.execute(score, self.run_config(score, scales))
+        elif score in ("els", "ls"):
+            _ = self.scales
+        return self.execute(score, self.usual_config(score))
 
     def execute(self, stem: str, config: RunConfig) -> xr.Dataset:
         """Run a configuration on the row's data, into a file of the row's folder; or reuse, or go on with, its run."""

@@ -8,15 +8,17 @@ References: Kamb & Ganguli 2025, fig. 5c.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import xarray as xr
 
+from mosaic.config import RunConfig
 from mosaic.dataset import DataSet
 from mosaic.plugins import registry
-from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
+from mosaic.reproduction.duration import Forecast, forecast, forecast_step, machine_seconds
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.memorization import multiplied
 from mosaic.reproduction.pictures import draw_roles
@@ -62,9 +64,16 @@ class Fig5c(Target):
         """Tell the row's steps, and the second run of ELS."""
         experiment = self.study.experiment(self.rows[0])
         steps = forecast(experiment)
-        done = (experiment.folder / f"{STEM}.nc").exists()
-        seconds = 0.0 if done else machine_seconds(experiment, "els")
-        return [*steps, Forecast(f"{experiment.row.name}: {STEM}", seconds, done)]
+
+        def is_done() -> bool:
+            return experiment.has_scales and experiment.has_run(STEM, self._doubled(experiment))
+
+        out, seconds = experiment.folder / f"{STEM}.nc", partial(machine_seconds, experiment, "els")
+        return [*steps, forecast_step(f"{experiment.row.name}: {STEM}", out, is_done, seconds)]
+
+    def _doubled(self, experiment: Experiment) -> RunConfig:
+        """Configuration of ELS with its scales doubled late."""
+        return experiment.run_config("els", ",".join(map(str, self._scales(experiment)[1])))
 
     def measure(self) -> xr.Dataset:
         """Run ELS both ways.
@@ -82,7 +91,7 @@ class Fig5c(Target):
         runs = {
             "network": experiment.run("network"),
             "calibrated": experiment.run("els"),
-            "doubled": experiment.execute(STEM, experiment.run_config("els", ",".join(map(str, late)))),
+            "doubled": experiment.execute(STEM, self._doubled(experiment)),
         }
         labels = runs["network"]["label"].values
         images = np.stack([run["image"].values for run in runs.values()])

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from mosaic.config import RunConfig
 from mosaic.nearest import nearest_images
 from mosaic.picture import draw_image
-from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
+from mosaic.reproduction.duration import Forecast, forecast, forecast_step, machine_seconds
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.target import Target
 
@@ -31,6 +32,18 @@ def multiplied(scales: list[int], factor: float) -> list[int]:
     return [2 * int(k * factor / 2) + 1 for k in scales]
 
 
+def _stem(factor: float) -> str:
+    return f"els-times-{factor:g}"
+
+
+def _config(experiment: Experiment, factor: float) -> RunConfig:
+    """Configuration of ELS at a factor on the calibrated scales."""
+    with xr.open_dataset(experiment.scales) as calibrated:
+        scales = multiplied(calibrated.sortby("time")["scale"].values.tolist(), factor)
+    more = {"samples": min(SAMPLES, experiment.samples), "save": "provenance,entropy", "save_steps": "all"}
+    return experiment.run_config("els", ",".join(map(str, scales))).model_copy(update=more)
+
+
 class Memorization(Target):
     """From mosaics towards copies: ELS as its calibrated scales are multiplied."""
 
@@ -44,8 +57,12 @@ class Memorization(Target):
         kept = forecast(experiment, ("train", "calibrate"))
         els = machine_seconds(experiment, "els") * min(SAMPLES, experiment.samples) / experiment.samples
         for factor in FACTORS:
-            done = (experiment.folder / f"els-times-{factor:g}.nc").exists()
-            kept.append(Forecast(f"memorization: x {factor:g}", 0.0 if done else els, done))
+
+            def is_done(factor: float = factor) -> bool:
+                return experiment.has_scales and experiment.has_run(_stem(factor), _config(experiment, factor))
+
+            out = experiment.folder / f"{_stem(factor)}.nc"
+            kept.append(forecast_step(f"memorization: x {factor:g}", out, is_done, lambda: els))
         return kept
 
     def measure(self) -> xr.Dataset:
@@ -70,11 +87,7 @@ class Memorization(Target):
 
     def _traced(self, experiment: Experiment, factor: float) -> xr.Dataset:
         """Run at one factor, and sum up what the run holds of its posteriors and sources."""
-        with xr.open_dataset(experiment.scales) as calibrated:
-            scales = multiplied(calibrated.sortby("time")["scale"].values.tolist(), factor)
-        config = experiment.run_config("els", ",".join(map(str, scales)))
-        more = {"samples": min(SAMPLES, experiment.samples), "save": "provenance,entropy", "save_steps": "all"}
-        with experiment.execute(f"els-times-{factor:g}", config.model_copy(update=more)) as run:
+        with experiment.execute(_stem(factor), _config(experiment, factor)) as run:
             sources = run.mosaic.sources()
             distance = run.mosaic.nearest_train(experiment.dataset)["distance"]
             share = sources["largest_share"]

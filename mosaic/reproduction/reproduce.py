@@ -21,11 +21,11 @@ from mosaic.picture import save_figure
 from mosaic.reproduction.attention import AttentionTable
 from mosaic.reproduction.attention_tradeoff import AttentionTradeoff
 from mosaic.reproduction.duration import Forecast
-from mosaic.reproduction.experiment import Report, no_report
 from mosaic.reproduction.fig3 import Fig3
 from mosaic.reproduction.fig4 import Fig4
 from mosaic.reproduction.fig5c import Fig5c
 from mosaic.reproduction.fig6 import Fig6
+from mosaic.reproduction.kept import Report, no_report
 from mosaic.reproduction.memorization import Memorization
 from mosaic.reproduction.names import described
 from mosaic.reproduction.rows import ReproduceConfig

@@ -15,7 +15,7 @@ import xarray as xr
 
 from mosaic.errors import DataError
 from mosaic.reproduction.duration import Forecast, forecast
-from mosaic.reproduction.experiment import record_of
+from mosaic.reproduction.kept import record_of
 from mosaic.reproduction.rows import ROWS, THEORIES
 from mosaic.reproduction.target import Target
 from mosaic.run_comparison import open_comparison

@@ -14,8 +14,9 @@ from mosaic.dataset import DataAccess, DataSet
 from mosaic.errors import UsageError
 from mosaic.estimate import predict_seconds
 from mosaic.plan import prepare
-from mosaic.reproduction.duration import Forecast, forecast
-from mosaic.reproduction.experiment import Experiment, Report, kept_run, record_of
+from mosaic.reproduction.duration import Forecast, forecast, forecast_step
+from mosaic.reproduction.experiment import Experiment
+from mosaic.reproduction.kept import Report, has_run, kept_run, record_of
 from mosaic.reproduction.rows import ReproduceConfig, Row, row_named
 
 if TYPE_CHECKING:
@@ -66,10 +67,18 @@ class Study:
         return found
 
     def forecast_run(self, step: str, config: RunConfig, out: Path, dataset: DataSet | None = None) -> Forecast:
-        """Tell how long a machine's run will take."""
-        if out.exists():
-            return Forecast(step, 0.0, True)
-        return Forecast(step, predict_seconds(prepare(config, self.access, dataset=dataset)) or 0.0, False)
+        """Tell how long a machine's run will take.
+
+        Raises
+        ------
+        BegunOtherwise
+            If another is there.
+        """
+
+        def seconds() -> float:
+            return predict_seconds(prepare(config, self.access, dataset=dataset)) or 0.0
+
+        return forecast_step(step, out, lambda: has_run(config, out, self.access, dataset), seconds)
 
 
 class Target(ABC):

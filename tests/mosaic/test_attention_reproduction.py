@@ -13,6 +13,11 @@ import xarray as xr
 import mosaic
 from mosaic.reproduction.agreement import agreement_of, copies_among
 from mosaic.reproduction.cover import cover_of
+from mosaic.reproduction.duration import Forecast
+from mosaic.reproduction.kept import no_report
+from mosaic.reproduction.reproduce import forecast_reproduction, prepare_reproduction
+from mosaic.reproduction.rows import ReproduceConfig
+from mosaic.reproduction.target import Study
 from mosaic.rule import verdicts_of
 
 MINIATURE: dict[str, Any] = {
@@ -119,6 +124,16 @@ def test_the_experiment_in_miniature() -> None:
     np.testing.assert_array_equal(found["state_std"].sel(theory="mixture top1").values, states.values)
     np.testing.assert_allclose(found["alpha"].sum(["height", "width"]), 1, atol=1e-5)
     assert found["attends"].values.tolist()[-1] == "resnet-attention softmax"
+    assert all(step.done and not step.other_code for step in forecast_of("attention"))
+    settings = {**MINIATURE, "samples": MINIATURE["samples"] + 1}
+    with pytest.raises(mosaic.UsageError, match="samples: "):
+        forecast_of("attention", **settings)
+
+
+def forecast_of(name: str, **settings: Any) -> list[Forecast]:
+    config = ReproduceConfig(**(settings or MINIATURE))
+    study = Study(config, Path("out/cpu"), mosaic.DataAccess(), None, no_report)
+    return forecast_reproduction(prepare_reproduction(name, study))
 
 
 @pytest.mark.slow
@@ -137,6 +152,7 @@ def test_the_tradeoff_in_miniature() -> None:
     # At one run the experiment's own: nothing is computed twice.
     assert Path("out/cpu/pairs-resnet/els.nc").exists()
     assert not Path("out/cpu/pairs-resnet/els-times-1.nc").exists()
+    assert all(step.done for step in forecast_of("attention-tradeoff", **{**MINIATURE, "samples": 2}))
 
 
 def test_data_without_a_rule_are_refused() -> None:

@@ -14,12 +14,16 @@ import torch
 import xarray as xr
 
 import mosaic
+from mosaic.reproduction.duration import Forecast
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.fig3 import in_the_majority
 from mosaic.reproduction.fig4 import beside_the_centre, receptive_field, width_of
 from mosaic.reproduction.fig5c import LATE, bright_runs
+from mosaic.reproduction.kept import no_report
 from mosaic.reproduction.memorization import FACTORS, multiplied
+from mosaic.reproduction.reproduce import forecast_reproduction, prepare_reproduction
 from mosaic.reproduction.rows import ROWS, ReproduceConfig, sizes_of
+from mosaic.reproduction.target import Study
 
 SMALL = {
     "dataset": "digits",
@@ -219,6 +223,50 @@ def test_more_epochs_are_refused_before_the_network_is_changed(folder: Path) -> 
             mosaic.reproduce(target, ["fashion-resnet-zeros"], out=folder, **{**SMALL, "epochs": 3})
     assert weights == (folder / "cpu" / "fashion-resnet-zeros" / "network" / "weights.safetensors").read_bytes()
     mosaic.reproduce("table2", ["fashion-resnet-zeros"], out=folder, **SMALL)
+
+
+def forecast_of(name: str, folder: Path, **settings: Any) -> dict[str, Forecast]:
+    config = ReproduceConfig(**{**SMALL, **settings})
+    study = Study(config, folder / "cpu", mosaic.DataAccess(), None, no_report)
+    target = prepare_reproduction(name, study, [] if name == "fig3" else ["fashion-resnet-zeros"])
+    return {step.step.removeprefix("fashion-resnet-zeros: "): step for step in forecast_reproduction(target)}
+
+
+@pytest.mark.parametrize("name", ["table2", "fig3", "fig4", "fig5c", "memorization"])
+def test_what_is_there_is_forecast_as_done(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic.reproduction.fig3.STEPS", (5,))
+    monkeypatch.setattr("mosaic.reproduction.fig3.SAMPLES", 1)
+    mosaic.reproduce(name, [] if name == "fig3" else ["fashion-resnet-zeros"], out=folder, **SMALL)
+    steps = forecast_of(name, folder)
+    assert all(step.done and step.seconds == 0 and not step.other_code for step in steps.values())
+    monkeypatch.setattr("mosaic.reproduction.kept.core_digest", lambda: "another")
+    assert all(step.done and step.other_code for step in forecast_of(name, folder).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("table2", {"samples": 4}, r"network.nc' was made with other settings \(.*configuration.samples: 3, now 4"),
+        ("table2", {"calibration_samples": 3}, r"scales.nc' was made with other settings .*samples: 2, now 3"),
+        ("fig4", {"calibration_samples": 3}, "samples: 2, now 3"),
+        ("fig5c", {"seed": 1}, "seed: 0, now 1"),
+        ("memorization", {"epochs": 3}, "epochs: 2, now 3"),
+    ],
+)
+def test_other_settings_are_refused_beforehand(name: str, settings: Any, words: str, folder: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match=words):
+        forecast_of(name, folder, **settings)
+
+
+def test_what_rests_on_what_is_not_there_is_forecast_as_to_be_done(folder: Path) -> None:
+    row = folder / "cpu" / "fashion-resnet-zeros"
+    (row / "scales.nc").unlink()
+    found = forecast_of("table2", folder)
+    assert [name for name, step in found.items() if step.done] == ["train", "network", "is"]
+    (row / "network" / "weights.safetensors").unlink()
+    found = forecast_of("table2", folder)
+    assert [name for name, step in found.items() if step.done] == ["is"]
+    assert all(step.seconds > 0 for name, step in found.items() if name != "is")
 
 
 def test_the_attention_row_uses_the_scales_of_the_resnet_of_the_same_settings() -> None:

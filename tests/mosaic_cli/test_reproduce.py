@@ -21,7 +21,7 @@ SMALL = ["--row", "mnist-resnet-zeros", "--dataset", "digits", "-o", "dataset.li
 SMALL += ["-o", "network.blocks=1", "--epochs", "2", "--calibration-samples", "2"]
 
 
-def test_a_table_is_announced_made_and_printed(invoke: Invoke) -> None:
+def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     announced = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")
     document = json.loads(announced.stdout)
     names = ["train", "calibrate", "network", "is", "els", "ls"]
@@ -45,6 +45,16 @@ def test_a_table_is_announced_made_and_printed(invoke: Invoke) -> None:
     assert f"pearson_r_median: pearson_r: median over samples: {median:.4g}, " in told
     told = json.loads(invoke("inspect", "reproduction/cpu/table2.nc", "--json").stdout)
     assert told["recipes"]["mnist-resnet-zeros"]["training"]["configuration"]["epochs"] == 2
+
+    refused = invoke("reproduce", "table2", *SMALL, "--samples", 3, "--dry-run")
+    assert refused.exit_code == 2
+    assert "samples: 2, now 3" in refused.stderr
+    with monkeypatch.context() as patched:
+        patched.setattr("mosaic.reproduction.kept.core_digest", lambda: "another")
+        older = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")
+    assert "mnist-resnet-zeros: els: done, by other code of mosaic" in older.stderr
+    assert "Note: what other code made is used as it is" in older.stderr
+    assert json.loads(older.stdout)["other_code"] == [f"mnist-resnet-zeros: {name}" for name in names]
 
     again = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--json")
     assert "Everything has been computed." in again.stderr
