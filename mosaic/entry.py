@@ -8,7 +8,6 @@ import inspect
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import EntryPoint, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,6 @@ __all__ = [
     "CORE",
     "Plugin",
     "code_digest",
-    "core_digest",
     "disabled_names",
     "distribution_of",
     "stated_requirement",
@@ -111,18 +109,6 @@ def code_digest(cls: type) -> str:
     except (TypeError, OSError):
         file = None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
-
-
-@cache
-def core_digest() -> str:
-    """First digits of the SHA-256 of all modules of the core and of its own plugins, names and contents."""
-    digest = hashlib.sha256()
-    for package in ("mosaic", "mosaic_plugins"):
-        spec = find_spec(package)
-        for folder in (spec.submodule_search_locations or []) if spec is not None else []:
-            for file in sorted(Path(folder).rglob("*.py")):
-                digest.update(f"{package}/{file.relative_to(folder).as_posix()}".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def distribution_of(entry: EntryPoint) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from mosaic.saving import saved_bytes
 
 __all__ = ["fit", "parse_memory", "peak_bytes", "physical_memory", "predict_memory"]
 
+CPU = torch.device("cpu")
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 # Interpreter, torch and xarray, as loaded (measured with the CPU build of torch: 290 MiB; 365 MiB once MNIST was read).
@@ -109,8 +110,11 @@ def fit(plan: Plan, memory: str | None = None) -> Plan:
     """
     physical = physical_memory()
     budget = parse_memory(memory) if memory is not None else physical // 4 if physical is not None else None
-    if budget is None or plan.device.type != "cpu" or not isinstance(plan.model, AnalyticMachine):
+    if budget is None or plan.device.type != "cpu":
         return plan
+    if not isinstance(plan.model, AnalyticMachine):
+        note = f"--memory does not limit score model '{plan.config.score}': it has no tiles."
+        return plan if memory is None else replace(plan, notes=(*plan.notes, note))
     need = predict_memory(plan)
     fixed = sum(size for name, size in need.items() if name != "thread")
     workers = (budget - fixed) // max(1, need["thread"])
@@ -126,8 +130,13 @@ def fit(plan: Plan, memory: str | None = None) -> Plan:
     return replace(plan, model=model)
 
 
-def peak_bytes() -> int | None:
-    """Peak memory of this process so far, program and data included; None where the system does not tell."""
+def peak_bytes(device: torch.device = CPU) -> int | None:
+    """Peak memory of this process so far, program and data included; None where the system does not tell.
+
+    On a GPU, that of the tensors there.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     try:  # Linux's own count of a process: what getrusage tells starts from that of the parent
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

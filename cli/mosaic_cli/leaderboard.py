@@ -123,6 +123,8 @@ def _forecast(board: Board, access: Any, terminal: Terminal) -> dict[str, float 
         terminal.note(
             f"{name}: {'not predicted' if value is None else f'about {duration(value)}' if value else 'done'}"
         )
+    if older := board.of_other_code():
+        terminal.note(f"Note: {', '.join(older)}: what other code of mosaic made is used as it is.")
     total = sum(value or 0.0 for value in seconds.values())
     terminal.note(f"The machines together: about {duration(total)}." if total else "All machines are done.")
     return seconds

@@ -24,11 +24,12 @@ from mosaic.dataset import DataAccess, DataSet
 from mosaic.errors import MosaicError, UsageError
 from mosaic.estimate import predict_seconds
 from mosaic.options import Options
+from mosaic.origin import is_of_other_code
 from mosaic.picture import save_figure
 from mosaic.plan import prepare
 from mosaic.plugins import registry
 from mosaic.ranking.agreement import agreement_with
-from mosaic.ranking.entrant import NETWORK, Job, is_done
+from mosaic.ranking.entrant import NETWORK, Job, check_begun, is_done
 from mosaic.ranking.picture import draw_leaderboard
 from mosaic.runner import data_access, versions_of
 from mosaic.sampler import reverse_levels
@@ -100,6 +101,28 @@ class Board:
         with xr.open_dataset(path) as stored:
             return [name for name in stored["score"].values.tolist() if name not in self.jobs]
 
+    def left(self) -> dict[str, Job]:
+        """What has still to be done.
+
+        Raises
+        ------
+        BegunOtherwise
+            If what is there was made with other settings.
+        """
+        left = {name: job for name, job in self.jobs.items() if not is_done(job)}
+        for job in left.values():
+            try:
+                check_begun(job, self.dataset)
+            except BegunOtherwise:
+                raise
+            except MosaicError:
+                continue  # told when it is carried out
+        return left
+
+    def of_other_code(self) -> list[str]:
+        """Name the theories whose numbers are there, by other code of mosaic than runs now."""
+        return [name for name, job in self.jobs.items() if is_done(job) and is_of_other_code(job.steps)]
+
     def forecast(self, access: DataAccess) -> dict[str, float | None]:
         """Predict the seconds of each analytic machine; 0 where all is there, None where it cannot be predicted.
 
@@ -108,11 +131,8 @@ class Board:
         BegunOtherwise
             If what is there was made with other settings.
         """
-        found: dict[str, float | None] = {}
-        for name, job in self.jobs.items():
-            if job.along.exists() and is_done(job):
-                found[name] = 0.0
-                continue
+        found: dict[str, float | None] = dict.fromkeys(self.jobs, 0.0)
+        for name, job in self.left().items():
             try:
                 seconds = predict_seconds(prepare(job.run, access, dataset=self.dataset))
             except MosaicError:
@@ -216,12 +236,9 @@ def execute_leaderboard(board: Board, report: Report = lambda score, share: None
     """
     board.folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
-    for name, job in board.jobs.items():
+    for name, job in board.left().items():
         try:
-            if not (job.along.exists() and is_done(job)):
-                _in_own_process(job, lambda share, name=name: report(name, share))  # type: ignore[misc]
-        except BegunOtherwise:
-            raise
+            _in_own_process(job, lambda share, name=name: report(name, share))  # type: ignore[misc]
         except MosaicError as error:
             if name == NETWORK:
                 raise

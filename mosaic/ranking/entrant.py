@@ -19,16 +19,17 @@ import xarray as xr
 from pydantic import Field
 
 from mosaic.config import RunConfig
-from mosaic.dataset import DataAccess
+from mosaic.dataset import DataAccess, DataSet
 from mosaic.errors import MosaicError
 from mosaic.memory import fit, peak_bytes
 from mosaic.options import Options
+from mosaic.origin import core_digest
 from mosaic.plan import Plan, prepare
-from mosaic.runner import execute
-from mosaic.store import BegunOtherwise, as_attribute, named_differences, write_netcdf
+from mosaic.runner import execute, is_stored
+from mosaic.store import BegunOtherwise, RunStore, as_attribute, named_differences, write_netcdf
 from mosaic.trajectory import open_trajectory
 
-__all__ = ["NETWORK", "SCHEMA", "Job", "carry_out", "is_done", "moments_of"]
+__all__ = ["NETWORK", "SCHEMA", "Job", "carry_out", "check_begun", "is_done", "moments_of"]
 
 SCHEMA = "mosaic-single-steps/1"
 NETWORK = "network"
@@ -62,7 +63,7 @@ def is_done(job: Job) -> bool:
     BegunOtherwise
         If it is of another.
     """
-    if not (job.steps.exists() and job.out.exists()):
+    if not (job.along.exists() and job.steps.exists() and job.out.exists()):
         return False
     with xr.open_dataset(job.steps) as stored:
         asked = json.loads(stored.attrs["job"])
@@ -70,6 +71,18 @@ def is_done(job: Job) -> bool:
     if differing:
         raise BegunOtherwise(job.steps, differing)
     return True
+
+
+def check_begun(job: Job, dataset: DataSet) -> None:
+    """Refuse a run that is there, or has been begun, with other settings.
+
+    Raises
+    ------
+    BegunOtherwise
+        If it is.
+    """
+    if job.out.exists() or RunStore(job.out).parts.exists():
+        is_stored(prepare(job.run, DataAccess(job.data_dir, False), dataset=dataset), job.out)
 
 
 def identity(job: Job) -> dict[str, object]:
@@ -117,7 +130,12 @@ def carry_out(job: Job) -> None:
             "seconds": ("step", seconds, {"long_name": "time of the step, of all samples", "units": "s"}),
         },
         {name: there[name] for name in ("sample", "seed", "label", "step", "time", "signal", "noise")},
-        attrs={"schema": SCHEMA, "job": as_attribute(identity(job)), "peak_bytes": str(peak_bytes() or "nan")},
+        attrs={
+            "schema": SCHEMA,
+            "job": as_attribute(identity(job)),
+            "code": core_digest(),
+            "peak_bytes": str(peak_bytes(plan.device) or "nan"),
+        },
     )
     write_netcdf(single, job.steps)
 

@@ -16,13 +16,13 @@ import torch
 import xarray as xr
 
 from mosaic.config import RunConfig
+from mosaic.origin import is_of_other_code
 from mosaic.plugins import registry
 from mosaic.reproduction.agreement import SHARES, agreement_of, copies_among, rule_of
 from mosaic.reproduction.attention_maps import machine_maps, network_maps
 from mosaic.reproduction.attention_picture import draw_attention
 from mosaic.reproduction.duration import Forecast, forecast, machine_seconds
 from mosaic.reproduction.experiment import Experiment
-from mosaic.reproduction.kept import is_of_other_code
 from mosaic.reproduction.rows import Row
 from mosaic.reproduction.target import Target
 from mosaic.rule import VERDICTS, verdicts_of

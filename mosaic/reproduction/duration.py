@@ -15,9 +15,9 @@ import torch
 
 from mosaic.calibration_plan import parse_sizes
 from mosaic.estimate import predict_seconds
+from mosaic.origin import is_of_other_code
 from mosaic.plan import prepare
 from mosaic.reproduction.experiment import Experiment
-from mosaic.reproduction.kept import is_of_other_code
 from mosaic.reproduction.rows import ROWS, THEORY_STEPS
 from mosaic.scales import preset_names
 from mosaic.train_plan import TrainPlan

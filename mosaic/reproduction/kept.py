@@ -9,15 +9,13 @@ from typing import Any
 
 import xarray as xr
 
-from mosaic.checkpoint import load_checkpoint
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
-from mosaic.entry import core_digest
 from mosaic.memory import fit
 from mosaic.plan import prepare
 from mosaic.runner import execute, is_stored
 
-__all__ = ["Report", "has_run", "is_of_other_code", "kept_run", "no_report", "record_of"]
+__all__ = ["Report", "has_run", "kept_run", "no_report", "record_of"]
 
 RECORDED = ("configuration", "dataset_fingerprint", "score_fingerprint", "network_fingerprint", "versions", "engine")
 
@@ -64,15 +62,3 @@ def record_of(stored: xr.Dataset) -> dict[str, Any]:
     decoded = {key: json.loads(stored.attrs[key]) for key in RECORDED if key in stored.attrs}
     told = ("created", "mosaic_version", "code", "plugins", "device")
     return {**decoded, **{key: stored.attrs[key] for key in told if key in stored.attrs}}
-
-
-def is_of_other_code(path: Path) -> bool:
-    """Tell whether a stored file, or a network's folder, was made by other code of mosaic than runs now.
-
-    Versions and configuration are compared when it is used again; a change of the code itself makes it no other run,
-    but its numbers may no longer be what they would be.
-    """
-    if path.is_dir():
-        return bool(load_checkpoint(path).description.get("code") != core_digest())
-    with xr.open_dataset(path) as stored:
-        return bool(stored.attrs.get("code") != core_digest())

@@ -57,8 +57,8 @@ class Switch(mosaic.ScoreModel):
         kind = mosaic.registry().get("score", name)
         if issubclass(kind, Switch):
             raise mosaic.UsageError("Score model 'switch' cannot switch to itself; name two others.")
-        own = {"boundary": self.options.boundary} if "boundary" in kind.Options.model_fields else {}
-        own = {} if self.options.boundary is None else own
+        boundary = self.options.boundary
+        own = {"boundary": boundary} if boundary is not None and "boundary" in kind.Options.model_fields else {}
         options = kind.Options.parse({**own, **getattr(self.options, f"{which}_options")}, f"score.{which}_options")
         found: mosaic.ScoreModel = kind(options, self.dataset)
         return found

@@ -109,6 +109,17 @@ def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
     assert used <= predicted
 
 
+def test_a_budget_that_limits_nothing_is_told() -> None:
+    plan = prepare(RunConfig(score="gaussian", samples=1, steps=2), mosaic.DataAccess())
+    assert fit(plan).notes == ()
+    assert fit(plan, "1G").notes == ("--memory does not limit score model 'gaussian': it has no tiles.",)
+
+
+def test_the_peak_on_a_gpu_is_that_of_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device: 7 if device.type == "cuda" else 0)
+    assert peak_bytes(torch.device("cuda")) == 7
+
+
 def test_the_peak_of_a_process_is_its_own() -> None:
     """Not that of a parent which is larger: getrusage would tell its."""
     ballast = torch.ones(2**27)  # 512 MiB

@@ -121,6 +121,26 @@ def test_what_was_changed_in_place_is_noticed(network: Path, tmp_path: Path) -> 
         mosaic.leaderboard(own, out=tmp_path / "board", **settings)
 
 
+def test_a_run_that_was_begun_otherwise_is_refused_before_anything_is_done(network: Path, tmp_path: Path) -> None:
+    mosaic.leaderboard(network, out=tmp_path, **{**SETTINGS, "scores": "gaussian"})
+    data = {"dataset_options": {"limit": 40}}
+    mosaic.run("els", "digits", out=tmp_path / "els.nc", **data, samples=3, steps=3, scales="3")
+    for scores in ("els", "smoothed,els"):
+        with pytest.raises(BegunOtherwise, match="samples: 3, now 2"):
+            mosaic.leaderboard(network, out=tmp_path, **{**SETTINGS, "scores": scores})
+    assert not (tmp_path / "smoothed.nc").exists()
+
+
+def test_what_other_code_made_is_told(
+    board: Path, invoke: Invoke, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.leaderboard(network, out=board, **SETTINGS)
+    given = ("leaderboard", "--checkpoint", network, "--out", board, *FLAGS, "--scores", "els,gaussian", "--dry-run")
+    assert "other code" not in invoke(*given).stderr
+    monkeypatch.setattr("mosaic.origin.core_digest", lambda: "another")
+    assert "network, els, gaussian: what other code of mosaic made is used as it is" in invoke(*given).stderr
+
+
 def test_a_list_of_scales_serves_the_theories_and_is_looked_up_along_the_flow(network: Path, tmp_path: Path) -> None:
     settings = {**SETTINGS, "scores": "els", "scales": "3,5,7"}
     mosaic.leaderboard(network, out=tmp_path / "list", **settings)

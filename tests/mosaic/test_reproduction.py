@@ -239,7 +239,7 @@ def test_what_is_there_is_forecast_as_done(name: str, folder: Path, monkeypatch:
     mosaic.reproduce(name, [] if name == "fig3" else ["fashion-resnet-zeros"], out=folder, **SMALL)
     steps = forecast_of(name, folder)
     assert all(step.done and step.seconds == 0 and not step.other_code for step in steps.values())
-    monkeypatch.setattr("mosaic.reproduction.kept.core_digest", lambda: "another")
+    monkeypatch.setattr("mosaic.origin.core_digest", lambda: "another")
     assert all(step.done and step.other_code for step in forecast_of(name, folder).values())
 
 

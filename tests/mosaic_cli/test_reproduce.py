@@ -50,7 +50,7 @@ def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pyte
     assert refused.exit_code == 2
     assert "samples: 2, now 3" in refused.stderr
     with monkeypatch.context() as patched:
-        patched.setattr("mosaic.reproduction.kept.core_digest", lambda: "another")
+        patched.setattr("mosaic.origin.core_digest", lambda: "another")
         older = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")
     assert "mnist-resnet-zeros: els: done, by other code of mosaic" in older.stderr
     assert "Note: what other code made is used as it is" in older.stderr
