@@ -54,6 +54,10 @@ class AnalyticMachine(ScoreModel):
         posterior = self.posterior(x, images, level, scale)
         return posterior.mean(), posterior
 
+    def held_bytes(self, batch: int, scale: int, element: int) -> int:
+        """Bytes that an evaluation holds at most beside its tiles, for a batch of so many, of elements of this size."""
+        return 0
+
     def sources(self, posterior: Posterior, images: Tensor, level: Level, scale: int) -> Source:
         """Give the best candidates (B, h, w) of a posterior over images, with ties resolved.
 

@@ -65,7 +65,7 @@ def physical_memory() -> int | None:
 
 
 def predict_memory(plan: Plan) -> dict[str, int]:
-    """Bytes, at most, of the program, the training set, the trajectory, and each thread's workspace.
+    """Bytes, at most, of the program, the training set, the trajectory, what the machine holds besides, and a thread's.
 
     The training set counts twice, for the moment it is read, and the trajectory twice, for the moment it is joined.
     """
@@ -76,8 +76,15 @@ def predict_memory(plan: Plan) -> dict[str, int]:
         "program": PROGRAM,
         "dataset": 2 * plan.dataset.images.numel() * plan.dataset.images.element_size(),
         "trajectory": 2 * (plan.samples * 2 * len(plan.levels) * pixels * element + kept),
+        "machine": _held(plan, element),
         "thread": _workspace(plan),
     }
+
+
+def _held(plan: Plan, element: int) -> int:
+    if not isinstance(plan.model, AnalyticMachine):
+        return 0
+    return plan.model.held_bytes(len(plan.batches[0]), max(plan.scales), element)
 
 
 def _workspace(plan: Plan) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,47 @@ def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
         pytest.skip("no compiled kernel")
     used, predicted = map(int, done.stdout.split())
     assert used <= predicted
+
+
+HELD = """
+import json, resource, sys
+import torch, mosaic
+from mosaic.config import RunConfig, layered
+from mosaic.dataset import DataAccess
+from mosaic.memory import predict_memory
+from mosaic.plan import prepare
+
+torch.set_num_threads(1)
+images = torch.rand(300, 1, 20, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
+options = {"score_options": json.loads(sys.argv[1])}
+config = layered(RunConfig, {"score": "els-attention", "steps": 1, "samples": 8, "scales": "9", **options})
+plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images))
+x, level = plan.starts(plan.batches[0]), mosaic.Level(1.0, 0.8)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+before = peak()
+plan.model.denoise(x, level, None, 9)
+need = predict_memory(plan)
+print(peak() - before, need["machine"], need["thread"])
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"attention": "top1"},
+        {"embedding": "window"},
+        {"form": "mixture"},
+        {"form": "mixture", "embedding": "window"},
+    ],
+)
+def test_attention_holds_no_more_than_predicted(options: dict[str, str]) -> None:
+    pytest.importorskip("resource")
+    command = [sys.executable, "-c", HELD, json.dumps({**options, "engine": "torch"})]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    used, machine, thread = map(int, done.stdout.split())
+    assert used <= machine + thread
+    assert machine > 0
 
 
 def test_a_budget_that_limits_nothing_is_told() -> None:
