@@ -28,7 +28,7 @@ SAMPLES = 16
 TOLERANCE = 1e-2
 
 
-def in_the_majority(images: np.ndarray, boundary: str) -> np.ndarray:
+def in_the_majority(images: np.ndarray, boundary: str, by_sign: bool = False) -> np.ndarray:
     """Tell which pixels have the colour, -1 or +1, that most of their 3 x 3 window has.
 
     Parameters
@@ -38,18 +38,20 @@ def in_the_majority(images: np.ndarray, boundary: str) -> np.ndarray:
     boundary : {"circular", "zeros"}
         What a window sees beyond the border: the other side, or nothing. With nothing there are even windows: a pixel
         whose window is half black and half white may be either.
+    by_sign : bool
+        Whether pixels that are still grey count by their sign, too.
 
     Returns
     -------
     array (B, 1, H, W), bool
-        True within 1e-2 of the colour.
+        True within 1e-2 of the colour; `by_sign`, where it is the nearer one.
     """
     mode = {"circular": {"mode": "wrap"}, "zeros": {"mode": "constant"}}[boundary]
     signs = np.pad(np.sign(images), ((0, 0), (0, 0), (1, 1), (1, 1)), **mode)  # type: ignore[call-overload]
     height, width = images.shape[-2:]
     votes = sum(signs[..., i : i + height, j : j + width] for i in range(3) for j in range(3))
     colour = np.where(votes == 0, np.sign(images), np.sign(votes))
-    found: np.ndarray = np.abs(images - colour) <= TOLERANCE
+    found: np.ndarray = np.sign(images) == colour if by_sign else np.abs(images - colour) <= TOLERANCE
     return found
 
 
@@ -89,7 +91,7 @@ class Fig3(Target):
         -------
         xarray.Dataset
             `image` (boundary, steps, sample, channel, height, width), `in_majority` likewise, and `share` (boundary,
-            steps, sample) of the pixels in the majority.
+            steps, sample) of the pixels in the majority; `share_by_sign` counts those that are still grey, too.
         """
         folder = self.study.folder / "fig3"
         folder.mkdir(exist_ok=True)
@@ -99,24 +101,29 @@ class Fig3(Target):
                 images.append(run["image"].values)
         shape = (len(BOUNDARIES), len(STEPS))
         whole = np.stack(images).reshape(*shape, *images[0].shape)
-        agree = np.stack(
-            [[in_the_majority(one, name) for one in row] for name, row in zip(BOUNDARIES, whole, strict=True)]
+        agree, alike = (
+            np.stack(
+                [[in_the_majority(one, name, way) for one in row] for name, row in zip(BOUNDARIES, whole, strict=True)]
+            )
+            for way in (False, True)
         )
         dims = ("boundary", "steps", "sample", "channel", "height", "width")
         variables = {
             "image": (dims, whole),
             "in_majority": (dims, agree),
             "share": (dims[:3], agree.mean((3, 4, 5)), {"long_name": "share of pixels in the majority"}),
+            "share_by_sign": (dims[:3], alike.mean((3, 4, 5)), {"long_name": "the same, grey pixels by their sign"}),
         }
         return xr.Dataset(variables, {"boundary": list(BOUNDARIES), "steps": list(STEPS)})
 
     def told(self, found: xr.Dataset) -> list[str]:
         """Tell the mean shares."""
-        shares = found["share"].mean("sample")
+        ways = {"": found["share"].mean("sample"), ", grey pixels by their sign": found["share_by_sign"].mean("sample")}
         return [
-            f"boundary {boundary}: "
+            f"boundary {boundary}{words}: "
             + ", ".join(f"{100 * float(shares.sel(boundary=boundary, steps=n)):.1f} % at {n} steps" for n in STEPS)
             for boundary in BOUNDARIES
+            for words, shares in ways.items()
         ]
 
     def draw(self, found: xr.Dataset) -> Figure:

@@ -66,7 +66,7 @@ def test_the_papers_preset_has_the_papers_sizes() -> None:
 @pytest.mark.parametrize("boundary", ["circular", "zeros"])
 def test_the_majority_of_a_window_by_counting(boundary: str) -> None:
     images = np.random.default_rng(0).choice([-1.0, -0.995, 0.4, 1.0], (2, 1, 4, 5))
-    found = in_the_majority(images, boundary)
+    found, alike = (in_the_majority(images, boundary, by_sign) for by_sign in (False, True))
     for b, i, j in np.ndindex(2, 4, 5):
         window = [(i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
         if boundary == "circular":
@@ -75,6 +75,7 @@ def test_the_majority_of_a_window_by_counting(boundary: str) -> None:
         value = images[b, 0, i, j]
         colour = np.sign(votes) if votes else np.sign(value)
         assert found[b, 0, i, j] == (abs(value - colour) <= 1e-2)
+        assert alike[b, 0, i, j] == (np.sign(value) == colour)
 
 
 @pytest.mark.parametrize("blocks", [0, 2])
@@ -307,6 +308,8 @@ def test_fig3_rises_with_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = found["share"].mean("sample").sel(boundary="circular").values
     assert 0.95 < shares[0] < shares[1] <= 1
     assert found["image"].shape == (2, 2, 2, 1, 32, 32)
+    assert (found["share_by_sign"] >= found["share"]).all()
+    assert float((found["share_by_sign"] - found["share"]).sel(steps=5).mean()) > 0.01  # few steps leave grey pixels
     stored = xr.open_dataset("out/cpu/fig3.nc")
     same(stored, found)
     assert (Path("out/cpu/fig3.png")).stat().st_size > 5000
