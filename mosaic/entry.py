@@ -8,6 +8,7 @@ import inspect
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import EntryPoint, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ __all__ = [
     "CORE",
     "Plugin",
     "code_digest",
+    "core_digest",
     "disabled_names",
     "distribution_of",
     "stated_requirement",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 CORE = "mosaic-diffusion"
+IDLE = ("report", "scaffold", "testing")  # packages of the core that compute nothing that is stored
 
 
 @dataclass
@@ -109,6 +112,20 @@ def code_digest(cls: type) -> str:
     except (TypeError, OSError):
         file = None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+
+
+@cache
+def core_digest() -> str:
+    """First digits of the SHA-256 of those modules of the core and its own plugins that numbers may rest on."""
+    digest = hashlib.sha256()
+    for package in ("mosaic", "mosaic_plugins"):
+        spec = find_spec(package)
+        for folder in map(Path, (spec.submodule_search_locations or []) if spec is not None else []):
+            for file in sorted(folder.rglob("*.py")):
+                place = file.relative_to(folder)
+                if place.parts[0] not in IDLE and not place.stem.endswith("picture"):
+                    digest.update(f"{package}/{place.as_posix()}".encode() + file.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()[:16]
 
 
 def distribution_of(entry: EntryPoint) -> tuple[str, str]:

@@ -120,7 +120,7 @@ def fit(plan: Plan, memory: str | None = None) -> Plan:
     if budget is None or plan.device.type != "cpu":
         return plan
     if not isinstance(plan.model, AnalyticMachine):
-        note = f"--memory does not limit score model '{plan.config.score}': it has no tiles."
+        note = f"--memory does not limit score model '{plan.config.score}'."
         return plan if memory is None else replace(plan, notes=(*plan.notes, note))
     need = predict_memory(plan)
     fixed = sum(size for name, size in need.items() if name != "thread")

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import xarray as xr
 
 from mosaic.checkpoint import load_checkpoint
+from mosaic.entry import core_digest
 
-__all__ = ["core_digest", "is_of_other_code"]
-
-
-@cache
-def core_digest() -> str:
-    """First digits of the SHA-256 of all modules of the core and of its own plugins, names and contents."""
-    digest = hashlib.sha256()
-    for package in ("mosaic", "mosaic_plugins"):
-        spec = find_spec(package)
-        for folder in (spec.submodule_search_locations or []) if spec is not None else []:
-            for file in sorted(Path(folder).rglob("*.py")):
-                digest.update(f"{package}/{file.relative_to(folder).as_posix()}".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
+__all__ = ["is_of_other_code"]
 
 
 def is_of_other_code(path: Path) -> bool:

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet
-from mosaic.entry import CORE, code_digest
+from mosaic.entry import CORE, code_digest, core_digest
 from mosaic.errors import UsageError
 from mosaic.machine import AnalyticMachine
 from mosaic.memory import fit
 from mosaic.noise import StepNoise
-from mosaic.origin import core_digest
 from mosaic.plan import Plan, ScoreLike, describe, prepare
 from mosaic.plugins import registry
 from mosaic.sampler import SAMPLERS, reverse_flow, reverse_times

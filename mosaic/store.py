@@ -22,6 +22,7 @@ try:
 except ImportError:  # no file locks, as on Windows
     fcntl = None  # type: ignore[assignment]
 
+from mosaic.entry import core_digest
 from mosaic.errors import UsageError
 from mosaic.trajectory import open_trajectory
 
@@ -137,6 +138,10 @@ class RunStore:
         self.path, self._open, self._free = path, open_stored, tuple(f"{name}:" for name in free)
         self.parts = path.with_name(path.name + ".parts")
 
+    def has_begun(self) -> bool:
+        """Tell whether there is a run, in progress or finished."""
+        return self.path.exists() or self.parts.exists()
+
     def check_place(self, *, resume: bool, overwrite: bool) -> None:
         """Refuse a place that cannot be written or is taken; writes nothing.
 
@@ -225,7 +230,7 @@ class RunStore:
 
     def write_part(self, batch: int, dataset: xr.Dataset) -> None:
         """Store a finished batch."""
-        write_netcdf(dataset, self.part(batch))
+        write_netcdf(dataset.assign_attrs(code=core_digest()), self.part(batch))
 
     def finish(
         self,
@@ -235,7 +240,10 @@ class RunStore:
     ) -> None:
         """Join the parts, `complete` the whole, write it with `attributes` on its root, and remove the parts."""
         parts = [xr.load_dataset(self.part(batch), engine="netcdf4") for batch in range(batches)]
-        write_netcdf(complete(join(parts, attributes)), self.path)
+        codes = sorted(
+            {str(part.attrs.get("code")) for part in parts}
+        )  # of several where it was gone on with by another
+        write_netcdf(complete(join(parts, {**attributes, "code": " ".join(codes)})), self.path)
         self._clean()
 
     def abandon(self) -> None:

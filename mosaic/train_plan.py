@@ -16,9 +16,9 @@ import torch
 from mosaic.checkpoint import DESCRIPTION, SCHEMA, build_network, load_checkpoint
 from mosaic.config import layered
 from mosaic.dataset import DataAccess, DataSet
+from mosaic.entry import core_digest
 from mosaic.errors import UsageError
 from mosaic.network import Network
-from mosaic.origin import core_digest
 from mosaic.plan import chosen_device
 from mosaic.plugins import registry
 from mosaic.processor import multiplies_bfloat16

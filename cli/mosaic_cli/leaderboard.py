@@ -126,7 +126,8 @@ def _forecast(board: Board, access: Any, terminal: Terminal) -> dict[str, float 
     if older := board.of_other_code():
         terminal.note(f"Note: {', '.join(older)}: what other code of mosaic made is used as it is.")
     total = sum(value or 0.0 for value in seconds.values())
-    terminal.note(f"The machines together: about {duration(total)}." if total else "All machines are done.")
+    done = all(value == 0.0 for value in seconds.values())
+    terminal.note("All are done." if done else f"The machines together: about {duration(total)}.")
     return seconds
 
 

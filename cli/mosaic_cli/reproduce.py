@@ -124,9 +124,10 @@ def _announce(target: Target, terminal: Terminal) -> dict[str, Any]:
     for step in steps:
         done = "done, by other code of mosaic" if step.other_code else "done"
         terminal.note(f"{step.step}: {done if step.done else f'about {duration(step.seconds)}'}")
-    terminal.note(f"About {duration(total)} in all." if total else "Everything has been computed.")
+    everything = all(step.done for step in steps)
+    terminal.note("Everything has been computed." if everything else f"About {duration(total)} in all.")
     if older:
-        terminal.note("Note: what other code made is used as it is; remove it, or use another --out, to make it anew.")
+        terminal.note("Note: what other code made is used as it is; remove the row's folder to make it anew.")
     left = {step.step: None if step.done else step.seconds for step in steps}
     return {"seconds": total, "steps": left, "other_code": older}
 

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from mosaic.checkpoint import Checkpoint, load_checkpoint
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess, DataSet
+from mosaic.entry import core_digest
 from mosaic.errors import MosaicError, UsageError
 from mosaic.estimate import predict_seconds
 from mosaic.options import Options
@@ -101,7 +102,7 @@ class Board:
         with xr.open_dataset(path) as stored:
             return [name for name in stored["score"].values.tolist() if name not in self.jobs]
 
-    def left(self) -> dict[str, Job]:
+    def unfinished(self) -> dict[str, Job]:
         """What has still to be done.
 
         Raises
@@ -109,19 +110,20 @@ class Board:
         BegunOtherwise
             If what is there was made with other settings.
         """
-        left = {name: job for name, job in self.jobs.items() if not is_done(job)}
-        for job in left.values():
+        found = {name: job for name, job in self.jobs.items() if not is_done(job)}
+        for job in found.values():
             try:
                 check_begun(job, self.dataset)
             except BegunOtherwise:
                 raise
             except MosaicError:
                 continue  # told when it is carried out
-        return left
+        return found
 
     def of_other_code(self) -> list[str]:
-        """Name the theories whose numbers are there, by other code of mosaic than runs now."""
-        return [name for name, job in self.jobs.items() if is_done(job) and is_of_other_code(job.steps)]
+        """Name those of whom something is there that other code of mosaic made than runs now."""
+        files = {name: [file for file in (job.out, job.steps) if file.exists()] for name, job in self.jobs.items()}
+        return [name for name, there in files.items() if any(map(is_of_other_code, there))]
 
     def forecast(self, access: DataAccess) -> dict[str, float | None]:
         """Predict the seconds of each analytic machine; 0 where all is there, None where it cannot be predicted.
@@ -132,7 +134,7 @@ class Board:
             If what is there was made with other settings.
         """
         found: dict[str, float | None] = dict.fromkeys(self.jobs, 0.0)
-        for name, job in self.left().items():
+        for name, job in self.unfinished().items():
             try:
                 seconds = predict_seconds(prepare(job.run, access, dataset=self.dataset))
             except MosaicError:
@@ -156,6 +158,8 @@ def prepare_leaderboard(
     names, left_out = _entrants(config)
     runs = {name: _run_config(config, checkpoint, name) for name in (NETWORK, *names)}
     network = prepare(runs[NETWORK], access)
+    resolved = {"dataset_options": network.config.dataset_options}
+    runs = {name: run.model_copy(update=resolved) for name, run in runs.items()}
     facts = {"checkpoint": checkpoint.fingerprint, "dataset": network.dataset.fingerprint}
     levels = reverse_levels(network.schedule, config.steps)[::-1]
     scales = None if config.scales is None else resolve_scales(config.scales, levels)
@@ -236,7 +240,10 @@ def execute_leaderboard(board: Board, report: Report = lambda score, share: None
     """
     board.folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
-    for name, job in board.left().items():
+    board.unfinished()  # refuses what was begun otherwise before anything is done
+    for name, job in board.jobs.items():
+        if is_done(job):
+            continue
         try:
             _in_own_process(job, lambda share, name=name: report(name, share))  # type: ignore[misc]
         except MosaicError as error:
@@ -280,6 +287,7 @@ def _facts(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
         "left_out": json.dumps(dict(board.left_out)),
         "failed": json.dumps(dict(failed)),
         "mosaic_version": version("mosaic-diffusion"),
+        "code": core_digest(),
         "torch_version": torch.__version__,
         "threads": str(torch.get_num_threads()),
     }

@@ -20,10 +20,10 @@ from pydantic import Field
 
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
+from mosaic.entry import core_digest
 from mosaic.errors import MosaicError
 from mosaic.memory import fit, peak_bytes
 from mosaic.options import Options
-from mosaic.origin import core_digest
 from mosaic.plan import Plan, prepare
 from mosaic.runner import execute, is_stored
 from mosaic.store import BegunOtherwise, RunStore, as_attribute, named_differences, write_netcdf
@@ -81,7 +81,7 @@ def check_begun(job: Job, dataset: DataSet) -> None:
     BegunOtherwise
         If it is.
     """
-    if job.out.exists() or RunStore(job.out).parts.exists():
+    if RunStore(job.out).has_begun():
         is_stored(prepare(job.run, DataAccess(job.data_dir, False), dataset=dataset), job.out)
 
 

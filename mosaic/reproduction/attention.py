@@ -27,6 +27,7 @@ from mosaic.reproduction.rows import Row
 from mosaic.reproduction.target import Target
 from mosaic.rule import VERDICTS, verdicts_of
 from mosaic.statistics import interval_of
+from mosaic.store import RunStore
 from mosaic.trajectory import levels_of
 
 if TYPE_CHECKING:
@@ -206,10 +207,12 @@ def forecast_theory(base: Experiment, target: str, name: str, runs: Mapping[str,
     In-degrees of `mixture` are the fields of as many images as there are; averaging whole windows costs about as much
     as comparing them, by the torch engine.
     """
-    files = {stem: base.folder / f"{stem}.nc" for stem in runs}
-    kept = {stem for stem in runs if files[stem].exists() and base.has_run(stem, theory_config(base, name, runs[stem]))}
+    stores = {stem: RunStore(base.folder / f"{stem}.nc") for stem in runs}
+    begun = [stem for stem, store in stores.items() if store.has_begun()]
+    kept = [stem for stem in begun if base.has_run(stem, theory_config(base, name, runs[stem]))]
+    other = any(is_of_other_code(stores[stem].path) for stem in kept)
     if len(kept) == len(runs):
-        return Forecast(f"{target}: {name}", 0.0, True, any(is_of_other_code(file) for file in files.values()))
+        return Forecast(f"{target}: {name}", 0.0, True, other)
     score, options = THEORIES[name]
     window = options.get("embedding") == "window"
     scales = None if score == "is" else str(scale_of(base))
@@ -217,7 +220,7 @@ def forecast_theory(base: Experiment, target: str, name: str, runs: Mapping[str,
     more = 2.0 if window else 1.0
     if options.get("form") == "mixture":
         more += len(base.dataset) / base.samples
-    return Forecast(f"{target}: {name}", (len(runs) - len(kept)) * more * seconds, False)
+    return Forecast(f"{target}: {name}", (len(runs) - len(kept)) * more * seconds, False, other)
 
 
 def stem_of(name: str) -> str:

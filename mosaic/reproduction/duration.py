@@ -14,15 +14,17 @@ from pathlib import Path
 import torch
 
 from mosaic.calibration_plan import parse_sizes
+from mosaic.config import RunConfig
 from mosaic.estimate import predict_seconds
 from mosaic.origin import is_of_other_code
 from mosaic.plan import prepare
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.rows import ROWS, THEORY_STEPS
 from mosaic.scales import preset_names
+from mosaic.store import RunStore
 from mosaic.train_plan import TrainPlan
 
-__all__ = ["Forecast", "forecast", "forecast_step", "machine_seconds"]
+__all__ = ["Forecast", "forecast", "forecast_scaled", "forecast_step", "machine_seconds"]
 
 STEPS = ("train", "calibrate", "network", "is", "els", "ls")
 LONG_ENOUGH = 1.0  # seconds that training steps are measured for
@@ -58,9 +60,26 @@ def forecast_step(step: str, out: Path, is_done: Callable[[], bool], seconds: Ca
     BegunOtherwise
         If it was done with other settings.
     """
-    if out.exists() and is_done():
+    if RunStore(out).has_begun() and is_done():
         return Forecast(step, 0.0, True, is_of_other_code(out))
     return Forecast(step, seconds(), False)
+
+
+def forecast_scaled(
+    experiment: Experiment, step: str, stem: str, config: Callable[[], RunConfig], seconds: Callable[[], float]
+) -> Forecast:
+    """Tell of a run that is kept under `stem`, at scales that come from the calibrated ones.
+
+    Raises
+    ------
+    BegunOtherwise
+        If it was done with other settings.
+    """
+
+    def is_done() -> bool:
+        return experiment.has_scales and experiment.has_run(stem, config())
+
+    return forecast_step(step, experiment.folder / f"{stem}.nc", is_done, seconds)
 
 
 def forecast(experiment: Experiment, wanted: Collection[str] = STEPS) -> list[Forecast]:

@@ -18,7 +18,7 @@ import xarray as xr
 from mosaic.calibration import execute_calibration, is_calibrated
 from mosaic.calibration_picture import draw_scales
 from mosaic.calibration_plan import CalibrationPlan, prepare_calibration
-from mosaic.checkpoint import DESCRIPTION, WEIGHTS, Checkpoint, load_checkpoint
+from mosaic.checkpoint import DESCRIPTION, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
 from mosaic.comparison_picture import draw_agreement, draw_side_by_side
 from mosaic.config import RunConfig
 from mosaic.dataset import DataAccess, DataSet
@@ -27,7 +27,7 @@ from mosaic.reproduction.kept import Report, has_run, kept_run, no_report, recor
 from mosaic.reproduction.rows import THEORY_STEPS, ReproduceConfig, Row, row_named, sizes_of
 from mosaic.run_comparison import compare
 from mosaic.sitting import TrainProgress
-from mosaic.store import write_netcdf
+from mosaic.store import RunStore, write_netcdf
 from mosaic.train_plan import TrainPlan, describe_training, prepare_training
 from mosaic.trainer import check_same, execute_training
 
@@ -168,7 +168,8 @@ class Experiment:
         self.check_network()
         plan, folder = self.training_plan, self.network_folder
         per_epoch = -(-len(plan.dataset) // plan.config.batch_size)
-        done = load_checkpoint(folder).progress["step"] if (folder / WEIGHTS).is_file() else 0
+        begun = all((folder / name).is_file() for name in (WEIGHTS, TRAINING))
+        done = load_checkpoint(folder).progress["step"] if begun else 0
         return max(0, plan.config.epochs * per_epoch - int(done))
 
     @cached_property
@@ -182,7 +183,7 @@ class Experiment:
         """
         if self.scales_owner is not self:
             return self.scales_owner.has_scales
-        there = self.scales_file.exists() and not self.training_left
+        there = RunStore(self.scales_file).has_begun() and not self.training_left
         return there and is_calibrated(self._calibration_plan(), self.scales_file)
 
     @cached_property

@@ -101,12 +101,9 @@ class Fig3(Target):
                 images.append(run["image"].values)
         shape = (len(BOUNDARIES), len(STEPS))
         whole = np.stack(images).reshape(*shape, *images[0].shape)
-        agree, alike = (
-            np.stack(
-                [[in_the_majority(one, name, way) for one in row] for name, row in zip(BOUNDARIES, whole, strict=True)]
-            )
-            for way in (False, True)
-        )
+        pairs = list(zip(BOUNDARIES, whole, strict=True))
+        agree = np.stack([[in_the_majority(one, name) for one in row] for name, row in pairs])
+        alike = np.stack([[in_the_majority(one, name, by_sign=True) for one in row] for name, row in pairs])
         dims = ("boundary", "steps", "sample", "channel", "height", "width")
         variables = {
             "image": (dims, whole),

@@ -18,7 +18,7 @@ import xarray as xr
 from mosaic.config import RunConfig
 from mosaic.dataset import DataSet
 from mosaic.plugins import registry
-from mosaic.reproduction.duration import Forecast, forecast, forecast_step, machine_seconds
+from mosaic.reproduction.duration import Forecast, forecast, forecast_scaled, machine_seconds
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.memorization import multiplied
 from mosaic.reproduction.pictures import draw_roles
@@ -64,12 +64,8 @@ class Fig5c(Target):
         """Tell the row's steps, and the second run of ELS."""
         experiment = self.study.experiment(self.rows[0])
         steps = forecast(experiment)
-
-        def is_done() -> bool:
-            return experiment.has_scales and experiment.has_run(STEM, self._doubled(experiment))
-
-        out, seconds = experiment.folder / f"{STEM}.nc", partial(machine_seconds, experiment, "els")
-        return [*steps, forecast_step(f"{experiment.row.name}: {STEM}", out, is_done, seconds)]
+        doubled, seconds = partial(self._doubled, experiment), partial(machine_seconds, experiment, "els")
+        return [*steps, forecast_scaled(experiment, f"{experiment.row.name}: {STEM}", STEM, doubled, seconds)]
 
     def _doubled(self, experiment: Experiment) -> RunConfig:
         """Configuration of ELS with its scales doubled late."""
@@ -87,12 +83,12 @@ class Fig5c(Target):
             of their intervals (role); `saved` (end): mean of the limbs at calibrated less those at doubled scales.
         """
         experiment = self.study.experiment(self.rows[0])
-        scales, late, times = self._scales(experiment)
         runs = {
             "network": experiment.run("network"),
             "calibrated": experiment.run("els"),
             "doubled": experiment.execute(STEM, self._doubled(experiment)),
         }
+        scales, late, times = self._scales(experiment)
         labels = runs["network"]["label"].values
         images = np.stack([run["image"].values for run in runs.values()])
         pearson = registry().get("metric", "pearson_r")()
@@ -130,7 +126,7 @@ class Fig5c(Target):
 
     def _scales(self, experiment: Experiment) -> tuple[list[int], list[int], list[float]]:
         """Scales as calibrated, and doubled late, with their times, in rising order."""
-        with xr.open_dataset(experiment.scales) as calibrated:
+        with xr.open_dataset(experiment.scales_owner.scales_file) as calibrated:
             rising = calibrated.sortby("time")
             scales, times = rising["scale"].values.tolist(), rising["time"].values.tolist()
         late = [two if t < LATE else k for k, two, t in zip(scales, multiplied(scales, 2.0), times, strict=True)]

@@ -5,6 +5,7 @@ References: Kamb & Ganguli 2025, sec. 4; Yoon et al. 2023 (copies).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import xarray as xr
 from mosaic.config import RunConfig
 from mosaic.nearest import nearest_images
 from mosaic.picture import draw_image
-from mosaic.reproduction.duration import Forecast, forecast, forecast_step, machine_seconds
+from mosaic.reproduction.duration import Forecast, forecast, forecast_scaled, machine_seconds
 from mosaic.reproduction.experiment import Experiment
 from mosaic.reproduction.target import Target
 
@@ -38,7 +39,7 @@ def _stem(factor: float) -> str:
 
 def _config(experiment: Experiment, factor: float) -> RunConfig:
     """Configuration of ELS at a factor on the calibrated scales."""
-    with xr.open_dataset(experiment.scales) as calibrated:
+    with xr.open_dataset(experiment.scales_owner.scales_file) as calibrated:
         scales = multiplied(calibrated.sortby("time")["scale"].values.tolist(), factor)
     more = {"samples": min(SAMPLES, experiment.samples), "save": "provenance,entropy", "save_steps": "all"}
     return experiment.run_config("els", ",".join(map(str, scales))).model_copy(update=more)
@@ -55,14 +56,13 @@ class Memorization(Target):
         """Tell the steps of the row and the runs at every factor (the first two take the longest)."""
         experiment = self.study.experiment(self.rows[0])
         kept = forecast(experiment, ("train", "calibrate"))
-        els = machine_seconds(experiment, "els") * min(SAMPLES, experiment.samples) / experiment.samples
+
+        def seconds() -> float:
+            return machine_seconds(experiment, "els") * min(SAMPLES, experiment.samples) / experiment.samples
+
         for factor in FACTORS:
-
-            def is_done(factor: float = factor) -> bool:
-                return experiment.has_scales and experiment.has_run(_stem(factor), _config(experiment, factor))
-
-            out = experiment.folder / f"{_stem(factor)}.nc"
-            kept.append(forecast_step(f"memorization: x {factor:g}", out, is_done, lambda: els))
+            config = partial(_config, experiment, factor)
+            kept.append(forecast_scaled(experiment, f"memorization: x {factor:g}", _stem(factor), config, seconds))
         return kept
 
     def measure(self) -> xr.Dataset:
@@ -78,6 +78,7 @@ class Memorization(Target):
             a training image from the next.
         """
         experiment = self.study.experiment(self.rows[0])
+        _ = experiment.scales
         parts = [self._traced(experiment, factor) for factor in FACTORS]
         found = xr.concat(parts, dim="factor", combine_attrs="drop_conflicts").assign_coords(factor=list(FACTORS))
         images = experiment.dataset.images.cpu()

@@ -50,6 +50,7 @@ NAMES = {
     "scale_q25": "locality scale: lower quartile over samples",
     "scale_q75": "locality scale: upper quartile over samples",
     "share": "share of the pixels that come from the training image that most come from",
+    "share_by_sign": "the same, pixels that are still grey by their sign",
     "share_untied": "the same among pixels whose source window is the only one of its kind",
     "shown": "what the part shows",
     "state_std": "standard deviation of the states",

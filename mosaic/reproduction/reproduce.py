@@ -16,6 +16,7 @@ import torch
 import xarray as xr
 
 from mosaic.config import layered
+from mosaic.entry import core_digest
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.picture import save_figure
 from mosaic.reproduction.attention import AttentionTable
@@ -115,6 +116,7 @@ def _facts(target: Target) -> dict[str, str]:
         "configuration": json.dumps(target.study.config.model_dump(mode="json")),
         "records": json.dumps(target.study.records),
         "mosaic_version": version("mosaic-diffusion"),
+        "code": core_digest(),
         "torch_version": torch.__version__,
     }
 

@@ -141,16 +141,16 @@ class ELSAttention(ELS):
         return "torch" if self.options.embedding == "window" else super().engine(dtype)
 
     def held_bytes(self, batch: int, scale: int, element: int) -> int:
-        """Weights of all pairs of pixels, four times for a moment; all windows (float32), their means, and copies."""
+        """Weights of all pairs of pixels, five times for a moment; all windows (float32), their means, and copies."""
         if self.options.attention == "identity":
             return 0
         channels, height, width = self.dataset.shape
         pixels = height * width
         fields = batch if self.options.form == "compose" else min(CHUNK, len(self.dataset))
         if self.options.embedding != "window":
-            return 4 * element * fields * pixels**2
+            return 5 * element * fields * pixels**2
         window = channels * scale**2 * pixels
-        return element * 4 * (fields * pixels**2 + fields * window) + 2 * 4 * len(self.dataset) * window
+        return element * fields * (5 * pixels**2 + 4 * window) + 2 * 4 * len(self.dataset) * window
 
     def local(self, scale: int) -> int | None:
         """Attention reaches everywhere; mixture only weighs windows."""

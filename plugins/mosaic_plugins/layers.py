@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mosaic_plugins.attention import attention_weights, inner_products
@@ -111,19 +112,20 @@ class _StraightThrough(torch.autograd.Function):
     """All weight on one q a row, drawn from the softmax, with the gradient of the softmax of the noisy logits.
 
     As `torch.nn.functional.gumbel_softmax(hard=True)`, many times faster: of uniform numbers, not exponential ones, in
-    place. In float32 under autocast, too: numbers of bfloat16 are too few for the tail, and their ties fall to the
+    place. In float32 whatever the logits are: numbers of bfloat16 are too few for the tail, and their ties fall to the
     first q.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
         """Draw (..., P) of logits (..., P)."""
-        noise = torch.rand(logits.shape, device=logits.device).log_().neg_().log_()
+        noise = torch.rand(logits.shape, dtype=torch.float32, device=logits.device).log_().neg_().log_()
         soft = torch.softmax(torch.sub(logits, noise, out=noise), -1, out=noise)
         ctx.save_for_backward(soft)
         return torch.zeros_like(logits).scatter_(-1, soft.argmax(-1, keepdim=True), 1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         """Give the gradient that the softmax has."""
         (soft,), (gradient,) = ctx.saved_tensors, gradients

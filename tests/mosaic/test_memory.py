@@ -69,11 +69,11 @@ def test_a_small_budget_changes_no_number() -> None:
 
 
 PROBE = """
-import resource, sys
+import sys
 import torch, mosaic
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
-from mosaic.memory import predict_memory
+from mosaic.memory import peak_bytes, predict_memory
 from mosaic.plan import prepare
 
 score, engine, dtype, noise, channels = sys.argv[1:]
@@ -83,10 +83,9 @@ options = {"score_options": {"engine": engine}} if engine else {}
 config = layered(RunConfig, {"score": score, "steps": 1, "samples": 4, "dtype": dtype, "scales": "5", **options})
 plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images))
 x, level = plan.starts(plan.batches[0]), mosaic.Level(1.0, float(noise))
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-before = peak()
+before = peak_bytes()
 plan.model.denoise(x, level, None, 5)
-print(peak() - before, predict_memory(plan)["thread"])
+print(peak_bytes() - before, predict_memory(plan)["thread"])
 """
 
 
@@ -96,7 +95,8 @@ print(peak() - before, predict_memory(plan)["thread"])
     ["els compiled float32 1", "els torch float32 3", "els torch float64 1", "ls torch float32 1", "es  float32 1"],
 )
 def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
-    pytest.importorskip("resource")
+    if peak_bytes() is None:
+        pytest.skip("the system does not tell the peak of a process")
     score, engine, dtype, channels = case.split(" ")
     done = subprocess.run(
         [sys.executable, "-c", PROBE, score, engine, dtype, noise, channels],
@@ -107,54 +107,55 @@ def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
     if "compiled engine cannot be used" in done.stderr:
         pytest.skip("no compiled kernel")
     used, predicted = map(int, done.stdout.split())
-    assert used <= predicted
+    assert 0 < used <= predicted
 
 
 HELD = """
-import json, resource, sys
+import json, sys
 import torch, mosaic
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
-from mosaic.memory import predict_memory
+from mosaic.memory import peak_bytes, predict_memory
 from mosaic.plan import prepare
 
 torch.set_num_threads(1)
-images = torch.rand(300, 1, 20, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
-options = {"score_options": json.loads(sys.argv[1])}
-config = layered(RunConfig, {"score": "els-attention", "steps": 1, "samples": 8, "scales": "9", **options})
+size, count, scale = map(int, sys.argv[2:])
+images = torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+options = {"score": "els-attention", "score_options": json.loads(sys.argv[1])}
+config = layered(RunConfig, {"steps": 1, "samples": 8, "batch_size": 8, "scales": str(scale), **options})
 plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images))
 x, level = plan.starts(plan.batches[0]), mosaic.Level(1.0, 0.8)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-before = peak()
-plan.model.denoise(x, level, None, 9)
+before = peak_bytes()
+plan.model.denoise(x, level, None, scale)
 need = predict_memory(plan)
-print(peak() - before, need["machine"], need["thread"])
+print(peak_bytes() - before, need["machine"], need["thread"])
 """
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "sizes"),
     [
-        {},
-        {"attention": "top1"},
-        {"embedding": "window"},
-        {"form": "mixture"},
-        {"form": "mixture", "embedding": "window"},
+        ({}, (48, 10, 5)),
+        ({"attention": "top1"}, (48, 10, 5)),
+        ({"embedding": "window"}, (16, 3000, 9)),
+        ({"form": "mixture"}, (32, 32, 5)),
     ],
 )
-def test_attention_holds_no_more_than_predicted(options: dict[str, str]) -> None:
-    pytest.importorskip("resource")
-    command = [sys.executable, "-c", HELD, json.dumps({**options, "engine": "torch"})]
+def test_attention_holds_about_what_is_predicted(options: dict[str, str], sizes: tuple[int, int, int]) -> None:
+    """At sizes at which what it holds is most of it: all pairs of pixels, or all windows."""
+    if peak_bytes() is None:
+        pytest.skip("the system does not tell the peak of a process")
+    command = [sys.executable, "-c", HELD, json.dumps({**options, "engine": "torch"}), *map(str, sizes)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     used, machine, thread = map(int, done.stdout.split())
-    assert used <= machine + thread
-    assert machine > 0
+    assert machine / 4 < used <= machine + thread
+    assert machine > thread
 
 
 def test_a_budget_that_limits_nothing_is_told() -> None:
     plan = prepare(RunConfig(score="gaussian", samples=1, steps=2), mosaic.DataAccess())
     assert fit(plan).notes == ()
-    assert fit(plan, "1G").notes == ("--memory does not limit score model 'gaussian': it has no tiles.",)
+    assert fit(plan, "1G").notes == ("--memory does not limit score model 'gaussian'.",)
 
 
 def test_the_peak_on_a_gpu_is_that_of_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:

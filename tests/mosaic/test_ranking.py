@@ -131,6 +131,14 @@ def test_a_run_that_was_begun_otherwise_is_refused_before_anything_is_done(netwo
     assert not (tmp_path / "smoothed.nc").exists()
 
 
+def test_options_may_be_texts_as_on_the_command_line(network: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "scores": "gaussian", "dataset_options": {"limit": "30"}}
+    mosaic.leaderboard(network, out=tmp_path, **settings)
+    (tmp_path / "gaussian-steps.nc").unlink()
+    mosaic.leaderboard(network, out=tmp_path, **settings)
+    assert (tmp_path / "gaussian-steps.nc").exists()
+
+
 def test_what_other_code_made_is_told(
     board: Path, invoke: Invoke, network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +147,10 @@ def test_what_other_code_made_is_told(
     assert "other code" not in invoke(*given).stderr
     monkeypatch.setattr("mosaic.origin.core_digest", lambda: "another")
     assert "network, els, gaussian: what other code of mosaic made is used as it is" in invoke(*given).stderr
+    kept = (board / "els-steps.nc").read_bytes()
+    (board / "els-steps.nc").unlink()  # its run is used again
+    assert "network, els, gaussian: what other" in invoke(*given).stderr
+    (board / "els-steps.nc").write_bytes(kept)
 
 
 def test_a_list_of_scales_serves_the_theories_and_is_looked_up_along_the_flow(network: Path, tmp_path: Path) -> None:

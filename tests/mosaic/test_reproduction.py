@@ -259,6 +259,32 @@ def test_other_settings_are_refused_beforehand(name: str, settings: Any, words: 
         forecast_of(name, folder, **settings)
 
 
+@pytest.mark.parametrize("name", ["table2", "fig5c", "memorization"])
+def test_a_forecast_computes_nothing_that_is_kept(name: str, folder: Path) -> None:
+    mosaic.reproduce(name, ["fashion-resnet-zeros"], out=folder, **SMALL)
+    (folder / "cpu" / "fashion-resnet-zeros" / "network" / "training.safetensors").unlink()  # from which it would go on
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    found = forecast_of(name, folder)
+    assert not found["train"].done
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_run_in_progress_with_other_settings_is_refused_beforehand(folder: Path) -> None:
+    row = folder / "cpu" / "fashion-resnet-zeros"
+    (row / "els.nc").unlink()
+
+    def stop(batch: int, done: int, steps: int) -> None:
+        if batch == 1:
+            raise KeyboardInterrupt
+
+    data = {"dataset_options": {"limit": 30}, "scales": str(row / "scales.nc"), "score_options": {"boundary": "zeros"}}
+    with pytest.raises(KeyboardInterrupt):
+        mosaic.run("els", "digits", out=row / "els.nc", samples=9, labels="random", progress=stop, **data)
+    assert (row / "els.nc.parts").exists()
+    with pytest.raises(mosaic.UsageError, match="samples: 9, now 3"):
+        forecast_of("table2", folder)
+
+
 def test_what_rests_on_what_is_not_there_is_forecast_as_to_be_done(folder: Path) -> None:
     row = folder / "cpu" / "fashion-resnet-zeros"
     (row / "scales.nc").unlink()

@@ -16,7 +16,9 @@ import xarray as xr
 import mosaic
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
+from mosaic.entry import core_digest
 from mosaic.estimate import _arithmetic, predict_seconds
+from mosaic.origin import is_of_other_code
 from mosaic.plan import Plan, prepare
 from mosaic.sampler import reverse_levels
 
@@ -203,6 +205,28 @@ def test_resume_refuses_another_configuration(tiny: mosaic.DataSet, tmp_path: Pa
     mosaic.run(**settings, out=tmp_path / "a.nc").close()
     with pytest.raises(mosaic.UsageError, match=next(iter(change))):
         mosaic.run(**(settings | change), out=tmp_path / "a.nc", resume=True)
+
+
+def test_a_run_that_other_code_began_tells_both(
+    tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"score": "is", "dataset": tiny, "samples": 4, "steps": 2, "batch_size": 2}
+
+    def stop(batch: int, done: int, steps: int) -> None:
+        if batch == 1:
+            raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mosaic.store.core_digest", lambda: "another")
+        with pytest.raises(Stop):
+            mosaic.run(**settings, out=tmp_path / "a.nc", progress=stop)
+    mosaic.run(**settings, out=tmp_path / "a.nc", resume=True).close()
+    mosaic.run(**settings, out=tmp_path / "b.nc").close()
+    assert is_of_other_code(tmp_path / "a.nc")
+    assert not is_of_other_code(tmp_path / "b.nc")
+    with mosaic.open(tmp_path / "a.nc") as run:
+        assert sorted(run.attrs["code"].split()) == sorted([core_digest(), "another"])
+    assert mosaic.run(**settings).attrs["code"] == core_digest()
 
 
 def test_resume_refuses_other_data(tiny: mosaic.DataSet, tmp_path: Path) -> None:
