@@ -71,12 +71,23 @@ ATTENTIVE = {
     for kind in ("softmax", "top1", "identity")
     if kind != "identity" or form in ("compose", "mixture")
 }
+# When do mixed scores act: at the first step, t = 1, where noise is 80 times the signal, or later, where 11 or less?
+MIXED = ATTENTIVE["compose-score softmax"]
 THEORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "els": ("els", {}),
     **{name: ("els-attention", options) for name, options in ATTENTIVE.items()},
+    "compose-score softmax first": (
+        "switch",
+        {"at": 20.0, "above": "els-attention", "above_options": MIXED, "below": "els"},
+    ),
+    "compose-score softmax later": (
+        "switch",
+        {"at": 20.0, "above": "els", "below": "els-attention", "below_options": MIXED},
+    ),
     "is": ("is", {}),
 }
-MAPPED, MAPPED_NETWORK = ("compose softmax", "compose-window softmax"), "resnet-attention softmax"
+MAPPED = ("compose softmax", "compose-score softmax", "compose-window softmax")
+MAPPED_NETWORK = "resnet-attention softmax"
 
 
 class AttentionTable(Target):
@@ -109,7 +120,7 @@ class AttentionTable(Target):
             what `agreement_of` gives. `pearson_r` (theory, network, sample) and its `_median`, `_low` and `_high`.
             `state_std` (theory, step), standard deviation of the states over samples and pixels, beside that of noisy
             data, `forward_std` (step), at `time` (step). `alpha` (attends, moment, pixel, height, width), what two
-            pixels of the first sample attend to along its flow, by two theories and a network; `moment_time`.
+            pixels of the first sample attend to along its flow, by three theories and a network; `moment_time`.
         """
         experiments = self.experiments()
         base = experiments["resnet"]
@@ -145,7 +156,7 @@ class AttentionTable(Target):
         return found.assign(self._likeness(images)).merge(self._maps(experiments))
 
     def _maps(self, experiments: dict[str, Experiment]) -> xr.Dataset:
-        """What two theories and a network attend to."""
+        """What three theories and a network attend to."""
         base, attentive = experiments["resnet"], experiments[MAPPED_NETWORK]
         kind = registry().get("score", "els-attention")
         maps = {}

@@ -102,7 +102,9 @@ def _draw_maps(figure: SubFigure, found: xr.Dataset) -> None:
             axis.imshow(alpha / alpha.max(), cmap="magma", vmin=0, vmax=1, interpolation="nearest")
             axis.set_xticks([])
             axis.set_yticks([])
-            axis.set_title(f"t = {float(seen['moment_time']):.2f}", fontsize=6, pad=2)
+            axis.set_title(f"t = {float(seen['moment_time']):.2f}, to {alpha.max():.2g}", fontsize=6, pad=2)
         name = found["attends"].values[one].replace(" ", "\n")
         axes[row, 0].set_ylabel(f"{name}\n{found['pixel'].values[pixel]}", fontsize=6)
-    figure.suptitle("what two pixels of sample 0 attend to, each scaled to its largest", fontsize=8)
+    figure.suptitle(
+        "what two pixels of sample 0 attend to, each scaled to its largest weight, which is told", fontsize=8
+    )

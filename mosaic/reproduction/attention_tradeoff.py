@@ -98,28 +98,34 @@ class AttentionTradeoff(Target):
         ]
 
     def draw(self, found: xr.Dataset) -> Figure:
-        """Draw consistency by factor and against novelty, and how many images are enough by factor."""
+        """Draw consistency, agreement beyond chance and images that are enough by factor, and what novelty it costs."""
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(8.4, 3.4), dpi=110, layout="constrained")
-        left, middle, right = figure.subplots(1, 3)
-        for machine, color in zip(MACHINES, COLORS, strict=True):
+        figure = Figure(figsize=(8.4, 6.2), dpi=110, layout="constrained")
+        axes = figure.subplots(2, 2).ravel().tolist()
+        for place, (machine, color) in enumerate(zip(MACHINES, COLORS, strict=True)):
             one = found.sel(machine=machine)
-            share, low, high = (one[f"consistency_{end}"].values for end in ("share", "low", "high"))
-            left.errorbar(
-                FACTORS, share, yerr=np.stack([share - low, high - share]), fmt="o-", color=color, markersize=3
-            )
-            novelty = one["nearest_train"].median("sample").values
-            middle.plot(novelty, share, "o-", color=color, markersize=3)
-            right.plot(FACTORS, one["cover"].median("sample"), "o-", color=color, markersize=3, label=machine)
-        left.set_ylabel("share of consistent images, 95 % interval", fontsize=8)
-        middle.set_ylabel("share of consistent images", fontsize=8)
-        middle.set_xlabel("L2 to the nearest training image (median)", fontsize=8)
-        right.set_ylabel("training images that hold its windows (median)", fontsize=8)
-        for axis in (left, right):
+            aside = np.array(FACTORS) + 0.03 * (place - (len(MACHINES) - 1) / 2)  # so that lines can be told apart
+            style = {"color": color, "markersize": 3}
+            for axis, name, tail in ((axes[0], "consistency", "_share"), (axes[1], "beyond_chance", "")):
+                value, low, high = (one[f"{name}{end}"].values for end in (tail, "_low", "_high"))
+                axis.errorbar(aside, value, yerr=np.stack([value - low, high - value]), fmt="o-", **style)
+            novelty, share = one["nearest_train"].median("sample").values, one["consistency_share"].values
+            axes[2].plot(novelty, share, "o-", **style)
+            for factor, x, y in zip(FACTORS, novelty, share, strict=True):
+                if machine in ("els", "compose-score softmax"):
+                    axes[2].annotate(f"{factor:g}", (x, y), (3, 3), textcoords="offset points", fontsize=6, color=color)
+            axes[3].plot(aside, one["cover"].median("sample"), "o-", **style, label=machine)
+        axes[1].axhline(0, color="#999999", linewidth=0.8)
+        axes[0].set_ylabel("share of consistent images, 95 % interval", fontsize=8)
+        axes[1].set_ylabel("agreement beyond chance, 95 % interval", fontsize=8)
+        axes[2].set_ylabel("share of consistent images (numbers: factors)", fontsize=8)
+        axes[3].set_ylabel("images that hold its windows (median)", fontsize=8)
+        for axis in (axes[0], axes[1], axes[3]):
             axis.set_xlabel("factor on the scales k", fontsize=8)
-        left.set_ylim(0, 1)
-        middle.set_ylim(0, 1)
+        axes[2].set_xlabel("L2 to the nearest training image (median)", fontsize=8)
+        axes[0].set_ylim(0, 1.02)
+        axes[2].set_ylim(0, 1.05)
         figure.legend(loc="outside lower center", ncols=4, fontsize=7)
         return figure
 
