@@ -103,7 +103,7 @@ class ELSAttention(ELS):
         )
         value: Literal["denoised", "score"] = Field(
             "denoised",
-            description="What compose mixes: x0hat, which stays in range (ours), or the score (the paper's letter).",
+            description="What compose mixes: x0hat, which stays in range (ours), or the score (the notes' formula).",
         )
         embedding: Literal["score", "window"] = Field(
             "score",
