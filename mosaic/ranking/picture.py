@@ -45,7 +45,8 @@ def draw_leaderboard(found: xr.Dataset) -> Figure:
         look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
         median, low, high = (float(one[f"final_pearson_r_{end}"]) for end in ("median", "low", "high"))
         left.errorbar(float(one["seconds_per_step"]), median, [[median - low], [high - median]], lw=0.8, **look)
-        keys += right.plot(one["time"], one["step_pearson_r_median"], lw=1.2, label=name, **look)
+        style = "-" if number < len(COLOURS) else "--"  # colours come twice
+        keys += right.plot(one["time"], one["step_pearson_r_median"], lw=1.2, ls=style, label=name, **look)
     if NETWORK in found["score"].values:
         seconds = float(found["seconds_per_step"].sel(score=NETWORK))
         keys.append(left.axvline(seconds, color="black", lw=0.8, ls=":", label="the network's time"))
