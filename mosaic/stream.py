@@ -11,6 +11,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from mosaic.interrupts import interrupts_held
 from mosaic.posterior import Posterior
 
 __all__ = ["single_threaded", "stream"]
@@ -35,8 +36,17 @@ def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]
         threads = min(threads, len(tiles), workers or threads)
         if threads == 1:
             return reduce(Posterior.merge, map(part, firsts, tiles))
-        with ThreadPoolExecutor(threads) as pool:
-            return reduce(Posterior.merge, pool.map(part, firsts, tiles))
+        # Ctrl-C while the pool holds one of its locks would leave its threads waiting for it for ever.
+        with interrupts_held() as interrupted, ThreadPoolExecutor(threads) as pool:
+            return reduce(Posterior.merge, _until(interrupted, pool.map(part, firsts, tiles)))
+
+
+def _until(stopped: Callable[[], bool], parts: Iterator[Posterior]) -> Iterator[Posterior]:
+    """Give parts for as long as nothing stops it, one at least; then those not begun are not computed."""
+    for part in parts:
+        yield part
+        if stopped():
+            return
 
 
 def _keep_freed_memory() -> None:

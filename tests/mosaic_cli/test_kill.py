@@ -80,7 +80,10 @@ def test_an_interrupt_exits_130_and_prints_the_command_that_goes_on(tmp_path: Pa
     while not list(tmp_path.glob("a.nc.parts/part-*.nc")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate()
+    try:
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert stdout == ""
     assert "--out a.nc --resume" in stderr
