@@ -197,9 +197,11 @@ class AttentionTable(Target):
                 for name in NETWORKS
             )
             lines.append(f"{theory}: median pearson_r with {', '.join(likeness)}")
-        last = found.isel(step=-1)
-        spread = ", ".join(f"{theory} {float(last['state_std'].sel(theory=theory)):.2f}" for theory in THEORIES)
-        return [*lines, f"standard deviation of the last states: {spread}; of data {float(last['forward_std']):.2f}"]
+        for words, step in (("states after one step", 1), ("last states", -1)):
+            one = found.isel(step=step)
+            spread = ", ".join(f"{theory} {float(one['state_std'].sel(theory=theory)):.2f}" for theory in THEORIES)
+            lines.append(f"standard deviation of the {words}: {spread}; of noisy data {float(one['forward_std']):.2f}")
+        return lines
 
     def draw(self, found: xr.Dataset) -> Figure:
         """Draw samples, the shares of verdicts, and the maps."""
