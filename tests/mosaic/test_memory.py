@@ -112,13 +112,15 @@ def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
 
 HELD = """
 import json, sys
-import torch, mosaic
+from pathlib import Path
+import torch, mosaic, mosaic.tensor_cache
 from mosaic.config import RunConfig, layered
 from mosaic.dataset import DataAccess
 from mosaic.memory import peak_bytes, predict_memory
 from mosaic.plan import prepare
 
 torch.set_num_threads(1)
+mosaic.tensor_cache.cache_folder = lambda: Path(".cache")  # the test's own folder: in-degrees are to be computed
 size, count, scale = map(int, sys.argv[2:])
 images = torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 options = {"score": "els-attention", "score_options": json.loads(sys.argv[1])}
