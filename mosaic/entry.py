@@ -121,7 +121,7 @@ def core_digest() -> str:
     for package in ("mosaic", "mosaic_plugins"):
         spec = find_spec(package)
         for folder in map(Path, (spec.submodule_search_locations or []) if spec is not None else []):
-            for file in sorted(folder.rglob("*.py")):
+            for file in sorted(file for kind in ("*.py", "*.cpp") for file in folder.rglob(kind)):
                 place = file.relative_to(folder)
                 if place.parts[0] not in IDLE and not place.stem.endswith("picture"):
                     digest.update(f"{package}/{place.as_posix()}".encode() + file.read_bytes().replace(b"\r\n", b"\n"))
