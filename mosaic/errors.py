@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and the exit code that each one gives the command line."""
+"""Errors that a user can fix, and the exit code that each one gives the command line."""
 
 from __future__ import annotations
 

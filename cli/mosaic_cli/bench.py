@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from mosaic.config import plugin_options
 from mosaic.errors import UsageError
+from mosaic.run.settings import plugin_options
 from mosaic_cli.data_options import data_dir
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
@@ -52,17 +52,17 @@ def command(
     """Measure the engines: median time, peak memory and comparisons per second of each piece of work.
 
     Rows: flow (the reverse flow of ELS, data loaded), ls, is (one step), calibration (all scales on one x), laws (cost
-    by images, scale and batch), straightforward (ratio to a plain float32 implementation, on 200 images), training
-    (images per second, and of a bare PyTorch loop).
+    by images, scale and batch), naive (ratio to a plain float32 implementation, on 200 images), training (images per
+    second, and of a bare PyTorch loop).
     "Of ceilings" is the time in which this machine's cores could make all comparisons at their best measured speed
     (float32 operations by convolution, powers of two), over the time taken; above 100% where an engine need not make
     them all.
     Each is measured in a process of its own, whose peak memory includes program and data. About five minutes on two
     cores; time is in proportion to --images.
     """
-    from mosaic.bench import ROWS, cases, machine, measure, share_of_ceilings
-    from mosaic.compute import ENGINES
-    from mosaic.runner import data_access
+    from mosaic.bench.engines import ROWS, cases, machine, measure, share_of_ceilings
+    from mosaic.engine.compute import ENGINES
+    from mosaic.registry.data import data_access
 
     for name, known in [(row, ROWS) for row in rows] + [(engine, ENGINES) for engine in engines]:
         if name not in known:
@@ -87,7 +87,7 @@ def command(
 
 def _engines() -> tuple[str, ...]:
     """Engines that this machine has."""
-    from mosaic.compiler import KernelUnavailable, load_kernel
+    from mosaic.engine.compiler import KernelUnavailable, load_kernel
 
     try:
         load_kernel()
@@ -140,7 +140,7 @@ def _work(result: dict[str, Any]) -> str:
         "is": "IS, one step",
         "calibration": "ELS, all k from 3 to 17 on one x",
         "laws": f"ELS, one step, k = {result['scale']}",
-        "straightforward": f"ELS, one step, k = {result['scale']}",
+        "naive": f"ELS, one step, k = {result['scale']}",
         "training": "training of the ResNet, 64 channels, batches of 32",
     }[result["row"]]
 
@@ -148,8 +148,8 @@ def _work(result: dict[str, Any]) -> str:
 def _remarks(result: dict[str, Any]) -> str:
     if result["row"] == "laws":
         return f"{1e9 * result['median_seconds'] / result['comparisons']:.3f} ns a comparison"
-    if result["row"] == "straightforward":
-        return f"{result['ratio']:.0f} times as fast as the straightforward implementation"
+    if result["row"] == "naive":
+        return f"{result['ratio']:.0f} times as fast as the naive implementation"
     if result["row"] == "calibration":
         return f"{result['times_the_dearest']:.2f} times the dearest single k"
     if result["row"] == "training":

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mosaic.config import plugin_options
 from mosaic.errors import DataError, PluginError, UsageError
+from mosaic.progress import progress_bar
+from mosaic.run.settings import plugin_options
 from mosaic_cli.data_options import data_dir
-from mosaic_cli.progress import ProgressBar
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from mosaic.dataset import DataSet
+    from mosaic.interfaces.dataset import DataSet
 
 __all__ = ["command"]
 
@@ -29,7 +29,8 @@ __all__ = ["command"]
 @click.option(
     "--metrics",
     metavar="LIST",
-    help="Metrics, e.g. pearson_r,local_consistency.  [default: pearson_r,r2,R2,cosine,mse,nearest_train,memorized]",
+    help="Metrics, e.g. pearson_r,local_consistency.  [default: pearson_r,r2,R2,cosine,mse,nearest_train,memorized, "
+    "and what plugins add to these]",
 )
 @click.option(
     "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of a metric, e.g. local_consistency.k=5."
@@ -57,55 +58,50 @@ def command(
     Prints the median over samples of each metric, with a 95 % bootstrap interval. Writes one netCDF file of the values
     of every sample, and beside it two PNGs: the images side by side, and how far they agree.
     """
-    from mosaic.comparison_picture import draw_agreement, draw_side_by_side
-    from mosaic.picture import save_figure
-    from mosaic.run_comparison import METRICS, compare
-    from mosaic.store import write_netcdf
-    from mosaic.trajectory import open_trajectory
+    from mosaic.evaluate.compare import compare
+    from mosaic.registry.loading import registry
+    from mosaic.storage.files import write_netcdf
+    from mosaic.storage.trajectory import open_trajectory
+    from mosaic.view.comparison import draw_agreement, draw_side_by_side
+    from mosaic.view.images import save_figure
 
     inputs = [path for path in (run, reference, baseline) if path is not None]
     target = _target(out, inputs, overwrite)
     pictures = [target.with_suffix(".png"), target.with_name(f"{target.stem}-agreement.png")]
-    names = METRICS if metrics is None else tuple(name.strip() for name in metrics.split(","))
+    names = registry().default_metrics() if metrics is None else [name.strip() for name in metrics.split(",")]
     given = {name.removesuffix("_options"): values for name, values in plugin_options(options, names).items()}
     with ExitStack() as stack:
         runs = [stack.enter_context(open_trajectory(path)) for path in inputs]
         _note_other_data(runs, terminal)
         dataset = _training_set(runs[0], names, data_dir, terminal)
-        with ProgressBar(1.0, terminal) as bar:
-            found = compare(
-                *runs,
-                metrics=names,
-                options=given,
-                dataset=dataset,
-                progress=lambda done, total, name: bar.show(done / total, name),
-            )
+        with progress_bar(not terminal.quiet) as bar:
+            comparison = compare(*runs, metrics=names, options=given, dataset=dataset, progress=bar)
         titles = [path.stem for path in inputs]
         rows = list(zip(titles if len(set(titles)) == len(titles) else map(str, inputs), runs, strict=True))
-        figures = [draw(rows, found) for draw in (draw_side_by_side, draw_agreement)]
-        write_netcdf(found, target)
+        figures = [draw(rows, comparison) for draw in (draw_side_by_side, draw_agreement)]
+        write_netcdf(comparison, target)
         for picture, figure in zip(pictures, figures, strict=True):
             save_figure(figure, picture)
     terminal.note(f"Values: {target}. Pictures: {', '.join(map(str, pictures))}")
     if as_json:
-        summary = {name: _summary(found, name) for name in names if name in found}
+        summary = {name: _summary(comparison, name) for name in names if name in comparison}
         print_json({"path": str(target), "pictures": [str(path) for path in pictures], "metrics": summary})
     else:
-        _print(found, names, [title for title, _ in rows])
+        _print(comparison, names, [title for title, _ in rows])
 
 
 def _target(out: Path | None, inputs: list[Path], overwrite: bool) -> Path:
     """Where to write; refuses a place that is taken, or is one of the runs that are compared."""
-    from mosaic.store import check_writable, unused_path
+    from mosaic.storage.files import check_writable, unused_path
 
     endings = (".nc", ".png", "-agreement.png")
     target = out.expanduser() if out is not None else unused_path(Path(), "comparison", endings)
     check_writable(target)
     if any(target.exists() and path.exists() and target.samefile(path) for path in inputs):
-        raise UsageError(f"--out '{target}' is one of the runs to compare; choose another place.")
+        raise UsageError(f"`out` '{target}' is one of the runs to compare; choose another place.")
     for path in (target.with_name(f"{target.stem}{ending}") for ending in endings):
         if path.exists() and not overwrite:
-            raise UsageError(f"'{path}' exists already; use --overwrite to replace it, or another --out.")
+            raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
     return target
 
 
@@ -115,52 +111,53 @@ def _note_other_data(runs: list[xr.Dataset], terminal: Terminal) -> None:
         terminal.note("Note: the runs were made on different training sets; metrics of the data use the first one's.")
 
 
-def _training_set(run: xr.Dataset, names: tuple[str, ...], data_dir: Path | None, terminal: Terminal) -> DataSet | None:
-    """Read the run's training set, where a metric needs it; None, with a note, where it cannot be had."""
-    from mosaic.plugins import registry
-    from mosaic.run_comparison import training_set_of
-    from mosaic.runner import data_access
+def _training_set(run: xr.Dataset, names: list[str], data_dir: Path | None, terminal: Terminal) -> DataSet | None:
+    """Read the run's training set, where a metric needs it; None, with a note, where it is not available."""
+    from mosaic.registry.data import data_access
+    from mosaic.registry.loading import registry
+    from mosaic.storage.trajectory import training_set_of
 
     needing = [name for name in names if registry().get("metric", name).needs_dataset]
     if not needing:
         return None
     try:
-        return training_set_of(run, data_access(data_dir, False))
+        return training_set_of(run, data_access(data_dir))
     except (DataError, PluginError, UsageError) as error:
         terminal.note(f"Note: without the training set, {', '.join(needing)} are left out. {error}")
         return None
 
 
-def _summary(found: xr.Dataset, name: str) -> dict[str, Any]:
+def _summary(comparison: xr.Dataset, name: str) -> dict[str, Any]:
     """Median and interval of a metric, by role, and what the run gains on the baseline."""
-    dim = found[name].dims[0]
-    ends = (_statistic(found, name), "low", "high")
+    dim = comparison[name].dims[0]
+    ends = (_statistic(comparison, name), "low", "high")
     summary: dict[str, Any] = {
-        role: {end: float(found[f"{name}_{end}"][i]) for end in ends} for i, role in enumerate(found[dim].values)
+        role: {end: float(comparison[f"{name}_{end}"][i]) for end in ends}
+        for i, role in enumerate(comparison[dim].values)
     }
-    if f"{name}_gain" in found:
+    if f"{name}_gain" in comparison:
         tails = ("", "_low", "_high")
-        summary["gain"] = {end: float(found[f"{name}_gain{tail}"]) for end, tail in zip(ends, tails, strict=True)}
-    if "chance" in found[name].attrs:
-        summary["chance"] = found[name].attrs["chance"]
+        summary["gain"] = {end: float(comparison[f"{name}_gain{tail}"]) for end, tail in zip(ends, tails, strict=True)}
+    if "chance" in comparison[name].attrs:
+        summary["chance"] = comparison[name].attrs["chance"]
     return summary
 
 
-def _statistic(found: xr.Dataset, name: str) -> str:
+def _statistic(comparison: xr.Dataset, name: str) -> str:
     """What sums a metric up: median, mean or share."""
-    return next(statistic for statistic in ("median", "mean", "share") if f"{name}_{statistic}" in found)
+    return next(statistic for statistic in ("median", "mean", "share") if f"{name}_{statistic}" in comparison)
 
 
-def _print(found: xr.Dataset, names: tuple[str, ...], titles: list[str]) -> None:
+def _print(comparison: xr.Dataset, names: list[str], titles: list[str]) -> None:
     """Print one row a metric and one column a run: median [interval]."""
     roles = ["run", "reference", "baseline"][: len(titles)]
     gain = ["gain"] if len(roles) == 3 else []
     header = ["METRIC (median [95 %])", *titles, *([f"{titles[0]} - {titles[2]}"] if gain else [])]
     rows = []
-    for name in (name for name in names if name in found):
-        summary = _summary(found, name)
-        statistic = _statistic(found, name)
-        chance = f"; {found[name].attrs['chance']:.3f} by chance" if "chance" in found[name].attrs else ""
+    for name in (name for name in names if name in comparison):
+        summary = _summary(comparison, name)
+        statistic = _statistic(comparison, name)
+        chance = f"; {comparison[name].attrs['chance']:.3f} by chance" if "chance" in comparison[name].attrs else ""
         title = name if statistic == "median" else f"{name} ({statistic}{chance})"
         rows.append([title, *(_cell(summary.get(role)) for role in [*roles, *gain])])
     print_table(header, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from mosaic_cli.terminal import Terminal, print_json, standard
 
 __all__ = ["command"]
 
-SLOW = 1.0  # seconds of a plugin's import that are worth a word
+SLOW = 1.0  # seconds of a plugin's import that are worth mentioning
 
 
 @click.command("doctor")
@@ -22,12 +23,14 @@ SLOW = 1.0  # seconds of a plugin's import that are worth a word
 @standard
 def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
     """Check the installation: versions, device, data sets found, plugins, and ELS against brute force (2 s)."""
-    from mosaic.doctor import examine
-    from mosaic.plugin_commands import command_plugins
-    from mosaic.runner import data_access
+    from mosaic.bench.doctor import examine
+    from mosaic.registry.commands import command_plugins
+    from mosaic.registry.data import data_access
     from mosaic_cli.main import COMMANDS
 
     report = examine(data_access(data_dir, download=False))
+    states = report["datasets"].items()
+    report["datasets"] = {name: re.sub("`([^`]*)`", r"-o \1", state) for name, state in states}
     report["plugins"] += [asdict(plugin) for plugin in command_plugins(COMMANDS)]
     if as_json:
         print_json(report)

@@ -15,31 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-JSON_ATTRIBUTES = (
-    "configuration",
-    "dataset_classes",
-    "dataset_fingerprint",
-    "dataset_range",
-    "description",
-    "engine",
-    "failed",
-    "init_fingerprint",
-    "job",
-    "left_out",
-    "interval",
-    "metric_options",
-    "metrics",
-    "network_fingerprint",
-    "recipes",
-    "records",
-    "rows",
-    "runs",
-    "score_fingerprint",
-    "versions",
-)
-
-
-FEW = 5  # values that are told
+FEW = 5  # values that are printed
 
 ORDER = "scales go from noise to data, as step does; --scales takes them the other way round"
 
@@ -66,36 +42,33 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
 
 
 def _checkpoint(folder: Path) -> dict[str, Any]:
-    from mosaic.checkpoint import WEIGHTS, load_checkpoint
+    from mosaic.train.checkpoint import WEIGHTS, load_checkpoint
 
     checkpoint = load_checkpoint(folder)
-    field = checkpoint.receptive_field
-    progress = checkpoint.progress if (folder / WEIGHTS).is_file() else None
+    progress = checkpoint.progress() if (folder / WEIGHTS).is_file() else None
+    field = checkpoint.receptive_field()
     return {"path": str(folder), **checkpoint.description, "receptive_field": field, "progress": progress}
 
 
-def _told(variable: xr.DataArray) -> str:
+def _summary(variable: xr.DataArray) -> str:
     """What a variable is, and its values where they are few."""
-    words = str(variable.attrs.get("long_name", ""))
+    text = str(variable.attrs.get("long_name", ""))
     if variable.size > FEW or variable.dtype.kind not in "fiub":
-        return words
+        return text
     values = ", ".join(f"{value:.4g}" for value in variable.values.ravel().tolist())
-    return f"{words}: {values}" if words else values
+    return f"{text}: {values}" if text else values
 
 
 def _stored(file: Path) -> dict[str, Any]:
-    from mosaic import calibration, run_comparison, sitting, trajectory
-    from mosaic.ranking import board, entrant
-    from mosaic.reproduction import reproduce
+    from mosaic.storage.files import open_stored
+    from mosaic.storage.schema import JSON_ATTRIBUTES, TABLES
 
-    modules = (trajectory, calibration, run_comparison, reproduce, board, entrant)
-    schemas = (*(module.SCHEMA for module in modules), sitting.HISTORY_SCHEMA)
-    with trajectory.open_stored(file, schemas, "a file of mosaic") as stored:
+    with open_stored(file, tuple(TABLES), "a file of mosaic") as stored:
         shown = ("label", "scale", "k", "compared", "role", "score")
         return {
             "path": str(file),
             "dimensions": {str(name): size for name, size in stored.sizes.items()},
-            "variables": {str(name): _told(variable) for name, variable in stored.data_vars.items()},
+            "variables": {str(name): _summary(variable) for name, variable in stored.data_vars.items()},
             **({"order": ORDER} if "scale" in stored and "step" in stored["scale"].dims else {}),
             **{f"{name}s": stored[name].values.tolist() for name in shown if name in stored.variables},
             **{str(key): json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in stored.attrs.items()},

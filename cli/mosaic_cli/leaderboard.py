@@ -5,55 +5,37 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mosaic.config import plugin_options
 from mosaic.errors import ExitCode, UsageError
+from mosaic.evaluate.leaderboard.config import LeaderboardConfig
+from mosaic.progress import progress_bar
 from mosaic_cli.data_options import data_dir, memory
-from mosaic_cli.progress import ProgressBar, duration
+from mosaic_cli.progress import duration
+from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from mosaic.ranking.board import Board
+    from mosaic.evaluate.leaderboard.board import Board
 
 __all__ = ["command"]
 
 
 @click.command("leaderboard")
-@click.option("--checkpoint", metavar="DIR", required=True, help="Folder of a trained network, by `mosaic train`.")
-@click.option(
-    "--scores", metavar="LIST", help="Score models, such as els,is,gaussian.  [default: all that need no options]"
-)
-@click.option("--samples", metavar="N", help="Samples that all make from the same noise.  [default: 16]")
-@click.option("--steps", metavar="N", help="Steps of the theories' reverse flows.  [default: 20]")
-@click.option("--network-steps", metavar="N", help="Steps of the network's.  [default: 150]")
-@click.option("--seed", metavar="N", help="Seed of the noise.  [default: 0]")
-@click.option(
-    "--scales",
-    metavar="SPEC",
-    help="Locality scales, best the file of `mosaic calibrate`.  [default: as for mosaic run]",
-)
-@click.option("--labels", metavar="SPEC", help="Classes.  [default: random if the network has any]")
-@click.option("--device", metavar="DEVICE", help="Torch device.  [default: auto]")
-@click.option(
-    "-o",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of a score model or of the data set, e.g. smoothed.sigma=0.5, dataset.path=...",
-)
+@settings(LeaderboardConfig)
 @data_dir
 @memory
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("leaderboard"),
-    help="Folder of everything that is made; what is there is gone on with.  [default: leaderboard]",
+    help="Folder of all files; what is there is used, and resumed.  [default: leaderboard]",
 )
 @click.option("--dry-run", is_flag=True, help="Say who takes part and how long the machines will take, and stop.")
 @standard
@@ -61,6 +43,7 @@ def command(
     terminal: Terminal,
     as_json: bool,
     options: tuple[str, ...],
+    config: Path | None,
     data_dir: Path | None,
     memory: str | None,
     out: Path,
@@ -72,58 +55,77 @@ def command(
     Every score model starts from the network's noise, and its final images are compared with the network's; and it is
     evaluated at states of the network's own reverse flow, its x0hat compared with the network's there. Each works
     in a process of its own, where its time a step and its peak memory are measured. Prints a table, the best first;
-    writes leaderboard.nc, leaderboard.png and every run into --out. The same command goes on after an interruption.
+    writes leaderboard.nc, leaderboard.png and every run into --out. The same command resumes after an interruption.
+    Options of score models go by their names: -o smoothed.sigma=0.5; those of the data set: -o dataset.path=...
     """
-    from mosaic.ranking.board import prepare_leaderboard
-    from mosaic.runner import data_access
-    from mosaic.store import BegunOtherwise
+    checked = _configured(flags, options, config)
 
-    access = data_access(data_dir, False)
-    given = {name: value for name, value in flags.items() if value is not None}
-    board = prepare_leaderboard([{**given, **_options(options)}], out.expanduser(), access, memory)
+    from mosaic.evaluate.leaderboard.board import prepare_leaderboard
+    from mosaic.registry.data import data_access
+    from mosaic.storage.job import ConfigMismatch
+
+    board = prepare_leaderboard(checked, out.expanduser(), data_access(data_dir), memory)
     if dropped := board.dropped():
         terminal.note(f"Note: leaderboard.nc in '{board.folder}' will no longer rank {', '.join(dropped)}.")
     for name, reason in board.left_out.items():
         terminal.note(f"Left out: {name}: {reason}.")
     try:
-        seconds = _forecast(board, access, terminal)
-        found = None if dry_run else _execute(board, terminal)
-    except BegunOtherwise as error:
+        seconds = _forecast(board, terminal)
+        table = None if dry_run else _execute(board, terminal)
+    except ConfigMismatch as error:
+        differing = "; ".join(error.differing)
         raise UsageError(
-            f"'{error.place}' was made with other settings ({'; '.join(error.differing)}); give those, or use another "
-            f"--out."
+            f"'{error.place}' was made with other settings ({differing}); give those, or use another `out`."
         ) from None
-    if found is None:
+    if table is None:
         if as_json:
             print_json({"seconds": seconds, "left_out": dict(board.left_out)})
-        return
-    files = {"path": str(board.folder / "leaderboard.nc"), "picture": str(board.folder / "leaderboard.png")}
-    if as_json:
-        print_json({**files, "scores": _document(found)})
+    elif as_json:
+        picture = board.file.with_suffix(".png")
+        print_json({"path": str(board.file), "picture": str(picture), "scores": _document(table)})
     else:
-        _print(found)
-        click.echo(files["path"])
+        _print(table)
+        click.echo(str(board.file))
 
 
-def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Options of the data set, and of score models by their names."""
-    from mosaic.plugins import registry
+def _configured(flags: Mapping[str, str | None], options: tuple[str, ...], config: Path | None) -> LeaderboardConfig:
+    """Validate the settings; options of score models go by their names."""
+    from mosaic.registry.loading import registry
+    from mosaic.run.settings import layered
 
-    given = plugin_options(pairs, ["dataset", *registry().names("score")])
-    named = {key.removesuffix("_options"): values for key, values in given.items()}
-    return {"dataset_options": named.pop("dataset", {}), "score_options": named}
+    scores = registry().names("score")
+    layers = layers_of(LeaderboardConfig, flags, options, config, sections=("dataset", *scores))
+    return layered(LeaderboardConfig, *_nested(layers, scores))
 
 
-def _forecast(board: Board, access: Any, terminal: Terminal) -> dict[str, float | None]:
+def _nested(layers: Sequence[Mapping[str, Any]], scores: Sequence[str]) -> list[dict[str, Any]]:
+    """Sort options that layers give for score models, `smoothed_options`, into one last layer's `score_options`.
+
+    Options of `score`, in the environment, are meant for commands that run one.
+    """
+    sections = {f"{name}_options": name for name in scores}
+    given: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for key in layer.keys() & sections.keys():
+            given[sections[key]] = {**given.get(sections[key], {}), **layer[key]}
+    own = [
+        {key: value for key, value in layer.items() if key not in sections and key != "score_options"}
+        for layer in layers
+    ]
+    for key in {key for layer in own for key in layer} - LeaderboardConfig.model_fields.keys():
+        raise UsageError(f"The table [{key}] of a leaderboard's configuration holds options, and no name.")
+    return [*own, {"score_options": given}]
+
+
+def _forecast(board: Board, terminal: Terminal) -> dict[str, float | None]:
     """Say how long each machine will take."""
-    with ProgressBar(1.0, terminal) as bar:
-        bar.show(0.0, "measuring how long it will take")
-        seconds = board.forecast(access)
+    with progress_bar(not terminal.quiet) as bar:
+        seconds = board.forecast(bar)
     for name, value in seconds.items():
         terminal.note(
             f"{name}: {'not predicted' if value is None else f'about {duration(value)}' if value else 'done'}"
         )
-    if older := board.of_other_code():
+    if older := board.made_by_other_code():
         terminal.note(f"Note: {', '.join(older)}: what other code of mosaic made is used as it is.")
     total = sum(value or 0.0 for value in seconds.values())
     done = all(value == 0.0 for value in seconds.values())
@@ -132,53 +134,59 @@ def _forecast(board: Board, access: Any, terminal: Terminal) -> dict[str, float 
 
 
 def _execute(board: Board, terminal: Terminal) -> xr.Dataset:
-    from mosaic.ranking.board import execute_leaderboard
+    from mosaic.evaluate.leaderboard.board import start
 
-    begin, names = time.perf_counter(), list(board.jobs)
+    begin = time.perf_counter()
     try:
-        with ProgressBar(float(len(names)), terminal) as bar:
-            found = execute_leaderboard(
-                board,
-                lambda score, share: bar.show(names.index(score) + share if score in names else len(names), score),
-            )
+        with progress_bar(not terminal.quiet) as bar:
+            table = start(board, bar)
     except KeyboardInterrupt:
-        terminal.fail("interrupted; what is done is kept. Go on with the same command.", ExitCode.INTERRUPTED)
-    for name, words in json.loads(found.attrs["failed"]).items():
-        terminal.note(f"{name} failed: {words}")
+        terminal.fail("interrupted; what is done is kept. The same command resumes.", ExitCode.INTERRUPTED)
+    for name, message in json.loads(table.attrs["failed"]).items():
+        terminal.note(f"{name} failed: {message}")
     terminal.note(f"Took {duration(time.perf_counter() - begin)}.")
-    return found
+    return table
 
 
-def _print(found: xr.Dataset) -> None:
+def _print(table: xr.Dataset) -> None:
     """Print a row for each score model, the best first, the network last."""
-    from mosaic.ranking.entrant import NETWORK
-    from mosaic.ranking.picture import ranked
+    from mosaic.storage.schema import NETWORK
+    from mosaic.view.leaderboard import ranked, ranking_metric
 
-    failed = json.loads(found.attrs["failed"])
-    header = ("SCORE", "FINAL r [95 %]", "BEHIND [95 %]", "mse", "ALONG r [95 %]", "mse", "s/step", "MiB")
+    failed, first = json.loads(table.attrs["failed"]), ranking_metric(table)
+    others = [name for name in json.loads(table.attrs["metrics"]) if name != first]
+    header = ("SCORE", f"FINAL {first} [95 %]", "BEHIND [95 %]", *others, f"ALONG {first} [95 %]", "s/step", "MiB")
     rows: list[tuple[str, ...]] = []
-    for name in [*ranked(found), NETWORK]:
-        one = found.sel(score=name)
+    for name in [*ranked(table), NETWORK]:
+        entry = table.sel(score=name)
         if name in failed:
-            rows.append((name, "failed", *[""] * 6))
+            rows.append((name, "failed", *[""] * (len(header) - 2)))
             continue
-        columns = ("final_pearson_r", "behind", "final_mse", "along_pearson_r", "along_mse")
-        agreement = [""] * 5 if name == NETWORK else [_cell(one, column) for column in columns]
-        seconds, peak = float(one["seconds_per_step"]), float(one["peak_bytes"]) / 2**20
-        rows.append((name, *agreement, f"{seconds:.2g}", f"{peak:.0f}"))
+        agreement = [
+            _interval(entry, f"final_{first}"),
+            _interval(entry, "behind"),
+            *(f"{float(entry[f'final_{other}_median']):.3f}" for other in others),
+            _interval(entry, f"along_{first}"),
+        ]
+        seconds, peak = float(entry["seconds_per_step"]), float(entry["peak_bytes"]) / 2**20
+        cells = [""] * len(agreement) if name == NETWORK else agreement
+        rows.append((name, *cells, f"{seconds:.2g}", f"{peak:.0f}"))
     print_table(header, rows)
 
 
-def _cell(one: xr.Dataset, name: str) -> str:
-    median, low, high = (float(one[f"{name}_{end}"]) for end in ("median", "low", "high"))
-    return f"{median:.3f}" if name.endswith("_mse") else f"{median:.3f} [{low:.3f}, {high:.3f}]"
+def _interval(entry: xr.Dataset, name: str) -> str:
+    """Median and interval; empty where no theory has numbers."""
+    if f"{name}_median" not in entry:
+        return ""
+    median, low, high = (float(entry[f"{name}_{end}"]) for end in ("median", "low", "high"))
+    return f"{median:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _document(found: xr.Dataset) -> dict[str, dict[str, float | None]]:
+def _document(table: xr.Dataset) -> dict[str, dict[str, float | None]]:
     """Medians, intervals and costs, by score."""
-    kept = [name for name, variable in found.data_vars.items() if variable.dims == ("score",)]
-    scores = found["score"].values.tolist()
+    kept = [name for name, variable in table.data_vars.items() if variable.dims == ("score",)]
+    scores = table["score"].values.tolist()
     return {
-        score: {str(name): (None if math.isnan(value) else value) for name in kept for value in [float(found[name][n])]}
+        score: {str(name): (None if math.isnan(value) else value) for name in kept for value in [float(table[name][n])]}
         for n, score in enumerate(scores)
     }

@@ -15,8 +15,9 @@ __all__ = ["command"]
 @standard
 def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
     """List what can be named: KIND is schedule, score, dataset, metric, network or scales (default: all)."""
-    from mosaic.plugins import KINDS, registry
-    from mosaic.scales import paper_scales, preset_names
+    from mosaic.registry.hooks import KINDS
+    from mosaic.registry.loading import registry
+    from mosaic.sampling.scales import paper_scales, preset_names
 
     kinds = [*KINDS, "scales"]
     wanted = kind if kind is None or kind == "scales" else kind.removesuffix("s")
@@ -25,14 +26,14 @@ def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
     names = registry()
     rows = [
         {
-            "kind": one,
+            "kind": each,
             "name": name,
-            "provider": names.owner(one, name),
-            "summary": summary_of(names.get(one, name)),
+            "provider": names.owner(each, name),
+            "summary": summary_of(names.get(each, name)),
         }
-        for one in KINDS
-        if wanted in (None, one)
-        for name in names.names(one)
+        for each in KINDS
+        if wanted in (None, each)
+        for name in names.names(each)
     ]
     if wanted in (None, "scales"):
         for name in preset_names():

@@ -37,7 +37,7 @@ COMMANDS = {
 @cache
 def foreign() -> dict[str, EntryPoint]:
     """Commands of other distributions; none of them is imported."""
-    from mosaic.plugin_commands import foreign_commands
+    from mosaic.registry.commands import foreign_commands
 
     return foreign_commands(COMMANDS)
 
@@ -45,7 +45,7 @@ def foreign() -> dict[str, EntryPoint]:
 def _loaded(entry: EntryPoint) -> click.Command:
     """Import a command of another distribution; if that fails, say so and exit with 3."""
     from mosaic.errors import ExitCode, PluginError
-    from mosaic.plugin_commands import load_command
+    from mosaic.registry.commands import load_command
 
     try:
         command: click.Command = load_command(entry)

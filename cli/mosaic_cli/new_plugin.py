@@ -22,11 +22,11 @@ def command(terminal: Terminal, as_json: bool, name: str, kind: str) -> None:
 
     It installs and passes its tests at once: `pip install -e './NAME[test]' && pytest NAME`. Then make it yours.
     """
-    from mosaic.scaffold import write_plugin
+    from mosaic.registry.scaffold import write_plugin
 
-    places = write_plugin(name, kind, Path(name))
+    paths = write_plugin(name, kind, Path(name))
     terminal.note(f"Next: pip install -e './{name}[test]' && pytest {name}")
     if as_json:
-        print_json({"path": name, "files": [str(Path(name) / place) for place in places]})
+        print_json({"path": name, "files": [str(Path(name) / path) for path in paths]})
     else:
         click.echo(name)

@@ -47,8 +47,8 @@ def command(
     training set), entropy (effective number of candidates; needs a run with --save entropy --save-steps all), scales
     (over time; also of a calibration) or sources (how many training images each sample is made of, in what tiles).
     """
-    from mosaic.picture import save_figure
-    from mosaic.trajectory import open_stored
+    from mosaic.storage.files import open_stored
+    from mosaic.view.images import save_figure
 
     if kind not in KINDS:
         raise UsageError(f"There is no kind '{kind}'.{did_you_mean(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
@@ -71,17 +71,16 @@ def command(
 
 
 def _schemas(kind: str) -> tuple[str, ...]:
-    from mosaic.calibration import SCHEMA as CALIBRATION
-    from mosaic.trajectory import SCHEMA
+    from mosaic.storage.schema import CALIBRATION_SCHEMA, TRAJECTORY_SCHEMA
 
-    return (SCHEMA, CALIBRATION) if kind == "scales" else (SCHEMA,)
+    return (TRAJECTORY_SCHEMA, CALIBRATION_SCHEMA) if kind == "scales" else (TRAJECTORY_SCHEMA,)
 
 
 def _draw(stored: xr.Dataset, kind: str, samples: list[int], columns: int, data_dir: Path | None) -> Figure:
-    from mosaic.calibration import SCHEMA as CALIBRATION
-    from mosaic.calibration_picture import draw_scales
-    from mosaic.picture import draw_flow, draw_images
-    from mosaic.provenance_picture import draw_entropy, draw_provenance, draw_run_scales, draw_sources
+    from mosaic.storage.schema import CALIBRATION_SCHEMA
+    from mosaic.view.images import draw_flow, draw_images
+    from mosaic.view.provenance import draw_entropy, draw_provenance, draw_sources
+    from mosaic.view.scales import draw_run_scales, draw_scales
 
     if kind == "flow":
         return draw_flow(stored, samples, columns)
@@ -94,4 +93,4 @@ def _draw(stored: xr.Dataset, kind: str, samples: list[int], columns: int, data_
         return draw_entropy(stored, samples, columns)
     if kind == "sources":
         return draw_sources(stored)
-    return draw_scales(stored) if stored.attrs["schema"] == CALIBRATION else draw_run_scales(stored)
+    return draw_scales(stored) if stored.attrs["schema"] == CALIBRATION_SCHEMA else draw_run_scales(stored)

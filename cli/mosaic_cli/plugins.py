@@ -18,9 +18,9 @@ def command(terminal: Terminal, as_json: bool) -> None:
 
     Of a broken one, what is wrong with it and what can be done about it.
     """
-    from mosaic.entry import unmatched_names
-    from mosaic.plugin_commands import command_plugins
-    from mosaic.plugins import registry
+    from mosaic.registry.commands import command_plugins
+    from mosaic.registry.loading import registry
+    from mosaic.registry.plugin import unmatched_names
     from mosaic_cli.main import COMMANDS
 
     plugins = [*registry().plugins, *command_plugins(COMMANDS)]

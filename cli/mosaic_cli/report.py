@@ -15,7 +15,7 @@ from mosaic_cli.terminal import Terminal, print_json, standard
 if TYPE_CHECKING:
     import xarray as xr
 
-    from mosaic.dataset import DataSet
+    from mosaic.interfaces.dataset import DataSet
 
 __all__ = ["command"]
 
@@ -45,9 +45,9 @@ def command(
     It shows their configuration, samples and reverse flow, and for each pixel the training pixel it comes from, with
     its window, weight and entropy at each step (of runs made with --save provenance,entropy --save-steps all).
     """
-    from mosaic.report.page import make_report
-    from mosaic.store import replacing
-    from mosaic.trajectory import open_trajectory
+    from mosaic.storage.files import replacing
+    from mosaic.storage.trajectory import open_trajectory
+    from mosaic.view.report.page import make_report
 
     out = out.expanduser()
     if out.suffix.lower() not in (".html", ".htm"):

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mosaic.errors import ExitCode
-from mosaic.reproduction.rows import ROWS, THEORIES, ReproduceConfig
-from mosaic_cli.data_options import data_dir, download
-from mosaic_cli.progress import ProgressBar, duration
-from mosaic_cli.settings import layers_of, settings
+from mosaic.progress import progress_bar
+from mosaic.reproduction.study.config import ReproduceConfig
+from mosaic.reproduction.study.rows import ROWS, THEORIES
+from mosaic_cli.data_options import data_dir, download, memory
+from mosaic_cli.progress import duration
+from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from mosaic.reproduction.target import Target
+    from mosaic.reproduction.study.target import Target
 
 __all__ = ["command"]
 
@@ -27,15 +29,15 @@ __all__ = ["command"]
 @click.command("reproduce")
 @click.argument("name")
 @settings(ReproduceConfig)
-@click.option("--row", "rows", multiple=True, metavar="ROW", help="Only this row of table 2; may be repeated.")
-@click.option("--memory", metavar="SIZE", help="Budget of the machines, such as 2G.  [default: a quarter]")
+@click.option("--row", "row", multiple=True, metavar="ROW", help="One of --rows; may be repeated.")
 @data_dir
+@memory
 @download
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("reproduction"),
-    help="Folder of everything that is made; what is there is gone on with.  [default: reproduction]",
+    help="Folder of everything that is made; what is there is used.  [default: reproduction]",
 )
 @click.option("--dry-run", is_flag=True, help="Say what there is to do and how long it will take, and stop.")
 @standard
@@ -45,9 +47,9 @@ def command(
     name: str,
     options: tuple[str, ...],
     config: Path | None,
-    rows: tuple[str, ...],
-    memory: str | None,
+    row: tuple[str, ...],
     data_dir: Path | None,
+    memory: str | None,
     download: bool,
     out: Path,
     dry_run: bool,
@@ -66,34 +68,27 @@ def command(
     attention-tradeoff  their consistency against novelty as the scale grows
 
     Trains (or reuses) networks, calibrates scales, runs theories and network from the same noise, and compares.
-    Everything is kept in --out, in a folder for each preset and row; the same command goes on after an interruption.
+    Everything is kept in --out, in a folder for each preset and row; the same command resumes what was interrupted.
     Writes NAME.nc and NAME.png there. Rows that have not been run are missing in the table.
     """
-    layers = layers_of(ReproduceConfig, flags, options, config)
+    if row:
+        flags["rows"] = ",".join((*filter(None, [flags["rows"]]), *row))
+    resolved = configured(ReproduceConfig, flags, options, config)  # before anything heavy is imported
 
-    from mosaic.config import layered
+    from mosaic.registry.data import data_access
     from mosaic.reproduction.reproduce import prepare_reproduction
-    from mosaic.reproduction.target import Study
-    from mosaic.runner import data_access
+    from mosaic.reproduction.study.study import Study
 
-    resolved = layered(ReproduceConfig, *layers)
-    with ProgressBar(1.0, terminal) as bar:
-        study = Study(
-            resolved,
-            out.expanduser() / resolved.preset,
-            data_access(data_dir, download),
-            memory,
-            lambda step, share, words: bar.show(share, f"{step}, {words}"),
-        )
-        target = prepare_reproduction(name, study, rows)
-        bar.show(0.0, "measuring how long it will take")
-        planned = _announce(target, terminal)
-        found = None if dry_run else _execute(target, terminal)
-    files = {"path": str(study.folder / f"{name}.nc"), "picture": str(study.folder / f"{name}.png")}
+    with progress_bar(not terminal.quiet) as bar:
+        folder = out.expanduser() / resolved.preset
+        target = prepare_reproduction(name, Study(resolved, folder, data_access(data_dir, download), memory, bar))
+        announced = _announce(target, terminal)
+        measured = None if dry_run else _execute(target, terminal)
+    files = {"path": str(folder / f"{name}.nc"), "picture": str(folder / f"{name}.png")}
     if as_json:
-        print_json(planned if found is None else {**files, **_document(found)})
-    elif found is not None:
-        _print(found)
+        print_json(announced if measured is None else {**files, **_document(measured)})
+    elif measured is not None:
+        _print(measured)
         click.echo(files["path"])
 
 
@@ -103,50 +98,53 @@ def _execute(target: Target, terminal: Terminal) -> xr.Dataset:
 
     begin = time.perf_counter()
     try:
-        found = execute_reproduction(target)
+        measured = execute_reproduction(target)
     except KeyboardInterrupt:
-        terminal.fail("interrupted; what is done is kept. Go on with the same command.", ExitCode.INTERRUPTED)
+        terminal.fail("interrupted; what is done is kept. The same command resumes it.", ExitCode.INTERRUPTED)
     terminal.note(f"Took {duration(time.perf_counter() - begin)}.")
-    for line in target.told(found):
+    for line in target.summary(measured):
         terminal.note(line)
-    return found
+    return measured
 
 
 def _announce(target: Target, terminal: Terminal) -> dict[str, Any]:
-    """Say what there is to do and how long it will take."""
+    """Say what there is to do and how long it will take; with -v also the settings."""
     from mosaic.reproduction.reproduce import forecast_reproduction
 
     for note in target.notes():
         terminal.note(f"Note: {note}")
+    if terminal.verbose:
+        for key, value in target.study.config.model_dump(mode="json").items():
+            terminal.note(f"{key}: {value}")
     steps = forecast_reproduction(target)
     total = sum(step.seconds for step in steps)
     older = [step.step for step in steps if step.other_code]
     for step in steps:
         done = "done, by other code of mosaic" if step.other_code else "done"
         terminal.note(f"{step.step}: {done if step.done else f'about {duration(step.seconds)}'}")
-    everything = all(step.done for step in steps)
-    terminal.note("Everything has been computed." if everything else f"About {duration(total)} in all.")
+    all_done = all(step.done for step in steps)
+    terminal.note("Everything has been computed." if all_done else f"About {duration(total)} in all.")
     if older:
-        terminal.note("Note: what other code made is used as it is; remove the row's folder to make it anew.")
+        terminal.note("Note: what other code made is used as it is; remove the row's folder to compute it again.")
     left = {step.step: None if step.done else step.seconds for step in steps}
     return {"seconds": total, "steps": left, "other_code": older}
 
 
-def _print(found: xr.Dataset) -> None:
+def _print(measured: xr.Dataset) -> None:
     """Print the table, where there is one."""
-    if "gain" not in found:
+    if "gain" not in measured:
         return
     header = ("ROW", *(f"{theory.upper()} (paper)" for theory in THEORIES), "ELS - IS", "SAMPLES")
     lines = []
-    for row in ROWS:
-        one = found.sel(row=row)
+    for name in ROWS:
+        row = measured.sel(row=name)
         cells = [
-            f"{_interval([float(one[f'pearson_r_{end}'].sel(theory=theory)) for end in ('median', 'low', 'high')])} "
-            f"({float(one['paper'].sel(theory=theory)):.2f})"
+            f"{_interval([float(row[f'pearson_r_{end}'].sel(theory=theory)) for end in ('median', 'low', 'high')])} "
+            f"({float(row['paper'].sel(theory=theory)):.2f})"
             for theory in THEORIES
         ]
-        count = int(one["pearson_r"].sel(theory="els").notnull().sum())
-        lines.append((row, *cells, _interval(one["gain"].values.tolist()), str(count) if count else "not run"))
+        count = int(row["pearson_r"].sel(theory="els").notnull().sum())
+        lines.append((name, *cells, _interval(row["gain"].values.tolist()), str(count) if count else "not run"))
     print_table(header, lines)
 
 
@@ -155,7 +153,8 @@ def _interval(values: list[float]) -> str:
     return "missing" if math.isnan(median) else f"{median:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _document(found: xr.Dataset) -> dict[str, Any]:
+def _document(measured: xr.Dataset) -> dict[str, Any]:
     """Everything but the samples, as JSON."""
-    kept = found.drop_vars([name for name, variable in found.data_vars.items() if "sample" in variable.dims])
-    return {"attributes": dict(found.attrs), "data": kept.to_dict()["data_vars"], "coords": kept.to_dict()["coords"]}
+    samples = [name for name, variable in measured.data_vars.items() if "sample" in variable.dims]
+    document = measured.drop_vars(samples).to_dict()
+    return {"attributes": dict(measured.attrs), "data": document["data_vars"], "coords": document["coords"]}

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mosaic.config import RunConfig, layered
 from mosaic.errors import ExitCode, UsageError
+from mosaic.progress import progress_bar
+from mosaic.run.config import RunConfig
 from mosaic_cli.data_options import data_dir, download, memory
-from mosaic_cli.progress import ProgressBar, duration
-from mosaic_cli.resumption import command_to_go_on
-from mosaic_cli.settings import layers_of, settings
+from mosaic_cli.progress import duration
+from mosaic_cli.resumption import command_to_resume
+from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, standard
 
 if TYPE_CHECKING:
-    from mosaic.plan import Plan
+    import xarray as xr
+
+    from mosaic.run.plan import Plan
 
 __all__ = ["command"]
 
@@ -35,8 +37,8 @@ __all__ = ["command"]
     help="netCDF file to write.  [default: an unused run-NNN.nc here]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
-@click.option("--resume", is_flag=True, help="Go on with the unfinished run at --out.")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be run, its size and its time.")
+@click.option("--resume", is_flag=True, help="Resume the unfinished run at --out.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be run, its size and its time.")
 @standard
 def command(
     terminal: Terminal,
@@ -58,61 +60,50 @@ def command(
     from flags, then --config, then (with --resume) the run that is resumed, then MOSAIC_<SETTING> variables, then
     the defaults.
     """
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other.")
     if resume and out is None:
-        raise UsageError("--resume needs --out FILE, the run to go on with.")
-    layers = layers_of(RunConfig, flags, options, config)
+        raise UsageError("`resume` needs `out`, the run to resume.")
+    checked = None if resume else configured(RunConfig, flags, options, config)  # before anything heavy is imported
 
-    from mosaic.memory import fit, parse_memory
-    from mosaic.plan import prepare, settings_of
-    from mosaic.runner import data_access
-    from mosaic.store import PlaceTaken, RunStore, unused_path
+    from mosaic.registry.data import data_access
+    from mosaic.run.plan import prepare
+    from mosaic.storage.job import Output
 
-    if memory is not None:
-        parse_memory(memory)
-    out = out.expanduser() if out is not None else None
-    begun = RunStore(out).configuration() if resume and out is not None else None
-    if begun is not None:
-        layers.insert(1, settings_of(begun))
-    elif resume:
-        terminal.note(f"Note: there is no run at '{out}' to go on with; it begins.")
-    resolved = layered(RunConfig, *layers)
+    output = None if out is None else Output(out.expanduser(), resume, overwrite, beside=(".png",))
+    kept = output.kept_configuration() if output is not None else None
+    if resume and kept is None:
+        terminal.note(f"Note: there is no run at '{out}' to resume; it starts.")
+    plan = prepare(
+        checked or configured(RunConfig, flags, options, config, kept),
+        data_access(data_dir, download),
+        memory=memory,
+        output=None if dry_run else output,
+    )
     if dry_run:
-        _print_dry_run(fit(prepare(resolved, data_access(data_dir, download)), memory), terminal, as_json)
+        _print_dry_run(plan, terminal, as_json)
         return
-    if out is not None:
-        RunStore(out).check_place(resume=resume, overwrite=overwrite)
-        check_picture(out, overwrite or begun is not None)
-    plan = fit(prepare(resolved, data_access(data_dir, download)), memory)
-    tell(plan, terminal, predict=not resume)
-    while True:
-        path = out if out is not None else unused_path(Path())
-        try:
-            _run(plan, path, resume, overwrite, terminal, as_json)
-        except PlaceTaken:  # by a run that began at the same moment
-            if out is not None:
-                raise
-        else:
-            return
-
-
-def check_picture(path: Path, replace: bool) -> None:
-    """Refuse a run whose picture would take the place of another file."""
+    _announce(plan, terminal, predict=not resume)
+    path, seconds = _run(plan, terminal)
     picture = path.with_suffix(".png")
-    if picture.exists() and not replace:
-        raise UsageError(f"'{picture}' exists already; use --overwrite to replace it, or another --out.")
+    terminal.note(f"Took {duration(seconds)}. Final images: {picture}")
+    if as_json:
+        print_json({"path": str(path), "picture": str(picture), "samples": plan.samples, "seconds": round(seconds, 3)})
+    else:
+        click.echo(str(path))
 
 
-def tell(plan: Plan, terminal: Terminal, predict: bool) -> None:
+def _settings(plan: Plan) -> dict[str, Any]:
+    """Resolved settings of a run."""
+    return {**plan.config.model_dump(mode="json"), "scales": list(plan.scales), "labels": list(plan.labels)}
+
+
+def _announce(plan: Plan, terminal: Terminal, predict: bool) -> None:
     """Say what there is to say before a run: notes, with -v the settings, and the time it will take."""
-    from mosaic.estimate import predict_seconds
-    from mosaic.plan import describe
+    from mosaic.run.estimate import predict_seconds
 
     for note in plan.notes:
         terminal.note(f"Note: {note}")
     if terminal.verbose:
-        for key, value in describe(plan).items():
+        for key, value in _settings(plan).items():
             terminal.note(f"{key}: {value}")
     seconds = predict_seconds(plan) if predict and not terminal.quiet else None
     if seconds is not None:
@@ -122,69 +113,58 @@ def tell(plan: Plan, terminal: Terminal, predict: bool) -> None:
         terminal.note(f"Predicted time: {duration(seconds)} for {samples} of {len(plan.levels)} steps.{advice}")
 
 
-def _run(plan: Plan, path: Path, resume: bool, overwrite: bool, terminal: Terminal, as_json: bool) -> None:
-    from mosaic.picture import draw_images, save_figure
-    from mosaic.runner import execute
-    from mosaic.store import RunStore
+def _run(plan: Plan, terminal: Terminal) -> tuple[Path, float]:
+    """Run, with a bar, and draw the final images; gives the file and the seconds it took."""
+    from mosaic.run.runner import start, start_unnamed
+    from mosaic.storage.parts import PartFiles
 
-    begin, picture = time.perf_counter(), path.with_suffix(".png")
+    begin = time.perf_counter()
+    paths = [plan.output.path] if plan.output is not None else []  # the last one is the run's
     try:
-        with (
-            ProgressBar(len(plan.batches) * len(plan.levels), terminal) as bar,
-            execute(plan, path, resume=resume, overwrite=overwrite, progress=steps_on(bar, plan)) as trajectory,
-        ):
-            save_figure(draw_images(trajectory), picture)
+        with progress_bar(not terminal.quiet) as bar:
+            trajectory = start(plan, bar) if paths else start_unnamed(plan, Path(), paths.append, bar)
+        with trajectory:
+            _draw(trajectory, paths[-1])
     except KeyboardInterrupt:
-        kept = RunStore(path).parts.exists()
-        advice = f"finished batches are kept. Go on with: {command_to_go_on(sys.argv[1:], path)}"
-        terminal.fail(f"interrupted; {advice if kept else 'nothing was written.'}", ExitCode.INTERRUPTED)
-    taken = time.perf_counter() - begin
-    terminal.note(f"Took {duration(taken)}. Final images: {picture}")
-    if as_json:
-        print_json({"path": str(path), "picture": str(picture), "samples": plan.samples, "seconds": round(taken, 3)})
-    else:
-        click.echo(str(path))
+        advice = "nothing was written."
+        if paths and PartFiles(paths[-1]).folder.exists():
+            advice = f"finished batches are kept. Resume with: {command_to_resume(sys.argv[1:], paths[-1])}"
+        terminal.fail(f"interrupted; {advice}", ExitCode.INTERRUPTED)
+    return paths[-1], time.perf_counter() - begin
 
 
-def steps_on(bar: ProgressBar, plan: Plan) -> Callable[[int, int, int], None]:
-    """Show the batches and steps of a run on a bar."""
+def _draw(trajectory: xr.Dataset, path: Path) -> None:
+    from mosaic.view.images import draw_images, save_figure
 
-    def progress(batch: int, step: int, steps: int) -> None:
-        bar.show(batch * steps + step, f"batch {batch + 1}/{len(plan.batches)}, step {step}/{steps}")
-
-    return progress
+    save_figure(draw_images(trajectory), path.with_suffix(".png"))
 
 
 def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
-    from mosaic.estimate import predict_seconds
-    from mosaic.machine import AnalyticMachine
-    from mosaic.memory import predict_memory
-    from mosaic.plan import describe
+    from mosaic.run.estimate import predict_seconds
+    from mosaic.run.memory import predict_memory
 
     for note in plan.notes:
         terminal.note(f"Note: {note}")
-    seconds, memory = predict_seconds(plan), predict_memory(plan)
-    channels, height, width = plan.dataset.shape
-    shape = [plan.samples, len(plan.levels), channels, height, width]
+    seconds, memory = predict_seconds(plan), predict_memory(plan.model, plan.size)
+    shape = [plan.samples, len(plan.levels), *plan.dataset.shape]
     if as_json:
-        print_json(
-            {
-                "configuration": describe(plan),
-                "training_images": len(plan.dataset),
-                "shape": shape,
-                "memory_bytes": memory,
-                "comparisons": plan.comparisons(),
-                "predicted_seconds": seconds,
-            }
-        )
+        document = {
+            "configuration": _settings(plan),
+            "training_images": len(plan.dataset),
+            "shape": shape,
+            "memory_bytes": memory,
+            "comparisons": plan.comparisons(),
+            "predicted_seconds": seconds,
+        }
+        print_json(document)
         return
-    for key, value in describe(plan).items():
+    for key, value in _settings(plan).items():
         click.echo(f"{key}: {value}")
     click.echo(f"training images: {len(plan.dataset)} of shape {plan.dataset.shape}")
     click.echo(f"trajectory: {' x '.join(map(str, shape))} (sample, step, channel, height, width)")
     click.echo("memory: " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in memory.items()))
-    if isinstance(plan.model, AnalyticMachine) and plan.model.compute.workers is not None:
-        click.echo(f"threads: {plan.model.compute.workers}")
-    click.echo(f"engine: {plan.model.engine(plan.dtype)}")
+    if plan.threads is not None:
+        click.echo(f"threads: {plan.threads}")
+    click.echo(f"engine: {plan.model.traits.engine(plan.dtype)}")
     click.echo(f"window comparisons: {plan.comparisons():.3g}")
     click.echo(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
 
-from mosaic.config import from_environment, from_file, layered, plugin_options, sections_of, setting_names
-from mosaic.options import Options
+from mosaic.interfaces.options import Options
+from mosaic.run.settings import from_environment, from_file, layered, plugin_options, sections_of, setting_names
 
-__all__ = ["layers_of", "settings"]
+__all__ = ["configured", "layers_of", "settings"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Config = TypeVar("Config", bound=Options)
 
 METAVARS = {
     "checkpoint": "DIR",
@@ -34,11 +36,11 @@ def _complete(model: type[Options]) -> Callable[[click.Context, click.Parameter,
         if get_origin(annotation) is Literal:
             known = list(get_args(annotation))
         elif name == "scales":
-            from mosaic.scales import preset_names
+            from mosaic.sampling.scales import preset_names
 
             known = preset_names()
         elif name in sections_of(model):
-            from mosaic.plugins import registry
+            from mosaic.registry.loading import registry
 
             known = registry().names(name)
         return [CompletionItem(one) for one in known if one.startswith(incomplete)]
@@ -52,6 +54,11 @@ def _metavar(name: str, annotation: Any) -> str:
     if int in (annotation, *get_args(annotation)):
         return "N"
     return METAVARS.get(name, "X" if annotation is float else "NAME")
+
+
+def _with_dashes(text: str) -> str:
+    """Write the settings that a description names as flags."""
+    return re.sub(r"`([a-z_]+)`", lambda match: f"--{match[1].replace('_', '-')}", text)
 
 
 def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
@@ -76,7 +83,7 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
             command = click.option(
                 f"--{name.replace('_', '-')}",
                 metavar=_metavar(name, field.annotation),
-                help=f"{field.description}{default}",
+                help=_with_dashes(f"{field.description}{default}"),
                 shell_complete=_complete(model),
             )(command)
         return command
@@ -85,20 +92,49 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
 
 
 def layers_of(
-    model: type[Options], flags: Mapping[str, str | None], options: tuple[str, ...], config: Path | None
+    model: type[Options],
+    flags: Mapping[str, str | None],
+    options: tuple[str, ...],
+    config: Path | None,
+    kept: Mapping[str, Any] | None = None,
+    sections: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Settings from the environment, the file and the flags, in rising order of precedence; checked one with another.
+    """Settings from the environment, what is resumed, the file and the flags, in rising order of precedence.
+
+    Parameters
+    ----------
+    flags : mapping
+        What was given on the command line, by the names of settings; None where it was not.
+    options : tuple of str
+        What -o was given.
+    config : Path, optional
+        What --config was given.
+    kept : mapping, optional
+        Settings of what is resumed.
+    sections : sequence of str, optional
+        Kinds or plugins that -o, and tables of the file, may name; by default those that `model` has options of.
+    """
+    known = tuple(sections_of(model) if sections is None else sections)
+    return [
+        from_environment(model),
+        dict(kept or {}),
+        from_file(config, model, known) if config is not None else {},
+        {**{name: value for name, value in flags.items() if value is not None}, **plugin_options(options, known)},
+    ]
+
+
+def configured(
+    model: type[Config],
+    flags: Mapping[str, str | None],
+    options: tuple[str, ...],
+    config: Path | None,
+    kept: Mapping[str, Any] | None = None,
+) -> Config:
+    """Validate the settings that `layers_of` gives.
 
     Raises
     ------
     UsageError
         For whatever cannot be used; nothing heavy has been imported by then.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
-    layers = [
-        from_environment(model),
-        from_file(config, model) if config is not None else {},
-        {**given, **plugin_options(options, sections_of(model))},
-    ]
-    layered(model, *layers)
-    return layers
+    return layered(model, *layers_of(model, flags, options, config, kept))

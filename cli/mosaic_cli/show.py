@@ -22,8 +22,8 @@ def command(terminal: Terminal, as_json: bool, kind: str, name: str) -> None:
     With --json: the JSON schema of its options. KIND scales prints a preset: each scale with its noise-to-signal
     ratio, with --json as a file that --scales reads.
     """
-    from mosaic.options import describe_options
-    from mosaic.plugins import registry
+    from mosaic.interfaces.options import describe_options
+    from mosaic.registry.loading import registry
 
     if kind in ("scale", "scales"):
         _show_scales(name, as_json)
@@ -50,11 +50,11 @@ def command(terminal: Terminal, as_json: bool, kind: str, name: str) -> None:
 
 
 def _show_scales(name: str, as_json: bool) -> None:
-    from mosaic.scales import PAPER_SCALES, paper_scales
+    from mosaic.sampling.scales import PAPER_SCALES, paper_scales
 
     short = name.removeprefix("paper/")
     if short not in PAPER_SCALES:
-        names = [f"paper/{one}" for one in PAPER_SCALES]
+        names = [f"paper/{preset}" for preset in PAPER_SCALES]
         raise UsageError(f"There is no preset '{name}'.{did_you_mean(name, names)} Presets: {', '.join(names)}.")
     table = paper_scales(short)
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -13,14 +14,22 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from mosaic.errors import ExitCode, MosaicError
+from mosaic.run.config import RunConfig
+from mosaic.run.settings import setting_names
 
-__all__ = ["Terminal", "print_json", "print_table", "standard"]
+__all__ = ["Terminal", "in_flags", "print_json", "print_table", "standard"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+# Flags of several commands, beside the settings of a run.
+COMMON = ("out", "resume", "overwrite", "memory", "data_dir", "download")
+
 
 class Terminal:
-    """Messages of a command: on stderr, so that stdout carries data only."""
+    """Messages of a command: on stderr, so that stdout carries data only.
+
+    The core names settings, `batch_size` or `score.engine=compiled`; here they become flags.
+    """
 
     def __init__(self, quiet: bool, verbose: bool) -> None:
         self.quiet, self.verbose = quiet, verbose
@@ -28,12 +37,22 @@ class Terminal:
     def note(self, message: str) -> None:
         """Say something a user may want to know."""
         if not self.quiet:
-            click.echo(message, err=True)
+            click.echo(in_flags(message), err=True)
 
     def fail(self, message: str, code: ExitCode) -> NoReturn:
         """Say what went wrong, and end."""
-        click.echo(f"Error: {message}", err=True)
+        click.echo(f"Error: {in_flags(message)}", err=True)
         sys.exit(int(code))
+
+
+def in_flags(message: str) -> str:
+    """Write settings that a message of the core names as flags: of the command that is running, or of `mosaic run`."""
+    context = click.get_current_context(silent=True)
+    options = [] if context is None else [p for p in context.command.params if isinstance(p, click.Option)]
+    flags = {name: f"--{name.replace('_', '-')}" for name in (*setting_names(RunConfig), *COMMON)}
+    flags |= {option.name: max(option.opts, key=len) for option in options if option.name}
+    message = re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)
+    return re.sub(r"`([\w-]+\.[\w-]+=[^`]*)`", r"-o \1", message)
 
 
 def standard(command: Command) -> Command:
@@ -68,7 +87,7 @@ def standard(command: Command) -> Command:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout; numbers that JSON has no word for (NaN, infinities) become null."""
+    """Print one JSON document on stdout; numbers that JSON cannot hold (NaN, infinities) become null."""
     click.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
 
 

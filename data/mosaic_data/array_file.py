@@ -69,7 +69,7 @@ class ArrayFile(mosaic.DataSource):
             images=images,
             labels=labels,
             classes=() if labels is None else tuple(str(label) for label in range(int(labels.max()) + 1)),
-            source=str(path.resolve()),
+            origin=str(path.resolve()),
         )
 
 
@@ -79,7 +79,7 @@ def channels_first(images: Array, layout: str, path: Path) -> Array:
     Raises
     ------
     DataError
-        If the shape does not fit the layout, or tells no one layout; `path` is named.
+        If the shape does not fit the layout, or fits more than one layout; `path` is named.
     """
     if layout == "auto":
         layout = _layout_of(images.shape, path)

@@ -33,11 +33,10 @@ class Digits(mosaic.DataSource):
             labels=labels.long(),
             classes=tuple("0123456789"),
             training={"epochs": 200, "learning_rate": 2e-3, "networks": {"resnet": {"channels": 64, "blocks": 2}}},
-            source="UCI Optical Recognition of Handwritten Digits, doi:10.24432/C50P49, CC BY 4.0 (embedded)",
+            origin="UCI Optical Recognition of Handwritten Digits, doi:10.24432/C50P49, CC BY 4.0 (embedded)",
         )
 
 
 @mosaic.hookimpl
 def register_datasets(register: mosaic.Register) -> None:
-    """Register the embedded data sets."""
     register(Digits)

@@ -11,6 +11,5 @@ __all__ = ["ArrayFile", "ImageFolder"]
 
 @mosaic.hookimpl
 def register_datasets(register: mosaic.Register) -> None:
-    """Register the data sets read from files."""
     register(ImageFolder)
     register(ArrayFile)

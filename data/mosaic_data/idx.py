@@ -23,7 +23,7 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     Returns
     -------
     Tensor, uint8
-        Of the shape that the header tells.
+        Of the shape in the header.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     """
     packed = path.with_name(path.name + ".gz")
     source = path if path.is_file() else packed
-    fix = "delete it, then run again with --download or put a whole copy there"
+    fix = "delete it, then run again with `download` or put a whole copy there"
     try:
         content = gzip.decompress(packed.read_bytes()) if source == packed else path.read_bytes()
     except Exception as error:  # gzip, zlib and the file system each raise kinds of their own

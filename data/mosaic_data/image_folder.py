@@ -56,7 +56,7 @@ class ImageFolder(mosaic.DataSource):
             images=_read_pixels(files).float().div_(127.5).sub_(1),
             labels=torch.arange(len(by_class)).repeat_interleave(sizes) if labelled else None,
             classes=tuple(by_class) if labelled else (),
-            source=str(root.resolve()),
+            origin=str(root.resolve()),
         )
 
 

@@ -61,8 +61,8 @@ class Templates:
         products = torch.conv2d(light, objects).flatten(2).amax(2)
         nearest, kind = ((total[:, None] - 2 * products + energy) / energy).min(1)
         black = total / energy.min()
-        found = torch.where(nearest < TOLERANCE, kind, mosaic.Rule.UNKNOWN)
-        return torch.where((black < TOLERANCE) & (black < nearest), mosaic.Rule.EMPTY, found).to(parts.device)
+        shown = torch.where(nearest < TOLERANCE, kind, mosaic.Rule.UNKNOWN)
+        return torch.where((black < TOLERANCE) & (black < nearest), mosaic.Rule.EMPTY, shown).to(parts.device)
 
 
 class PairsOptions(mosaic.DataSetOptions):
@@ -154,12 +154,11 @@ def _data_set(name: str, objects: Tensor, classes: tuple[str, ...], options: Pai
         labels=kinds,
         classes=classes,
         rule=mosaic.Rule(Templates(objects.clone()).shown, classes),
-        source="computed: two objects that agree",
+        origin="computed: two objects that agree",
     )
 
 
 @mosaic.hookimpl
 def register_datasets(register: mosaic.Register) -> None:
-    """Register the pairs."""
     register(Pairs)
     register(PairsShape)

@@ -47,7 +47,7 @@ class BlackWhite(mosaic.DataSource):
             images=values.repeat(1, self.options.channels, self.options.size, width),
             labels=torch.tensor([0, 1]),
             classes=("black", "white"),
-            source="computed: Kamb & Ganguli 2025, fig. 3",
+            origin="computed: Kamb & Ganguli 2025, fig. 3",
         )
 
 
@@ -81,7 +81,7 @@ class Shapes(mosaic.DataSource):
             images=images.clamp_(-1, 1),
             labels=labels,
             classes=("circle", "square", "triangle"),
-            source="computed: circles, squares and triangles",
+            origin="computed: circles, squares and triangles",
         )
 
 
@@ -115,6 +115,5 @@ def shape_coverage(labels: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
 
 @mosaic.hookimpl
 def register_datasets(register: mosaic.Register) -> None:
-    """Register the computed data sets."""
     register(BlackWhite)
     register(Shapes)

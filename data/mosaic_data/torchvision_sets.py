@@ -80,7 +80,7 @@ class TorchvisionSource(mosaic.DataSource):
         if missing and not self.access.download:
             raise mosaic.DataError(
                 f"Data set '{self.name}': folder '{self.root / self.folder}' lacks {', '.join(missing)}. "
-                f"Point --data-dir or MOSAIC_DATA to the folder that holds {self.folder}, or add --download."
+                f"Point `data_dir` or MOSAIC_DATA to the folder that holds {self.folder}, or add `download`."
             )
         if missing:
             self._download()
@@ -103,7 +103,7 @@ class TorchvisionSource(mosaic.DataSource):
             labels=labels,
             classes=classes,
             scales=self.preset,
-            source=f"{self.remote} training split in {self.root / self.folder}",
+            origin=f"{self.remote} training split in {self.root / self.folder}",
         )
 
     def _download(self) -> None:
@@ -115,7 +115,7 @@ class TorchvisionSource(mosaic.DataSource):
             reason = " ".join(str(error).split()).rstrip(".:")
             raise mosaic.DataError(
                 f"Data set '{self.name}' could not be downloaded to '{self.root}' ({reason}); "
-                "look to the network, or fetch the files elsewhere and point --data-dir or MOSAIC_DATA there."
+                "look to the network, or fetch the files elsewhere and point `data_dir` or MOSAIC_DATA there."
             ) from error
 
 
@@ -201,7 +201,7 @@ class Cifar10(TorchvisionSource):
             raise mosaic.DataError(
                 f"Data set '{self.name}': in '{self.root / self.folder}', "
                 f"{self._altered(datasets)} differs from the published file (MD5), so it was not read; "
-                "delete it, then run again with --download."
+                "delete it, then run again with `download`."
             ) from error
         labels = torch.tensor(split.targets)
         chosen = self.choose(len(labels), labels)
@@ -251,7 +251,6 @@ class CelebA(TorchvisionSource):
 
 @mosaic.hookimpl
 def register_datasets(register: mosaic.Register) -> None:
-    """Register the data sets that torchvision downloads."""
     register(Mnist)
     register(FashionMnist)
     register(Cifar10)

@@ -1,135 +1,124 @@
-"""Reproduce a table or figure of the paper: into a folder that can be gone on with."""
+"""Reproduce a table or figure of the paper, in a folder where everything that it rests on is kept."""
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
 import xarray as xr
 
-from mosaic.config import layered
-from mosaic.entry import core_digest
 from mosaic.errors import UsageError, did_you_mean
-from mosaic.picture import save_figure
-from mosaic.reproduction.attention import AttentionTable
-from mosaic.reproduction.attention_tradeoff import AttentionTradeoff
-from mosaic.reproduction.duration import Forecast
-from mosaic.reproduction.fig3 import Fig3
-from mosaic.reproduction.fig4 import Fig4
-from mosaic.reproduction.fig5c import Fig5c
-from mosaic.reproduction.fig6 import Fig6
-from mosaic.reproduction.kept import Report, no_report
-from mosaic.reproduction.memorization import Memorization
-from mosaic.reproduction.names import described
-from mosaic.reproduction.rows import ReproduceConfig
-from mosaic.reproduction.table2 import Table2
-from mosaic.reproduction.target import Study, Target
-from mosaic.runner import data_access
-from mosaic.store import BegunOtherwise, write_netcdf
+from mosaic.progress import Progress, reporting
+from mosaic.registry.data import data_access
+from mosaic.reproduction.attention.table import AttentionTable
+from mosaic.reproduction.attention.tradeoff import AttentionTradeoff
+from mosaic.reproduction.paper.fig3 import Fig3
+from mosaic.reproduction.paper.fig4 import Fig4
+from mosaic.reproduction.paper.fig5c import Fig5c
+from mosaic.reproduction.paper.fig6 import Fig6
+from mosaic.reproduction.paper.memorization import Memorization
+from mosaic.reproduction.paper.table2 import Table2
+from mosaic.reproduction.study.config import ReproduceConfig
+from mosaic.reproduction.study.forecast import Forecast, forecast
+from mosaic.reproduction.study.study import Study
+from mosaic.reproduction.study.target import Target
+from mosaic.run.settings import layered
+from mosaic.storage.files import as_attribute, write_netcdf
+from mosaic.storage.job import ConfigMismatch
+from mosaic.storage.made_by import made_by
+from mosaic.storage.schema import REPRODUCTION_SCHEMA, described
+from mosaic.view.images import save_figure
 
-__all__ = [
-    "SCHEMA",
-    "TARGETS",
-    "execute_reproduction",
-    "forecast_reproduction",
-    "prepare_reproduction",
-    "reproduce",
-]
+__all__ = ["TARGETS", "execute_reproduction", "forecast_reproduction", "prepare_reproduction", "reproduce"]
 
-SCHEMA = "mosaic-reproduction/1"
 TARGETS: dict[str, type[Target]] = {
     target.name: target for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable, AttentionTradeoff)
 }
 
 
-def prepare_reproduction(name: str, study: Study, rows: Sequence[str] = ()) -> Target:
+def prepare_reproduction(name: str, study: Study) -> Target:
     """Find a table or figure by its name.
 
     Raises
     ------
     UsageError
-        If there is none, or a row is unknown.
+        If there is none, or a row of the study is unknown.
     """
     if name not in TARGETS:
         raise UsageError(
             f"There is nothing called '{name}' to reproduce.{did_you_mean(name, TARGETS)} Known: {', '.join(TARGETS)}."
         )
-    return TARGETS[name](study, tuple(dict.fromkeys(rows)))
+    return TARGETS[name](study)
 
 
 def execute_reproduction(target: Target) -> xr.Dataset:
-    """Measure a table or figure, store it as NAME.nc and NAME.png in the study's folder, and return it."""
+    """Measure a table or figure, store it as NAME.nc and NAME.png in the study's folder, and return it.
+
+    Raises
+    ------
+    UsageError
+        If the folder cannot be written, or holds a step that was made with other settings.
+    """
     study = target.study
     try:
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"--out '{study.folder}' cannot be written ({error.strerror}); choose another place."
-        ) from None
+        reason = error.strerror or error
+        raise UsageError(f"`out` '{study.folder}' cannot be written ({reason}); choose another place.") from None
     try:
-        found = described(target.measure()).assign_attrs(_facts(target))
-    except BegunOtherwise as error:
-        raise _otherwise(error) from None
-    write_netcdf(found, study.folder / f"{target.name}.nc")
-    save_figure(target.draw(found), study.folder / f"{target.name}.png")
-    return found
+        measured = target.measure()
+    except ConfigMismatch as error:
+        raise _made_otherwise(error) from None
+    measured = described(measured, REPRODUCTION_SCHEMA).assign_attrs(_attributes(target))
+    write_netcdf(measured, study.folder / f"{target.name}.nc")
+    save_figure(target.draw(measured), study.folder / f"{target.name}.png")
+    return measured
 
 
-def _otherwise(error: BegunOtherwise) -> UsageError:
+def _made_otherwise(error: ConfigMismatch) -> UsageError:
     """Say what to do where a step was made with other settings."""
     return UsageError(
-        f"'{error.place}' was made with other settings ({'; '.join(error.differing)}); give those, use another --out, "
+        f"'{error.place}' was made with other settings ({'; '.join(error.differing)}); give those, use another `out`, "
         f"or remove '{error.place.parent}'."
     )
 
 
 def forecast_reproduction(target: Target) -> list[Forecast]:
-    """Tell what there is to do and how long it will take.
+    """Say what there is to do and how long it will take; computes nothing that is kept.
 
     Raises
     ------
     UsageError
-        If a network is there that was trained with other settings.
+        If a step was made with other settings.
     """
     try:
-        return target.forecast()
-    except BegunOtherwise as error:
-        raise _otherwise(error) from None
+        return forecast(target.steps(), target.study.progress)
+    except ConfigMismatch as error:
+        raise _made_otherwise(error) from None
 
 
-def _facts(target: Target) -> dict[str, str]:
+def _attributes(target: Target) -> dict[str, str]:
     """Root attributes of a reproduction."""
     return {
-        "schema": SCHEMA,
+        **made_by(),
         "title": (type(target).__doc__ or target.name).strip().splitlines()[0],
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "",
-        "rows": json.dumps(target.rows),
-        "configuration": json.dumps(target.study.config.model_dump(mode="json")),
-        "records": json.dumps(target.study.records),
-        "mosaic_version": version("mosaic-diffusion"),
-        "code": core_digest(),
-        "torch_version": torch.__version__,
+        "rows": as_attribute(target.rows),
+        "configuration": as_attribute(target.study.config.model_dump(mode="json")),
+        "records": as_attribute(target.study.records),
     }
 
 
 def reproduce(
     name: str,
-    rows: Sequence[str] = (),
+    rows: str | Sequence[str] = (),
     *,
     out: str | PathLike[str],
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
     memory: str | None = None,
-    report: Report = no_report,
+    progress: Progress | bool = True,
     **settings: Any,
 ) -> xr.Dataset:
     """Reproduce a table or figure of the paper, as `mosaic reproduce` does.
@@ -138,14 +127,14 @@ def reproduce(
     ----------
     name : str
         table2, ...
-    rows : sequence of str
+    rows : str or sequence of str
         Rows of table 2 that it is made from; by default the usual ones.
     out : path
-        Folder; each preset has one of its name in it. What is there already is gone on with.
+        Folder; each preset has one of its name in it. What is there already is used, and what is unfinished resumed.
     data_dir, download, memory
         As for `run`.
-    report : callable
-        Called as report(step, share, words) as work goes on.
+    progress : bool or callable
+        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
         Any field of `ReproduceConfig`: preset="paper", samples=16, ...
 
@@ -163,7 +152,8 @@ def reproduce(
     ----------
     Kamb & Ganguli 2025.
     """
-    config = layered(ReproduceConfig, settings)
+    config = layered(ReproduceConfig, {"rows": rows} if rows else {}, settings)
     folder = Path(out).expanduser() / config.preset
-    study = Study(config, folder, data_access(data_dir, download), memory, report)
-    return execute_reproduction(prepare_reproduction(name, study, rows))
+    with reporting(progress) as report:
+        study = Study(config, folder, data_access(data_dir, download), memory, report)
+        return execute_reproduction(prepare_reproduction(name, study))

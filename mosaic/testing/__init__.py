@@ -1,4 +1,4 @@
-"""The conformance suite: what every plugin must hold to, for the tests of whoever writes one.
+"""The conformance suite: what every plugin must hold to, for the tests of its author.
 
 In a test module of the plugin's distribution:
 
@@ -8,7 +8,7 @@ In a test module of the plugin's distribution:
     def test_conformance(check):
         check()
 
-or, all at once, `mosaic.testing.check_score(Nearest)`. A check that a plugin cannot meet is declared with the reason,
+or, all together, `mosaic.testing.check_score(Nearest)`. A check that a plugin cannot meet is declared with the reason,
 `expected_failures={"x0hat_at_infinite_noise_is_the_mean": "..."}`; if it passes after all, that is an error.
 """
 

@@ -7,19 +7,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mosaic.network import Network
-from mosaic.testing.subject import NotApplicable, Subject, require
+from mosaic.interfaces.network import Network
+from mosaic.testing.case import NotApplicable, PluginCase, require
 
 __all__ = ["CHECKS"]
 
 SHAPE = (1, 16, 16)
 
 
-class Tried:
-    """A network of a subject, built twice alike."""
+class NetworkCase:
+    """A network under test, with a batch of inputs; every module it builds has the same seed."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.network: Network = subject.plugin(subject.parsed())
+    def __init__(self, case: PluginCase) -> None:
+        self.network: Network = case.plugin(case.parsed())
         self.network.check(SHAPE)
         self.classes = 3 if getattr(self.network.options, "class_conditional", False) else 0
         self.x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
@@ -33,56 +33,58 @@ class Tried:
 
     def __call__(self, module: nn.Module, x: Tensor | None = None) -> Tensor:
         """Predict eps."""
-        found: Tensor = module(self.x if x is None else x, self.t, self.labels)
-        return found
+        eps: Tensor = module(self.x if x is None else x, self.t, self.labels)
+        return eps
 
 
-def eps_is_like_x(subject: Subject) -> None:
+def eps_is_like_x(case: PluginCase) -> None:
     """eps (B, C, H, W) has x's shape and is finite, for one channel and three."""
-    tried = Tried(subject)
-    found = tried(tried.build().eval())
-    require(found.shape == tried.x.shape, f"x of shape {tuple(tried.x.shape)} gave {tuple(found.shape)}")
-    require(bool(torch.isfinite(found).all()), "eps of an untrained network has NaN or infinity")
-    coloured = tried.network.build(3, tried.classes).eval()
-    eps = coloured(tried.x.expand(-1, 3, -1, -1), tried.t, tried.labels)
+    inputs = NetworkCase(case)
+    eps = inputs(inputs.build().eval())
+    require(eps.shape == inputs.x.shape, f"x of shape {tuple(inputs.x.shape)} gave {tuple(eps.shape)}")
+    require(bool(torch.isfinite(eps).all()), "eps of an untrained network has NaN or infinity")
+    coloured = inputs.network.build(3, inputs.classes).eval()
+    eps = coloured(inputs.x.expand(-1, 3, -1, -1), inputs.t, inputs.labels)
     require(eps.shape == (3, 3, 16, 16), f"three channels gave {tuple(eps.shape)}")
 
 
-def torch_seed_decides_its_weights(subject: Subject) -> None:
+def torch_seed_decides_its_weights(case: PluginCase) -> None:
     """Built after the same seed it has the same weights, and its own state can be loaded again."""
-    tried = Tried(subject)
-    one, other = tried.build(), tried.build()
-    same = all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+    inputs = NetworkCase(case)
+    first, second = inputs.build().state_dict(), inputs.build().state_dict()
+    same = all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
     require(same, "two modules built after the same seed differ")
-    other.load_state_dict({name: value + 1 for name, value in one.state_dict().items()})
+    inputs.build().load_state_dict({name: value + 1 for name, value in first.items()})
 
 
-def in_use_it_draws_nothing_and_keeps_nothing(subject: Subject) -> None:
-    """After eval() the same input gives the same eps, whatever torch's generator; a batch is its samples one by one."""
-    tried = Tried(subject)
-    module = tried.build().eval()
+def evaluation_is_deterministic(case: PluginCase) -> None:
+    """After eval() the same input gives the same eps, whatever torch's generator, alone or in a batch."""
+    inputs = NetworkCase(case)
+    module = inputs.build().eval()
     with torch.no_grad():
-        first = tried(module)
+        first = inputs(module)
         torch.randn(5)
-        require(torch.equal(first, tried(module)), "the second evaluation differs")
+        require(torch.equal(first, inputs(module)), "the second evaluation differs")
         rows = [
-            module(tried.x[n : n + 1], tried.t[n : n + 1], None if tried.labels is None else tried.labels[n : n + 1])
+            module(
+                inputs.x[n : n + 1], inputs.t[n : n + 1], None if inputs.labels is None else inputs.labels[n : n + 1]
+            )
             for n in range(3)
         ]
     apart = float((torch.cat(rows) - first).abs().max())
     require(apart <= 1e-4, f"a batch differs from its samples one by one (by {apart:.2g})")
 
 
-def every_weight_can_be_trained(subject: Subject) -> None:
+def every_weight_can_be_trained(case: PluginCase) -> None:
     """A step of gradient descent lowers the loss, and no parameter is without a gradient."""
-    tried = Tried(subject)
-    module = tried.build().train()
-    target = torch.randn(tried.x.shape, generator=torch.Generator().manual_seed(2))
+    inputs = NetworkCase(case)
+    module = inputs.build().train()
+    target = torch.randn(inputs.x.shape, generator=torch.Generator().manual_seed(2))
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
     losses = []
     for _ in range(8):
         torch.manual_seed(5)
-        loss = (tried(module) - target).square().mean()
+        loss = (inputs(module) - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         losses.append(loss.item())
@@ -92,44 +94,44 @@ def every_weight_can_be_trained(subject: Subject) -> None:
     require(losses[-1] < losses[0], f"the loss goes from {losses[0]:.4g} to {losses[-1]:.4g} in eight steps")
 
 
-def time_matters(subject: Subject) -> None:
+def time_matters(case: PluginCase) -> None:
     """eps of a network that was trained a little depends on t."""
-    tried = Tried(subject)
-    module = tried.build().eval()
+    inputs = NetworkCase(case)
+    module = inputs.build().eval()
     with torch.no_grad():
         for value in module.parameters():
             value.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())))
-        early, late = (module(tried.x, torch.full((3,), t), tried.labels) for t in (0.05, 0.95))
+        early, late = (module(inputs.x, torch.full((3,), t), inputs.labels) for t in (0.05, 0.95))
     require(not torch.allclose(early, late), "eps is the same at t = 0.05 and t = 0.95")
 
 
-def its_receptive_field_is_what_it_says(subject: Subject) -> None:
+def its_receptive_field_is_what_it_says(case: PluginCase) -> None:
     """Where it names one: no pixel of eps depends on x beyond that window."""
-    tried = Tried(subject)
-    side = tried.network.receptive_field()
+    inputs = NetworkCase(case)
+    side = inputs.network.receptive_field()
     if side is None:
         raise NotApplicable
     size = -(-(side + 8) // 16) * 16  # as divisible as the images that `check` accepted
-    module = tried.build().eval()
+    module = inputs.build().eval()
     x = torch.randn(1, SHAPE[0], size, size, generator=torch.Generator().manual_seed(4)).requires_grad_()
-    eps = module(x, tried.t[:1], None if tried.labels is None else tried.labels[:1])
+    eps = module(x, inputs.t[:1], None if inputs.labels is None else inputs.labels[:1])
     (slope,) = torch.autograd.grad(eps[..., size // 2, size // 2].sum(), x)
     reach = torch.nonzero(slope.abs().sum((0, 1))) - size // 2
-    found = 2 * int(reach.abs().max()) + 1
-    require(found <= side, f"eps depends on a window of {found} pixels; receptive_field says {side}")
+    window = 2 * int(reach.abs().max()) + 1
+    require(window <= side, f"eps depends on a window of {window} pixels; receptive_field says {side}")
 
 
-def options_survive_json(subject: Subject) -> None:
+def options_survive_json(case: PluginCase) -> None:
     """They come back as they were; each has a description."""
-    subject.round_trip()
+    case.check_options()
 
 
-CHECKS: dict[str, Callable[[Subject], None]] = {
+CHECKS: dict[str, Callable[[PluginCase], None]] = {
     check.__name__: check
     for check in (
         eps_is_like_x,
         torch_seed_decides_its_weights,
-        in_use_it_draws_nothing_and_keeps_nothing,
+        evaluation_is_deterministic,
         every_weight_can_be_trained,
         time_matters,
         its_receptive_field_is_what_it_says,

@@ -1,4 +1,4 @@
-"""Running the checks of a kind of plugin: all at once, or one by one under pytest."""
+"""Running the checks of a kind of plugin: all together, or one by one under pytest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from mosaic.errors import MosaicError, UsageError, did_you_mean
 from mosaic.testing import datasets, metrics, networks, schedules, scores
-from mosaic.testing.subject import Failed, NotApplicable, Subject
+from mosaic.testing.case import Failed, NotApplicable, PluginCase
 
 __all__ = [
     "Check",
@@ -24,7 +24,7 @@ __all__ = [
     "conformance",
 ]
 
-KINDS: dict[str, dict[str, Callable[[Any], None]]] = {
+KINDS: dict[str, dict[str, Callable[[PluginCase], None]]] = {
     "score": scores.CHECKS,
     "schedule": schedules.CHECKS,
     "dataset": datasets.CHECKS,
@@ -48,7 +48,7 @@ class Check:
     reason : str or None
         Why it is expected to fail; None where it must pass.
     skips : bool
-        Whether pytest is to show it as skipped where it does not apply.
+        Whether pytest shows it as skipped where it does not apply.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Check:
             If it fails, or passes where a failure was expected.
         """
         try:
-            with torch.random.fork_rng(devices=[]):  # the caller's draws are its own
+            with torch.random.fork_rng(devices=[]):  # what checks draw does not change what the caller draws
                 self.work()
         except NotApplicable:
             if self.reason is None:
@@ -77,8 +77,8 @@ class Check:
         except Exception as error:
             if self.reason is not None and isinstance(error, Failed):
                 return "failed as expected"
-            words = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
-            raise NotConforming(f"{self.name}: {words}") from error
+            message = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+            raise NotConforming(f"{self.name}: {message}") from error
         if self.reason is not None:
             raise NotConforming(
                 f"{self.name}: it passes, but a failure was expected ({self.reason}); remove it from expected_failures."
@@ -94,13 +94,13 @@ def checks_of(
     Parameters
     ----------
     kind : {"score", "schedule", "dataset", "metric", "network"}
-        What it is.
+        The plugin's kind.
     plugin : type
         The plugin's class.
     expected_failures : mapping of str, optional
         Reasons why checks, by name, must fail.
     **settings
-        Fields of `mosaic.testing.subject.Subject`: `options` of the plugin; for score models `dataset`, `oracle` and
+        Fields of `mosaic.testing.case.PluginCase`: `options` of the plugin; for score models `dataset`, `oracle` and
         `scale`; for metrics `dataset`.
 
     Raises
@@ -118,8 +118,8 @@ def checks_of(
                 f"Checks: {', '.join(KINDS[kind])}."
             )
 
-    def bound(check: Callable[[Any], None]) -> Callable[[], None]:
-        return lambda: check(Subject(plugin, **settings))
+    def bound(check: Callable[[PluginCase], None]) -> Callable[[], None]:
+        return lambda: check(PluginCase(plugin, **settings))
 
     return [Check(name, bound(check), expected.get(name)) for name, check in KINDS[kind].items()]
 
@@ -139,15 +139,15 @@ def _skipped() -> NoReturn:
 
 
 def _check_all(kind: str, plugin: type[Any], settings: Mapping[str, Any]) -> dict[str, str]:
-    found, wrong = {}, []
+    outcomes, failures = {}, []
     for check in checks_of(kind, plugin, **settings):
         try:
-            found[check.name] = check()
+            outcomes[check.name] = check()
         except (NotConforming, MosaicError) as error:
-            wrong.append(str(error))
-    if wrong:
-        raise NotConforming(f"{plugin.__name__} does not conform:\n" + "\n".join(f"- {words}" for words in wrong))
-    return found
+            failures.append(str(error))
+    if failures:
+        raise NotConforming(f"{plugin.__name__} does not conform:\n" + "\n".join(f"- {line}" for line in failures))
+    return outcomes
 
 
 def check_score(plugin: type[Any], **settings: Any) -> dict[str, str]:
@@ -164,12 +164,12 @@ def check_score(plugin: type[Any], **settings: Any) -> dict[str, str]:
     Returns
     -------
     dict
-        What became of each check: passed, failed as expected, or does not apply.
+        Outcome of each check by name: passed, failed as expected, or does not apply.
 
     Raises
     ------
     NotConforming
-        With everything that is wrong.
+        With every check that fails.
     """
     return _check_all("score", plugin, settings)
 

@@ -22,8 +22,8 @@ Softmax in-degrees, mixing of x0hat, temperature, and whole windows as embedding
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -86,7 +86,7 @@ class ELSAttention(ELS):
     (v(p) + sum_q alpha_pq v(q)) / 2. `mixture` is the ELS machine whose training windows count as often as they are
     attended to in the training images: once, and their in-degree.
 
-    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), of which the full text was not to be had; halving,
+    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), of which the full text was not available; halving,
     the reading of the optimum, softmax in-degrees and the options are our own.
     """
 
@@ -118,27 +118,37 @@ class ELSAttention(ELS):
     options: Options
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Give x0hat of x (B, C, H, W) by candidates from images (N, C, H, W), and the posterior before attention."""
         options = self.options
         if options.form == "mixture" or options.attention == "identity":
-            return super().evaluate(x, images, level, scale)
-        local, embedding, posterior = self.field(x, images, level, scale)
+            return super().evaluate(x, images, level, scale, compute)
+        local, embedding, posterior = self.field(x, images, level, scale, compute)
         value = local if options.value == "denoised" else mosaic.score_from_denoised(x, local, level)
         attended = (self.weights_of(embedding) @ value.flatten(2).mT).mT.reshape(value.shape)
         mixed = (value + attended) / 2
         return mixed if options.value == "denoised" else (x + level.noise**2 * mixed) / level.signal, posterior
 
-    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    @property
+    def traits(self) -> mosaic.Traits:
+        """Attention reaches everywhere, mixture only weighs windows; whole windows are averaged by torch."""
+        plain = super().traits
+        local = self.options.form == "mixture" or self.options.attention == "identity"
+        return replace(
+            plain,
+            window=plain.window if local else lambda scale: None,
+            engine=(lambda dtype: "torch") if self.options.embedding == "window" else plain.engine,
+        )
+
+    def check(
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+    ) -> Sequence[str]:
         """Refuse to exclude the only pixel there is."""
-        super().check(levels, scales, labels)
+        notes = super().check(levels, scales, labels)
         if self.options.exclude_self and math.prod(self.dataset.shape[1:]) == 1:
             raise mosaic.UsageError("Images of one pixel have no other to attend to; leave exclude_self out.")
-
-    def engine(self, dtype: torch.dtype) -> str:
-        """The engine that runs in `dtype` use: to average whole windows, torch."""
-        return "torch" if self.options.embedding == "window" else super().engine(dtype)
+        return notes
 
     def held_bytes(self, batch: int, scale: int, element: int) -> int:
         """Weights of all pairs of pixels, five times for a moment; all windows (float32), their means, and copies."""
@@ -152,18 +162,16 @@ class ELSAttention(ELS):
         window = channels * scale**2 * pixels
         return element * fields * (5 * pixels**2 + 4 * window) + 2 * 4 * len(self.dataset) * window
 
-    def local(self, scale: int) -> int | None:
-        """Attention reaches everywhere; mixture only weighs windows."""
-        return scale if self.options.form == "mixture" or self.options.attention == "identity" else None
-
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give each pixel's posterior: that of ELS, or (mixture) with weighted windows."""
         options = self.options
         if options.form == "compose" or options.attention == "identity":
-            return super().posterior(x, images, level, scale)
+            return super().posterior(x, images, level, scale, compute)
         weights = self.window_weights(images, level, scale)
-        return mosaic.equivariant_windows(
-            x, images, level, scale, options.boundary, weights=weights, compute=self.computing()
+        return mosaic.equivariant_local_posterior(
+            x, images, level, scale, options.boundary, weights=weights, compute=compute
         )
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
@@ -172,23 +180,29 @@ class ELSAttention(ELS):
             return super().sources(posterior, images, level, scale)
         return self.resolved(posterior, images, scale, self.window_weights(images, level, scale))
 
-    def trace(self, images: Tensor, labels: Tensor | None = None, scale: int = 0) -> mosaic.Source:
-        """Tell the nearest windows; what they count decides nothing where there is no noise."""
-        plain = copy.copy(self)
-        plain.options = self.options.model_copy(update={"attention": "identity"})
-        return ELS.trace(plain, images, labels, scale)
+    def attribute(
+        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
+    ) -> mosaic.Attribution:
+        """Give what x0hat is made of before attention; at noise 0 what windows count decides nothing."""
+        if level.noise > 0:
+            return super().attribute(x, level, labels, scale)
+        plain = ELS(ELS.Options(boundary=self.options.boundary, engine=self.options.engine), self.dataset)
+        return plain.attribute(x, level, labels, scale)
 
     def field(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute | None = None
     ) -> tuple[Tensor, Tensor, mosaic.Posterior]:
         """Give x0hat (B, C, H, W) of plain ELS, the embedding (B, D, H, W) that attends, and the posterior of both."""
+        compute = compute or self.compute
         if self.options.embedding == "score":
-            posterior = ELS.posterior(self, x, images, level, scale)
+            posterior = ELS.posterior(self, x, images, level, scale, compute)
             local = posterior.mean().to(x.dtype)
             return local, mosaic.eps_from_denoised(x, local, level), posterior
-        compute, boundary = replace(self.computing(), engine="torch"), self.options.boundary
+        compute, boundary = replace(compute, engine="torch"), self.options.boundary
         windows = windows_of(images, scale, "zeros" if boundary == "zeros" else "circular")
-        posterior = mosaic.equivariant_windows(x, images, level, scale, boundary, values=windows, compute=compute)
+        posterior = mosaic.equivariant_local_posterior(
+            x, images, level, scale, boundary, values=windows, compute=compute
+        )
         means = posterior.mean().to(x.dtype)
         local = means.unflatten(1, (x.shape[1], -1))[:, :, scale**2 // 2]
         return local, means, posterior
@@ -211,7 +225,7 @@ class ELSAttention(ELS):
             "level": [level.signal, level.noise],
             "scale": scale,
             "device": images.device.type,
-            "engine": self.engine(images.dtype),
+            "engine": self.traits.engine(images.dtype),
             **{name: getattr(self.options, name) for name in decisive},
         }
         return mosaic.cached_tensor(key, lambda: self._window_weights(images, level, scale).cpu()).to(images.device)
@@ -223,10 +237,10 @@ class ELSAttention(ELS):
         for _ in range(self.options.draws):
             noise = torch.randn(images.shape, generator=generator).to(images)
             for first in range(0, count, CHUNK):
-                some = slice(first, first + CHUNK)
-                noisy = level.signal * images[some] + level.noise * noise[some]
+                chunk = slice(first, first + CHUNK)
+                noisy = level.signal * images[chunk] + level.noise * noise[chunk]
                 _, embedding, _ = self.field(noisy, images, level, scale)
-                degrees[some] += self.weights_of(embedding).sum(1).cpu()
+                degrees[chunk] += self.weights_of(embedding).sum(1).cpu()
         return 1 + (degrees / self.options.draws).reshape(count, height, width)
 
 
@@ -245,5 +259,4 @@ def windows_of(images: Tensor, k: int, boundary: str) -> Tensor:
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register the machine with attention."""
     register(ELSAttention)

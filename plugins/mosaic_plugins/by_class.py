@@ -21,9 +21,9 @@ class ByClass(mosaic.ScoreModel):
         self._fits: dict[int, Any] = {}
 
     @property
-    def conditional(self) -> bool:
+    def traits(self) -> mosaic.Traits:
         """A sample with a label has the statistics of its class."""
-        return True
+        return mosaic.Traits(is_conditional=True)
 
     @abstractmethod
     def fit(self, images: Tensor, labels: Tensor | None) -> Any:
@@ -45,8 +45,8 @@ class ByClass(mosaic.ScoreModel):
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat (B, C, H, W)."""
         result = torch.empty_like(x)
-        for members, places in self.dataset.meetings(labels):
+        for members, places in self.dataset.class_groups(labels):
             flat = x[members].flatten(1).double()
-            found = self.apply(self.fitted(places), flat, level)
-            result[members] = found.to(x.dtype).reshape(-1, *x.shape[1:])
+            denoised = self.apply(self.fitted(places), flat, level)
+            result[members] = denoised.to(x.dtype).reshape(-1, *x.shape[1:])
         return result

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class Diffusers(mosaic.ScoreModel):
     """
 
     name = "diffusers"
-    places = ("pipeline",)
+    path_options = ("pipeline",)
 
     class Options(mosaic.Options):
         """Options of a diffusers pipeline."""
@@ -125,13 +126,15 @@ class Diffusers(mosaic.ScoreModel):
         timestep = x.new_full((len(x),), float(np.interp(math.log(level.ratio), self._log_ratios, timesteps)))
         classes = labels if self._unet.config.num_class_embeds else None
         unet = self._unet if self._unet.dtype == x.dtype else self._unet.to(x.dtype)
-        found: Tensor = unet(x, timestep, class_labels=classes).sample
+        predicted: Tensor = unet(x, timestep, class_labels=classes).sample
         kind = self._scheduler.config.prediction_type
         if kind == "sample":
-            return found
-        return a * x - s * found if kind == "v_prediction" else (x - s * found) / a
+            return predicted
+        return a * x - s * predicted if kind == "v_prediction" else (x - s * predicted) / a
 
-    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    def check(
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+    ) -> Sequence[str]:
         """Refuse images, noise levels and labels that the network was not trained for."""
         config, (channels, height, width) = self._unet.config, self.dataset.shape
         side = config.sample_size
@@ -152,15 +155,21 @@ class Diffusers(mosaic.ScoreModel):
                 raise mosaic.UsageError(
                     f"The network in '{self.options.pipeline}' was trained on noise-to-signal ratios from "
                     f"{math.exp(low):.3g} to {math.exp(high):.3g}; {level} has {level.ratio:.3g}. Use another "
-                    f"--schedule, or fewer --steps."
+                    f"`schedule`, or fewer `steps`."
                 )
         count = config.num_class_embeds or 0
         for label in labels:
             if (count and not 0 <= label < count) or (not count and label != -1):
-                allowed = f"classes from 0 to {count - 1}" if count else "no classes (--labels none)"
+                allowed = f"classes from 0 to {count - 1}" if count else "no classes (`labels` none)"
                 raise mosaic.UsageError(f"The network in '{self.options.pipeline}' takes {allowed}, not {label}.")
+        return ()
 
-    def fingerprint(self) -> str:
+    @property
+    def traits(self) -> mosaic.Traits:
+        """Its fingerprint is that of the files it is read from."""
+        return mosaic.Traits(fingerprint=self._fingerprint)
+
+    def _fingerprint(self) -> str:
         """SHA-256 of the network's weights and of the configurations of network and scheduler."""
         digest = hashlib.sha256()
         folder = self._folder
@@ -195,5 +204,4 @@ def _diffusers() -> Any:
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register pipelines of diffusers."""
     register(Diffusers)

@@ -6,7 +6,7 @@ References: Wang & Vastola 2024 (The unreasonable effectiveness of Gaussian scor
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from math import log
@@ -59,8 +59,8 @@ class Moments:
             vectors = centred.T @ left[:, kept] / (len(flat) * values[kept]).sqrt()
         else:
             covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=flat.device)
-            for some in flat.split(CHUNK):
-                centred = some.double() - mean
+            for chunk in flat.split(CHUNK):
+                centred = chunk.double() - mean
                 covariance += centred.T @ centred / len(flat)
             values, vectors = torch.linalg.eigh(covariance)
             kept = values > lowest(values)
@@ -133,8 +133,12 @@ class GaussianMixture(ByClass):
 
     options: Options
 
-    def fingerprint(self) -> str | None:
-        """The version of scipy, whose k-means it is."""
+    @property
+    def traits(self) -> mosaic.Traits:
+        """Clusters rest on the version of scipy, whose k-means it is."""
+        return replace(super().traits, fingerprint=self._fingerprint)
+
+    def _fingerprint(self) -> str | None:
         return None if self.options.components is None else sha256(f"scipy {version('scipy')}".encode()).hexdigest()
 
     def fit(self, images: Tensor, labels: Tensor | None) -> list[tuple[float, Moments]]:
@@ -158,6 +162,5 @@ class GaussianMixture(ByClass):
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register the Gaussian theories."""
     register(Gaussian)
     register(GaussianMixture)

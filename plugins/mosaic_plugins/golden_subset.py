@@ -51,16 +51,18 @@ class GoldenSubset(IS):
         distances = torch.cdist(self._look(x / level.signal), self._coarse[1])
         return distances.topk(self.kept(len(images), level), largest=False).indices.sort(1).values
 
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give the posterior over the images chosen for each sample."""
-        found = []
-        for one, places in zip(x.split(1), self.chosen(x, images, level), strict=True):
-            part = mosaic.whole_images(one, images[places], level, compute=self.compute)
+        parts = []
+        for sample, places in zip(x.split(1), self.chosen(x, images, level), strict=True):
+            part = mosaic.ideal_posterior(sample, images[places], level, compute=compute)
             if part.source is not None:
                 size = images.shape[2] * images.shape[3]
                 part.source = places[part.source // size] * size + part.source % size
-            found.append(part.parts())
-        return mosaic.Posterior(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+            parts.append(part.parts())
+        return mosaic.Posterior(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     def _look(self, images: Tensor) -> Tensor:
         """Means of blocks, flat; blocks that hang over the border are means of what is inside."""
@@ -70,5 +72,4 @@ class GoldenSubset(IS):
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register the machine."""
     register(GoldenSubset)

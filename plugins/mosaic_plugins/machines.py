@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -22,17 +24,20 @@ class IS(mosaic.AnalyticMachine):
 
     name = "is"
 
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    @property
+    def traits(self) -> mosaic.Traits:
+        """It makes N comparisons."""
+        return replace(super().traits, comparisons=lambda scale: len(self.dataset))
+
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give the posterior over the training images; `scale` is ignored."""
-        return mosaic.whole_images(x, images, level, compute=self.compute)
+        return mosaic.ideal_posterior(x, images, level, compute=compute)
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
         """Give the nearest training image; of equal ones the first."""
         return mosaic.resolve_image_ties(posterior, images, translates=False)
-
-    def comparisons(self, scale: int) -> int:
-        """N."""
-        return len(self.dataset)
 
 
 class ES(mosaic.AnalyticMachine):
@@ -44,28 +49,23 @@ class ES(mosaic.AnalyticMachine):
     name = "es"
 
     @property
-    def equivariant(self) -> bool:
-        """All translates are candidates."""
-        return True
+    def traits(self) -> mosaic.Traits:
+        """All translates are candidates: N H W comparisons."""
+        return replace(super().traits, is_equivariant=True, comparisons=lambda scale: self.dataset.images[:, 0].numel())
 
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give the posterior over the translates; `scale` is ignored."""
-        return mosaic.translated_images(x, images, level, compute=self.compute)
+        return mosaic.equivariant_posterior(x, images, level, compute=compute)
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
         """Give the nearest translate; of equal ones the first."""
         return mosaic.resolve_image_ties(posterior, images, translates=True)
 
-    def comparisons(self, scale: int) -> int:
-        """N H W."""
-        _, height, width = self.dataset.shape
-        return len(self.dataset) * height * width
-
 
 class Windowed(mosaic.AnalyticMachine):
     """What LS and ELS share: windows, and a choice of engines to compare them."""
-
-    has_scale = True
 
     class Options(mosaic.Options):
         """Options of both."""
@@ -80,12 +80,32 @@ class Windowed(mosaic.AnalyticMachine):
 
     options: Options
 
-    def engine(self, dtype: torch.dtype) -> str:
-        """The engine that runs in `dtype` use on this data set's device."""
-        return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
-
     aligned: ClassVar[bool]
     """Whether a window is a candidate at its own place only."""
+
+    @property
+    def traits(self) -> mosaic.Traits:
+        """A pixel of x0hat depends on the window compared."""
+        return replace(
+            super().traits,
+            has_scale=True,
+            window=lambda scale: scale,
+            comparisons=self.comparisons,
+            engine=partial(mosaic.engine_of, self.options.engine, self.dataset.images),
+        )
+
+    @property
+    def compute(self) -> mosaic.Compute:
+        """By the engine of the options."""
+        return mosaic.Compute(self.options.engine)
+
+    def comparisons(self, scale: int) -> int:
+        """Count the windows that the pixels of one sample are compared with."""
+        _, height, width = self.dataset.shape
+        axes = (
+            mosaic.window_axis(size, scale, self.options.boundary, aligned=self.aligned) for size in (height, width)
+        )
+        return len(self.dataset) * math.prod(axis.pairs for axis in axes)
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
         """Give the best windows; of equal ones the first."""
@@ -97,14 +117,6 @@ class Windowed(mosaic.AnalyticMachine):
         """Give the best windows of a posterior over windows with these weights, with ties resolved."""
         wraps = self.options.boundary == "circular"
         return mosaic.resolve_window_ties(posterior, images, scale, wraps, self.aligned, weights)
-
-    def local(self, scale: int) -> int | None:
-        """The windows compared."""
-        return scale
-
-    def computing(self) -> mosaic.Compute:
-        """The machine's way to compute, with its own choice of engine."""
-        return replace(self.compute, engine=self.options.engine)
 
 
 class LS(Windowed):
@@ -125,14 +137,11 @@ class LS(Windowed):
 
     options: Options
 
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows at its place."""
-        return mosaic.aligned_windows(x, images, level, scale, self.options.boundary, compute=self.computing())
-
-    def comparisons(self, scale: int) -> int:
-        """N H W."""
-        _, height, width = self.dataset.shape
-        return len(self.dataset) * height * width
+        return mosaic.local_posterior(x, images, level, scale, self.options.boundary, compute=compute)
 
 
 class ELS(Windowed):
@@ -157,33 +166,31 @@ class ELS(Windowed):
     options: Options
 
     @property
-    def equivariant(self) -> bool:
-        """Unless pixels at the border have candidates of their own."""
-        return self.options.boundary != "zeros"
+    def traits(self) -> mosaic.Traits:
+        """It is equivariant unless pixels at the border have candidates of their own."""
+        return replace(super().traits, is_equivariant=self.options.boundary != "zeros")
 
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
-        return mosaic.equivariant_windows(x, images, level, scale, self.options.boundary, compute=self.computing())
+        return mosaic.equivariant_local_posterior(x, images, level, scale, self.options.boundary, compute=compute)
 
-    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    def check(
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+    ) -> Sequence[str]:
         """Refuse scales that leave a pixel without candidates."""
-        super().check(levels, scales, labels)
+        notes = super().check(levels, scales, labels)
         _, height, width = self.dataset.shape
         if self.options.boundary == "valid" and max(scales) > min(height, width):
             raise mosaic.UsageError(
                 f"Scale {max(scales)} exceeds the image ({height} x {width}): with boundary 'valid' no window of "
                 f"that size lies inside a training image; use scales up to {min(height, width)}, or another boundary."
             )
-
-    def comparisons(self, scale: int) -> int:
-        """N times the pairs of a pixel and a window it meets in one training image."""
-        _, height, width = self.dataset.shape
-        rows, cols = (mosaic.window_axis(size, scale, self.options.boundary) for size in (height, width))
-        return len(self.dataset) * rows.pairs * cols.pairs
+        return notes
 
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register the four machines."""
     for machine in (IS, ES, LS, ELS):
         register(machine)

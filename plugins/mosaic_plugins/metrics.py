@@ -34,19 +34,21 @@ class PearsonR(mosaic.Metric):
     """
 
     name = "pearson_r"
+    by_default = True
     range = (-1.0, 1.0)
     higher_is_better = True
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Correlate the mean-centred images."""
-        one, two = (_flat(batch) - _flat(batch).mean(1, keepdim=True) for batch in _pair(images, reference))
-        return _cosine(one, two)
+        first, second = (_flat(batch) - _flat(batch).mean(1, keepdim=True) for batch in _pair(images, reference))
+        return _cosine(first, second)
 
 
 class SquaredPearsonR(PearsonR):
     """Square of the Pearson correlation: the share of the reference's variance that a fitted line would explain."""
 
     name = "r2"
+    by_default = True
     range = (0.0, 1.0)
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
@@ -58,20 +60,22 @@ class R2(mosaic.Metric):
     """Coefficient of determination 1 - SSE / SST: the share of the reference's variance that the image explains."""
 
     name = "R2"
+    by_default = True
     range = (-math.inf, 1.0)
     higher_is_better = True
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Compare with the reference's variance about its own mean; undefined if that is 0."""
-        one, two = (_flat(batch) for batch in _pair(images, reference))
-        total = (two - two.mean(1, keepdim=True)).square().sum(1)
-        return torch.where(total > 1e-12, 1 - (one - two).square().sum(1) / total, math.nan)
+        first, second = (_flat(batch) for batch in _pair(images, reference))
+        total = (second - second.mean(1, keepdim=True)).square().sum(1)
+        return torch.where(total > 1e-12, 1 - (first - second).square().sum(1) / total, math.nan)
 
 
 class Cosine(mosaic.Metric):
     """Cosine similarity of an image and its reference as vectors; undefined if one is 0 everywhere."""
 
     name = "cosine"
+    by_default = True
     range = (-1.0, 1.0)
     higher_is_better = True
 
@@ -84,19 +88,21 @@ class MSE(mosaic.Metric):
     """Mean squared difference of the pixels of an image and its reference."""
 
     name = "mse"
+    by_default = True
     range = (0.0, math.inf)
     higher_is_better = False
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Average over pixels and channels."""
-        one, two = (_flat(batch) for batch in _pair(images, reference))
-        return (one - two).square().mean(1)
+        first, second = (_flat(batch) for batch in _pair(images, reference))
+        return (first - second).square().mean(1)
 
 
 class NearestTrain(mosaic.Metric):
     """Euclidean distance to the nearest training image, over all pixels and channels; small means memorised."""
 
     name = "nearest_train"
+    by_default = True
     range = (0.0, math.inf)
     higher_is_better = True
     compares = False
@@ -117,6 +123,7 @@ class Memorized(mosaic.Metric):
     """
 
     name = "memorized"
+    by_default = True
     statistic = "share"
     range = (0.0, 1.0)
     higher_is_better = False
@@ -173,7 +180,7 @@ class LocalConsistency(mosaic.Metric):
         training = self.dataset.images
         x = images.to(training)
         wanted = labels if labels is not None and self.dataset.labels is not None else None
-        source = machine.trace(x, wanted, self.options.k)
+        source = machine.attribute(x, mosaic.Level(1.0, 0.0), wanted, self.options.k).source
         centres = training[source.image, :, source.row, source.column].movedim(-1, 1)
         equal: Tensor = ((x - centres).abs() <= self.options.tolerance).all(1)
         return equal.double().mean((1, 2))
@@ -225,13 +232,12 @@ def _flat(images: Tensor) -> Tensor:
     return images.flatten(1).double()
 
 
-def _cosine(one: Tensor, two: Tensor) -> Tensor:
-    norms = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(two, dim=1)
-    return torch.where(norms > 1e-12, ((one * two).sum(1) / norms).clamp(-1, 1), math.nan)
+def _cosine(first: Tensor, second: Tensor) -> Tensor:
+    norms = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
+    return torch.where(norms > 1e-12, ((first * second).sum(1) / norms).clamp(-1, 1), math.nan)
 
 
 @mosaic.hookimpl
 def register_metrics(register: mosaic.Register) -> None:
-    """Register the metrics."""
     for metric in (PearsonR, SquaredPearsonR, R2, Cosine, MSE, NearestTrain, Memorized, LocalConsistency, Consistency):
         register(metric)

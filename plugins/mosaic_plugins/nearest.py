@@ -19,10 +19,12 @@ class Nearest(IS):
 
     name = "nearest"
 
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give the posterior that is certain of the nearest image; of equally near ones the first."""
-        compute = replace(self.compute, diagnostics=True)
-        return mosaic.whole_images(x / level.signal, images, NEAREST, compute=compute).certain(images)
+        compute = replace(compute, diagnostics=True)
+        return mosaic.ideal_posterior(x / level.signal, images, NEAREST, compute=compute).certain(images)
 
 
 class NearestPatch(ELS):
@@ -33,17 +35,18 @@ class NearestPatch(ELS):
 
     name = "nearest-patch"
 
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give the posteriors that are certain of the nearest windows."""
-        compute = replace(self.computing(), diagnostics=True)
-        found = mosaic.equivariant_windows(
+        compute = replace(compute, diagnostics=True)
+        posterior = mosaic.equivariant_local_posterior(
             x / level.signal, images, NEAREST, scale, self.options.boundary, compute=compute
         )
-        return found.certain(images)
+        return posterior.certain(images)
 
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register both."""
     register(Nearest)
     register(NearestPatch)

@@ -227,6 +227,5 @@ class UNetAttention(UNet):
 
 @mosaic.hookimpl
 def register_networks(register: mosaic.Register) -> None:
-    """Register the networks."""
     for network in (ResNet, ResNetAttention, UNet, UNetAttention):
         register(network)

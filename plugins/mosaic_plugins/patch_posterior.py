@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -21,7 +22,7 @@ class PatchPosterior(LS):
 
     A patch meets the training patches at its own place, as in LS; LS keeps the centre of the posterior mean, this
     machine all of it. Patches lie wholly inside the image (or wrap); one that is larger than the image is the whole
-    image. What it tells of provenance is the posterior of the patch about the pixel.
+    image. It attributes pixels by the posterior of the patch about the pixel.
 
     References: Niedoba, Zwartsenberg, Murphy & Wood 2024 (Towards a mechanistic explanation of diffusion model
     generalization, arXiv 2411.19339), the patch set posterior composite with square patches.
@@ -38,21 +39,22 @@ class PatchPosterior(LS):
 
     options: Options
 
-    def engine(self, dtype: torch.dtype) -> str:
-        """Posterior means of whole patches are averaged by torch, whatever tells their provenance."""
-        return "torch"
+    @property
+    def traits(self) -> mosaic.Traits:
+        """Posterior means of whole patches are averaged by torch, whatever attributes their pixels."""
+        return replace(super().traits, window=self._window, engine=lambda dtype: "torch")
 
-    def local(self, scale: int) -> int | None:
+    def _window(self, scale: int) -> int | None:
         """The patches that hold a pixel; all of x, where a patch is all of it."""
         inside = self.options.boundary == "circular" or scale <= min(self.dataset.shape[1:])
         return 2 * scale - 1 if inside else None
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Average the patches' posterior means."""
-        found = composite(x, images, level, scale, self.options.boundary)
-        return found, self.posterior(x, images, level, scale) if self.compute.diagnostics else None
+        denoised = composite(x, images, level, scale, self.options.boundary)
+        return denoised, self.posterior(x, images, level, scale, compute) if compute.diagnostics else None
 
 
 def composite(x: Tensor, images: Tensor, level: mosaic.Level, k: int, boundary: str) -> Tensor:
@@ -72,25 +74,24 @@ def composite(x: Tensor, images: Tensor, level: mosaic.Level, k: int, boundary: 
     def summed(values: Tensor) -> Tensor:
         return mosaic.window_sums(mosaic.window_sums(values, -2, k, boundary), -1, k, boundary)
 
-    def logits(some: Tensor) -> Tensor:
-        squares = (x[:, None] - level.signal * some.to(x.dtype)).square().sum(2)
+    def logits(tile: Tensor) -> Tensor:
+        squares = (x[:, None] - level.signal * tile.to(x.dtype)).square().sum(2)
         return summed(squares) / (-2 * level.noise**2)
 
     tiles = images.split(max(1, TILE // (len(x) * height * width)))
     top, mass = x.new_full((len(x), height, width), -torch.inf), x.new_zeros(len(x), height, width)
-    for some in tiles:
-        own = logits(some)
+    for tile in tiles:
+        own = logits(tile)
         before, top = top, torch.maximum(top, own.amax(1))
         mass = mass * torch.exp(before - top) + torch.exp(own - top[:, None]).sum(1)
     share = (inside / mass)[:, None]
     result = torch.zeros_like(x, dtype=torch.float64)
-    for some in tiles:
-        weights = summed(torch.exp(logits(some) - top[:, None]) * share)
-        result += torch.einsum("bnhw,nchw->bchw", weights, some.to(x.dtype))
+    for tile in tiles:
+        weights = summed(torch.exp(logits(tile) - top[:, None]) * share)
+        result += torch.einsum("bnhw,nchw->bchw", weights, tile.to(x.dtype))
     return result / summed(inside)
 
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register the machine."""
     register(PatchPosterior)

@@ -60,7 +60,7 @@ class PCALocality(ByClass):
     def apply(self, fitted: Fit, x: Tensor, level: mosaic.Level) -> Tensor:
         """Give x0hat (B, D), one sample after the other."""
         mask = self.mask(fitted.moments, level)
-        return torch.stack([_masked_mean(one, fitted.images, mask, level) for one in x])
+        return torch.stack([_masked_mean(flat, fitted.images, mask, level) for flat in x])
 
     def mask(self, moments: Moments, level: mosaic.Level) -> Tensor:
         """Tell which pixels (columns) matter to each output pixel (rows): (D, D), float64, 0 or 1."""
@@ -73,17 +73,16 @@ def _masked_mean(x: Tensor, images: Tensor, mask: Tensor, level: mosaic.Level) -
     """x0hat (D,) of one flat image, streamed over the training images (N, D)."""
     maximum = torch.full_like(x, -torch.inf)
     total, weighted = torch.zeros_like(x), torch.zeros_like(x)
-    for some in images.split(max(1, TILE // len(x))):
-        logits = (x - level.signal * some).square() @ mask.T / (-2 * level.noise**2)  # (n, D): of each output pixel
+    for chunk in images.split(max(1, TILE // len(x))):
+        logits = (x - level.signal * chunk).square() @ mask.T / (-2 * level.noise**2)  # (n, D): of each output pixel
         higher = torch.maximum(maximum, logits.amax(0))
         factor, weights = torch.exp(maximum - higher), torch.exp(logits - higher)
         total = total * factor + weights.sum(0)
-        weighted = weighted * factor + (weights * some).sum(0)
+        weighted = weighted * factor + (weights * chunk).sum(0)
         maximum = higher
     return weighted / total
 
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register the machine."""
     register(PCALocality)

@@ -139,6 +139,5 @@ class Edm(mosaic.NoiseSchedule):
 
 @mosaic.hookimpl
 def register_schedules(register: mosaic.Register) -> None:
-    """Register the built-in schedules."""
     for schedule in (Cosine, CosineNichol, Linear, Exponential, DdpmLinear, Flow, Edm):
         register(schedule)

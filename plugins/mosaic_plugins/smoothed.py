@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,7 +18,7 @@ class Smoothed(IS):
     """The ideal machine's x0hat, averaged over perturbed inputs: the mean of x0hat(x + sigma eps_m), m = 1 .. M.
 
     The perturbations are seeded, the same for all samples and levels, and come in pairs of opposite sign, so that they
-    average out. What it tells of provenance is the posterior of x itself.
+    average out. It attributes pixels by the posterior of x itself.
 
     References: Scarvelis, Borde & Solomon 2023 (Closed-form diffusion models, arXiv 2310.12395), sec. 4.
     """
@@ -35,14 +37,14 @@ class Smoothed(IS):
     options: Options
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Average over the perturbations."""
         total = torch.zeros_like(x, dtype=torch.float64)
         for noise in self.perturbations(x):
-            total += self.posterior(x + noise, images, level, scale).mean()
-        told = self.posterior(x, images, level, scale) if self.compute.diagnostics else None
-        return total / self.options.draws, told
+            total += self.posterior(x + noise, images, level, scale, compute).mean()
+        posterior = self.posterior(x, images, level, scale, compute) if compute.diagnostics else None
+        return total / self.options.draws, posterior
 
     def perturbations(self, x: Tensor) -> list[Tensor]:
         """The M perturbations of an image, each (C, H, W), of x's dtype."""
@@ -50,12 +52,12 @@ class Smoothed(IS):
         half = torch.randn(self.options.draws // 2, *x.shape[1:], generator=generator, dtype=torch.float64)
         return [sign * self.options.sigma * noise.to(x) for sign in (1, -1) for noise in half]
 
-    def comparisons(self, scale: int) -> int:
-        """M N."""
-        return self.options.draws * super().comparisons(scale)
+    @property
+    def traits(self) -> mosaic.Traits:
+        """It makes M N comparisons."""
+        return replace(super().traits, comparisons=lambda scale: self.options.draws * len(self.dataset))
 
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register the machine."""
     register(Smoothed)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
@@ -22,7 +22,6 @@ class Switch(mosaic.ScoreModel):
     """
 
     name = "switch"
-    has_scale = True  # if either has one
 
     class Options(mosaic.Options):
         """Options of the model."""
@@ -49,8 +48,6 @@ class Switch(mosaic.ScoreModel):
         super().__init__(options, dataset)
         self.above = self._model("above")
         self.below = self._model("below")
-        self.has_scale = self.above.has_scale or self.below.has_scale
-        self.tells = self.above.tells and self.below.tells
 
     def _model(self, which: str) -> mosaic.ScoreModel:
         name = getattr(self.options, which)
@@ -60,74 +57,61 @@ class Switch(mosaic.ScoreModel):
         boundary = self.options.boundary
         own = {"boundary": boundary} if boundary is not None and "boundary" in kind.Options.model_fields else {}
         options = kind.Options.parse({**own, **getattr(self.options, f"{which}_options")}, f"score.{which}_options")
-        found: mosaic.ScoreModel = kind(options, self.dataset)
-        return found
+        model: mosaic.ScoreModel = kind(options, self.dataset)
+        return model
 
     def model_at(self, level: mosaic.Level) -> mosaic.ScoreModel:
         """Give the model that serves at a level."""
         return self.above if level.ratio >= self.options.at else self.below
 
     @property
-    def conditional(self) -> bool:
-        """If both are."""
-        return self.above.conditional and self.below.conditional
+    def traits(self) -> mosaic.Traits:
+        """What both can do; the wider of their windows, the more comparisons, and either's schedule and scale."""
+        above, below = self.above.traits, self.below.traits
+        return mosaic.Traits(
+            has_scale=above.has_scale or below.has_scale,
+            has_attribution=above.has_attribution and below.has_attribution,
+            is_conditional=above.is_conditional and below.is_conditional,
+            is_equivariant=above.is_equivariant and below.is_equivariant,
+            schedule=below.schedule or above.schedule,
+            window=lambda scale: _wider(above.window(scale), below.window(scale)),
+            comparisons=lambda scale: max(above.comparisons(scale), below.comparisons(scale)),
+            engine=lambda dtype: " and ".join(dict.fromkeys((above.engine(dtype), below.engine(dtype)))),
+            fingerprint=lambda: _joint_digest(above.fingerprint(), below.fingerprint()),
+        )
 
-    @property
-    def equivariant(self) -> bool:
-        """If both are."""
-        return self.above.equivariant and self.below.equivariant
-
-    def local(self, scale: int) -> int | None:
-        """The wider of the two windows, if both are local."""
-        sides = [model.local(scale) for model in (self.above, self.below)]
-        return None if None in sides else max(side for side in sides if side is not None)
-
-    @property
-    def schedule(self) -> mosaic.NoiseSchedule | None:
-        """That of the one that has one; where both do, that of the second."""
-        return self.below.schedule or self.above.schedule
-
-    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    def check(
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+    ) -> Sequence[str]:
         """Refuse what the model that serves at a level refuses."""
         scales = scales or (0,) * len(levels)
+        notes: list[str] = []
         for model in (self.above, self.below):
             served = [n for n, level in enumerate(levels) if self.model_at(level) is model]
             if served:
-                model.check(tuple(levels[n] for n in served), tuple(scales[n] for n in served), labels)
-
-    def notes(self) -> list[str]:
-        """What both say."""
-        return [*self.above.notes(), *self.below.notes()]
-
-    def fingerprint(self) -> str | None:
-        """Of both, where they have one."""
-        both = (self.above.fingerprint(), self.below.fingerprint())
-        return None if both == (None, None) else sha256(repr(both).encode()).hexdigest()
-
-    def engine(self, dtype: torch.dtype) -> str:
-        """Those of both."""
-        return " and ".join(dict.fromkeys((self.above.engine(dtype), self.below.engine(dtype))))
-
-    def comparisons(self, scale: int) -> int:
-        """Those of the more expensive one."""
-        return max(self.above.comparisons(scale), self.below.comparisons(scale))
+                notes += model.check(tuple(levels[n] for n in served), tuple(scales[n] for n in served), labels)
+        return notes
 
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat of the model that serves at the level."""
         return self.model_at(level).denoise(x, level, labels, scale)
 
-    def diagnose(
+    def attribute(
         self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
-    ) -> mosaic.Diagnosis | None:
-        """Give the diagnosis of the model that serves at the level."""
-        return self.model_at(level).diagnose(x, level, labels, scale)
+    ) -> mosaic.Attribution:
+        """Give the attribution by the model that serves at the level; by that of low noise at noise 0."""
+        return self.model_at(level).attribute(x, level, labels, scale)
 
-    def trace(self, images: Tensor, labels: Tensor | None = None, scale: int = 0) -> mosaic.Source | None:
-        """Give the sources that the model of low noise tells."""
-        return self.below.trace(images, labels, scale)
+
+def _wider(one: int | None, other: int | None) -> int | None:
+    """The larger of two windows; None, all of x, is the largest."""
+    return None if one is None or other is None else max(one, other)
+
+
+def _joint_digest(*digests: str | None) -> str | None:
+    return None if not any(digests) else sha256(repr(digests).encode()).hexdigest()
 
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register the model."""
     register(Switch)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -24,7 +25,7 @@ class TrainedNetwork(mosaic.ScoreModel):
     """
 
     name = "network"
-    places = ("checkpoint",)
+    path_options = ("checkpoint",)
 
     class Options(mosaic.Options):
         """Options of a trained network."""
@@ -33,25 +34,30 @@ class TrainedNetwork(mosaic.ScoreModel):
 
     options: Options
 
+    def __init__(self, options: Any, dataset: mosaic.DataSet) -> None:
+        super().__init__(options, dataset)
+        self._module: torch.nn.Module | None = None
+
     @cached_property
     def checkpoint(self) -> mosaic.Checkpoint:
         """The checkpoint's description; refuses a folder that is none."""
         return mosaic.load_checkpoint(self.options.checkpoint.expanduser())
 
     @property
-    def schedule(self) -> mosaic.NoiseSchedule:
-        """The schedule it was trained with."""
-        return self.checkpoint.schedule
+    def traits(self) -> mosaic.Traits:
+        """Its schedule is the one it was trained with; its fingerprint, the weights'."""
+        return mosaic.Traits(schedule=self.checkpoint.schedule, fingerprint=self.checkpoint.fingerprint)
 
     @cached_property
     def _time_of(self) -> Callable[[mosaic.Level], float]:
         """The time of a level on the schedule it was trained with."""
-        return cache(self.schedule.time)
+        return cache(self.checkpoint.schedule.time)
 
-    @cached_property
-    def module(self) -> torch.nn.Module:
-        """The network with its averaged weights, on the data set's device."""
-        return self.checkpoint.load().to(self.dataset.images.device)
+    def load(self) -> torch.nn.Module:
+        """Load the network with its averaged weights onto the data set's device, once."""
+        if self._module is None:
+            self._module = self.checkpoint.load().to(self.dataset.images.device)
+        return self._module
 
     @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
@@ -63,12 +69,14 @@ class TrainedNetwork(mosaic.ScoreModel):
             If the level is none of the schedule it was trained with, or x or the labels do not fit it.
         """
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
-        module = self.module.to(x.dtype)
+        module = self.load().to(x.dtype)
         t = x.new_full((len(x),), self._time_of(level))
         eps: Tensor = module(x, t, labels if self.checkpoint.is_conditional else None)
         return (x - level.noise * eps) / level.signal
 
-    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    def check(
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+    ) -> Sequence[str]:
         """Refuse images, noise levels and labels that the network was not trained for, and weights that are spoilt."""
         checkpoint, dataset = self.checkpoint, self.dataset
         folder = self.options.checkpoint
@@ -76,7 +84,7 @@ class TrainedNetwork(mosaic.ScoreModel):
             raise mosaic.UsageError(
                 f"The network in '{folder}' was trained on '{checkpoint.config.dataset}' with images of shape "
                 f"{checkpoint.shape}, but data set '{dataset.name}' has shape {dataset.shape} (channels, height, "
-                f"width); use --dataset {checkpoint.config.dataset}."
+                f"width); use `dataset` {checkpoint.config.dataset}."
             )
         for level in levels:
             try:
@@ -97,16 +105,17 @@ class TrainedNetwork(mosaic.ScoreModel):
             if checkpoint.is_conditional and not 0 <= label < count:
                 raise mosaic.UsageError(
                     f"The network in '{folder}' was trained with {count} classes and needs one for every sample, not "
-                    f"{label}; use --labels random, or a list of classes from 0 to {count - 1}."
+                    f"{label}; use `labels` random, or a list of classes from 0 to {count - 1}."
                 )
             if not checkpoint.is_conditional and label != -1:
                 raise mosaic.UsageError(
                     f"The network in '{folder}' was trained without classes, so label {label} cannot be used; use "
-                    f"--labels none."
+                    f"`labels` none."
                 )
-        _ = self.module
+        self.load()
+        return self._notes()
 
-    def notes(self) -> list[str]:
+    def _notes(self) -> list[str]:
         """Say if the data are not those it was trained on."""
         if self.dataset.fingerprint == self.checkpoint.description["dataset_fingerprint"]:
             return []
@@ -115,12 +124,7 @@ class TrainedNetwork(mosaic.ScoreModel):
             f"images of '{self.checkpoint.config.dataset}', which are not those of this run's data set."
         ]
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the weights."""
-        return self.checkpoint.fingerprint
-
 
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
-    """Register trained networks."""
     register(TrainedNetwork)

@@ -7,8 +7,9 @@ for any group that acts on images by moving pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal
 
 import torch
@@ -37,7 +38,6 @@ class DihedralELS(mosaic.AnalyticMachine):
     """Equivariant local score whose candidates are training patches in all orientations of a group."""
 
     name = "els-dihedral"
-    has_scale = True
 
     class Options(mosaic.Options):
         """Options of the machine."""
@@ -49,60 +49,64 @@ class DihedralELS(mosaic.AnalyticMachine):
 
     options: Options
 
+    @property
+    def traits(self) -> mosaic.Traits:
+        """As those of ELS: it is equivariant unless pixels at the border have candidates of their own."""
+        return replace(
+            super().traits,
+            has_scale=True,
+            is_equivariant=self.options.boundary == "circular",
+            window=lambda scale: scale,
+            comparisons=self.comparisons,
+            engine=partial(mosaic.engine_of, "auto", self.dataset.images),
+        )
+
+    def comparisons(self, scale: int) -> int:
+        """Count those of ELS, once for each orientation."""
+        _, height, width = self.dataset.shape
+        rows, cols = (mosaic.window_axis(size, scale, self.options.boundary) for size in (height, width))
+        return len(self.orientations()) * len(self.dataset) * rows.pairs * cols.pairs
+
     def orientations(self) -> list[tuple[bool, int]]:
         """List the orientations of the group; the first changes nothing."""
         return GROUPS[self.options.group]
 
-    def posterior(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Posterior:
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows of all orientations: those of each, merged."""
-        compute = replace(self.compute, engine="auto")
-        boundary = self.options.boundary
-        turned = [oriented(images, one).contiguous() for one in self.orientations()]
-        parts = [mosaic.equivariant_windows(x, some, level, scale, boundary, compute=compute) for some in turned]
-        for number, part in enumerate(parts):
-            if part.source is not None:  # count the images of each orientation on from those of the one before
+        boundary, parts = self.options.boundary, []
+        for number, orientation in enumerate(self.orientations()):
+            turned = oriented(images, orientation).contiguous()
+            part = mosaic.equivariant_local_posterior(x, turned, level, scale, boundary, compute=compute)
+            if part.source is not None:  # number the images of each orientation after those of the one before
                 part.source = part.source + number * images.shape[0] * images.shape[2] * images.shape[3]
+            parts.append(part)
         return reduce(mosaic.Posterior.merge, parts)
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
-        """Say where the best windows lie in the training images as they are; equal ones are not counted."""
-        image, row, column = posterior.candidate()
+        """Give the best windows' places in the training images as they are; equal ones are not counted."""
+        image, turned_row, turned_column = posterior.candidate()
         count, _, height, width = images.shape
-        places = torch.arange(height * width, device=images.device).view(height, width)
-        found = [torch.zeros_like(image) for _ in range(2)]
-        for number, one in enumerate(self.orientations()):
+        pixels = torch.arange(height * width, device=images.device).view(height, width)
+        row, column = torch.zeros_like(image), torch.zeros_like(image)
+        for number, orientation in enumerate(self.orientations()):
             mine = image // count == number
-            place = oriented(places, one)[row[mine], column[mine]]
-            found[0][mine], found[1][mine] = place // width, place % width
-        return mosaic.Source(image % count, found[0], found[1], torch.zeros_like(image))
+            pixel = oriented(pixels, orientation)[turned_row[mine], turned_column[mine]]
+            row[mine], column[mine] = pixel // width, pixel % width
+        return mosaic.Source(image % count, row, column, torch.zeros_like(image))
 
-    @property
-    def equivariant(self) -> bool:
-        """As ELS: unless pixels at the border have candidates of their own."""
-        return self.options.boundary == "circular"
-
-    def local(self, scale: int) -> int | None:
-        """The windows compared."""
-        return scale
-
-    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> None:
-        """Refuse scales that are no window sizes, and turns of images that are not square."""
-        super().check(levels, scales, labels)
+    def check(
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+    ) -> Sequence[str]:
+        """Refuse scales that are not window sizes, and turns of images that are not square."""
+        notes = super().check(levels, scales, labels)
         _, height, width = self.dataset.shape
         if self.options.group != "mirrors" and height != width:
             raise mosaic.UsageError(
-                f"Images of {height} x {width} pixels cannot be turned by a quarter; use -o score.group=mirrors."
+                f"Images of {height} x {width} pixels cannot be turned by a quarter; use `score.group=mirrors`."
             )
-
-    def engine(self, dtype: torch.dtype) -> str:
-        """The engine that windows are compared by."""
-        return mosaic.engine_of("auto", self.dataset.images, dtype)
-
-    def comparisons(self, scale: int) -> int:
-        """Those of ELS, once for each orientation."""
-        _, height, width = self.dataset.shape
-        rows, cols = (mosaic.window_axis(size, scale, self.options.boundary) for size in (height, width))
-        return len(self.orientations()) * len(self.dataset) * rows.pairs * cols.pairs
+        return notes
 
 
 @mosaic.hookimpl

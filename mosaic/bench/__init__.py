@@ -1,0 +1,1 @@
+"""Measurements of this installation: speed of engines and training, and the doctor."""

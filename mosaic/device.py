@@ -1,0 +1,202 @@
+"""What a computation runs on: devices, precision, threads, memory, and interrupts that must wait."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mosaic.errors import UsageError
+
+__all__ = [
+    "accumulator_dtype",
+    "chosen_device",
+    "device_name",
+    "full_precision",
+    "instructions",
+    "interrupts_held",
+    "limited_threads",
+    "multiplies_bfloat16",
+    "peak_bytes",
+    "physical_memory",
+    "processor_name",
+    "single_threaded",
+    "thread_limit",
+]
+
+CPU = torch.device("cpu")
+CPUINFO = Path("/proc/cpuinfo")
+
+# Where Linux tells how much memory this process's container may take: a number of bytes, or "max".
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def chosen_device(name: str, dtype: str, given: torch.device | None) -> torch.device:
+    """Choose the device called `name`; `auto` is the one of the objects given, else cuda where there is one, else cpu.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be used here with `dtype`.
+    """
+    if name == "auto":
+        return given or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device, dtype=getattr(torch, dtype)).item()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"Device '{name}' cannot be used here with {dtype}: {reason}.") from None
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device and the hardware behind it, for the record."""
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{device} ({hardware})"
+
+
+def accumulator_dtype(device: torch.device) -> torch.dtype:
+    """Precision of long sums: float64 wherever the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Let CUDA multiply in full float32: TensorFloat-32, the default of convolutions, is wrong by 1e-3 and more."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    allowed = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = allowed
+
+
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """Let torch use one thread an operation for a while; give the number it may use in all."""
+    with _one_at_a_time:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield threads
+        finally:
+            torch.set_num_threads(threads)
+
+
+_thread_limit: ContextVar[int | None] = ContextVar("thread_limit", default=None)
+
+
+@contextmanager
+def limited_threads(count: int | None) -> Iterator[None]:
+    """Work on at most `count` blocks of candidates at a time (None: as many as torch has threads).
+
+    It limits memory, and decides no number.
+    """
+    token = _thread_limit.set(count)
+    try:
+        yield
+    finally:
+        _thread_limit.reset(token)
+
+
+def thread_limit() -> int | None:
+    """Give the limit that `limited_threads` has set; None for none."""
+    return _thread_limit.get()
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory this machine has, or this container may take; None where the system does not tell."""
+    try:
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        return min(installed, int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):
+        return installed
+
+
+def peak_bytes(device: torch.device = CPU) -> int | None:
+    """Peak memory of this process so far, program and data included; None where the system does not tell.
+
+    On a GPU, that of the tensors there.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:  # Linux's own count of a process: what getrusage tells starts from that of the parent
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@cache
+def _processor() -> dict[str, str]:
+    """Properties of the last processor that Linux lists; empty elsewhere."""
+    if not CPUINFO.exists():
+        return {}
+    lines = (line.split(":", 1) for line in CPUINFO.read_text().splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in lines}
+
+
+def processor_name() -> str:
+    """Name of the processor."""
+    return _processor().get("model name") or platform.processor() or platform.machine()
+
+
+def instructions() -> list[str]:
+    """Those of the instruction sets that matter here which the processor has; none known but on Linux."""
+    flags = _processor().get("flags", "").split()
+    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has products of bfloat16 numbers."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(instructions())
+
+
+@contextmanager
+def interrupts_held() -> Iterator[Callable[[], bool]]:
+    """Hold back Ctrl-C until the block ends, and raise it then; the block asks for it by calling what it is given.
+
+    A second Ctrl-C is not held back. Outside the main thread, where Python hears no signals, nothing is changed.
+    """
+    heard = False
+
+    def hold(number: int, frame: Any) -> None:
+        nonlocal heard
+        if heard:
+            raise KeyboardInterrupt
+        heard = True
+
+    listening = threading.current_thread() is threading.main_thread()
+    listening = listening and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if listening:
+        signal.signal(signal.SIGINT, hold)
+    try:
+        yield lambda: heard
+    finally:
+        if listening:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if heard:
+        raise KeyboardInterrupt

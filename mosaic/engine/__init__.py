@@ -1,0 +1,1 @@
+"""Posteriors over training images and windows, exactly: the sums of the four machines, and what computes them."""

@@ -1,0 +1,129 @@
+"""The compiled engine: the same sums as `mosaic.engine.reference`, in float32 on CPUs, fused by kernel.cpp."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import torch
+from torch import Tensor
+
+from mosaic.engine.compiler import KernelUnavailable, load_kernel
+from mosaic.engine.kernel import Axis, Problem
+from mosaic.engine.posterior import BITS, Posterior
+from mosaic.engine.stream import stream
+from mosaic.engine.window_problem import WindowProblem
+from mosaic.engine.windows import WindowAxis, frame_of
+
+__all__ = ["LANES", "compiled_windows", "unsupported", "workspace_bytes"]
+
+# Images that the kernel works on at one time, where registers are widest.
+LANES = 16
+
+# Comparisons that a call of the kernel is given where there are many: enough to hide what a call costs.
+CALL_COMPARISONS = 1e8
+
+# Calls that the training set is divided into at least: enough to keep several threads evenly busy.
+CALLS = 32
+
+
+def unsupported(x: Tensor, images: Tensor) -> str | None:
+    """Say why the kernel cannot serve this input; None where it can."""
+    if x.device.type != "cpu":
+        return f"it computes on the CPU, not on {x.device}"
+    if x.dtype != torch.float32 or images.dtype != torch.float32:
+        return "it computes in float32"
+    if x.shape[1] not in (1, 3):
+        return f"it is built for 1 or 3 channels, not {x.shape[1]}"
+    try:
+        load_kernel()
+    except KernelUnavailable as error:
+        return str(error)
+    return None
+
+
+def workspace_bytes(batch: int, shape: tuple[int, int, int], k: int) -> int:
+    """Bytes that a thread needs at most for windows of k pixels and `batch` noisy images of a shape (C, H, W).
+
+    Registers of 64 bytes: a block of images and of window products, sums and biases; frames may wrap.
+    """
+    channels, height, width = shape
+    side = [size + k + LANES for size in (height, width)]
+    registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (1 + channels) * height * width
+    return 2**23 + 64 * registers + 8 * 4 * batch * (4 + channels) * height * width
+
+
+def compiled_windows(problem: WindowProblem) -> Posterior:
+    """Compare all windows; x and images in float32 on the CPU, the problem's arithmetic `expanded`."""
+    x, level, rows, cols = problem.x, problem.level, problem.rows, problem.cols
+    double, diagnostics = problem.arithmetic.dtype == torch.float64, problem.compute.diagnostics
+    compare = load_kernel().mosaic_compare_double if double else load_kernel().mosaic_compare_float
+    scale = BITS * level.signal / level.noise**2
+    noisy = frame_of(x.to(problem.arithmetic.dtype) * scale, rows.noisy_frame, cols.noisy_frame).contiguous()
+    row_tables, col_tables = _tables(rows), _tables(cols)
+    row_candidates, col_candidates = _candidates(rows), _candidates(cols)
+    batch, channels, height, width = x.shape
+
+    def part(first: int, block: Tensor) -> Posterior:
+        frame = frame_of(block, rows.frame, cols.frame)
+        frame = frame if frame.stride(3) == 1 else frame.contiguous()
+        shape = (batch, height, width)
+        reference, total, energy, best = (torch.empty(shape, dtype=torch.float64) for _ in range(4))
+        weighted = torch.empty(*shape, channels, dtype=torch.float64)
+        source = torch.empty(shape, dtype=torch.int64)
+        weights = problem.weights_part(first, len(block), row_candidates, col_candidates)
+        if weights is not None:
+            weights = weights.float().contiguous()
+        call = Problem(
+            noisy.data_ptr(), batch, channels, *noisy.shape[2:],
+            frame.data_ptr(), *frame.stride()[:3], len(frame), *frame.shape[2:], diagnostics,
+            _axis(height, row_tables), _axis(width, col_tables), -scale * level.signal / 2,
+            None if weights is None else weights.data_ptr(),
+            *(tensor.data_ptr() for tensor in (reference, total, weighted, energy, best, source)),
+        )  # fmt: skip
+        if compare(ctypes.byref(call)):  # channels were checked above, so it is memory
+            raise MemoryError("The compiled engine found no memory for its workspace.")
+        weighted = weighted.movedim(-1, 1)
+        if not diagnostics:
+            return Posterior(reference, total, weighted)
+        source = problem.source(source, first, row_candidates, col_candidates)
+        return _diagnosed(reference, total, weighted, energy, best, source)
+
+    blocks = min(CALL_COMPARISONS / (batch * rows.pairs * cols.pairs), len(problem.images) / CALLS) / LANES
+    return stream(problem.images, max(1, math.ceil(blocks)) * LANES, part)
+
+
+def _diagnosed(
+    reference: Tensor, total: Tensor, weighted: Tensor, energy: Tensor, best: Tensor, source: Tensor
+) -> Posterior:
+    """Posterior relative to its best logit rather than to the kernel's reference."""
+    factor = torch.exp2(reference - best)
+    energy = (energy + (reference - best) * total) * factor
+    return Posterior(best, total * factor, weighted * factor[:, None], energy, source)
+
+
+def _candidates(axis: WindowAxis) -> range:
+    """All candidates of an axis, by their centres."""
+    return range(min(b.candidates.start for b in axis.bands), max(b.candidates.stop for b in axis.bands))
+
+
+def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
+    """`Axis` of kernel.cpp: six tables, the first three by query, the others by candidate from the first on."""
+    candidates = _candidates(axis)
+    queries = {
+        pixel: (band.start + i, band.candidates.start - candidates.start, band.candidates.stop - candidates.start)
+        for band in axis.bands
+        for i, pixel in enumerate(band.pixels)
+    }
+    windows = {
+        centre: (band.candidate_start + i, band.width, band.candidate_start + i + band.centre)
+        for band in axis.bands
+        for i, centre in enumerate(band.candidates)
+    }
+    columns = [*zip(*(queries[i] for i in sorted(queries)), strict=True)]
+    columns += [*zip(*(windows[i] for i in sorted(windows)), strict=True)]
+    return tuple(torch.tensor(column, dtype=torch.int32) for column in columns)
+
+
+def _axis(size: int, tables: tuple[Tensor, ...]) -> Axis:
+    return Axis(size, len(tables[-1]), *(table.data_ptr() for table in tables))

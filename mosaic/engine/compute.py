@@ -1,0 +1,86 @@
+"""How candidates are compared, whatever the machine: engine, diagnostics, memory; and what candidates weigh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mosaic.device import accumulator_dtype
+from mosaic.errors import UsageError
+from mosaic.interfaces.schedule import Level
+
+__all__ = ["DEFAULT", "ENGINES", "Compute", "check_input", "log_weights_of"]
+
+ENGINES = ("auto", "compiled", "torch", "reference")
+
+# Logits of a block: on a CPU what fits a thread's caches, on a GPU what hides the launch of an operation.
+CPU_BLOCK, GPU_BLOCK = 2**20, 2**24
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How candidates are compared.
+
+    Attributes
+    ----------
+    engine : {"auto", "compiled", "torch", "reference"}
+        What compares windows (LS and ELS): the kernel compiled on this machine, torch, or the plain formulation that
+        the others are tested against; `auto` is the kernel where it can serve, else torch.
+    diagnostics : bool
+        Whether to find `Posterior.energy` and `Posterior.source` too.
+    block : int, optional
+        Logits held at a time, by each thread of a CPU; by default what suits the kind of device. Neither memory nor
+        the number of threads decides, so that results repeat.
+    """
+
+    engine: str = "auto"
+    diagnostics: bool = False
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown engine."""
+        if self.engine not in ENGINES:
+            raise UsageError(f"There is no engine '{self.engine}'; there are: {', '.join(ENGINES)}.")
+
+    def block_on(self, device: torch.device) -> int:
+        """Logits of a block on a device."""
+        return self.block or (CPU_BLOCK if device.type == "cpu" else GPU_BLOCK)
+
+
+DEFAULT = Compute()
+
+
+def log_weights_of(weights: Tensor | None, *shape: int) -> Tensor | None:
+    """Log-weights, in bits, of candidates with positive `weights` of this shape; None for none.
+
+    Raises
+    ------
+    UsageError
+        If the shape differs, or a weight is not positive and finite.
+    """
+    if weights is None:
+        return None
+    if tuple(weights.shape) != shape:
+        raise UsageError(f"weights have shape {tuple(weights.shape)}; these candidates need {shape}.")
+    if not bool((torch.isfinite(weights) & (weights > 0)).all()):
+        raise UsageError("weights must be positive and finite; to leave a candidate out, leave out its image.")
+    return torch.log2(weights.to(accumulator_dtype(weights.device)))
+
+
+def check_input(x: Tensor, images: Tensor, level: Level) -> None:
+    """Refuse noisy images x that are no batch of images like the training images, or a level without a posterior.
+
+    Raises
+    ------
+    UsageError
+        With the shapes, or the level.
+    """
+    if x.ndim != 4 or images.ndim != 4 or x.shape[1:] != images.shape[1:] or len(images) == 0 or len(x) == 0:
+        raise UsageError(
+            f"x has shape {tuple(x.shape)} and the images {tuple(images.shape)}; they must be (B, C, H, W) and "
+            f"(N, C, H, W) with the same C, H and W."
+        )
+    if not (level.noise > 0 and level.signal > 0):
+        raise UsageError(f"{level} has no posterior mean to compute; signal and noise must be positive.")

@@ -1,0 +1,104 @@
+"""The torch engine: on any device, windows compared as a convolution of the training images with the noisy windows.
+
+With logit = a x.c / s^2 - a^2 |c|^2 / 2 s^2 (the term of |x|^2 is the same for all candidates), the products of all
+training windows with a noisy window are one channel of a convolution whose filter is that noisy window.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from mosaic.device import accumulator_dtype, full_precision, single_threaded
+from mosaic.engine.posterior import BITS, Posterior, after_ones, attend
+from mosaic.engine.stream import stream
+from mosaic.engine.window_problem import WindowProblem, as_posterior, empty_sums
+from mosaic.engine.windows import Band, cut_windows
+
+__all__ = ["convolved_band", "workspace_bytes"]
+
+# Noisy windows compared at a time: so many keep a convolution at the machine's peak.
+FILTERS = 128
+
+# Bytes for each logit of a block, at most: logits in float64, their products, weights and copies.
+BYTES_PER_LOGIT = 128
+
+# Training images whose largest logits serve as the references of all.
+REFERENCE_IMAGES = 16
+
+
+def workspace_bytes(batch: int, shape: tuple[int, int, int], k: int, block: int) -> int:
+    """Bytes that a thread needs at most for `block` logits, and windows of k pixels of noisy images (batch, C, H, W).
+
+    With k = 0, where whole images are compared, there are no windows to cut out.
+    """
+    channels, height, width = shape
+    window = channels * min(k**2, height * width)
+    return BYTES_PER_LOGIT * block + 2 * 8 * batch * height * width * window
+
+
+def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
+    """Compare the windows of a pair of bands by convolution; the problem's arithmetic must be `expanded`."""
+    level, dtype, diagnostics = problem.level, problem.arithmetic.dtype, problem.compute.diagnostics
+    scale = BITS * level.signal / level.noise**2
+    filters = _channels_last(cut_windows(problem.noisy_part(rows, cols, dtype), rows.width, cols.width) * scale)
+    ones = filters.new_ones(1, 1, rows.width, cols.width)
+    windows = len(rows.candidates) * len(cols.candidates)
+    # About FILTERS at a time, a multiple of 16, and no small remainder: that would be ten times slower.
+    length = 16 * math.ceil(len(filters) / (16 * max(1, round(len(filters) / FILTERS))))
+    length = min(length, max(1, problem.block // windows))  # where one image has more windows than a block
+
+    def seen_and_bias(first: int, block: Tensor) -> tuple[Tensor, Tensor]:
+        seen = _channels_last(problem.image_part(block, rows, cols, dtype))
+        bias = conv2d(seen.square().sum(1, keepdim=True), ones)[:, 0] * (-scale * level.signal / 2)
+        weights = problem.weights_part(first, len(block), rows.candidates, cols.candidates)
+        return seen, (bias if weights is None else bias + weights.to(dtype)).reshape(-1, 1)
+
+    def logits_of(seen: Tensor, bias: Tensor, group: Tensor, less: Tensor | None = None) -> Tensor:
+        """Logits (M, Q) less their references; in memory the filters are neighbours."""
+        products = conv2d(seen, group, None if less is None else -less)
+        return products.permute(0, 2, 3, 1).flatten(0, 2).add_(bias)
+
+    sample = seen_and_bias(0, problem.images[: max(1, min(REFERENCE_IMAGES, problem.block // FILTERS // windows))])
+    references = filters.new_empty(len(filters))
+    with full_precision(), single_threaded():  # as the blocks: the numbers do not depend on the number of threads
+        for group, less in zip(filters.split(length), references.split(length), strict=True):
+            torch.amax(logits_of(*sample, group), 0, out=less)
+
+    def part(first: int, block: Tensor) -> Posterior:
+        seen, bias = seen_and_bias(first, block)
+        values = after_ones(problem.values_part(first, len(block), rows, cols).to(problem.x.dtype))
+        columns = empty_sums(problem, len(filters))
+        for first_of_group in range(0, len(filters), length):
+            chosen = slice(first_of_group, first_of_group + length)
+            group, less = filters[chosen], references[chosen]
+            quick = None if diagnostics else _attend(logits_of(seen, bias, group, less), values, less)
+            sums = quick or attend(logits_of(seen, bias, group).T, values, diagnostics)
+            for column, piece in zip(columns, sums, strict=True):
+                column[chosen] = piece
+        return as_posterior(problem, first, rows, cols, columns)
+
+    with full_precision():
+        return stream(problem.images, max(1, problem.block // FILTERS // windows), part)
+
+
+def _attend(logits: Tensor, values: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Reduce logits (M, Q) less references (Q,) as `attend` does, but relative to those: no pass for the maximum.
+
+    None where a logit exceeds its reference by so much that a weight overflows. A reference is a logit that occurs, so
+    of all blocks together the total is at least 1.
+    """
+    wide = accumulator_dtype(logits.device)
+    weights = logits.to(values.dtype).clamp_min_(-126).exp2_()  # results below that are denormal: twice as slow
+    sums = (values.T @ weights).to(wide)
+    return (reference.to(wide), sums[0], sums[1:].T) if bool(torch.isfinite(sums[0]).all()) else None
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    """Lay out images (n, C, H, W) with neighbouring channels, by strides that say so for one channel too."""
+    _, channels, height, width = images.shape
+    strides = (height * width * channels, 1, width * channels, channels)
+    return images.permute(0, 2, 3, 1).contiguous().as_strided(images.shape, strides)

@@ -1,0 +1,54 @@
+"""The structures that Python shares with kernel.cpp, held to its own layout when it is loaded."""
+
+from __future__ import annotations
+
+import ctypes
+
+__all__ = ["Axis", "Problem", "layout_error"]
+
+
+class Axis(ctypes.Structure):
+    """`Axis` of kernel.cpp."""
+
+    _fields_ = (
+        ("queries", ctypes.c_int32),
+        ("candidates", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("query_start", "first_met", "last_met", "start", "length", "centre")),
+    )
+
+
+class Problem(ctypes.Structure):
+    """`Problem` of kernel.cpp."""
+
+    _fields_ = (
+        ("noisy", ctypes.c_void_p),
+        *((name, ctypes.c_int32) for name in ("batch", "channels", "noisy_rows", "noisy_cols")),
+        ("images", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("image_stride", "channel_stride", "row_stride")),
+        *((name, ctypes.c_int32) for name in ("count", "image_rows", "image_cols", "diagnose")),
+        ("rows", Axis),
+        ("cols", Axis),
+        ("bias_factor", ctypes.c_double),
+        ("log_weights", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("reference", "total", "weighted", "energy", "best", "source")),
+    )
+
+
+def _layout(structure: type[ctypes.Structure]) -> list[int]:
+    """Size of a structure, then the offset of each of its fields."""
+    names = [field[0] for field in structure._fields_]
+    return [ctypes.sizeof(structure), *(getattr(structure, name).offset for name in names)]
+
+
+def layout_error(library: ctypes.CDLL) -> str | None:
+    """Say how the structures of a loaded kernel differ from those here; None where they agree.
+
+    A kernel that lays them out otherwise would read pointers from the wrong places.
+    """
+    try:
+        table, length = library.mosaic_layout, library.mosaic_layout_length
+    except AttributeError as error:
+        return f"it lacks a symbol ({error})"
+    table.restype, length.restype = ctypes.POINTER(ctypes.c_int64), ctypes.c_int64
+    theirs, ours = table()[: length()], [*_layout(Axis), *_layout(Problem)]
+    return None if theirs == ours else f"its structures are laid out as {theirs}, not as {ours}"

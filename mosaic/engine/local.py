@@ -1,0 +1,206 @@
+"""Windows as candidates: LS (eqs. 7-8) and ELS (eqs. 9-10, app. B.2), streamed into one `Posterior`.
+
+    local_posterior      LS     for pixel p the window at the same p of every training image
+    equivariant_local_posterior  ELS    every training window that hangs over the border as p's does
+
+Nothing here has gradients. Memory does not grow with the training set: it is cut into blocks, by shapes only.
+
+References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mosaic.device import accumulator_dtype, full_precision
+from mosaic.engine.compiled import compiled_windows, unsupported
+from mosaic.engine.compiler import kernel_build
+from mosaic.engine.compute import DEFAULT, Compute, check_input, log_weights_of
+from mosaic.engine.convolved import convolved_band
+from mosaic.engine.posterior import BITS, Posterior, energy_of, weights_of
+from mosaic.engine.precision import choose_arithmetic, largest_magnitude
+from mosaic.engine.reference import reference_band
+from mosaic.engine.stream import stream
+from mosaic.engine.window_problem import WindowProblem, over_bands
+from mosaic.engine.windows import window_axis, window_sums
+from mosaic.errors import UsageError
+from mosaic.interfaces.schedule import Level
+
+__all__ = ["chosen_engine", "engine_of", "equivariant_local_posterior", "local_posterior"]
+
+
+@torch.no_grad()
+def local_posterior(
+    x: Tensor,
+    images: Tensor,
+    level: Level,
+    k: int,
+    boundary: str = "zeros",
+    *,
+    weights: Tensor | None = None,
+    values: Tensor | None = None,
+    compute: Compute = DEFAULT,
+) -> Posterior:
+    """Local score: a posterior a pixel, over the windows at the same place (eqs. 7-8).
+
+    Parameters
+    ----------
+    x, images, level
+        As for `ideal_posterior`.
+    k : int
+        Odd window size, 1 <= k.
+    boundary : {"zeros", "circular"}
+        What a window sees beyond the border: nothing (differences there count 0), or the other side.
+    weights : Tensor (N, H, W), positive, optional
+        How many times the window about each pixel counts; once by default.
+    values : Tensor (N, V, H, W), floating point, optional
+        What is averaged, of each window by its centre, in place of the images' pixels: the mean is (B, V, H, W). The
+        compiled engine averages pixels only.
+    compute : Compute
+        Engine, diagnostics and memory.
+
+    Raises
+    ------
+    UsageError
+        If k, the boundary, the engine, the weights or the values cannot be used.
+    """
+    problem = _window_problem(x, images, level, (k, boundary), (weights, values), compute, aligned=True)
+    engine = _engine(problem)
+    if engine == "compiled":
+        return compiled_windows(problem)
+    if engine == "reference":
+        return over_bands(problem, reference_band)
+    return _boxes(problem, k, boundary)
+
+
+def _boxes(problem: WindowProblem, k: int, boundary: str) -> Posterior:
+    """LS with torch: sums over windows are box filters, so the cost hardly depends on k."""
+    x, level, how = problem.x, problem.level, problem.arithmetic
+    height, width = x.shape[2:]
+    noisy = x.to(how.dtype)[:, None]
+    wide, a, s = accumulator_dtype(x.device), level.signal, level.noise
+
+    def part(first: int, images: Tensor) -> Posterior:
+        block = images.to(how.dtype)
+        if how.expanded:
+            terms = torch.sub(noisy, block, alpha=a / 2).mul_(block).mul_(BITS * a / s**2)
+        else:
+            terms = torch.sub(noisy, block, alpha=a).square_().mul_(-BITS / (2 * s**2))
+        logits = window_sums(window_sums(terms.sum(2), 2, k, boundary), 3, k, boundary)
+        if problem.log_weights is not None:
+            logits += problem.log_weights[first : first + len(block)]
+        maximum = logits.amax(1)
+        best = logits.argmax(1) if problem.compute.diagnostics else None
+        weights = weights_of(logits, maximum[:, None], x.dtype)
+        values = problem.values[first : first + len(block)].to(x.dtype)
+        weighted = torch.stack([(weights * value).sum(1) for value in values.unbind(1)], dim=1)
+        posterior = Posterior(maximum.to(wide), weights.sum(1).to(wide), weighted.to(wide))
+        if best is not None:
+            posterior.energy = energy_of(weights, 1)
+            places = torch.arange(height * width, device=x.device).view(height, width)
+            posterior.source = (best + first) * (height * width) + places
+        return posterior
+
+    with full_precision():
+        return stream(problem.images, max(1, problem.block // x.numel()), part)
+
+
+@torch.no_grad()
+def equivariant_local_posterior(
+    x: Tensor,
+    images: Tensor,
+    level: Level,
+    k: int,
+    boundary: str = "zeros",
+    *,
+    weights: Tensor | None = None,
+    values: Tensor | None = None,
+    compute: Compute = DEFAULT,
+) -> Posterior:
+    """Equivariant local score: a posterior a pixel, over windows from everywhere (eqs. 9-10, app. B.2).
+
+    Parameters
+    ----------
+    x, images, level, weights, values, compute
+        As for `local_posterior`.
+    k : int
+        Odd window size, 1 <= k; for `valid` k <= min(H, W).
+    boundary : {"zeros", "circular", "valid"}
+        `zeros`: a candidate must hang over the border exactly as the pixel's window does; `circular`: windows
+        wrap; `valid`: the noisy image wraps, candidates lie wholly inside the training images.
+
+    Raises
+    ------
+    UsageError
+        If k, the boundary, the engine, the weights or the values cannot be used.
+    """
+    problem = _window_problem(x, images, level, (k, boundary), (weights, values), compute, aligned=False)
+    engine = _engine(problem)
+    if engine == "compiled":
+        return compiled_windows(problem)
+    if engine == "reference":
+        return over_bands(problem, reference_band)
+    # A corner pixel of `zeros` meets only its own place: the local machine, cheaper for all corners at once.
+    corners = _boxes(problem, k, boundary) if boundary == "zeros" and k > 1 else None
+    return over_bands(problem, convolved_band, corners)
+
+
+def _window_problem(
+    x: Tensor,
+    images: Tensor,
+    level: Level,
+    windows: tuple[int, str],
+    given: tuple[Tensor | None, Tensor | None],
+    compute: Compute,
+    *,
+    aligned: bool,
+) -> WindowProblem:
+    check_input(x, images, level)
+    channels, height, width = x.shape[1:]
+    (k, boundary), inside = windows, windows[0] ** 2
+    rows, cols = (window_axis(size, k, boundary, aligned=aligned) for size in (height, width))
+    pixels = channels * (inside if boundary == "circular" else min(inside, height * width))
+    how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
+    weights, values = given
+    log_weights = log_weights_of(weights, len(images), height, width)
+    return WindowProblem(x, images, level, rows, cols, log_weights, _values(values, images), how, compute)
+
+
+def _values(values: Tensor | None, images: Tensor) -> Tensor:
+    """What is averaged: the images, or values of as many windows."""
+    if values is None:
+        return images
+    count, _, height, width = images.shape
+    if values.ndim != 4 or (len(values), *values.shape[2:]) != (count, height, width) or values.shape[1] == 0:
+        raise UsageError(f"values must have shape ({count}, V, {height}, {width}), not {tuple(values.shape)}.")
+    if not values.is_floating_point() or values.device != images.device:
+        raise UsageError(f"values must be floating point on {images.device}, not {values.dtype} on {values.device}.")
+    return values
+
+
+def _engine(problem: WindowProblem) -> str:
+    """Engine of a problem: what was asked for, but where products are too inexact the reference."""
+    asked = problem.compute.engine
+    if problem.values is not problem.images:
+        if asked == "compiled":
+            raise UsageError("The compiled engine averages pixels, not other values; use engine 'auto' or 'torch'.")
+        asked = "torch" if asked == "auto" else asked
+    engine = chosen_engine(asked, problem.x, problem.images)
+    return engine if problem.arithmetic.expanded else "reference"
+
+
+def chosen_engine(engine: str, x: Tensor, images: Tensor) -> str:
+    """Choose the engine; `auto` is the compiled kernel where it can serve, else torch."""
+    if engine in ("torch", "reference"):
+        return engine
+    reason = unsupported(x, images)
+    if reason is not None and engine == "compiled":
+        raise UsageError(f"The compiled engine cannot be used here: {reason}; use engine 'auto' or 'torch'.")
+    return "compiled" if reason is None else "torch"
+
+
+def engine_of(engine: str, images: Tensor, dtype: torch.dtype) -> str:
+    """Name the engine that windows in `dtype` are compared by with these images, down to the kernel's build."""
+    chosen = chosen_engine(engine, images[:1].to(dtype), images)
+    return f"compiled {kernel_build()}" if chosen == "compiled" else chosen

@@ -1,0 +1,163 @@
+"""Analytic machines: score models that are a posterior over the training set."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mosaic.engine import compiled, convolved, reference
+from mosaic.engine.compute import DEFAULT, Compute
+from mosaic.engine.posterior import Posterior
+from mosaic.engine.windows import check_window_size
+from mosaic.errors import UsageError
+from mosaic.interfaces.attribution import Attribution, Source
+from mosaic.interfaces.schedule import Level
+from mosaic.interfaces.score import ScoreModel, Traits
+
+__all__ = ["NEAREST", "AnalyticMachine"]
+
+# Which candidate is nearest does not depend on the level; at this one, products in float32 are exact enough.
+NEAREST = Level(1.0, 0.1)
+
+
+class AnalyticMachine(ScoreModel):
+    """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
+
+    `posterior` is all that a subclass must define. `evaluate` and `sources` may be overridden.
+    """
+
+    @property
+    def traits(self) -> Traits:
+        """It attributes pixels, and a sample with a label meets its class only."""
+        return Traits(has_attribution=True, is_conditional=True)
+
+    @property
+    def compute(self) -> Compute:
+        """How candidates are compared, unless a caller asks for more."""
+        return DEFAULT
+
+    @abstractmethod
+    def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int, compute: Compute) -> Posterior:
+        """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W).
+
+        `compute` is handed to the function that compares the candidates.
+        """
+
+    def evaluate(
+        self, x: Tensor, images: Tensor, level: Level, scale: int, compute: Compute
+    ) -> tuple[Tensor, Posterior | None]:
+        """Give x0hat of x by candidates from images, and the posterior that says what it is made of.
+
+        x0hat is the mean of that posterior, unless overridden; the posterior may be None without
+        `compute.diagnostics`.
+        """
+        posterior = self.posterior(x, images, level, scale, compute)
+        return posterior.mean(), posterior
+
+    def sources(self, posterior: Posterior, images: Tensor, level: Level, scale: int) -> Source:
+        """Give the best candidates (B, h, w) of a posterior over images, with ties resolved.
+
+        As `Posterior.candidate` has them where it is not overridden; their multiplicity is 0 then: not counted.
+        """
+        image, row, column = posterior.candidate()
+        return Source(image, row, column, torch.zeros_like(image))
+
+    def held_bytes(self, batch: int, scale: int, element: int) -> int:
+        """Bytes held at most beside the threads' own, for a batch of so many, of elements of this size."""
+        return 0
+
+    def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+        """Bytes that a thread needs at most, whatever the number of training images: the engine's own count."""
+        shape, k = self.dataset.shape, scale if self.traits.has_scale else 0
+        engine = self.traits.engine(dtype).partition(" ")[0]
+        if engine == "compiled":
+            return compiled.workspace_bytes(batch, shape, k)
+        block = self.compute.block_on(self.dataset.images.device)
+        measure = reference.workspace_bytes if engine == "reference" else convolved.workspace_bytes
+        return measure(batch, shape, k, block)
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give x0hat; a sample with a label meets the training images of that class only.
+
+        Raises
+        ------
+        UsageError
+            If x does not fit the training images, or the scale or a label cannot be used.
+        """
+        self._check_batch(x, level, labels, scale)
+        result = torch.empty_like(x)
+        for members, places in self.dataset.class_groups(labels):
+            denoised, _ = self.evaluate(x[members], self._images_at(places), level, scale, self.compute)
+            result[members] = denoised.to(x.dtype)
+        return result
+
+    @torch.no_grad()
+    def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Attribution:
+        """Give x0hat and what it is made of, in the same pass; arguments as for `denoise`, and noise may be 0.
+
+        At noise 0 every pixel is that of the nearest candidate; its equals share the weight, where they are counted.
+        """
+        finished = level.noise == 0
+        level = NEAREST if finished else level
+        self._check_batch(x, level, labels, scale)
+        compute, (batch, _, height, width) = replace(self.compute, diagnostics=True), x.shape
+        denoised = torch.empty_like(x)
+        image, row, column, multiplicity = torch.zeros(4, batch, height, width, dtype=torch.int64, device=x.device)
+        weight, entropy = torch.zeros(2, batch, height, width, dtype=torch.float64, device=x.device)
+        for members, places in self.dataset.class_groups(labels):
+            images = self._images_at(places)
+            mean, posterior = self.evaluate(x[members], images, level, scale, compute)
+            if posterior is None:
+                raise UsageError(f"Score model '{self.name}' gave no posterior where one was asked for.")
+            source, weight[members], entropy[members] = expand_to_pixels(
+                posterior, self.sources(posterior, images, level, scale)
+            )
+            denoised[members] = mean.to(x.dtype)
+            image[members] = source.image if places is None else places[source.image]
+            row[members], column[members], multiplicity[members] = source.row, source.column, source.multiplicity
+        if finished:
+            denoised = self.dataset.images[image, :, row, column].movedim(-1, 1).to(x.dtype)
+            weight = 1 / multiplicity.clamp_min(1).double()
+            entropy = -weight.log()
+        return Attribution(denoised, Source(image, row, column, multiplicity), weight, entropy)
+
+    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
+        """Refuse scales that are not window sizes."""
+        for scale in scales if self.traits.has_scale else ():
+            check_window_size(scale)
+        return ()
+
+    def _check_batch(self, x: Tensor, level: Level, labels: Tensor | None, scale: int) -> None:
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.dataset.shape:
+            raise UsageError(
+                f"x has shape {tuple(x.shape)}; the images of '{self.dataset.name}' have shape {self.dataset.shape}."
+            )
+        if x.dtype not in (torch.float32, torch.float64):
+            raise UsageError(f"x is {x.dtype}; the machines compute in torch.float32 or torch.float64.")
+        if labels is not None and labels.shape != (len(x),):
+            raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
+        self.check((level,), (scale,), ())
+
+    def _images_at(self, places: Tensor | None) -> Tensor:
+        return self.dataset.images if places is None else self.dataset.images[places]
+
+
+def expand_to_pixels(posterior: Posterior, source: Source) -> tuple[Source, Tensor, Tensor]:
+    """Give source, weight and entropy at each pixel (B, H, W), also where all pixels share one posterior.
+
+    A shared posterior's source says which training pixel came to the image's first pixel; the others follow it round.
+    """
+    batch, _, height, width = posterior.weighted.shape
+    shape = (batch, height, width)
+    row, column = source.row, source.column
+    if posterior.maximum.shape != shape:
+        row = (row + torch.arange(height, device=row.device)[:, None]) % height
+        column = (column + torch.arange(width, device=row.device)) % width
+    whole = (source.image, row, column, source.multiplicity, 1 / posterior.total, posterior.entropy())
+    image, row, column, multiplicity, weight, entropy = (tensor.expand(shape) for tensor in whole)
+    return Source(image, row, column, multiplicity), weight.double(), entropy.double()

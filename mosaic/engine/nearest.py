@@ -1,0 +1,44 @@
+"""The training images nearest to given images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["nearest_images"]
+
+CHUNK = 2**23  # pixels of training images looked at a time
+
+
+@torch.no_grad()
+def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
+    """Find the training images nearest to each image, by Euclidean (L2) distance over all pixels and channels.
+
+    Parameters
+    ----------
+    images : Tensor (B, C, H, W)
+        Images.
+    training : Tensor (N, C, H, W)
+        Training images, N >= count.
+    count : int
+        How many to find.
+
+    Returns
+    -------
+    distances : Tensor (B, count), float64
+        Rising.
+    indices : Tensor (B, count), int64
+        Their places in the training set; of equally near ones the first comes first.
+    """
+    flat = images.flatten(1).double()
+    distances = flat.new_empty(len(flat), 0)
+    indices = torch.empty(len(flat), 0, dtype=torch.int64, device=flat.device)
+    length = max(count, CHUNK // flat.shape[1])
+    for first in range(0, len(training), length):
+        block = training[first : first + length].flatten(1).to(flat)
+        apart = torch.cdist(flat, block, compute_mode="donot_use_mm_for_euclid_dist")
+        places = torch.arange(first, first + len(block), device=flat.device).expand(len(flat), -1)
+        distances, indices = torch.cat([distances, apart], 1), torch.cat([indices, places], 1)
+        order = distances.sort(dim=1, stable=True).indices[:, :count]
+        distances, indices = distances.gather(1, order), indices.gather(1, order)
+    return distances, indices

@@ -1,0 +1,170 @@
+"""The posterior over candidates: partial softmax-weighted means that merge exactly.
+
+Every analytic machine is one computation (Kamb & Ganguli 2025, eqs. 3-10): for each output pixel p a
+softmax-weighted mean over candidate windows,
+
+    logit(c) = -|| x[window(p)] - a c[window] ||^2 / (2 s^2),    x0hat(p) = sum_c softmax(logit)_c centre(c).
+
+A `Posterior` holds this sum over part of the candidates, with a maximum of its own for each sample and
+pixel, so that blocks and shards of a training set merge into the softmax over all of it without underflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import e, log2
+
+import torch
+from torch import Tensor
+
+from mosaic.device import accumulator_dtype
+from mosaic.errors import UsageError
+
+__all__ = ["BITS", "Posterior", "after_ones", "attend", "energy_of", "weights_of"]
+
+BITS = log2(e)  # logits are kept in bits, see Posterior
+
+
+@dataclass(repr=False)
+class Posterior:
+    """Softmax over part of the candidates, for every sample and pixel.
+
+    Attributes
+    ----------
+    maximum : Tensor (B, h, w)
+        Largest logit, in bits; from the compiled engine without diagnostics, a logit near the largest. (h, w) is
+        (H, W), or (1, 1) where all pixels share one posterior.
+    total : Tensor (B, h, w)
+        Sum of 2^(logit - maximum).
+    weighted : Tensor (B, C, H, W)
+        Sum of 2^(logit - maximum) times the candidate's centre pixel.
+    energy : Tensor (B, h, w), optional
+        Diagnostics: sum of 2^(logit - maximum) times (logit - maximum).
+    source : Tensor (B, h, w), int64, optional
+        Diagnostics: the candidate with the largest logit, as (image H + row) W + column of its centre, or of its
+        translation for whole images; on ties the first in that order (IS, ES and the torch engine of ELS may round
+        equal candidates differently, and then name another of them).
+
+    Logits are in bits, that is, times log2(e): powers of two are computed several times faster than powers
+    of e. They are known up to a constant of each sample and pixel, the same for all candidates.
+    """
+
+    maximum: Tensor
+    total: Tensor
+    weighted: Tensor
+    energy: Tensor | None = None
+    source: Tensor | None = None
+
+    def __repr__(self) -> str:
+        more = ", with diagnostics" if self.energy is not None else ""
+        return f"Posterior(B, C, H, W = {tuple(self.weighted.shape)}{more})"
+
+    def merge(self, other: Posterior) -> Posterior:
+        """Join two disjoint parts of the candidates; associative and commutative up to rounding."""
+        maximum = torch.maximum(self.maximum, other.maximum)
+        mine, theirs = torch.exp2(self.maximum - maximum), torch.exp2(other.maximum - maximum)
+        merged = Posterior(
+            maximum,
+            self.total * mine + other.total * theirs,
+            self.weighted * mine[:, None] + other.weighted * theirs[:, None],
+        )
+        if self.energy is not None and other.energy is not None:
+            merged.energy = (self.energy + (self.maximum - maximum) * self.total) * mine + (
+                other.energy + (other.maximum - maximum) * other.total
+            ) * theirs
+        if self.source is not None and other.source is not None:
+            nearer = torch.where(self.maximum > other.maximum, self.source, other.source)
+            first = torch.minimum(self.source, other.source)
+            merged.source = torch.where(self.maximum == other.maximum, first, nearer)
+        return merged
+
+    def mean(self) -> Tensor:
+        """Posterior mean x0hat (B, C, H, W) over the candidates seen."""
+        return self.weighted / self.total[:, None]
+
+    def certain(self, values: Tensor) -> Posterior:
+        """Put all weight on the most probable candidate, as at vanishing noise.
+
+        Parameters
+        ----------
+        values : Tensor (N, C, H, W)
+            What the candidates' centres hold.
+
+        Raises
+        ------
+        UsageError
+            If the posterior was computed without diagnostics.
+        """
+        image, row, column = self.candidate()
+        if image.shape[1:] == values.shape[2:]:
+            pixels = values[image, :, row, column].movedim(-1, 1)
+        else:  # whole images: the candidate is a translation
+            places = zip(*(part[:, 0, 0].tolist() for part in (image, row, column)), strict=True)
+            pixels = torch.stack([values[n].roll((-i, -j), (1, 2)) for n, i, j in places])
+        zero = torch.zeros_like(self.total)
+        return Posterior(zero, torch.ones_like(self.total), pixels.to(self.total.dtype), zero, self.source)
+
+    def entropy(self) -> Tensor:
+        """Entropy (B, h, w) of the posterior over the candidates seen, in nats; exp of it is their effective number.
+
+        Raises
+        ------
+        UsageError
+            If the posterior was computed without diagnostics.
+        """
+        if self.energy is None:
+            raise UsageError("This posterior has no entropy; compute it with mosaic.Compute(diagnostics=True).")
+        return (torch.log2(self.total) - self.energy / self.total).clamp_min(0) / BITS
+
+    def candidate(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, row and column, each (B, h, w), int64, of the most probable candidate.
+
+        Raises
+        ------
+        UsageError
+            If the posterior was computed without diagnostics.
+        """
+        if self.source is None:
+            raise UsageError("This posterior names no candidates; compute it with mosaic.Compute(diagnostics=True).")
+        height, width = self.weighted.shape[-2:]
+        place = self.source % (height * width)
+        return self.source // (height * width), place // width, place % width
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """All tensors there are, in order."""
+        return tuple(t for t in (self.maximum, self.total, self.weighted, self.energy, self.source) if t is not None)
+
+
+def attend(logits: Tensor, values: Tensor, diagnostics: bool = False) -> tuple[Tensor, ...]:
+    """Reduce logits (Q, M) in bits and the candidates' values (M, 1 + V), the first column ones.
+
+    The total is the weighted sum of the ones, in one product with the others: rounded alike, a mean never
+    leaves the range of its values. Weights are computed in the precision of `values`; `logits` is overwritten.
+
+    Returns
+    -------
+    maximum (Q,), total (Q,), weighted (Q, V); for diagnostics also energy (Q,) and the best candidate's index (Q,)
+        As in `Posterior`, in the accumulator's precision: sums of many blocks must not lose digits.
+    """
+    wide = accumulator_dtype(logits.device)
+    maximum = logits.amax(dim=1)
+    best = logits.argmax(dim=1) if diagnostics else maximum  # argmax gives the first of equal ones
+    weights = weights_of(logits, maximum[:, None], values.dtype)
+    sums = weights @ values
+    result = maximum.to(wide), sums[:, 0].to(wide), sums[:, 1:].to(wide)
+    return (*result, energy_of(weights, 1), best) if diagnostics else result
+
+
+def energy_of(weights: Tensor, *dims: int) -> Tensor:
+    """Sum of weights times their logarithms in bits over `dims`, in the accumulator's precision."""
+    return torch.xlogy(weights, weights).sum(dims, dtype=accumulator_dtype(weights.device)) * BITS
+
+
+def after_ones(values: Tensor) -> Tensor:
+    """Put a column of ones before values (M, V), for `attend`; column by column, which products like better."""
+    return torch.cat([values.new_ones(1, len(values)), values.T]).T
+
+
+def weights_of(logits: Tensor, maximum: Tensor, dtype: torch.dtype) -> Tensor:
+    """Weights 2^(logits - maximum), in `dtype`; `logits` is overwritten."""
+    return logits.sub_(maximum).to(dtype).exp2_()

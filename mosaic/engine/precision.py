@@ -1,0 +1,72 @@
+"""The precision in which logits are evaluated: the cheapest whose rounding cannot matter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mosaic.device import accumulator_dtype
+from mosaic.interfaces.schedule import Level
+
+__all__ = ["Arithmetic", "choose_arithmetic", "largest_magnitude"]
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How squared distances are evaluated.
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Precision of the logits.
+    expanded : bool
+        True: as the product a x.c - a^2 |c|^2 / 2, one matrix product for many windows (the common
+        -|x|^2 / 2 cancels in the softmax). False: as a sum of squared differences, slower but free of
+        cancellation at any noise level.
+    """
+
+    dtype: torch.dtype
+    expanded: bool
+
+
+# Largest error of a logit that rounding may cause, for results in this precision. Logits that each move by
+# eta at most move a mean of values in [-1, 1] by 2 tanh(eta / 2) < eta at most.
+LOGIT_TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-12}
+
+
+def choose_arithmetic(x: Tensor, level: Level, pixels: int, largest: float) -> Arithmetic:
+    """Choose the cheapest way to evaluate logits whose rounding error stays within tolerance.
+
+    The product a x.c / s^2 sums `pixels` terms of size a |x| |c| / s^2, each rounded to one part in 1 / u,
+    u the unit roundoff: at small s this exceeds the logit differences that matter, and float32 would choose
+    wrong neighbours. Then float64 is used, and where even that is not enough (float64 results at small s)
+    or not available, squared differences, whose terms are themselves small where they matter: there one
+    rounding of a c moves a logit by u a sum_j |x_j - a c_j| |c_j| / s^2, as rounding the input would.
+
+    Parameters
+    ----------
+    x : Tensor (B, C, H, W)
+        Noisy images; their dtype is that of the results.
+    pixels : int
+        Values in a window, C k^2.
+    largest : float
+        Largest magnitude of a training pixel.
+    """
+    magnitude = float(x.double().square().mean().sqrt()) if x.device.type != "mps" else float(x.square().mean().sqrt())
+    terms = pixels * level.signal * largest * (magnitude + level.signal * largest) / level.noise**2
+    terms *= max(1.0, math.sqrt(pixels) / 8)  # long sums are rounded often, though in turn up and down
+    for dtype in (torch.float32, torch.float64):
+        if dtype == torch.float64 and x.device.type == "mps":
+            break
+        if terms * torch.finfo(dtype).eps / 2 <= LOGIT_TOLERANCE[x.dtype]:
+            return Arithmetic(dtype, expanded=True)
+    return Arithmetic(accumulator_dtype(x.device) if x.dtype == torch.float64 else x.dtype, expanded=False)
+
+
+def largest_magnitude(images: Tensor) -> float:
+    """Largest magnitude of a pixel."""
+    low, high = images.aminmax()
+    return float(torch.maximum(low.abs(), high.abs()))

@@ -1,0 +1,161 @@
+"""One problem of noisy windows with training windows, and its division into bands and blocks.
+
+An engine computes the posterior of one problem: `mosaic.engine.compiled` at once, `mosaic.engine.convolved` and
+`mosaic.engine.reference` one pair of bands (rows x columns) at a time, by `over_bands`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from mosaic.device import accumulator_dtype
+from mosaic.engine.compute import Compute
+from mosaic.engine.posterior import Posterior
+from mosaic.engine.precision import Arithmetic
+from mosaic.engine.windows import Band, WindowAxis, frame_of
+from mosaic.interfaces.schedule import Level
+
+__all__ = ["BandEngine", "WindowProblem", "as_posterior", "empty_sums", "over_bands"]
+
+
+@dataclass(frozen=True)
+class WindowProblem:
+    """Noisy images, training images, and which of their windows meet.
+
+    Attributes
+    ----------
+    x : Tensor (B, C, H, W)
+        Noisy images.
+    images : Tensor (N, C, H, W)
+        Training images on the same device, N >= 1.
+    level : Level
+        Noise level of `x`.
+    rows, cols : WindowAxis
+        Windows along the two axes.
+    log_weights : Tensor (N, H, W), optional
+        Added to the logits of the windows with these centres, in bits.
+    values : Tensor (N, V, H, W)
+        What is averaged, of each window by its centre: the images' pixels, or what was given in their place.
+    arithmetic : Arithmetic
+        How logits are evaluated.
+    compute : Compute
+        What is wanted.
+    """
+
+    x: Tensor
+    images: Tensor
+    level: Level
+    rows: WindowAxis
+    cols: WindowAxis
+    log_weights: Tensor | None
+    values: Tensor
+    arithmetic: Arithmetic
+    compute: Compute
+
+    @property
+    def block(self) -> int:
+        """Logits to hold at a time."""
+        return self.compute.block_on(self.x.device)
+
+    def noisy_part(self, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
+        """Cut out what the windows of a pair of bands see of the noisy images."""
+        frame = frame_of(self.x.to(dtype), self.rows.noisy_frame, self.cols.noisy_frame)
+        return _part(frame, rows.start, len(rows.pixels) + rows.width, cols.start, len(cols.pixels) + cols.width)
+
+    def image_part(self, images: Tensor, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
+        """Cut out what the candidate windows of a pair of bands see of some training images."""
+        frame = frame_of(images.to(dtype), self.rows.frame, self.cols.frame)
+        height, width = len(rows.candidates) + rows.width, len(cols.candidates) + cols.width
+        return _part(frame, rows.candidate_start, height, cols.candidate_start, width)
+
+    def weights_part(self, first: int, count: int, rows: range, cols: range) -> Tensor | None:
+        """Log-weights (n, rows, columns) of candidates by the rows and columns of their centres, from image `first`."""
+        if self.log_weights is None:
+            return None
+        return self.log_weights[first : first + count, rows.start : rows.stop, cols.start : cols.stop]
+
+    def values_part(self, first: int, count: int, rows: Band, cols: Band) -> Tensor:
+        """Values (n * windows, V) of the candidates of a pair of bands from image `first` on, row by row."""
+        height, width = rows.candidates, cols.candidates
+        values = self.values[first : first + count, :, height.start : height.stop, width.start : width.stop]
+        return values.permute(0, 2, 3, 1).reshape(-1, self.values.shape[1])
+
+    def source(self, index: Tensor, first: int, rows: range, cols: range) -> Tensor:
+        """Number candidates as `Posterior.source` does, given by their index among those of images from `first` on."""
+        height, width = self.x.shape[2:]
+        image, row, col = index // (len(rows) * len(cols)), index // len(cols) % len(rows), index % len(cols)
+        return ((image + first) * height + row + rows.start) * width + col + cols.start
+
+
+def _part(frame: Tensor, row: int, height: int, col: int, width: int) -> Tensor:
+    """Cut rows and columns out: one fewer than pixels and window together are long."""
+    return frame[:, :, row : row + height - 1, col : col + width - 1]
+
+
+BandEngine = Callable[[WindowProblem, Band, Band], Posterior]
+"""Compares the noisy windows of a pair of bands with all training windows of the pair: a posterior for its pixels."""
+
+
+def over_bands(problem: WindowProblem, engine: BandEngine, corners: Posterior | None = None) -> Posterior:
+    """Compare all pairs of bands, block by block.
+
+    Parameters
+    ----------
+    corners : Posterior, optional
+        For all pixels, what is known already of those that meet only the candidates at their own place.
+    """
+    batch, _, height, width = problem.x.shape
+    parts: list[tuple[Band, Band, Posterior]] = []
+    for rows, cols in product(problem.rows.bands, problem.cols.bands):
+        if corners is not None and len(rows.candidates) == len(cols.candidates) == 1:
+            place = (..., slice(rows.pixels.start, rows.pixels.stop), slice(cols.pixels.start, cols.pixels.stop))
+            parts.append((rows, cols, Posterior(*(tensor[place] for tensor in corners.parts()))))
+        else:
+            parts += [(block, cols, part) for block, part in _in_blocks(problem, rows, cols, engine)]
+    whole = [
+        tensor.new_empty(batch, *(tensor.shape[1:2] if tensor.ndim == 4 else ()), height, width)
+        for tensor in parts[0][2].parts()
+    ]
+    for rows, cols, part in parts:
+        place = (..., slice(rows.pixels.start, rows.pixels.stop), slice(cols.pixels.start, cols.pixels.stop))
+        for tensor, piece in zip(whole, part.parts(), strict=True):
+            tensor[place] = piece
+    return Posterior(*whole)
+
+
+def _in_blocks(problem: WindowProblem, rows: Band, cols: Band, engine: BandEngine) -> list[tuple[Band, Posterior]]:
+    """Divide the rows of a pair of bands so that the windows cut out at a time are at most eight values a logit."""
+    x, block = problem.x, problem.block
+    pixels = x.shape[1] * rows.width * cols.width
+    queries = max(1, 8 * block // (len(x) * len(cols.pixels) * pixels))
+    keys = max(1, 8 * block // (len(cols.candidates) * pixels))
+    return [
+        (part, reduce(Posterior.merge, (engine(problem, piece, cols) for piece in part.split_candidates(keys))))
+        for part in rows.split_pixels(queries)
+    ]
+
+
+def empty_sums(problem: WindowProblem, queries: int) -> list[Tensor]:
+    """Room for what `attend` gives, made at once: small tensors kept between large ones would split the free memory."""
+    x, wide = problem.x, accumulator_dtype(problem.x.device)
+    sums = [x.new_empty(queries, *more, dtype=wide) for more in ((), (), (problem.values.shape[1],))]
+    if problem.compute.diagnostics:
+        sums += [x.new_empty(queries, dtype=wide), x.new_empty(queries, dtype=torch.int64)]
+    return sums
+
+
+def as_posterior(problem: WindowProblem, first: int, rows: Band, cols: Band, sums: list[Tensor]) -> Posterior:
+    """Shape sums over the queries of a pair of bands, row by row, into their posterior; `first` is the first image."""
+    shape = (len(problem.x), len(rows.pixels), len(cols.pixels))
+    maximum, total, weighted, *rest = sums
+    posterior = Posterior(maximum.view(shape), total.view(shape), weighted.view(*shape, -1).movedim(-1, 1))
+    if rest:
+        posterior.energy = rest[0].view(shape)
+        posterior.source = problem.source(rest[1], first, rows.candidates, cols.candidates).view(shape)
+    return posterior

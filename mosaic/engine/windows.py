@@ -1,0 +1,195 @@
+"""Windows of an image and the bands of pixels whose windows hang over the border alike.
+
+Along one axis of `size` pixels a window of k pixels centred at i hangs max(0, r - i) pixels over the one
+end and max(0, i + r - (size - 1)) over the other, r = k // 2. Two windows may be compared if they hang over
+alike (THEORY "zeros"; Kamb & Ganguli 2025, sec. 3.4 and app. B.2). A `Band` is one such class of pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mosaic.errors import UsageError
+
+__all__ = ["Band", "WindowAxis", "check_window_size", "cut_windows", "frame_of", "window_axis", "window_sums"]
+
+
+def check_window_size(k: int) -> None:
+    """Refuse what is not a window size: k must be odd and at least 1."""
+    if k < 1 or k % 2 == 0:
+        raise UsageError(f"Scale {k} is not a valid window size: it must be odd and at least 1.")
+
+
+def check_boundary(boundary: str, known: tuple[str, ...]) -> None:
+    """Refuse an unknown boundary."""
+    if boundary not in known:
+        raise UsageError(f"There is no boundary '{boundary}' here; there are: {', '.join(known)}.")
+
+
+@dataclass(frozen=True)
+class Band:
+    """Neighbouring pixels along one axis whose windows are compared with one set of neighbouring candidates.
+
+    Attributes
+    ----------
+    pixels : range
+        The centres of the noisy image's windows.
+    start : int
+        Where in the noisy frame of the axis the first of these windows begins; the others follow one by one.
+    width : int
+        Length of the part of a window that lies in the frame.
+    candidates : range
+        The centres of the training images' windows.
+    candidate_start : int
+        As `start`, in the training images' frame.
+    centre : int
+        Where in that part of a window its centre is.
+    """
+
+    pixels: range
+    start: int
+    width: int
+    candidates: range
+    candidate_start: int
+    centre: int
+
+    def split_pixels(self, length: int) -> list[Band]:
+        """Divide into bands of at most `length` pixels with the same candidates."""
+        return [
+            replace(self, pixels=self.pixels[i : i + length], start=self.start + i)
+            for i in range(0, len(self.pixels), length)
+        ]
+
+    def split_candidates(self, length: int) -> list[Band]:
+        """Divide into bands of the same pixels with at most `length` candidates."""
+        return [
+            replace(self, candidates=self.candidates[i : i + length], candidate_start=self.candidate_start + i)
+            for i in range(0, len(self.candidates), length)
+        ]
+
+    def aligned(self) -> list[Band]:
+        """Divide into bands of one pixel that meets only the candidate at its own place."""
+        return [
+            replace(pixel, candidates=pixel.pixels, candidate_start=self.candidate_start + pixel.start - self.start)
+            for pixel in self.split_pixels(1)
+        ]
+
+
+@dataclass(frozen=True)
+class WindowAxis:
+    """All windows along one axis.
+
+    Attributes
+    ----------
+    noisy_frame, frame : tuple of int
+        The pixels of the noisy image, and of a training image, that windows are cut from: the axis, or the axis
+        with what wraps around it.
+    bands : list of Band
+        Every pixel of the axis is in one band.
+    """
+
+    noisy_frame: tuple[int, ...]
+    frame: tuple[int, ...]
+    bands: list[Band]
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of a pixel and a candidate that it meets."""
+        return sum(len(band.pixels) * len(band.candidates) for band in self.bands)
+
+
+def window_axis(size: int, k: int, boundary: str, *, aligned: bool = False) -> WindowAxis:
+    """Divide an axis into bands.
+
+    Parameters
+    ----------
+    size : int
+        Pixels along the axis.
+    k : int
+        Odd window size.
+    boundary : {"zeros", "circular", "valid"}
+        `zeros`: one band of interior pixels and one of each pixel nearer than k // 2 to an end.
+        `circular`: all pixels against all, wrapping. `valid`: all pixels, wrapping, against the windows
+        that lie wholly inside.
+    aligned : bool
+        Whether each pixel meets only the candidate at its own place; not for `valid`.
+
+    Raises
+    ------
+    UsageError
+        If k is not a window size or `boundary` is unknown; for `valid` also if k exceeds the size.
+    """
+    check_window_size(k)
+    check_boundary(boundary, ("zeros", "circular") if aligned else ("zeros", "circular", "valid"))
+    if boundary == "valid" and k > size:
+        raise UsageError(
+            f"No window of {k} pixels lies inside {size} ('valid'); use smaller ones, or another boundary."
+        )
+    radius = k // 2
+    interior, whole = range(radius, size - radius), range(size)
+    wrapped = tuple(i % size for i in range(-radius, size + radius))
+    if boundary == "circular":
+        axis = WindowAxis(wrapped, wrapped, [Band(whole, 0, k, whole, 0, radius)])
+    elif boundary == "valid":
+        axis = WindowAxis(wrapped, tuple(whole), [Band(whole, 0, k, interior, 0, radius)])
+    else:
+        bands = [Band(interior, 0, k, interior, 0, radius)] if interior else []
+        for i in whole:
+            if i not in interior:
+                first, last = max(0, i - radius), min(size, i + radius + 1)
+                bands.append(Band(range(i, i + 1), first, last - first, range(i, i + 1), first, i - first))
+        axis = WindowAxis(tuple(whole), tuple(whole), bands)
+    return replace(axis, bands=[pixel for band in axis.bands for pixel in band.aligned()]) if aligned else axis
+
+
+def frame_of(images: Tensor, rows: tuple[int, ...], cols: tuple[int, ...]) -> Tensor:
+    """Take rows and columns of images (n, C, H, W); a view where they are consecutive."""
+    return _take(_take(images, 2, rows), 3, cols)
+
+
+def _take(images: Tensor, axis: int, indices: tuple[int, ...]) -> Tensor:
+    start = indices[0]
+    if indices == tuple(range(start, start + len(indices))):
+        return images.narrow(axis, start, len(indices))
+    return images.index_select(axis, torch.tensor(indices, device=images.device))
+
+
+def cut_windows(frame: Tensor, height: int, width: int) -> Tensor:
+    """Cut all height x width windows out of a frame (n, C, rows, cols).
+
+    Returns
+    -------
+    Tensor (n * windows, C, height, width)
+        Image by image, row by row.
+    """
+    windows = frame.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5)
+    return windows.reshape(-1, frame.shape[1], height, width)
+
+
+def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
+    """Sum of `values` over the window of k about each pixel along an axis; beyond it are zeros, or it wraps.
+
+    Sums of 1, 2, 4, ... neighbours add up to those of k in about 2 log2(k) passes. Every window is summed in the same
+    order, so that equal windows have equal sums to the bit.
+    """
+    size, radius = values.shape[dim], k // 2
+    if boundary == "circular":
+        index = torch.arange(-radius, size + radius, device=values.device) % size
+        partial = values.index_select(dim, index)
+    else:
+        pad = [0, 0] * (values.ndim - 1 - dim % values.ndim) + [radius, radius]
+        partial = torch.nn.functional.pad(values, pad)
+    result, summed, neighbours = None, 0, 1
+    while summed < k:
+        if k & neighbours:
+            piece = partial.narrow(dim, summed, size)
+            result = piece.clone() if result is None else result.add_(piece)
+            summed += neighbours
+        rest = partial.shape[dim] - neighbours
+        partial = partial.narrow(dim, 0, rest) + partial.narrow(dim, neighbours, rest) if summed < k else partial
+        neighbours *= 2
+    assert result is not None
+    return result

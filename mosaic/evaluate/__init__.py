@@ -1,0 +1,1 @@
+"""How well theories predict networks: comparison, statistics, calibration of scales, leaderboards."""

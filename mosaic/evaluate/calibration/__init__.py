@@ -1,0 +1,1 @@
+"""Calibration of locality scales by a trained network."""

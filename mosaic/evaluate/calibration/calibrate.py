@@ -1,0 +1,231 @@
+"""Calibration of locality scales: the k at which a machine predicts best what a trained network does.
+
+Along the network's own reverse trajectory, at each step, the machine's eps is compared with the network's for every
+candidate k; the scale of the step is the median over samples of the k that agrees best.
+
+References: Kamb & Ganguli 2025, app. C.2.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from mosaic.device import limited_threads
+from mosaic.evaluate.calibration.config import CalibrationConfig
+from mosaic.evaluate.calibration.plan import CalibrationPlan, prepare_calibration
+from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.score import eps_from_denoised
+from mosaic.progress import Progress, reporting, silent
+from mosaic.registry.data import data_access
+from mosaic.run.runner import run_batch
+from mosaic.run.settings import layered
+from mosaic.storage.files import as_attribute, open_stored
+from mosaic.storage.job import Advance, FileJob, Output, Part
+from mosaic.storage.made_by import made_by, versions_of
+from mosaic.storage.schema import CALIBRATION_SCHEMA, described
+
+__all__ = [
+    "calibrate",
+    "calibrate_batch",
+    "chosen_scales",
+    "cosine_and_distance",
+    "job_of",
+    "open_calibration",
+    "start",
+]
+
+
+def cosine_and_distance(eps: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine similarity and Euclidean distance, each (B,), of two predictions of noise (B, C, H, W)."""
+    first, second = eps.flatten(1).double(), other.flatten(1).double()
+    return torch.nn.functional.cosine_similarity(first, second), torch.linalg.vector_norm(first - second, dim=1)
+
+
+def calibrate_batch(plan: CalibrationPlan, batch: range, advance: Advance = lambda done, note: None) -> xr.Dataset:
+    """Compare the machine with the network along a batch of its trajectories, at every scale.
+
+    `advance(work done, note)` is called after each comparison.
+    """
+    network, sizes, work = plan.network, plan.sizes, plan.work(batch)
+    trajectory, labels = run_batch(network, batch), network.labels_of(batch)
+    table = np.empty((2, len(batch), len(network.levels), len(sizes)))
+    done = 0.0
+    with limited_threads(plan.threads):
+        for step, level in enumerate(network.levels):
+            arrays = (trajectory[name].isel(step=step).values for name in ("state", "denoised"))
+            x, denoised = (torch.from_numpy(array).to(network.device) for array in arrays)
+            eps = eps_from_denoised(x, denoised, level)
+            for column, size in enumerate(sizes):
+                predicted = eps_from_denoised(x, plan.machine.denoise(x, level, labels, size), level)
+                for row, values in enumerate(cosine_and_distance(eps, predicted)):
+                    table[row, :, step, column] = values.cpu().numpy()
+                done += work[column]
+                advance(done, f"step {step + 1}/{len(network.levels)}, k = {size}")
+    dims = ("sample", "step", "k")
+    measured = xr.Dataset({"cosine": (dims, table[0]), "distance": (dims, table[1])}, {"k": list(sizes)})
+    names = ("sample", "seed", "label", "step", "time", "signal", "noise")
+    measured = measured.assign_coords({name: trajectory[name].variable for name in names})
+    return described(measured, CALIBRATION_SCHEMA)
+
+
+def chosen_scales(table: xr.Dataset, criterion: str) -> xr.Dataset:
+    """Choose the scale of every step from the agreement at each k.
+
+    Parameters
+    ----------
+    table : xarray.Dataset
+        `cosine` and `distance` along sample, step and k.
+    criterion : {"cosine", "l2"}
+        The best k of a sample has the highest cosine, or the least distance; on ties the smallest k.
+
+    Returns
+    -------
+    xarray.Dataset
+        `table` with `best` (sample, step); and along step its median `scale` (the lower one of two), its mode
+        `scale_mode` (the smallest of several) and its quartiles `scale_q25` and `scale_q75`.
+    """
+    order = table["cosine"] if criterion == "cosine" else -table["distance"]
+    best = table["k"].values[order.argmax("k").transpose("sample", "step").values]
+    counts = (best[:, :, None] == table["k"].values).sum(0)
+    chosen = {
+        "best": (("sample", "step"), best),
+        "scale": ("step", np.percentile(best, 50, axis=0, method="lower")),
+        "scale_mode": ("step", table["k"].values[counts.argmax(1)]),
+        "scale_q25": ("step", np.percentile(best, 25, axis=0)),
+        "scale_q75": ("step", np.percentile(best, 75, axis=0)),
+    }
+    return described(table.assign(chosen), CALIBRATION_SCHEMA)
+
+
+def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
+    """What must agree for two calibrations to give the same table."""
+    network = plan.network
+    return {
+        "configuration": plan.config.model_dump(mode="json"),
+        "dataset_fingerprint": network.dataset.fingerprint,
+        "network_fingerprint": network.model.traits.fingerprint(),
+        "versions": versions_of({"score": plan.config.score, "dataset": network.config.dataset}),
+        "engine": plan.machine.traits.engine(network.dtype),
+    }
+
+
+def attributes_of(plan: CalibrationPlan) -> dict[str, str]:
+    """Root attributes of a calibration beside its identity."""
+    dataset = plan.network.dataset
+    return {
+        **made_by(plan.network.device),
+        "title": f"scales of {plan.config.score} by the network {plan.config.checkpoint}",
+        "dataset_size": str(len(dataset)),
+        "dataset_source": dataset.origin,
+        "dataset_range": as_attribute(dataset.range),
+        "dataset_classes": as_attribute(dataset.classes),
+    }
+
+
+def job_of(plan: CalibrationPlan, path: Path = Path()) -> FileJob:
+    """The job of a calibration that is kept at `path`."""
+    steps = len(plan.network.levels)
+    return FileJob(
+        place=path,
+        identity=identity_of(plan),
+        schema=CALIBRATION_SCHEMA,
+        what="a calibration",
+        parts=[
+            Part(steps * sum(plan.work(batch)), partial(calibrate_batch, plan, batch)) for batch in plan.network.batches
+        ],
+        unit=plan.at_sizes.unit,
+        attributes=partial(attributes_of, plan),
+        complete=partial(chosen_scales, criterion=plan.config.criterion),
+        free=("configuration.checkpoint",),  # its weights count, wherever they lie
+    )
+
+
+def start(plan: CalibrationPlan, progress: Progress = silent) -> xr.Dataset:
+    """Calibrate, and keep the table and the scales where the plan says.
+
+    Returns
+    -------
+    xarray.Dataset
+        In memory, or (with an output) opened from the file.
+    """
+    if plan.output is None:
+        return job_of(plan).compute(progress)
+    output = plan.output
+    return job_of(plan, output.path).execute(resume=output.resume, overwrite=output.overwrite, progress=progress)
+
+
+def open_calibration(path: str | PathLike[str]) -> xr.Dataset:
+    """Open a stored calibration, lazily.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is not a calibration.
+    """
+    return open_stored(Path(path), (CALIBRATION_SCHEMA,), "a calibration")
+
+
+def calibrate(
+    checkpoint: str | PathLike[str],
+    score: str = "els",
+    dataset: str | DataSet | None = None,
+    *,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    data_dir: str | PathLike[str] | None = None,
+    memory: str | None = None,
+    progress: Progress | bool = True,
+    **settings: Any,
+) -> xr.Dataset:
+    """Choose the scales at which a machine agrees best with a trained network, as `mosaic calibrate` does.
+
+    Parameters
+    ----------
+    checkpoint : path
+        Folder of the trained network.
+    score : str
+        Score model that has scales.
+    dataset : str or DataSet, optional
+        Training set; by default the network's.
+    out : path, optional
+        netCDF file to write; `scales=` of a run reads it. Without it nothing is written.
+    resume, overwrite, data_dir, memory
+        As for `run`.
+    progress : bool or callable
+        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
+    **settings
+        Any field of `CalibrationConfig`: samples=32, sizes="3-17", criterion="l2", ...
+
+    Returns
+    -------
+    xarray.Dataset
+        `cosine` and `distance` (sample, step, k), `best` (sample, step), `scale` and its spread (step).
+
+    Raises
+    ------
+    UsageError, DataError, PluginError
+        With one sentence that names the value, what is allowed and the fix.
+
+    References
+    ----------
+    Kamb & Ganguli 2025, app. C.2.
+    """
+    images = dataset if isinstance(dataset, DataSet) else None
+    names = {"checkpoint": str(checkpoint), "score": score}
+    if dataset is not None:
+        names["dataset"] = images.name if images is not None else str(dataset)
+    config = layered(CalibrationConfig, names, settings)
+    output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
+    access = data_access(data_dir, False)
+    plan = prepare_calibration(config, access, memory=memory, dataset=images, output=output)
+    with reporting(progress) as report:
+        return start(plan, report)

@@ -1,0 +1,207 @@
+"""Comparison of stored runs that started from the same noise: theory against network, image by image.
+
+References: Kamb & Ganguli 2025, sec. 5 and table 2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from mosaic.engine.nearest import nearest_images
+from mosaic.errors import MosaicError, UsageError
+from mosaic.evaluate.statistics import CONFIDENCE, RESAMPLES, interval_of
+from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.metric import Metric
+from mosaic.progress import Progress, reporting
+from mosaic.registry.loading import registry
+from mosaic.storage.files import as_attribute, open_stored
+from mosaic.storage.made_by import made_by, record
+from mosaic.storage.schema import COMPARISON_SCHEMA, described
+from mosaic.storage.trajectory import check_same_start
+
+__all__ = ["compare", "open_comparison"]
+
+
+def compare(
+    run: xr.Dataset,
+    reference: xr.Dataset,
+    baseline: xr.Dataset | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    dataset: DataSet | None = None,
+    progress: Progress | bool = True,
+) -> xr.Dataset:
+    """Compare the final images of a run (and of a baseline) with those of a reference, sample by sample.
+
+    Parameters
+    ----------
+    run, reference, baseline : xarray.Dataset
+        Trajectories from the same noise and labels: a theory, a network, and another theory such as IS.
+    metrics : sequence of str, optional
+        Names of metrics; by default those that are marked `by_default`. Those that need a training set are left out
+        where there is none.
+    options : mapping
+        Options of metrics, by their names. An option `k` or `boundary` that is not given is the run's own, of its last
+        step.
+    dataset : DataSet, optional
+        The training set (`training_set_of` reads it).
+    progress : bool or callable
+        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`, in images.
+
+    Returns
+    -------
+    xarray.Dataset
+        For each metric that compares, its values against the reference along (compared, sample), `compared` being
+        `run` and `baseline`; for any other, along (role, sample), `role` being `run`, `reference` and `baseline`.
+        `NAME_median` (`NAME_mean` or `NAME_share`, as the metric says), `NAME_low` and `NAME_high`: median over samples
+        and its interval. With a baseline also `NAME_gain`, the median of run minus baseline, and its interval
+        `NAME_gain_low` and `NAME_gain_high`, for metrics that compare.
+
+    Raises
+    ------
+    UsageError
+        If the runs did not start from the same noise and labels, a metric's option cannot be used, or the training set
+        has images of another shape.
+    PluginError
+        If a metric is unknown.
+    """
+    runs = {"run": run, "reference": reference} | ({"baseline": baseline} if baseline is not None else {})
+    _check_runs(runs, dataset)
+    names = registry().default_metrics() if metrics is None else list(dict.fromkeys(metrics))
+    made = [_metric(name, (options or {}).get(name, {}), dataset, run) for name in names]
+    used = {metric.name: metric for metric in made if metric is not None}
+    with reporting(progress) as report:
+        comparison = _evaluated(list(used.values()), runs, report)
+    if dataset is not None and "role" in comparison.dims:
+        comparison["nearest_train_index"] = (("role", "sample"), _nearest_training_images(runs, dataset))
+    resolved = {name: metric.options.model_dump(mode="json") for name, metric in used.items()}
+    return described(comparison.assign_attrs(_attributes(runs, resolved)), COMPARISON_SCHEMA, tuple(used))
+
+
+def _check_runs(runs: Mapping[str, xr.Dataset], dataset: DataSet | None) -> None:
+    """Refuse what cannot be compared."""
+    run = runs["run"]
+    for role, other in runs.items():
+        if not isinstance(other, xr.Dataset):
+            raise UsageError(f"The {role} must be a stored run (mosaic.open reads one), not a {type(other).__name__}.")
+        check_same_start(run, other, role)
+    if dataset is not None and dataset.shape != run["image"].shape[1:]:
+        raise UsageError(f"The training set has images of shape {dataset.shape}, the runs {run['image'].shape[1:]}.")
+
+
+def _metric(name: str, options: Mapping[str, Any], dataset: DataSet | None, run: xr.Dataset) -> Metric | None:
+    """Make a metric; None for one that needs a training set where there is none."""
+    kind: type[Metric] = registry().get("metric", name)
+    own = {"k": int(run["scale"].values[-1]) or None}
+    own |= {"boundary": json.loads(run.attrs["configuration"])["score_options"].get("boundary")}
+    known = {key: value for key, value in own.items() if value is not None and key in kind.Options.model_fields}
+    parsed = registry().parse("metric", name, {**known, **options})
+    return None if kind.needs_dataset and dataset is None else kind(parsed, dataset)
+
+
+def _evaluated(metrics: Sequence[Metric], runs: Mapping[str, xr.Dataset], progress: Progress) -> xr.Dataset:
+    """Evaluate every metric on every run that it judges, and sum up over samples."""
+    comparison = xr.Dataset(coords={name: runs["run"][name] for name in ("sample", "seed", "label")})
+    roles = [[role for role in runs if role != "reference" or not metric.compares] for metric in metrics]
+    samples = comparison.sizes["sample"]
+    total, done = samples * sum(map(len, roles)), 0
+    for metric, judged in zip(metrics, roles, strict=True):
+
+        def advance(role: str, name: str = metric.name) -> None:
+            nonlocal done
+            progress(done, total, "image", f"{name} of the {role}")
+            done += samples
+
+        comparison = _with_metric(comparison, metric, runs, judged, advance)
+    progress(total, total, "image", "compared")
+    return comparison
+
+
+def _with_metric(
+    comparison: xr.Dataset,
+    metric: Metric,
+    runs: Mapping[str, xr.Dataset],
+    roles: Sequence[str],
+    advance: Callable[[str], None],
+) -> xr.Dataset:
+    """Add a metric of the runs in these roles, with its median and interval; `advance(role)` is called before each."""
+    reference = torch.from_numpy(runs["reference"]["image"].values) if metric.compares else None
+    labels = torch.from_numpy(runs["run"]["label"].values)
+    values = []
+    for role in roles:
+        advance(role)
+        value = metric(torch.from_numpy(runs[role]["image"].values), reference, labels)
+        if value.shape != labels.shape:
+            raise MosaicError(
+                f"Metric '{metric.name}' gave shape {tuple(value.shape)}; it must give one value per sample, "
+                f"{tuple(labels.shape)}."
+            )
+        values.append(value)
+    dim = "compared" if metric.compares else "role"
+    attributes: dict[str, Any] = {"long_name": _summary(metric), "units": "1"}
+    if metric.chance is not None:
+        attributes["chance"] = metric.chance
+    table = xr.DataArray(
+        torch.stack(values).double().cpu().numpy(), {dim: list(roles)}, (dim, "sample"), metric.name, attributes
+    )
+    return comparison.assign({metric.name: table, **_summarised(table, metric.statistic)})
+
+
+def _summary(metric: Metric) -> str:
+    """First line of what a metric says about itself."""
+    return (type(metric).__doc__ or metric.name).strip().splitlines()[0]
+
+
+def _summarised(values: xr.DataArray, statistic: str) -> dict[str, tuple[Any, ...]]:
+    """Median (or mean) and interval of a metric along samples, and of what the run gains on the baseline."""
+    name, dim = values.name, values.dims[0]
+    rows = np.array([interval_of(row, statistic) for row in values.values])
+    variables: dict[str, tuple[Any, ...]] = {
+        f"{name}_{end}": (dim, column) for end, column in zip((statistic, "low", "high"), rows.T, strict=True)
+    }
+    if dim == "compared" and len(rows) == 2:
+        gain = interval_of(values.values[0] - values.values[1], "mean" if statistic == "share" else statistic)
+        names = (f"{name}_gain", f"{name}_gain_low", f"{name}_gain_high")
+        variables |= {variable: ((), value) for variable, value in zip(names, gain, strict=True)}
+    return variables
+
+
+def _nearest_training_images(runs: Mapping[str, xr.Dataset], dataset: DataSet) -> np.ndarray:
+    """Index (role, sample) of the training image nearest to each final image."""
+    images, training = [torch.from_numpy(run["image"].values) for run in runs.values()], dataset.images.cpu()
+    return np.stack([nearest_images(batch, training)[1][:, 0].numpy() for batch in images])
+
+
+def _attributes(runs: Mapping[str, xr.Dataset], metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Root attributes: what was compared, and how."""
+    titles = {role: str(run.attrs.get("title", "")) for role, run in runs.items()}
+    return {
+        **made_by(),
+        "title": ", ".join(f"{role}: {title}" for role, title in titles.items()),
+        "metrics": as_attribute(list(metrics)),
+        "metric_options": as_attribute(metrics),
+        "interval": as_attribute(
+            {"confidence": CONFIDENCE, "resamples": RESAMPLES, "method": "percentile bootstrap", "share": "Wilson"}
+        ),
+        "runs": as_attribute({role: {"title": titles[role], **record(run.attrs)} for role, run in runs.items()}),
+    }
+
+
+def open_comparison(path: str | PathLike[str]) -> xr.Dataset:
+    """Open a stored comparison, lazily.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is not a comparison.
+    """
+    return open_stored(Path(path), (COMPARISON_SCHEMA,), "a comparison")

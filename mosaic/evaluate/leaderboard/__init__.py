@@ -1,0 +1,1 @@
+"""The leaderboard: every theory against one trained network, from the same noise and along its flow."""

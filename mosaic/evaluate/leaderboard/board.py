@@ -1,0 +1,296 @@
+"""From a trained network to its leaderboard: the entries, what is there of them, and the table of all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from mosaic.errors import MosaicError
+from mosaic.evaluate.leaderboard.config import LeaderboardConfig
+from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
+from mosaic.evaluate.leaderboard.participants import metrics_of, network_run, participants_of, theory_run
+from mosaic.evaluate.leaderboard.table import leaderboard_table
+from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.metric import Metric
+from mosaic.progress import Progress, reporting, silent
+from mosaic.registry.data import data_access
+from mosaic.run.config import RunConfig
+from mosaic.run.estimate import predict_seconds
+from mosaic.run.plan import prepare
+from mosaic.run.settings import layered
+from mosaic.sampling.flow import reverse_levels
+from mosaic.sampling.scales import resolve_scales
+from mosaic.storage.files import as_attribute, write_netcdf
+from mosaic.storage.job import ConfigMismatch
+from mosaic.storage.made_by import code_changed, command_line, made_by, versions_of
+from mosaic.storage.schema import NETWORK
+from mosaic.train.checkpoint import load_checkpoint
+from mosaic.view.images import save_figure
+from mosaic.view.leaderboard import draw_leaderboard
+
+__all__ = ["Board", "leaderboard", "prepare_leaderboard", "start"]
+
+UNIT = "score model"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard, resolved and checked.
+
+    Attributes
+    ----------
+    config : LeaderboardConfig
+        As asked for.
+    folder : Path
+        Where all of it is kept.
+    dataset : DataSet
+        The network's training set.
+    entries : mapping
+        By the names of score models; the network first.
+    metrics : mapping
+        What they are judged by, by their names; the first one decides the ranks.
+    left_out : mapping
+        Score models that cannot take part, and why.
+    """
+
+    config: LeaderboardConfig
+    folder: Path
+    dataset: DataSet
+    entries: Mapping[str, LeaderboardEntry]
+    metrics: Mapping[str, Metric]
+    left_out: Mapping[str, str]
+
+    @property
+    def file(self) -> Path:
+        """Where the table is kept."""
+        return self.folder / "leaderboard.nc"
+
+    def dropped(self) -> list[str]:
+        """Name the theories that the leaderboard which is there ranks, and this one will not."""
+        if not self.file.exists():
+            return []
+        with xr.open_dataset(self.file, engine="netcdf4") as stored:
+            return [name for name in stored["score"].values.tolist() if name not in self.entries]
+
+    def unfinished(self) -> dict[str, LeaderboardEntry]:
+        """Give the entries that are not done.
+
+        Raises
+        ------
+        ConfigMismatch
+            If what is there was made with other settings.
+        """
+        unfinished = {name: entry for name, entry in self.entries.items() if not entry.is_done()}
+        for entry in unfinished.values():
+            try:
+                entry.check(self.dataset)
+            except ConfigMismatch:
+                raise
+            except MosaicError:
+                continue  # told when it is executed
+        return unfinished
+
+    def made_by_other_code(self) -> list[str]:
+        """Name those of whom something is there that other code of mosaic made than runs now."""
+        return [name for name, entry in self.entries.items() if any(map(_is_of_other_code, (entry.out, entry.steps)))]
+
+    def forecast(self, progress: Progress = silent) -> dict[str, float | None]:
+        """Predict the seconds of each analytic machine; 0 where all is there, None where it cannot be predicted.
+
+        Raises
+        ------
+        ConfigMismatch
+            If what is there was made with other settings.
+        """
+        forecast: dict[str, float | None] = dict.fromkeys(self.entries, 0.0)
+        unfinished = self.unfinished()
+        for number, (name, entry) in enumerate(unfinished.items()):
+            progress(number, len(unfinished), UNIT, f"measuring how long {name} will take")
+            try:
+                seconds = predict_seconds(entry.prepare(self.dataset))
+            except MosaicError:
+                seconds = None  # told when it is executed
+            forecast[name] = None if seconds is None else 2 * seconds  # the flow, and along the network's
+        return forecast
+
+
+def _is_of_other_code(file: Path) -> bool:
+    if not file.exists():
+        return False
+    with xr.open_dataset(file, engine="netcdf4") as stored:
+        return code_changed(stored.attrs.get("code"))
+
+
+def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess, memory: str | None = None) -> Board:
+    """Find out who takes part, and how.
+
+    Parameters
+    ----------
+    config : LeaderboardConfig
+        What is asked for.
+    out : Path
+        Folder of all files.
+    access : DataAccess
+        Where data may be found.
+    memory : str, optional
+        What each process may take, such as 2G; by default a quarter of what the machine has.
+
+    Raises
+    ------
+    UsageError, PluginError, DataError
+        With one sentence each; nothing has been written by then.
+    """
+    checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
+    participants = participants_of(config)
+    network = prepare(network_run(config, checkpoint), access)
+    dataset, metrics = network.dataset, metrics_of(config, network.dataset)
+    runs = {NETWORK: network_run(config, checkpoint)}
+    runs |= {name: theory_run(config, checkpoint, name, dataset) for name in participants.theories}
+    levels = reverse_levels(network.schedule, config.steps)[::-1]
+    scales = None if config.scales is None else list(resolve_scales(config.scales, levels))
+    facts = {"checkpoint": checkpoint.fingerprint(), "dataset": dataset.fingerprint}
+    resolved = {"dataset_options": network.config.dataset_options}
+    entries = {
+        name: LeaderboardEntry(
+            run=run.model_copy(update=resolved),
+            **_files(out, name),
+            moments=config.steps,
+            data_dir=access.root,
+            memory=memory,
+            command_line=command_line(),
+            facts={**facts, "versions": _versions(run), "scales": None if run.scales is None else scales},
+        )
+        for name, run in runs.items()
+    }
+    return Board(config, out, dataset, entries, metrics, participants.left_out)
+
+
+def _files(folder: Path, name: str) -> dict[str, Path]:
+    stem = name.replace(":", "-")
+    return {"out": folder / f"{stem}.nc", "along": folder / f"{NETWORK}.nc", "steps": folder / f"{stem}-steps.nc"}
+
+
+def _versions(run: RunConfig) -> dict[str, str]:
+    return versions_of({kind: getattr(run, kind) for kind in ("score", "dataset", "schedule")})
+
+
+def start(board: Board, progress: Progress = silent) -> xr.Dataset:
+    """Execute the entries that are not done, compare, store and draw.
+
+    A score model that fails is named in the attribute `failed`, and has no numbers.
+    """
+    board.folder.mkdir(parents=True, exist_ok=True)
+    failed: dict[str, str] = {}
+    total = len(board.entries)
+    board.unfinished()  # refuses what was started with other settings before anything is done
+    for number, (name, entry) in enumerate(board.entries.items()):
+        if entry.is_done():
+            continue
+
+        def advance(share: float, number: int = number, name: str = name) -> None:
+            progress(number + share, total, UNIT, name)
+
+        try:
+            advance(0.0)
+            _execute_in_own_process(entry, advance)
+        except MosaicError as error:
+            if name == NETWORK:
+                raise
+            failed[name] = str(error)
+    progress(total, total, UNIT, "comparing")
+    table = leaderboard_table(board.entries, [name for name in board.entries if name not in failed], board.metrics)
+    table = table.assign_attrs(_attributes(board, failed))
+    write_netcdf(table, board.file)
+    save_figure(draw_leaderboard(table), board.file.with_suffix(".png"))
+    return table
+
+
+def _execute_in_own_process(entry: LeaderboardEntry, advance: Callable[[float], None]) -> None:
+    """Execute an entry where its peak memory is its own; `advance(share)` is called as it says how much is done.
+
+    Raises
+    ------
+    MosaicError
+        If it fails, with the last line of what it says.
+    """
+    command = [sys.executable, "-m", "mosaic.evaluate.leaderboard.entry", entry.model_dump_json()]
+    message = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if line.startswith("progress "):
+                    advance(float(line.split()[1]))
+                else:
+                    message = line.strip() or message
+        except BaseException:  # an interrupt, too, must not leave it running
+            process.kill()
+            raise
+    if process.returncode:
+        raise MosaicError(message or f"its process ended with {process.returncode}")
+
+
+def _attributes(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
+    """Root attributes: by what, of what, and who is missing."""
+    return {
+        **made_by(),
+        "title": f"theories against the network in {board.config.checkpoint}",
+        "configuration": as_attribute(board.config.model_dump(mode="json")),
+        "metrics": as_attribute(list(board.metrics)),
+        "runs": as_attribute({name: entry.run.model_dump(mode="json") for name, entry in board.entries.items()}),
+        "left_out": as_attribute(dict(board.left_out)),
+        "failed": as_attribute(failed),
+    }
+
+
+def leaderboard(
+    checkpoint: str | PathLike[str],
+    *,
+    out: str | PathLike[str],
+    data_dir: str | PathLike[str] | None = None,
+    memory: str | None = None,
+    progress: Progress | bool = True,
+    **settings: Any,
+) -> xr.Dataset:
+    """Rank theories by how well they predict a trained network, as `mosaic leaderboard` does.
+
+    Parameters
+    ----------
+    checkpoint : path
+        Folder of the trained network.
+    out : path
+        Folder of all files; what is there already is used, and what is unfinished is resumed.
+    data_dir, memory
+        As for `run`.
+    progress : bool or callable
+        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
+    **settings
+        Any field of `LeaderboardConfig`: scores="els,is", samples=64, score_options={"els": {...}}, ...
+
+    Returns
+    -------
+    xarray.Dataset
+        Along `score`, the network first: `final_METRIC` (score, sample) of final images against the network's, and
+        `step_METRIC` (score, step, sample) of x0hat at the network's states against its own, for each of `metrics`,
+        each with `_median`, `_low` and `_high` over samples, NaN for the network itself; `along_METRIC` (score,
+        sample), the median over steps, likewise; `behind` (score, sample), by how much `final_METRIC` of the first
+        metric is worse than that of the best theory, likewise; `seconds` (score, step) and `seconds_per_step` (score),
+        of one sample; `peak_bytes` (score). `step`, `time`, `noise` and `signal` are those of the network's flow, as
+        many as the theories have steps.
+
+    Raises
+    ------
+    UsageError, DataError, PluginError
+        With one sentence that names the value, what is allowed and the fix.
+    """
+    config = layered(LeaderboardConfig, {"checkpoint": str(checkpoint)}, settings)
+    board = prepare_leaderboard(config, Path(out).expanduser(), data_access(data_dir), memory)
+    with reporting(progress) as report:
+        return start(board, report)

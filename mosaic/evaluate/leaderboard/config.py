@@ -1,0 +1,38 @@
+"""The configuration of a leaderboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from mosaic.interfaces.options import Options
+
+__all__ = ["LeaderboardConfig"]
+
+
+class LeaderboardConfig(Options):
+    """What decides the numbers of a leaderboard."""
+
+    checkpoint: str = Field(description="Folder of the trained network.")
+    scores: str = Field("all", description="Score models, a list such as els,is; or all that need no options.")
+    metrics: str = Field(
+        "pearson_r,r2,R2,mse", description="Metrics that compare images, a list; the first one decides the ranks."
+    )
+    samples: int = Field(16, ge=1, description="Samples that all make from the same noise.")
+    steps: int = Field(20, ge=1, le=100_000, description="Steps of the theories' reverse flows.")
+    network_steps: int = Field(150, ge=1, le=100_000, description="Steps of the network's.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise (and of random labels).")
+    scales: str | None = Field(
+        None,
+        description="Locality scales, as for a run: best a file that a calibration wrote. Default: the data set's own "
+        "preset, else from about half the image at t = 1 to 3 at t = 0.",
+    )
+    labels: str | None = Field(
+        None, description="Classes: none, random, or a list. Default: random for a network with classes, else none."
+    )
+    device: str = Field(
+        "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
+    )
+    dataset_options: dict[str, Any] = Field({}, description="Options of the network's data set, such as a path.")
+    score_options: dict[str, dict[str, Any]] = Field({}, description="Options of score models, by their names.")

@@ -1,0 +1,192 @@
+"""An entry of a leaderboard, in a process of its own: `python -m mosaic.evaluate.leaderboard.entry ENTRY`.
+
+Its reverse flow from the network's noise is stored as any run is; then x0hat at the network's own states, step by step,
+with the time that each step takes. Lines `progress SHARE` on stdout say how much of it is done.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from pydantic import Field
+
+from mosaic.device import limited_threads, peak_bytes
+from mosaic.errors import MosaicError
+from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.options import Options
+from mosaic.run.config import RunConfig
+from mosaic.run.plan import Plan, prepare
+from mosaic.run.runner import job_of
+from mosaic.storage.job import Advance, FileJob, Part
+from mosaic.storage.made_by import made_by
+from mosaic.storage.parts import PartFiles
+from mosaic.storage.schema import ENTRY_SCHEMA, described
+from mosaic.storage.trajectory import open_trajectory
+
+__all__ = ["LeaderboardEntry", "execute", "moments_of"]
+
+
+class LeaderboardEntry(Options):
+    """What one process computes: a run, and x0hat of its score model at states of the network's run."""
+
+    run: RunConfig = Field(description="The run.")
+    out: Path = Field(description="Its file.")
+    along: Path = Field(description="File of the network's run.")
+    moments: int = Field(ge=1, description="At how many of its steps x0hat is evaluated.")
+    steps: Path = Field(description="File of x0hat there.")
+    data_dir: Path | None = Field(None, description="Folder of data files.")
+    memory: str | None = Field(None, description="Memory that may be taken.")
+    facts: dict[str, Any] = Field(
+        {},
+        description="What the numbers rest on besides: contents of checkpoint, data and scales, versions of plugins.",
+    )
+    command_line: list[str] = Field([], description="The command that this is part of, for the record.")
+
+    def is_done(self) -> bool:
+        """Tell whether run and single steps are there, of the same run along the same flow.
+
+        Raises
+        ------
+        ConfigMismatch
+            If the single steps are of another run, or along another flow.
+        """
+        return self.along.exists() and self.out.exists() and steps_job(self).is_done()
+
+    def check(self, dataset: DataSet) -> None:
+        """Refuse what is at the place of the run, if it is another run's.
+
+        Raises
+        ------
+        ConfigMismatch
+            If it is.
+        """
+        if self.out.exists() or PartFiles(self.out).folder.exists():
+            job_of(self.prepare(dataset), self.out).is_done()
+
+    def prepare(self, dataset: DataSet | None = None) -> Plan:
+        """Prepare the run; the data set is loaded unless it is given."""
+        return prepare(self.run, DataAccess(self.data_dir, False), dataset=dataset, memory=self.memory)
+
+
+@dataclass(frozen=True)
+class StepsJob(FileJob):
+    """The single steps of an entry; what differs is named without the attribute that it is stored in."""
+
+    def differing(self, identity: Mapping[str, Any]) -> list[str]:
+        """Name what differs between an identity and the job's own, as `key: stored, now wanted`."""
+        return [text.removeprefix("job.") for text in super().differing(identity)]
+
+
+def steps_job(entry: LeaderboardEntry, plan: Plan | None = None) -> StepsJob:
+    """The job of an entry's single steps, along the network's run, which must be there.
+
+    Without the plan of the network's steps (`plan_along`) it tells what is there, and computes nothing.
+    """
+    with open_trajectory(entry.along) as along:
+        network = {name: along.attrs[name] for name in ("configuration", "score_fingerprint", "dataset_fingerprint")}
+    run = entry.run.model_dump(mode="json")
+    return StepsJob(
+        place=entry.steps,
+        identity={"job": {"run": run, "moments": entry.moments, "network": network, "facts": entry.facts}},
+        schema=ENTRY_SCHEMA,
+        what="the single steps of a leaderboard entry",
+        parts=() if plan is None else (_part(entry, plan),),
+        unit="comparison" if plan is None else plan.unit,
+        attributes=partial(_attributes, entry, None if plan is None else plan.device),
+    )
+
+
+def _part(entry: LeaderboardEntry, plan: Plan) -> Part:
+    """All single steps: the work of each is that of all samples together."""
+    with open_trajectory(entry.along) as along:
+        steps = moments_of(along, entry.moments)["step"].values.tolist()
+    of_batches = [plan.work(batch) for batch in plan.batches]
+    work = [sum(of_batch[step] for of_batch in of_batches) for step in steps]
+    return Part(sum(work), partial(single_steps, entry, plan, work))
+
+
+def _attributes(entry: LeaderboardEntry, device: torch.device | None) -> dict[str, str]:
+    """Root attributes of the single steps, asked for when they are done."""
+    peak = None if device is None else peak_bytes(device)
+    title = f"x0hat of {entry.run.score} at states of the network's flow"
+    return {**made_by(device), "title": title, "peak_bytes": str(peak or "nan")}
+
+
+def moments_of(along: xr.Dataset, count: int) -> xr.Dataset:
+    """Take `count` steps of a run, spread evenly from its first to its last; all where it has no more."""
+    steps = along.sizes["step"]
+    return along.isel(step=np.unique(np.linspace(0, steps - 1, min(count, steps)).round().astype(int)))
+
+
+def plan_along(entry: LeaderboardEntry, plan: Plan) -> Plan:
+    """Prepare an entry's score model, as its run has it, for every step of the network's run."""
+    with open_trajectory(entry.along) as along:
+        steps = along.sizes["step"]
+    # A list of scales is of the theory's steps: the network's are looked up in its run, by noise-to-signal ratio.
+    scales = str(entry.out) if "," in (entry.run.scales or "") else entry.run.scales
+    config = entry.run.model_copy(update={"steps": steps, "scales": scales})
+    along_plan = prepare(config, DataAccess(), score=plan.model, dataset=plan.dataset, memory=entry.memory)
+    return replace(along_plan, threads=plan.threads)
+
+
+def single_steps(entry: LeaderboardEntry, plan: Plan, work: list[float], advance: Advance) -> xr.Dataset:
+    """Evaluate x0hat at the states of the network's run, a step at a time, and take the time of each."""
+    with open_trajectory(entry.along) as along:
+        moments = moments_of(along, entry.moments).load()
+    states, steps = torch.from_numpy(moments["state"].values), moments["step"].values.tolist()
+    denoised, seconds = np.empty(states.shape, np.float32), np.zeros(len(steps))
+    with limited_threads(plan.threads):
+        for batch in plan.batches:  # what is done once, for each class and at each end of the flow, is done now
+            for place in (0, -1):
+                _evaluate(plan, states[:, place], steps[place], batch[:1])
+        for place, step in enumerate(steps):
+            for batch in plan.batches:
+                begin = time.perf_counter()
+                denoised[batch.start : batch.stop, place] = _evaluate(plan, states[:, place], step, batch)
+                seconds[place] += time.perf_counter() - begin
+            advance(sum(work[: place + 1]), f"step {place + 1}/{len(steps)}")
+    table = xr.Dataset(
+        {"denoised": (moments["denoised"].dims, denoised), "seconds": ("step", seconds)},
+        {name: moments[name] for name in ("sample", "seed", "label", "step", "time", "signal", "noise")},
+    )
+    return described(table, ENTRY_SCHEMA)
+
+
+def _evaluate(plan: Plan, states: torch.Tensor, step: int, batch: range) -> np.ndarray:
+    """x0hat (B, C, H, W) of a batch of the states (samples, C, H, W) of a step."""
+    x = states[batch.start : batch.stop].to(plan.dtype).to(plan.device)
+    return plan.denoise(x, step, batch).cpu().numpy()
+
+
+def execute(entry: LeaderboardEntry) -> None:
+    """Run the score model, or resume its run; then evaluate it along the network's flow. Says how much is done."""
+    plan = entry.prepare()
+    flow = entry.run.steps / (entry.run.steps + entry.moments)  # the flow's share of the work
+    job_of(plan, entry.out).execute(resume=True, progress=partial(_print_share, 0.0, flow)).close()
+    single = steps_job(entry, plan_along(entry, plan))
+    single.execute(resume=True, progress=partial(_print_share, flow, 1.0)).close()
+
+
+def _print_share(first: float, last: float, done: float, total: float, unit: str, note: str = "") -> None:
+    """Print what share of the entry is done, where this piece of work is that from `first` to `last`."""
+    sys.stdout.write(f"progress {first + (last - first) * done / total:.4f}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        given = LeaderboardEntry.model_validate_json(sys.argv[1])
+        sys.argv = given.command_line or sys.argv
+        execute(given)
+    except MosaicError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(int(error.exit_code))

@@ -1,0 +1,57 @@
+"""Medians and means with bootstrap intervals, shares with binomial ones."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+__all__ = ["CONFIDENCE", "RESAMPLES", "interval_of"]
+
+RESAMPLES, CONFIDENCE = 10_000, 0.95
+
+
+def interval_of(values: NDArray[np.float64], statistic: str = "median", seed: int = 0) -> tuple[float, float, float]:
+    """Give the median (or mean) of the values, or the share of ones among zeros, and an interval of it.
+
+    Parameters
+    ----------
+    values : array (n,)
+        NaN are left out.
+    statistic : {"median", "mean", "share"}
+        What is given.
+    seed : int
+        Seed of the resampling.
+
+    Returns
+    -------
+    value, low, high : float
+        The interval holds the middle `CONFIDENCE` of the statistics of `RESAMPLES` samples of n drawn with
+        replacement (percentile bootstrap); that of a share is Wilson's, which has a width where all are alike. NaN
+        where there are no values.
+
+    References
+    ----------
+    Efron & Tibshirani 1993, ch. 13; Wilson 1927.
+    """
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return float("nan"), float("nan"), float("nan")
+    if statistic == "share":
+        return _share_of(known)
+    draws = np.random.default_rng(seed).integers(len(known), size=(RESAMPLES, len(known)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # infinities
+        summarise = np.mean if statistic == "mean" else np.median
+        low, high = np.quantile(summarise(known[draws], axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        return float(summarise(known)), float(low), float(high)
+
+
+def _share_of(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Share of ones among zeros, and its Wilson score interval."""
+    share = float(np.mean(values))
+    interval = binomtest(round(float(values.sum())), len(values)).proportion_ci(CONFIDENCE, method="wilson")
+    # At 0 and 1 rounding must not leave the share outside.
+    return share, min(share, float(interval.low)), max(share, float(interval.high))

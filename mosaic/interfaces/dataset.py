@@ -1,0 +1,247 @@
+"""Training sets: images as one array, with labels and the facts a run records about them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mosaic.errors import DataError, UsageError
+from mosaic.interfaces.options import Options as PluginOptions
+from mosaic.interfaces.rule import Rule
+
+__all__ = ["DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A training set.
+
+    Attributes
+    ----------
+    name : str
+        The name it was asked for by.
+    images : Tensor (N, C, H, W), floating point
+        Pixel values; range [-1, 1] unless `range` says otherwise.
+    labels : Tensor (N,), int64, or None
+        Class of each image, 0 <= label < number of classes.
+    classes : tuple of str
+        Names of the classes; by default their numbers. Empty where there are no labels.
+    range : (float, float)
+        Lowest and highest value a pixel may have.
+    scales : str or None
+        Preset of locality scales that suits this set (see `mosaic.sampling.scales`).
+    training : mapping
+        Settings of a training (`mosaic.TrainConfig`) that suit this set, in place of the general defaults; under
+        `networks` the options of each network, by name.
+    rule : Rule, optional
+        What every image of the set obeys, where that can be judged in generated images, too.
+    origin : str
+        Where the images came from, for the record.
+
+    Raises
+    ------
+    DataError
+        If the arrays do not fit each other, or hold NaN or infinity, or leave the range.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    range: tuple[float, float] = (-1.0, 1.0)
+    scales: str | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    rule: Rule | None = None
+    origin: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if not isinstance(self.name, str):
+            raise DataError(f"A data set's name must be a string, not a {type(self.name).__name__}.")
+        if labels is not None and not self.classes and labels.numel():
+            object.__setattr__(self, "classes", tuple(str(label) for label in range(int(labels.max()) + 1)))
+        if images.ndim != 4 or not images.is_floating_point() or images.numel() == 0:
+            raise DataError(
+                f"Data set '{self.name}': images must be a non-empty floating-point array (N, C, H, W), "
+                f"not {images.dtype} of shape {tuple(images.shape)}."
+            )
+        low, high = float(images.min()), float(images.max())
+        if not (low > -float("inf") and high < float("inf")):  # a NaN makes either comparison false
+            bad = int((~torch.isfinite(images)).flatten(1).any(1).nonzero()[0])
+            raise DataError(f"Data set '{self.name}': image {bad} holds NaN or infinity; remove or repair it.")
+        if low < self.range[0] - 1e-4 or high > self.range[1] + 1e-4:
+            raise DataError(
+                f"Data set '{self.name}': pixel values span [{low:g}, {high:g}], outside the declared range "
+                f"[{self.range[0]:g}, {self.range[1]:g}]; rescale them or declare their range."
+            )
+        if labels is not None:
+            self._check_labels(labels)
+
+    def _check_labels(self, labels: Tensor) -> None:
+        if labels.shape != (len(self.images),) or labels.dtype != torch.int64:
+            raise DataError(
+                f"Data set '{self.name}': labels must be {len(self.images)} int64 values, "
+                f"not {labels.dtype} of shape {tuple(labels.shape)}."
+            )
+        if int(labels.min()) < 0 or int(labels.max()) >= len(self.classes):
+            raise DataError(
+                f"Data set '{self.name}': labels span [{int(labels.min())}, {int(labels.max())}] but there are "
+                f"{len(self.classes)} classes; labels count from 0."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one image: (channels, height, width)."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of shape, pixels and labels: two sets are the same data exactly if these agree."""
+        digest = hashlib.sha256(f"{self.images.dtype} {tuple(self.images.shape)}".encode())
+        digest.update(self.images.cpu().contiguous().numpy().data)
+        if self.labels is not None:
+            digest.update(self.labels.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def select(self, indices: Tensor) -> DataSet:
+        """Keep the images at `indices` (int64), in that order."""
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(self, images=self.images[indices], labels=labels)
+
+    def class_groups(self, labels: Tensor | None) -> Iterator[tuple[Tensor | slice, Tensor | None]]:
+        """Yield the samples with each of these labels (B,), -1 for none, and the images they meet: their class, or all.
+
+        Yields
+        ------
+        samples : Tensor (B,), bool, or slice
+            The samples that meet the same images.
+        places : Tensor (n,), int64, or None
+            The places of these images; None for all of them.
+
+        Raises
+        ------
+        UsageError
+            If there are no images of a label.
+        """
+        if labels is None or bool((labels == -1).all()):
+            yield slice(None), None
+            return
+        for label in labels.unique().tolist():
+            yield labels == label, None if label == -1 else self._places_of(label)
+
+    def _places_of(self, label: int) -> Tensor:
+        if self.labels is None:
+            raise UsageError(f"Data set '{self.name}' has no labels, so label {label} cannot be used.")
+        places = torch.nonzero(self.labels == label)[:, 0]
+        if len(places) == 0:
+            present = ", ".join(str(int(c)) for c in self.labels.unique())
+            raise UsageError(f"Data set '{self.name}' has no images of label {label}; it has: {present}.")
+        return places
+
+    def to(self, device: torch.device | str) -> DataSet:
+        """Move images and labels to `device`."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return replace(self, images=self.images.to(device), labels=labels)
+
+
+def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = None) -> Tensor:
+    """Choose `limit` of `count` images at random, as evenly over the classes as they allow.
+
+    Parameters
+    ----------
+    count, limit : int
+        Number of images there are, and number wanted; all are kept when `limit >= count`.
+    seed : int
+        Seed of the choice.
+    labels : Tensor (count,), int64, optional
+        Classes; without them the choice is uniform.
+
+    Returns
+    -------
+    Tensor (min(limit, count),), int64
+        Indices in rising order. Class sizes differ by at most one, but where a class runs out.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(count, generator=generator)
+    if labels is None or limit >= count:
+        return order[:limit].sort().values
+    # An image's rank within its class decides: all firsts, then all seconds, ... in random order.
+    shuffled = labels.cpu()[order]
+    rank = torch.empty(count, dtype=torch.int64)
+    for label in shuffled.unique():
+        members = (shuffled == label).nonzero()[:, 0]
+        rank[members] = torch.arange(len(members))
+    chosen = torch.argsort(rank, stable=True)[:limit]
+    return order[chosen].sort().values
+
+
+class DataSetOptions(PluginOptions):
+    """Options that every data set has; a data source's own `Options` derive from this."""
+
+    limit: int | None = Field(
+        None, ge=1, description="Use a seeded, class-balanced subset of this many training images."
+    )
+    limit_seed: int = Field(0, ge=0, description="Seed of the subset that `limit` takes.")
+
+
+@dataclass(frozen=True)
+class DataAccess:
+    """Where data files may be looked for, and whether they may be downloaded."""
+
+    root: Path | None = None
+    download: bool = False
+
+
+class DataSource(ABC):
+    """Interface of a data-set plugin; subclass it, give it a `name` and register it.
+
+    Attributes
+    ----------
+    name : str
+        The name on the command line.
+    Options : type[DataSetOptions]
+        The source's options; `limit` and `limit_seed` are served by the core.
+    """
+
+    name: ClassVar[str] = ""
+    Options: ClassVar[type[DataSetOptions]] = DataSetOptions
+
+    def __init__(self, options: DataSetOptions | None = None, access: DataAccess | None = None) -> None:
+        self.options: Any = options if options is not None else self.Options()
+        self.access = access if access is not None else DataAccess()
+
+    @abstractmethod
+    def read(self) -> DataSet:
+        """Read the whole training set.
+
+        Raises
+        ------
+        DataError
+            If it is missing (name the folder and the files looked for, and what to do) or cannot be used.
+        """
+
+    def available(self) -> str | None:
+        """Say, without reading it, why the set is not available now; None when it is."""
+        return None
+
+    def load(self) -> DataSet:
+        """Read the training set and take the subset that `limit` asks for."""
+        dataset = self.read()
+        limit = self.options.limit
+        if limit is None or limit >= len(dataset):
+            return dataset
+        return dataset.select(balanced_subset(len(dataset), limit, self.options.limit_seed, dataset.labels))

@@ -1,0 +1,98 @@
+"""Noise schedules: continuous time t in [0, 1] to a noise level (signal, noise)."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mosaic.interfaces.options import Options as PluginOptions
+
+__all__ = ["Level", "NoiseSchedule"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level of the forward process x_t = signal x_0 + noise eps; never snapped to a grid.
+
+    `signal` is positive and `noise` non-negative; they need not be variance preserving. The analytic
+    machines depend on the level only through x / signal and noise / signal.
+    """
+
+    signal: float
+    noise: float
+
+    @property
+    def ratio(self) -> float:
+        """Noise-to-signal ratio, noise / signal: what decides a locality scale."""
+        return self.noise / self.signal
+
+
+class NoiseSchedule(ABC):
+    """Interface of a noise schedule plugin; subclass it, give it a `name` and register it.
+
+    Attributes
+    ----------
+    name : str
+        The name on the command line.
+    Options : type[mosaic.Options]
+        The schedule's options.
+    """
+
+    name: ClassVar[str] = ""
+    Options: ClassVar[type[PluginOptions]] = PluginOptions
+
+    def __init__(self, options: PluginOptions | None = None) -> None:
+        self.options = options if options is not None else self.Options()
+
+    @abstractmethod
+    def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Give signal and noise at the times `t` (any shape, float64, in [0, 1]): two tensors like `t`.
+
+        Pure and vectorised. Noise over signal must rise with t.
+        """
+
+    def level(self, t: float) -> Level:
+        """Give the noise level at one time `t` in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If `t` lies outside [0, 1].
+        """
+        if not 0.0 <= t <= 1.0:
+            raise ValueError(f"Time t = {t} lies outside [0, 1].")
+        signal, noise = self.signal_noise(torch.tensor(t, dtype=torch.float64))
+        return Level(float(signal), float(noise))
+
+    def time(self, level: Level) -> float:
+        """Give the time t at which this schedule has a level: the inverse of `level`.
+
+        Raises
+        ------
+        ValueError
+            If the level is none of this schedule's, to one part in a million.
+        """
+        low, high = 0.0, 1.0
+        for t in (low, high):
+            if _agree(self.level(t), level):
+                return t
+        for _ in range(60):  # the noise-to-signal ratio rises with t: halve the interval to the last bit
+            middle = (low + high) / 2
+            if self.level(middle).ratio < level.ratio:
+                low = middle
+            else:
+                high = middle
+        if not _agree(self.level(high), level):
+            raise ValueError(f"{level} is no level of this schedule.")
+        return high
+
+
+def _agree(one: Level, other: Level) -> bool:
+    return math.isclose(one.signal, other.signal, rel_tol=1e-6, abs_tol=1e-9) and math.isclose(
+        one.noise, other.noise, rel_tol=1e-6, abs_tol=1e-9
+    )

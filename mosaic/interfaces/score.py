@@ -1,0 +1,209 @@
+"""Score models: from a noisy batch and its level to the posterior mean of the clean images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from mosaic.errors import UsageError
+from mosaic.interfaces.attribution import Attribution
+from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.options import Options as PluginOptions
+from mosaic.interfaces.schedule import Level, NoiseSchedule
+
+__all__ = ["EpsModel", "ScoreModel", "Traits", "eps_from_denoised", "score_from_denoised"]
+
+
+def _whole_image(scale: int) -> None:
+    return None
+
+
+def _no_comparisons(scale: int) -> int:
+    return 0
+
+
+def _torch(dtype: torch.dtype) -> str:
+    return "torch"
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a score model can do, and what its numbers rest on; every trait has a default.
+
+    Attributes
+    ----------
+    has_scale : bool
+        Whether `denoise` uses a locality scale k.
+    has_attribution : bool
+        Whether `attribute` says what images are made of.
+    is_conditional : bool
+        Whether a sample with a label meets the training images of that class only.
+    is_equivariant : bool
+        Whether x0hat of a circularly shifted x is the shifted x0hat.
+    schedule : NoiseSchedule or None
+        Noise schedule that a run must have, such as a network's; None where any will do.
+    window : callable
+        window(scale): side of the window about a pixel, going round the border, that x0hat there depends on; None for
+        all of x.
+    comparisons : callable
+        comparisons(scale): window comparisons that one sample needs at this scale; 0 for a model that makes none.
+    engine : callable
+        engine(dtype): what computes the numbers of a dtype, to the build. A run is resumed by the same one only.
+    fingerprint : callable
+        fingerprint(): SHA-256 of what decides the numbers beside options and data, such as weights; None for nothing.
+    """
+
+    has_scale: bool = False
+    has_attribution: bool = False
+    is_conditional: bool = False
+    is_equivariant: bool = False
+    schedule: NoiseSchedule | None = None
+    window: Callable[[int], int | None] = _whole_image
+    comparisons: Callable[[int], int] = _no_comparisons
+    engine: Callable[[torch.dtype], str] = _torch
+    fingerprint: Callable[[], str | None] = _nothing
+
+
+class ScoreModel(ABC):
+    """Interface of a score model plugin; subclass it, give it a `name` and register it.
+
+    Analytic machines and trained networks are the same kind. The constructor stores, and does not work.
+
+    Attributes
+    ----------
+    name : str
+        The name on the command line.
+    Options : type[mosaic.Options]
+        The model's options.
+    path_options : tuple of str
+        Options that say where files lie that the fingerprint identifies: they may have moved when a run is resumed.
+    """
+
+    name: ClassVar[str] = ""
+    Options: ClassVar[type[PluginOptions]] = PluginOptions
+    path_options: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:
+        self.options: Any = options if options is not None else self.Options()
+        self.dataset = dataset
+
+    @property
+    def traits(self) -> Traits:
+        """What the model can do with these options. Cheap: whatever is work is a callable among them."""
+        return Traits()
+
+    @abstractmethod
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give the posterior mean x0hat = E[x_0 | x_t = x].
+
+        Parameters
+        ----------
+        x : Tensor (B, C, H, W), float32 or float64
+            Noisy images x_t = signal x_0 + noise eps, on the device of the data set's images.
+        level : Level
+            Their noise level.
+        labels : Tensor (B,), int64, optional
+            Class of each sample; -1 for none.
+        scale : int
+            Locality scale k (odd window size in pixels) for a model with the trait `has_scale`; ignored elsewhere.
+
+        Returns
+        -------
+        Tensor (B, C, H, W)
+            x0hat, of x's dtype and device. `x` is not changed.
+        """
+
+    def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Attribution:
+        """Give x0hat and what each pixel of it is made of, for a model with the trait `has_attribution`.
+
+        Arguments and `Attribution.denoised` as for `denoise`. At noise 0 (a finished image) it is the limit: which
+        candidate is nearest to each pixel's window; the pixel is its centre (Kamb & Ganguli 2025, theorem 4.1).
+
+        Raises
+        ------
+        UsageError
+            If the model cannot say.
+        """
+        raise UsageError(f"Score model '{self.name}' has no posterior over candidates, so it attributes no pixels.")
+
+    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
+        """Refuse, before a run starts, a combination of options, data, levels, scales and labels that cannot work.
+
+        Parameters
+        ----------
+        levels, scales : tuple
+            Noise level and locality scale of each step.
+        labels : tuple of int
+            Class of each sample, -1 for none.
+
+        Returns
+        -------
+        sequence of str
+            Notes on what is allowed, but probably unintended.
+
+        Raises
+        ------
+        UsageError
+            With the value, what is allowed, and how to fix it.
+        """
+        return ()
+
+
+def eps_from_denoised(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
+    """Predicted noise eps = (x - a x0hat) / s; shapes (B, C, H, W)."""
+    return (x - level.signal * denoised) / level.noise
+
+
+def score_from_denoised(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
+    """Score, grad log p_t(x) = (a x0hat - x) / s^2; shapes (B, C, H, W)."""
+    return (level.signal * denoised - x) / level.noise**2
+
+
+class EpsModel(ScoreModel):
+    """A score model made of any noise prediction `eps(x, t)`, such as a user's own network.
+
+    Parameters
+    ----------
+    function : callable
+        `function(x, t)` with x (B, C, H, W) and t (B,), both of x's dtype, gives eps (B, C, H, W).
+    time_of : callable
+        Gives the time t in [0, 1] of a level.
+    """
+
+    name = "callable"
+
+    def __init__(
+        self,
+        function: Callable[[Tensor, Tensor], Tensor],
+        time_of: Callable[[Level], float],
+        dataset: DataSet,
+    ) -> None:
+        super().__init__(None, dataset)
+        self.function = function
+        self.time_of = time_of
+
+    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
+        """Refuse labels, which a callable has no place for."""
+        if any(label >= 0 for label in labels):
+            raise UsageError("A callable eps(x, t) takes no labels; use `labels` none, or pass a ScoreModel.")
+        return ()
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give x0hat = (x - s eps(x, t)) / a."""
+        self.check((level,), (), tuple(labels.tolist()) if labels is not None else ())
+        time = torch.full((len(x),), self.time_of(level), dtype=x.dtype, device=x.device)
+        eps = self.function(x, time)
+        if not isinstance(eps, Tensor) or eps.shape != x.shape:
+            what = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else f"a {type(eps).__name__}"
+            raise UsageError(f"eps(x, t) gave {what} for x of shape {tuple(x.shape)}; it must give the same shape.")
+        return (x - level.noise * eps) / level.signal

@@ -1,1 +1,0 @@
-"""The leaderboard: every theory against one trained network, from the same noise and along the network's own flow."""

@@ -1,0 +1,32 @@
+"""Data sets by name: where their files may be, and loading them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.registry.loading import registry
+
+__all__ = ["data_access", "load_dataset"]
+
+
+def data_access(data_dir: str | PathLike[str] | None, download: bool = False) -> DataAccess:
+    """Where data may be found: `data_dir`, else MOSAIC_DATA, else the data sets' own default."""
+    root = data_dir or os.environ.get("MOSAIC_DATA") or None
+    return DataAccess(None if root is None else Path(root), download)
+
+
+def load_dataset(name: str, options: Mapping[str, Any], access: DataAccess) -> DataSet:
+    """Load the data set that is registered under a name, with these options.
+
+    Raises
+    ------
+    UsageError, PluginError, DataError
+        If an option cannot be used, nothing is registered under this name, or the data are not available.
+    """
+    dataset: DataSet = registry().make("dataset", name, options, access).load()
+    return dataset

@@ -1,0 +1,222 @@
+"""The registry: names to plugin classes, and what is registered under which conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from inspect import isabstract
+from typing import Any
+
+import pluggy
+
+from mosaic.errors import PluginError, UsageError, did_you_mean
+from mosaic.interfaces.dataset import DataSetOptions
+from mosaic.interfaces.options import Options
+from mosaic.registry.hooks import GROUP, HOOKS, KINDS, Hooks
+from mosaic.registry.plugin import Plugin
+
+__all__ = ["Registry"]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A class that a plugin registers, under its name and aliases."""
+
+    kind: str
+    cls: type
+    names: tuple[str, ...]
+
+
+@dataclass
+class Registrar:
+    """What a registration hook is given as `register`: checks each class, and notes it.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of the hook, one of `KINDS`.
+    registrations : list
+        Of all hooks of the plugin so far.
+    is_open : bool
+        Whether the hook is still running.
+    """
+
+    kind: str
+    registrations: list[Registration]
+    is_open: bool = field(default=True, init=False)
+
+    def __call__(self, cls: type, *, name: str | None = None, aliases: Iterable[str] = ()) -> None:
+        """Register a class under `name` (default: its `name` attribute) and `aliases`.
+
+        Raises
+        ------
+        RuntimeError, TypeError, ValueError
+            If the hook is over, the class is not of the hook's kind, or a name cannot be used.
+        """
+        kind, base = self.kind, KINDS[self.kind]
+        if not self.is_open:
+            raise RuntimeError(f"register_{kind}s is over: register during the hook, not later")
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise TypeError(f"register_{kind}s takes subclasses of mosaic.{base.__name__}, not {cls!r}")
+        if isabstract(cls):
+            missing = ", ".join(sorted(cls.__abstractmethods__))  # type: ignore[attr-defined]
+            raise TypeError(f"{cls.__name__} does not define {missing}")
+        wanted = DataSetOptions if kind == "dataset" else Options
+        if not issubclass(cls.Options, wanted):  # type: ignore[attr-defined]
+            raise TypeError(f"{cls.__name__}.Options must be a subclass of mosaic.{wanted.__name__}")
+        names = (name or getattr(cls, "name", ""), *aliases)
+        for each in names:
+            if not each or ":" in each or each != each.strip():
+                raise ValueError(f"{cls.__name__}: {each!r} is not a name (no spaces around, no ':')")
+            if any(each in known.names for known in self.registrations if known.kind == kind):
+                raise ValueError(f"{kind} '{each}' is registered twice")
+        self.registrations.append(Registration(kind, cls, names))
+
+
+class Registry:
+    """Names to plugin classes, per kind.
+
+    Attributes
+    ----------
+    plugins : list[Plugin]
+        Every entry point found, whatever became of it.
+    hook : pluggy.HookRelay
+        The lifecycle hooks of the active plugins.
+    """
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self._manager = _plugin_manager()
+        self._classes: dict[tuple[str, str], type] = {}
+        self._owners: dict[tuple[str, str], str] = {}
+        self._qualified: dict[tuple[str, str], type] = {}
+
+    @property
+    def hook(self) -> Any:
+        """The lifecycle hooks of the active plugins."""
+        return self._manager.hook
+
+    def add(self, module: object, plugin: Plugin) -> None:
+        """Register what `module` provides, all of it or nothing; `plugin` notes the outcome.
+
+        A name that another plugin holds already breaks this one. Its classes are then available as
+        `distribution:name` only.
+        """
+        self.plugins.append(plugin)
+        try:
+            registrations = _registrations_of(module, plugin.key)
+        except (Exception, SystemExit) as error:  # whatever a third party's code raises must not take the rest down
+            plugin.failed(error)
+            return
+        for entry in registrations:
+            for name in entry.names:
+                self._qualified.setdefault((entry.kind, f"{plugin.distribution}:{name}"), entry.cls)
+        taken = [
+            (entry.kind, name) for entry in registrations for name in entry.names if (entry.kind, name) in self._owners
+        ]
+        if taken:
+            kind, name = taken[0]
+            plugin.broken(
+                f"{kind} '{name}' is already provided by {self._owners[kind, name]}, so {plugin.key} was not activated",
+                f"ask for '{plugin.distribution}:{name}' to use this one, or leave the other out",
+            )
+            return
+        for entry in registrations:
+            for name in entry.names:
+                self._classes[entry.kind, name] = entry.cls
+                self._owners[entry.kind, name] = plugin.key
+            plugin.provides.append(f"{entry.kind}:{entry.names[0]}")
+        self._manager.register(module, name=plugin.key)
+
+    def names(self, kind: str) -> list[str]:
+        """List the names (and aliases) of a kind, sorted."""
+        return sorted(name for k, name in self._classes if k == kind)
+
+    def owner(self, kind: str, name: str) -> str:
+        """Give the `distribution:entry` that provides a name."""
+        return self._owners.get((kind, name)) or name.partition(":")[0]
+
+    def get(self, kind: str, name: str) -> type[Any]:
+        """Give the class registered under a name, or under `distribution:name`.
+
+        Raises
+        ------
+        UsageError
+            If `kind` is not one of `KINDS`.
+        PluginError
+            If no active plugin provides it, with the nearest name and the plugins that are broken.
+        """
+        if kind not in KINDS:
+            raise UsageError(f"There is no kind '{kind}'.{did_you_mean(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
+        cls = self._classes.get((kind, name)) or self._qualified.get((kind, name))
+        if cls is not None:
+            return cls
+        known = self.names(kind)
+        broken = [p.key for p in self.plugins if p.status == "broken"]
+        hint = f" Broken plugins ('mosaic plugins' tells why): {', '.join(broken)}." if broken else ""
+        disabled = [p.key for p in self.plugins if p.status == "disabled"]
+        hint += f" Disabled by MOSAIC_DISABLE_PLUGINS: {', '.join(disabled)}." if disabled else ""
+        raise PluginError(
+            f"There is no {kind} '{name}'.{did_you_mean(name, known)} There are: {', '.join(known) or 'none'}.{hint}"
+        )
+
+    def parse(self, kind: str, name: str, values: Mapping[str, Any]) -> Any:
+        """Validate the options of a plugin.
+
+        Raises
+        ------
+        UsageError, PluginError
+            If an option cannot be used, or nothing is registered under this name.
+        """
+        return self.get(kind, name).Options.parse(values, f"{kind}.{name}")
+
+    def make(self, kind: str, name: str, values: Mapping[str, Any], *arguments: Any) -> Any:
+        """Make an object of a plugin class: its options first, then further arguments of the constructor.
+
+        Raises
+        ------
+        UsageError, PluginError
+            As `parse`.
+        """
+        return self.get(kind, name)(self.parse(kind, name, values), *arguments)
+
+    def default_metrics(self) -> list[str]:
+        """Names of the metrics that a comparison takes unless told otherwise, in the order they were registered."""
+        return [name for (kind, name), cls in self._classes.items() if kind == "metric" and cls.by_default]  # type: ignore[attr-defined]
+
+    def checkpoint_score(self) -> str:
+        """Name of the score model that runs what `mosaic.train` makes: the first with the path option `checkpoint`.
+
+        Raises
+        ------
+        PluginError
+            If no active plugin provides one.
+        """
+        for (kind, name), cls in self._classes.items():
+            if kind == "score" and "checkpoint" in cls.path_options:  # type: ignore[attr-defined]
+                return name
+        raise PluginError("No active plugin provides a score model that runs checkpoints; 'mosaic plugins' lists them.")
+
+
+def _plugin_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(Hooks)
+    return manager
+
+
+def _registrations_of(module: object, key: str) -> list[Registration]:
+    """Call a plugin's registration hooks by themselves, and check all that it registers."""
+    manager = _plugin_manager()
+    manager.register(module, name=key)
+    for name, value in vars(module).items():
+        marked = hasattr(value, f"{GROUP}_impl")
+        if marked and name not in HOOKS:
+            raise TypeError(f"there is no hook '{name}'.{did_you_mean(name, HOOKS)}")
+        if not marked and name in HOOKS and callable(value):
+            raise TypeError(f"its '{name}' lacks the decorator @mosaic.hookimpl")
+    registrations: list[Registration] = []
+    for kind in KINDS:
+        register = Registrar(kind, registrations)
+        getattr(manager.hook, f"register_{kind}s")(register=register)
+        register.is_open = False
+    return registrations

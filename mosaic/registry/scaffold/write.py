@@ -1,0 +1,98 @@
+"""Write a distribution with a plugin of any kind, which installs and passes its tests as it is."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+from packaging.version import Version
+
+from mosaic.errors import UsageError
+from mosaic.registry.loading import registry
+
+__all__ = ["KINDS", "check_name", "write_plugin"]
+
+OWN = ("cli", "data", "diffusion", "plugins")  # their modules or distributions would have names of mosaic's own
+KINDS = ("score", "schedule", "dataset", "metric", "network")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a distribution's and, with `_` for `-`, a module's.
+
+    Raises
+    ------
+    UsageError
+        With what is allowed.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise UsageError(
+            f"'{name}' cannot be a plugin's name; use small letters, digits and single hyphens, such as my-score."
+        )
+    if name in OWN:
+        raise UsageError(f"'{name}' cannot be a plugin's name: mosaic itself has that one; choose another.")
+
+
+def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
+    """Write the distribution `mosaic-NAME` into a new folder.
+
+    Parameters
+    ----------
+    name : str
+        Name of the plugin, as on the command line.
+    kind : str
+        One of `KINDS`.
+    folder : Path
+        Must not exist yet.
+
+    Returns
+    -------
+    list of Path
+        The files, relative to the folder.
+
+    Raises
+    ------
+    UsageError
+        If the name or the kind cannot be used, or the folder exists or cannot be made.
+    """
+    import jinja2
+
+    check_name(name)
+    if kind not in KINDS:
+        raise UsageError(f"There is no kind '{kind}'; kinds: {', '.join(KINDS)}.")
+    if name in registry().names(kind):
+        raise UsageError(
+            f"There is a {kind} '{name}' already, from {registry().owner(kind, name)}; choose another name."
+        )
+    if folder.exists():
+        raise UsageError(f"'{folder}' exists already; remove it, or choose another name.")
+    module = "mosaic_" + name.replace("-", "_")
+    core = Version(version("mosaic-diffusion"))
+    fields = {
+        "name": name,
+        "kind": kind,
+        "module": module,
+        "title": "".join(part.capitalize() for part in name.split("-")),
+        "core": core.public,
+        "next_core": f"{core.major}.{core.minor + 1}" if core.major == 0 else f"{core.major + 1}",
+    }
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    templates = files("mosaic.registry.scaffold").joinpath("templates")
+    pages = {
+        "pyproject.toml": "pyproject.toml.j2",
+        "README.md": "README.md.j2",
+        f"{module}/__init__.py": f"{kind}.py.j2",
+        f"{module}/py.typed": "",
+        f"tests/test_{module}.py": "test.py.j2",
+        ".github/workflows/test.yml": "test.yml.j2",
+    }
+    try:
+        for page, template in pages.items():
+            path = folder / page
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = templates.joinpath(template).read_text() if template else ""
+            path.write_text(environment.from_string(text).render(fields))
+    except OSError as error:
+        raise UsageError(f"'{folder}' cannot be written ({error.strerror}); choose another place.") from None
+    return [Path(page) for page in pages]

@@ -1,0 +1,1 @@
+"""What attention does to the consistency of images whose parts must agree."""

@@ -1,0 +1,124 @@
+"""The networks and theories of the attention experiment, and the runs of the theories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import xarray as xr
+
+from mosaic.reproduction.study.experiment import Experiment
+from mosaic.reproduction.study.forecast import Step
+from mosaic.reproduction.study.rows import Row
+from mosaic.reproduction.study.steps import machine_seconds
+from mosaic.run.config import RunConfig
+
+__all__ = [
+    "ATTENTIVE",
+    "NETWORKS",
+    "THEORIES",
+    "run_theory",
+    "scale_of",
+    "seconds_of_theory",
+    "stem_of",
+    "theory_step",
+]
+
+NONE = (float("nan"),) * 3
+
+
+def _network(name: str, network: str, **options: Any) -> Row:
+    row = f"pairs-{name}"
+    return Row(row, name, "pairs", network, "zeros", False, NONE, "pairs-resnet", options)
+
+
+NETWORKS = {
+    "resnet": _network("resnet", "resnet"),
+    "resnet-attention softmax": _network("resnet-softmax", "resnet-attention", attention="softmax", embedding=16),
+    "resnet-attention top1": _network("resnet-top1", "resnet-attention", attention="top1", embedding=16),
+}
+FORMS: dict[str, dict[str, Any]] = {
+    "compose": {"form": "compose"},
+    "compose-score": {"form": "compose", "value": "score"},
+    # Without this, each pixel attends to itself nearly alone, which is ELS.
+    "compose-window": {"form": "compose", "embedding": "window", "exclude_self": True},
+    "mixture": {"form": "mixture"},
+}
+ATTENTIVE = {
+    f"{form} {kind}": {**options, "attention": kind}
+    for form, options in FORMS.items()
+    for kind in ("softmax", "top1", "identity")
+    if kind != "identity" or form in ("compose", "mixture")
+}
+# When do mixed scores act: at the first step, t = 1, where noise is 80 times the signal, or later, where 11 or less?
+MIXED = ATTENTIVE["compose-score softmax"]
+THEORIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "els": ("els", {}),
+    **{name: ("els-attention", options) for name, options in ATTENTIVE.items()},
+    "compose-score softmax first": (
+        "switch",
+        {"at": 20.0, "above": "els-attention", "above_options": MIXED, "below": "els"},
+    ),
+    "compose-score softmax later": (
+        "switch",
+        {"at": 20.0, "above": "els", "below": "els-attention", "below_options": MIXED},
+    ),
+    "is": ("is", {}),
+}
+
+
+def stem_of(name: str) -> str:
+    """Name of the file of a theory's run."""
+    return name.replace(" ", "-")
+
+
+def scale_of(base: Experiment) -> int:
+    """Give the window of the theories at every step: all that the network without attention can see about a pixel.
+
+    Its optimum is the ELS machine with this window. Scales that agree best with the network as it is trained are
+    smaller; at those the machine cannot tell where in the image it is, and hardly makes a whole square.
+    """
+    side = base.load_plan().network.receptive_field()
+    assert side is not None  # it is convolutions only
+    return side
+
+
+def theory_config(base: Experiment, name: str, scales: str) -> RunConfig:
+    """Configure a theory's run from the noise that the networks start from."""
+    score, options = THEORIES[name]
+    config = base.run_config("is" if score == "is" else "els", scales)
+    return config.model_copy(update={"score": score, "score_options": {**config.score_options, **options}})
+
+
+def run_theory(base: Experiment, name: str, k: int | None = None, stem: str | None = None) -> xr.Dataset:
+    """Run a theory with the window of `scale_of`, or another; kept under its own name, or `stem`."""
+    return base.execute(stem or stem_of(name), theory_config(base, name, str(k or scale_of(base))))
+
+
+def theory_step(
+    base: Experiment, step: str, name: str, stem: str, seconds: Callable[[], float], k: int | None = None
+) -> Step:
+    """Step that runs a theory as `run_theory` does."""
+    return Step(step, lambda: base.run_job(stem, theory_config(base, name, str(k or scale_of(base)))), seconds)
+
+
+def seconds_of_theory(base: Experiment, name: str) -> Callable[[], float]:
+    """Give what predicts the seconds of a theory's run, measured once.
+
+    In-degrees of `mixture` are the fields of as many images as there are; averaging whole windows costs about as much
+    as comparing them, by the torch engine.
+    """
+
+    @cache
+    def seconds() -> float:
+        score, options = THEORIES[name]
+        is_window = options.get("embedding") == "window"
+        scales = None if score == "is" else str(scale_of(base))
+        plain = machine_seconds(base, "is" if score == "is" else "els", "torch" if is_window else "auto", scales)
+        factor = 2.0 if is_window else 1.0
+        if options.get("form") == "mixture":
+            factor += len(base.load_dataset()) / base.samples
+        return factor * plain
+
+    return seconds

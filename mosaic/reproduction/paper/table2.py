@@ -1,0 +1,192 @@
+"""Table 2: how well ELS, LS and IS predict, image by image, what trained networks generate.
+
+References: Kamb & Ganguli 2025, table 2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from mosaic.errors import DataError
+from mosaic.evaluate.compare import open_comparison
+from mosaic.reproduction.study.experiment import Experiment
+from mosaic.reproduction.study.forecast import Step
+from mosaic.reproduction.study.rows import ROWS, THEORIES
+from mosaic.reproduction.study.steps import steps_of
+from mosaic.reproduction.study.study import Study
+from mosaic.reproduction.study.target import Target
+from mosaic.storage.files import as_attribute
+from mosaic.storage.made_by import record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Table2", "table_of"]
+
+MEASURES = ("pearson_r", "r2", "R2")
+ENDS = ("median", "low", "high")
+COLORS = {"els": "#0072b2", "ls": "#009e73", "is": "#d55e00"}
+
+
+def table_of(root: Path) -> xr.Dataset:
+    """Gather the comparisons of all rows under a folder; rows that are not there are NaN.
+
+    Returns
+    -------
+    xarray.Dataset
+        `pearson_r`, `r2` and `R2` (row, theory, sample) of each theory against the network; their `_median`, `_low` and
+        `_high` (row, theory), with the bootstrap interval; `gain` (row, end) of ELS on IS in pearson_r; `paper` (row,
+        theory), the paper's medians; `done` (row).
+    """
+    rows = {name: comparisons for name in ROWS if (comparisons := _comparisons(root / name))}
+    samples = max((comparisons["els"].sizes["sample"] for comparisons in rows.values()), default=0)
+    shape = (len(ROWS), len(THEORIES))
+    values = {name: np.full((*shape, samples), np.nan) for name in MEASURES}
+    ends = {f"{name}_{end}": np.full(shape, np.nan) for name in MEASURES for end in ENDS}
+    gain = np.full((len(ROWS), len(ENDS)), np.nan)
+    for number, name in enumerate(ROWS):
+        if name not in rows:
+            continue
+        for column, theory in enumerate(THEORIES):
+            compared = _of_theory(rows[name], theory)
+            for measure in MEASURES:
+                values[measure][number, column, : compared.sizes["sample"]] = compared[measure].values
+                for end in ENDS:
+                    ends[f"{measure}_{end}"][number, column] = float(compared[f"{measure}_{end}"])
+        gain[number] = [float(rows[name]["els"][f"pearson_r_gain{end}"]) for end in ("", "_low", "_high")]
+    variables: dict[str, tuple[Any, ...]] = {
+        **{name: (("row", "theory", "sample"), array) for name, array in values.items()},
+        **{name: (("row", "theory"), array) for name, array in ends.items()},
+        "gain": (("row", "end"), gain),
+        "paper": (("row", "theory"), np.array([row.paper for row in ROWS.values()])),
+        "done": ("row", [name in rows for name in ROWS]),
+    }
+    coords = {
+        "row": list(ROWS),
+        "title": ("row", [row.title for row in ROWS.values()]),
+        "theory": list(THEORIES),
+        "end": list(ENDS),
+    }
+    recipes = {name: _recipe(root, name, comparisons) for name, comparisons in rows.items()}
+    return xr.Dataset(variables, coords, {"recipes": as_attribute(recipes)})
+
+
+def _comparisons(folder: Path) -> dict[str, xr.Dataset]:
+    """Comparisons of a row's ELS and LS; empty where they are not all there."""
+    paths = {theory: folder / f"comparison-{theory}.nc" for theory in ("els", "ls")}
+    if not all(path.is_file() for path in paths.values()):
+        return {}
+    return {theory: open_comparison(path).load() for theory, path in paths.items()}
+
+
+def _of_theory(comparisons: Mapping[str, xr.Dataset], theory: str) -> xr.Dataset:
+    """What the comparisons say of one theory: IS is their baseline."""
+    if theory == "is":
+        return comparisons["els"].sel(compared="baseline")
+    return comparisons[theory].sel(compared="run")
+
+
+def _recipe(root: Path, name: str, comparisons: Mapping[str, xr.Dataset]) -> dict[str, Any]:
+    """What a row was made by: its training, runs and calibration."""
+    els, ls = (comparisons[theory].attrs for theory in ("els", "ls"))
+    runs = {**json.loads(els["runs"]), "ls": json.loads(ls["runs"])["run"]}
+    recipe = {"training": json.loads(els["training"]), "runs": runs}
+    scales = root / ROWS[name].scales_of / "scales.nc"
+    if scales.is_file():
+        with xr.open_dataset(scales) as calibration:
+            recipe["calibration"] = record(calibration.attrs)
+    return recipe
+
+
+class Table2(Target):
+    """Table 2: medians of pearson_r of ELS, LS and IS with trained networks, beside the paper's."""
+
+    name = "table2"
+    default_rows = tuple(ROWS)
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(study)
+        self._obstacles: dict[str, str] | None = None
+
+    def check_data(self) -> dict[str, str]:
+        """Read each row's data, once, and say why it cannot be run; empty where it can.
+
+        Raises
+        ------
+        DataError
+            If a row that was asked for, or every row, lacks its data.
+        """
+        if self._obstacles is None:
+            self._obstacles = {row: self._obstacle(row) for row in self.rows}
+        if all(self._obstacles.values()):
+            raise DataError(next(iter(self._obstacles.values())))
+        return self._obstacles
+
+    def _obstacle(self, row: str) -> str:
+        try:
+            self.experiment(row).load_dataset()
+        except DataError as error:
+            if self.asked:
+                raise
+            return str(error)
+        return ""
+
+    def notes(self) -> list[str]:
+        """Say which rows are left out."""
+        return [f"{row} is left out. {reason}" for row, reason in self.check_data().items() if reason]
+
+    def _experiments(self) -> Iterator[Experiment]:
+        """Experiments of the rows whose data are there, one at a time, as each holds its data in memory."""
+        return (self.experiment(row) for row, reason in self.check_data().items() if not reason)
+
+    def steps(self) -> Iterator[Step]:
+        """Give the steps of the rows whose data are there."""
+        return (step for experiment in self._experiments() for step in steps_of(experiment))
+
+    def measure(self) -> xr.Dataset:
+        """Run the rows whose data are there, and gather all that have been run."""
+        for experiment in self._experiments():
+            experiment.compare()
+        return table_of(self.study.folder)
+
+    def draw(self, measured: xr.Dataset) -> Figure:
+        """Draw the medians."""
+        return draw_table(measured)
+
+
+def draw_table(table: xr.Dataset) -> Figure:
+    """Draw the medians of pearson_r with their intervals, and the paper's as crosses, a line for each row done."""
+    from matplotlib.figure import Figure
+
+    shown = table.isel(row=np.flatnonzero(table["done"].values))
+    count = shown.sizes["row"]
+    figure = Figure(figsize=(6.8, 1.4 + 0.5 * max(count, 1)), dpi=110, layout="constrained")
+    axis = figure.subplots()
+    for column, theory in enumerate(THEORIES):
+        medians = shown.sel(theory=theory)
+        y = np.arange(count) + 0.2 * (column - 1)
+        median, low, high = (medians[f"pearson_r_{end}"].values for end in ENDS)
+        axis.errorbar(
+            median,
+            y,
+            xerr=np.stack([median - low, high - median]),
+            fmt="o",
+            color=COLORS[theory],
+            markersize=5,
+            label=theory.upper(),
+        )
+        axis.plot(medians["paper"].values, y, "x", color=COLORS[theory], markersize=7)
+    axis.plot([], [], "x", color="black", label="the paper's")
+    axis.set_yticks(np.arange(count), shown["title"].values.tolist())
+    axis.set_ylim(count - 0.5, -0.5)
+    axis.set_xlim(min(0.0, float(np.nanmin(shown["pearson_r_low"].values, initial=0.0))), 1)
+    axis.grid(axis="x", color="#dddddd")
+    axis.set_xlabel("pearson_r with the network: median over samples, 95 % interval")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure

@@ -1,0 +1,1 @@
+"""What all reproductions share: presets, experiments, targets."""

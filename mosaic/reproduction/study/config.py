@@ -1,0 +1,35 @@
+"""The configuration of a reproduction."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mosaic.interfaces.options import Options
+
+__all__ = ["ReproduceConfig"]
+
+
+class ReproduceConfig(Options):
+    """What is reproduced, and how large; what is not given is the preset's."""
+
+    preset: Literal["cpu", "paper"] = Field(
+        "cpu", description="cpu: a row in about 25 minutes on two cores; paper: the paper's sizes."
+    )
+    rows: str | None = Field(None, description="Rows of table 2, a list. Default: those of the table or figure.")
+    dataset: str | None = Field(None, description="Training set in place of the row's own.")
+    dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
+    network_options: dict[str, Any] = Field({}, description="Options of the network.")
+    epochs: int | None = Field(None, ge=1, description="Passes over the training set. Default: the preset's.")
+    calibration_samples: int | None = Field(
+        None, ge=1, description="Samples that scales are calibrated on. Default: the preset's."
+    )
+    samples: int | None = Field(None, ge=1, description="Samples compared. Default: the preset's.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the networks, of the noise and of random labels.")
+    device: str = Field(
+        "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision of the networks' products while they are trained; weights are float32."
+    )

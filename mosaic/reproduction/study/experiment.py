@@ -1,0 +1,239 @@
+"""One row's experiment: train, calibrate, run theories and network from the same noise, compare.
+
+Every step is a job that is kept in the row's folder: what is there is used, what is unfinished is resumed, and what
+was made with other settings is refused.
+
+References: Kamb & Ganguli 2025, sec. 5 and app. C.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from mosaic.evaluate.calibration.calibrate import job_of
+from mosaic.evaluate.calibration.config import CalibrationConfig
+from mosaic.evaluate.calibration.plan import prepare_calibration
+from mosaic.evaluate.compare import compare
+from mosaic.interfaces.dataset import DataSet
+from mosaic.registry.loading import registry
+from mosaic.reproduction.study.rows import THEORY_STEPS, Row, row_named, sizes_of
+from mosaic.reproduction.study.study import Study
+from mosaic.run.config import RunConfig
+from mosaic.storage.files import as_attribute, write_netcdf
+from mosaic.storage.job import FileJob
+from mosaic.storage.made_by import record
+from mosaic.train.checkpoint import Checkpoint
+from mosaic.train.job import TrainingJob
+from mosaic.train.plan import TrainPlan, prepare_training
+from mosaic.view.comparison import draw_agreement, draw_side_by_side
+from mosaic.view.images import save_figure
+from mosaic.view.scales import draw_scales
+
+__all__ = ["NETWORK", "Experiment"]
+
+NETWORK = "network"  # the role of the trained network among the runs
+SCALED = ("els", "ls")  # theories that have a scale and a boundary
+
+
+class Experiment:
+    """The experiment of a row.
+
+    Parameters
+    ----------
+    row : Row
+        What is trained on what.
+    study : Study
+        How large, where it is kept, and what it shares with others.
+    """
+
+    def __init__(self, row: Row, study: Study) -> None:
+        self.row, self.study = row, study
+        self.sizes = sizes_of(row, study.config.preset)
+        self.samples = study.config.samples or self.sizes.samples
+        self.folder = study.folder / row.name
+        self.network_folder, self.scales_file = self.folder / "network", self.folder / "scales.nc"
+        # What is read or made is kept: every run of the row asks for it.
+        self._plan: TrainPlan | None = None
+        self._checkpoint: Checkpoint | None = None
+        self._owner: Experiment | None = None
+        self._is_calibrated = False
+
+    def step(self, name: str) -> str:
+        """Name a step of the row."""
+        return f"{self.row.name}: {name}"
+
+    # --- the network --------------------------------------------------------------------------------------------------
+
+    def load_plan(self) -> TrainPlan:
+        """Plan the network's training, once; reads the data set.
+
+        Raises
+        ------
+        UsageError, PluginError, DataError
+            If a setting cannot be used, or the data are not there.
+        """
+        if self._plan is None:
+            self._plan = prepare_training([self._training_settings()], self.study.access)
+        return self._plan
+
+    def _training_settings(self) -> dict[str, Any]:
+        config, sizes = self.study.config, self.sizes
+        is_own = config.dataset is None or config.dataset == self.row.dataset
+        return {
+            "network": self.row.network,
+            "dataset": config.dataset or self.row.dataset,
+            "dataset_options": {**(sizes.dataset_options if is_own else {}), **config.dataset_options},
+            "network_options": {**sizes.network_options, **config.network_options},
+            **sizes.training,
+            "seed": config.seed,
+            "device": config.device,
+            "precision": config.precision,
+            **({} if config.epochs is None else {"epochs": config.epochs}),
+        }
+
+    def load_dataset(self) -> DataSet:
+        """Give the training set, read once."""
+        return self.load_plan().dataset
+
+    def training_job(self) -> TrainingJob:
+        """Give the job of the training. It refuses other epochs, too: the runs beside it are of that network."""
+        return TrainingJob(self.load_plan(), self.network_folder)
+
+    def train(self) -> Checkpoint:
+        """Train the network, as far as that has not been done.
+
+        Raises
+        ------
+        ConfigMismatch
+            If another network is there; it is not changed.
+        """
+        if self._checkpoint is None:
+            step = self.step("train")
+            checkpoint: Checkpoint = self.study.execute(step, self.training_job())
+            self.study.records[step] = {**checkpoint.description, "weights_fingerprint": checkpoint.fingerprint()}
+            self._checkpoint = checkpoint
+        return self._checkpoint
+
+    # --- the scales ---------------------------------------------------------------------------------------------------
+
+    def scales_owner(self) -> Experiment:
+        """Give the experiment whose calibrated scales are used: this one, or that of the row which the row names.
+
+        The other one has the same settings but for options of the network.
+        """
+        if self.row.scales_of == self.row.name:
+            return self
+        if self._owner is None:
+            config = self.study.config.model_copy(update={"network_options": {}})
+            self._owner = Experiment(row_named(self.row.scales_of), replace(self.study, config=config))
+        return self._owner
+
+    def calibration_job(self) -> FileJob:
+        """Give the job of the calibration of ELS by the trained network, from other noise than what is compared."""
+        config = self.study.config
+        settings = CalibrationConfig(
+            checkpoint=str(self.network_folder),
+            samples=config.calibration_samples or self.sizes.calibration_samples,
+            seed=config.seed + 1,
+            device=config.device,
+        )
+        plan = prepare_calibration(settings, self.study.access, memory=self.study.memory, dataset=self.load_dataset())
+        return job_of(plan, self.scales_file)
+
+    def calibrate(self) -> Path:
+        """Calibrate the scales that the row uses, as far as that has not been done, and draw them; gives their file.
+
+        Raises
+        ------
+        ConfigMismatch
+            If others are there, or those of another network.
+        """
+        if self.scales_owner() is not self:
+            return self.scales_owner().calibrate()
+        if not self._is_calibrated:
+            self.train()
+            step = self.step("calibrate")
+            with self.study.execute(step, self.calibration_job()) as calibration:
+                save_figure(draw_scales(calibration), self.scales_file.with_suffix(".png"))
+                self.study.records[step] = record(calibration.attrs)
+            self._is_calibrated = True
+        return self.scales_file
+
+    # --- the runs -----------------------------------------------------------------------------------------------------
+
+    def run_config(self, score: str, scales: str | None = None) -> RunConfig:
+        """Configure a run from the noise and labels that all runs of the row start from.
+
+        Parameters
+        ----------
+        score : str
+            A theory, or NETWORK for the trained network.
+        scales : str, optional
+            Its scales, for ELS and LS.
+        """
+        options = {"boundary": self.row.padding} if score in SCALED else {}
+        if score == NETWORK:
+            options = {"checkpoint": str(self.network_folder)}
+        trained = self.load_plan().config
+        return RunConfig(
+            score=registry().checkpoint_score() if score == NETWORK else score,
+            score_options=options,
+            dataset=trained.dataset,
+            dataset_options=trained.dataset_options,
+            scales=scales if score in SCALED else None,
+            steps=self.sizes.network_steps if score == NETWORK else THEORY_STEPS,
+            samples=self.samples,
+            seed=self.study.config.seed,
+            labels="random" if self.row.conditional else "none",
+            device=self.study.config.device,
+        )
+
+    def calibrated_config(self, score: str) -> RunConfig:
+        """Configure a run at the calibrated scales, which need not be there yet."""
+        return self.run_config(score, str(self.scales_owner().scales_file))
+
+    def run_job(self, stem: str, config: RunConfig) -> FileJob:
+        """Give the job of a run that is kept as `stem`.nc in the row's folder."""
+        return self.study.run_job(config, self.folder / f"{stem}.nc", self.load_dataset())
+
+    def run(self, score: str) -> xr.Dataset:
+        """Run a theory at the calibrated scales, or the network, and whatever it rests on; gives the trajectory."""
+        if score == NETWORK:
+            self.train()
+        elif score in SCALED:
+            self.calibrate()
+        return self.execute(score, self.calibrated_config(score))
+
+    def execute(self, stem: str, config: RunConfig) -> xr.Dataset:
+        """Run a configuration on the row's data, as far as that has not been done, and open `stem`.nc."""
+        return self.study.run(self.step(stem), config, self.folder / f"{stem}.nc", self.load_dataset())
+
+    # --- the comparison -----------------------------------------------------------------------------------------------
+
+    def compare(self) -> dict[str, xr.Dataset]:
+        """Compare ELS and LS with the network, and both with IS; keeps the comparisons and their pictures.
+
+        Returns
+        -------
+        dict
+            The comparisons by theory, `els` and `ls`; the baseline of both is IS.
+        """
+        comparisons = {}
+        with ExitStack() as stack:
+            runs = {score: stack.enter_context(self.run(score)) for score in (NETWORK, "is", "els", "ls")}
+            for theory in SCALED:
+                progress = self.study.progress_of(self.step(f"compare {theory}"))
+                comparison = compare(
+                    runs[theory], runs[NETWORK], runs["is"], dataset=self.load_dataset(), progress=progress
+                ).assign_attrs(training=as_attribute(dict(self.train().description)))
+                write_netcdf(comparison, self.folder / f"comparison-{theory}.nc")
+                shown = [(theory.upper(), runs[theory]), (self.row.title, runs[NETWORK]), ("IS", runs["is"])]
+                save_figure(draw_side_by_side(shown, comparison), self.folder / f"images-{theory}.png")
+                save_figure(draw_agreement(shown, comparison), self.folder / f"agreement-{theory}.png")
+                comparisons[theory] = comparison
+        return comparisons

@@ -1,0 +1,97 @@
+"""What there is to do for a reproduction, and how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+from mosaic.progress import Progress, silent
+from mosaic.storage.job import Job
+from mosaic.storage.made_by import code_changed
+from mosaic.train.checkpoint import load_checkpoint
+
+__all__ = ["Forecast", "Step", "forecast"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a reproduction.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    job : callable
+        Gives its job; called when what it rests on is done.
+    seconds : callable
+        Predicts how long it takes.
+    rests_on : Step, optional
+        The last step that must be done before.
+    """
+
+    name: str
+    job: Callable[[], Job]
+    seconds: Callable[[], float]
+    rests_on: Step | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is known of a step before it is executed.
+
+    Attributes
+    ----------
+    step : str
+        Its name.
+    seconds : float
+        How long it will take; 0 where it is done.
+    done : bool
+        Whether it is.
+    other_code : bool
+        Whether it was done by other code of mosaic than runs now.
+    """
+
+    step: str
+    seconds: float
+    done: bool
+    other_code: bool = False
+
+
+def forecast(steps: Iterable[Step], progress: Progress = silent) -> list[Forecast]:
+    """Forecast steps, in their order, each once; computes nothing that is kept.
+
+    Raises
+    ------
+    ConfigMismatch
+        If a step was done, or started, with other settings.
+    """
+    places: dict[str, Path | None] = {}  # of what is done; None for what is not
+
+    def place_of(step: Step) -> Path | None:
+        if step.name not in places:
+            job = step.job() if step.rests_on is None or place_of(step.rests_on) is not None else None
+            places[step.name] = job.place if job is not None and job.is_done() else None
+        return places[step.name]
+
+    forecasts: dict[str, Forecast] = {}
+    for step in steps:
+        if step.name in forecasts:
+            continue
+        progress(0.0, 1.0, "step", f"{step.name}, measuring how long it will take")
+        place = place_of(step)
+        if place is None:
+            forecasts[step.name] = Forecast(step.name, step.seconds(), False)
+        else:
+            forecasts[step.name] = Forecast(step.name, 0.0, True, code_changed(_code_of(place)))
+    return list(forecasts.values())
+
+
+def _code_of(place: Path) -> object:
+    """Give the digest of the code that made a stored file, or a checkpoint."""
+    if place.is_dir():
+        return load_checkpoint(place).description.get("code")
+    with xr.open_dataset(place) as stored:
+        return stored.attrs.get("code")

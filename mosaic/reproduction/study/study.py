@@ -1,0 +1,80 @@
+"""What the steps of a reproduction share: sizes, a folder, data, memory, progress, and a record of what was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.progress import Progress, silent
+from mosaic.reproduction.study.config import ReproduceConfig
+from mosaic.run.config import RunConfig
+from mosaic.run.estimate import predict_seconds
+from mosaic.run.plan import Plan, prepare
+from mosaic.run.runner import job_of
+from mosaic.storage.job import FileJob, Job
+from mosaic.storage.made_by import record
+
+__all__ = ["Study"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the steps of a reproduction share.
+
+    Attributes
+    ----------
+    config : ReproduceConfig
+        What is reproduced, and how large.
+    folder : Path
+        Where everything is kept.
+    access : DataAccess
+        Where data may be found.
+    memory : str, optional
+        What a run may take, such as 2G.
+    progress : Progress
+        Called as a step's work proceeds; its notes start with the step's name.
+    records : dict
+        What each step was made by, by its name; filled as steps are executed.
+    """
+
+    config: ReproduceConfig
+    folder: Path
+    access: DataAccess = field(default_factory=DataAccess)
+    memory: str | None = None
+    progress: Progress = silent
+    records: dict[str, Any] = field(default_factory=dict)
+
+    def progress_of(self, step: str) -> Progress:
+        """Give the progress of a step: that of the study, with the step's name before each note."""
+
+        def show(done: float, total: float, unit: str, note: str = "") -> None:
+            self.progress(done, total, unit, f"{step}, {note}" if note else step)
+
+        return show
+
+    def execute(self, step: str, job: Job) -> Any:
+        """Do what is left of a step's job, and give its result."""
+        job.place.parent.mkdir(parents=True, exist_ok=True)
+        return job.execute(resume=True, progress=self.progress_of(step))
+
+    def prepare(self, config: RunConfig, dataset: DataSet | None = None) -> Plan:
+        """Prepare a run; its data set is read unless it is given."""
+        return prepare(config, self.access, dataset=dataset, memory=self.memory)
+
+    def run_job(self, config: RunConfig, path: Path, dataset: DataSet | None = None) -> FileJob:
+        """Give the job of a run that is kept at `path`."""
+        return job_of(self.prepare(config, dataset), path)
+
+    def run_seconds(self, config: RunConfig, dataset: DataSet | None = None) -> float:
+        """Predict the seconds of a run; 0 where its score model is no machine."""
+        return predict_seconds(self.prepare(config, dataset)) or 0.0
+
+    def run(self, step: str, config: RunConfig, path: Path, dataset: DataSet | None = None) -> xr.Dataset:
+        """Run a configuration, as far as that has not been done, and open the trajectory at `path`."""
+        trajectory: xr.Dataset = self.execute(step, self.run_job(config, path, dataset))
+        self.records[step] = record(trajectory.attrs)
+        return trajectory

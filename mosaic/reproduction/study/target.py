@@ -1,0 +1,88 @@
+"""What a reproduction is: something to measure into a data set and to draw, made of experiments and runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import xarray as xr
+
+from mosaic.errors import UsageError
+from mosaic.reproduction.study.experiment import Experiment
+from mosaic.reproduction.study.forecast import Step
+from mosaic.reproduction.study.rows import row_named
+from mosaic.reproduction.study.steps import steps_of
+from mosaic.reproduction.study.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Target"]
+
+
+class Target(ABC):
+    """A table or a figure.
+
+    Parameters
+    ----------
+    study : Study
+        How large, and from which rows of table 2.
+
+    Attributes
+    ----------
+    name : str
+        The name it is asked for by.
+    default_rows : tuple of str
+        Rows of table 2 that it is made from.
+    most_rows : int or None
+        How many rows it can be made from; None for any number.
+
+    Raises
+    ------
+    UsageError
+        If a row is unknown, or more are given than it can be made from.
+    """
+
+    name: ClassVar[str]
+    default_rows: ClassVar[tuple[str, ...]] = ()
+    most_rows: ClassVar[int | None] = None
+
+    def __init__(self, study: Study) -> None:
+        asked = tuple(dict.fromkeys(name.strip() for name in (study.config.rows or "").split(",") if name.strip()))
+        if self.most_rows is not None and len(asked) > self.most_rows:
+            allowed = f"takes at most {self.most_rows} of `rows`" if self.most_rows else "takes no `rows`"
+            raise UsageError(f"'{self.name}' {allowed}, not {', '.join(asked)}.")
+        self.study, self.rows, self.asked = study, asked or self.default_rows, bool(asked)
+        for row in self.rows:
+            row_named(row)
+
+    def experiment(self, row: str) -> Experiment:
+        """Give the experiment of a row of table 2."""
+        return Experiment(row_named(row), self.study)
+
+    def steps(self) -> Iterable[Step]:
+        """Give the steps it is made of, in the order in which they are executed.
+
+        Raises
+        ------
+        DataError
+            If data are not there.
+        """
+        return (step for row in self.rows for step in steps_of(self.experiment(row)))
+
+    @abstractmethod
+    def measure(self) -> xr.Dataset:
+        """Compute what is to be shown; what is there already is not computed again."""
+
+    def notes(self) -> list[str]:
+        """Say beforehand what will be left out, and why."""
+        return []
+
+    def summary(self, measured: xr.Dataset) -> list[str]:
+        """Say the numbers that matter, in sentences."""
+        return []
+
+    @abstractmethod
+    def draw(self, measured: xr.Dataset) -> Figure:
+        """Draw what `measure` gave."""

@@ -1,0 +1,1 @@
+"""A run: from its configuration, resolved and checked, to a stored trajectory."""

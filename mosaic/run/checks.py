@@ -1,0 +1,48 @@
+"""What a run requires of a score model at every step, whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from mosaic.errors import MosaicError
+
+__all__ = ["assert_unmodified", "check_result"]
+
+
+@contextmanager
+def assert_unmodified(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
+    """Refuse a score model that writes into tensors it was lent; they count their changes themselves.
+
+    Raises
+    ------
+    MosaicError
+        At the end, if it did.
+    """
+    before = {what: tensor._version for what, tensor in held.items()}
+    yield
+    for what, tensor in held.items():
+        if tensor._version != before[what]:
+            raise MosaicError(f"Score model '{name}' changed {what}; it must work on a copy (x.clone()).")
+
+
+def check_result(name: str, x: Tensor, denoised: object, where: str) -> None:
+    """Refuse an x0hat that is not a tensor like x, or not finite.
+
+    Raises
+    ------
+    MosaicError
+        With what it is.
+    """
+    if not isinstance(denoised, Tensor):
+        raise MosaicError(f"Score model '{name}' gave a {type(denoised).__name__}, not a tensor.")
+    if denoised.shape != x.shape or denoised.dtype != x.dtype:
+        raise MosaicError(
+            f"Score model '{name}' gave {denoised.dtype} of shape {tuple(denoised.shape)} for x of {x.dtype} and "
+            f"shape {tuple(x.shape)}."
+        )
+    if not bool(torch.isfinite(denoised).all()):
+        raise MosaicError(f"Score model '{name}' gave NaN or infinity at {where}.")

@@ -1,0 +1,58 @@
+"""The configuration of a command: one validated model, layered from defaults, environment, file and flags."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mosaic.interfaces.options import Options
+
+__all__ = ["RunConfig"]
+
+
+class RunConfig(Options):
+    """What is run: every setting that decides the numbers of a run."""
+
+    score: str = Field("els", description="Score model.")
+    dataset: str = Field("digits", description="Training set.")
+    schedule: str = Field("cosine", description="Noise schedule.")
+    score_options: dict[str, Any] = Field({}, description="Options of the score model.")
+    dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
+    schedule_options: dict[str, Any] = Field({}, description="Options of the noise schedule.")
+    scales: str | None = Field(
+        None,
+        description="Locality scales: a preset such as paper/mnist-resnet-zeros, a list 3,3,5,... of one entry a step "
+        "(lowest noise first), one number, or a file (.json, .nc). Default: the data set's own preset, else from about "
+        "half the image at t = 1 to 3 at t = 0.",
+    )
+    sampler: Literal["ddim", "ddpm"] = Field(
+        "ddim", description="Reverse flow: deterministic DDIM, or DDPM ancestral sampling."
+    )
+    steps: int = Field(20, ge=1, le=100_000, description="Steps of the reverse flow.")
+    samples: int | None = Field(None, ge=1, description="Samples to make. Default: 4, or all that `init` holds.")
+    batch_size: int = Field(8, ge=1, description="Samples computed together, and stored as one part.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise (and of random labels).")
+    labels: str | None = Field(
+        None,
+        description="Classes: none, random, or a list 0,3,7,... of one label a sample (or one for all). A sample with "
+        "a label meets the training images of that class only. Default: none, or those of `init`.",
+    )
+    init: str | None = Field(
+        None,
+        description="Start from the noise and labels of another run (.nc), or from an array of standard normal noise "
+        "(.npy, shape samples, channels, height, width).",
+    )
+    save: str | None = Field(
+        None,
+        description="What to keep beside states and means: none, or a list of provenance (which training pixel each "
+        "final pixel is, and the best candidate at `save_steps`), entropy, n_eff, score. Default: provenance, where "
+        "the score model has a posterior to take it from.",
+    )
+    save_steps: str = Field(
+        "last", description="Steps to keep it at: last, all, or a list such as 0,10,19 (0 at noise)."
+    )
+    device: str = Field(
+        "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
+    )
+    dtype: Literal["float32", "float64"] = Field("float32", description="Precision of the computation.")

@@ -1,0 +1,124 @@
+"""What a run needs of memory, and how many blocks of candidates fit a budget at a time.
+
+The sizes of blocks never depend on memory, so neither do the numbers of a run: a smaller budget means fewer blocks at
+a time, and a slower run.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+
+from mosaic.device import physical_memory
+from mosaic.engine.machine import AnalyticMachine
+from mosaic.errors import UsageError
+from mosaic.interfaces.score import ScoreModel
+from mosaic.run.saved import saved_bytes
+
+__all__ = ["Size", "parse_memory", "predict_memory", "threads_within"]
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+# Interpreter, torch and xarray, as loaded (measured with the CPU build of torch: 290 MiB; 365 MiB once MNIST was read).
+PROGRAM = 384 * 2**20
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the memory of a run depends on, beside its model and training set.
+
+    Attributes
+    ----------
+    samples, steps, batch, largest_scale : int
+        Samples in all and in a batch, steps, and largest window.
+    dtype : torch.dtype
+        Precision of states.
+    save : tuple of str
+        What is kept of the posterior, as in `Plan.save`.
+    """
+
+    samples: int
+    steps: int
+    batch: int
+    largest_scale: int
+    dtype: torch.dtype
+    save: tuple[str, ...] = ()
+
+
+def parse_memory(text: str) -> int:
+    """Read a size such as 2G, 500M, 1.5GiB or a number of bytes.
+
+    Raises
+    ------
+    UsageError
+        If it is not a size.
+    """
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    size = 0 if match is None else int(float(match[1]) * UNITS[match[2].upper()])
+    if size == 0:
+        raise UsageError(
+            f"`memory` '{text}' is not a valid size; write 2G, 500M (powers of 1024) or a number of bytes."
+        )
+    return size
+
+
+def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
+    """Bytes, at most, of the program, the training set, the trajectory, what the machine holds besides, and a thread's.
+
+    The training set counts twice, for the moment it is read, and the trajectory twice, for the moment it is joined.
+    """
+    images = model.dataset.images
+    element = 8 if size.dtype == torch.float64 else 4
+    saved = size.samples * size.steps * saved_bytes(size.save, model.dataset.shape, element)
+    machine = thread = 0
+    if isinstance(model, AnalyticMachine):
+        machine = model.held_bytes(size.batch, size.largest_scale, element)
+        thread = model.workspace_bytes(size.batch, size.largest_scale, size.dtype)
+    return {
+        "program": PROGRAM,
+        "dataset": 2 * images.numel() * images.element_size(),
+        "trajectory": 2 * (size.samples * 2 * size.steps * images[0].numel() * element + saved),
+        "machine": machine,
+        "thread": thread,
+    }
+
+
+def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str) -> tuple[int | None, list[str]]:
+    """Limit the blocks worked on at a time to what fits a budget of the machine's memory; on a GPU nothing is limited.
+
+    Parameters
+    ----------
+    memory : str, optional
+        The budget, such as 2G; by default a quarter of the machine's memory, where the system tells it.
+    name : str
+        Name of the score model.
+
+    Returns
+    -------
+    int or None, list of str
+        How many, None for no limit; and notes on it.
+
+    Raises
+    ------
+    UsageError
+        If not even one block at a time fits.
+    """
+    physical = physical_memory()
+    budget = parse_memory(memory) if memory is not None else physical // 4 if physical is not None else None
+    if budget is None or model.dataset.images.device.type != "cpu":
+        return None, []
+    if not isinstance(model, AnalyticMachine):
+        return None, [] if memory is None else [f"`memory` does not limit score model '{name}'."]
+    need = predict_memory(model, size)
+    fixed = sum(bytes_ for part, bytes_ in need.items() if part != "thread")
+    threads = (budget - fixed) // max(1, need["thread"])
+    if threads < 1:
+        parts = ", ".join(f"{part} {bytes_ / 2**20:.0f} MiB" for part, bytes_ in need.items())
+        raise UsageError(
+            f"This run needs {sum(need.values()) / 2**20:.0f} MiB ({parts}), more than the {budget / 2**20:.0f} MiB of "
+            f"`memory`{'' if memory else ' (by default a quarter of what the machine has)'}; allow more, or make the "
+            f"largest of these smaller: fewer training images, a smaller `batch_size`, `score.engine=compiled`."
+        )
+    return min(threads, torch.get_num_threads()), []

@@ -1,0 +1,224 @@
+"""The main job: run the reverse flow of a plan, and store the trajectory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+import mosaic.view.accessor  # noqa: F401 - runs are given with `run.mosaic`
+from mosaic.device import limited_threads
+from mosaic.engine.machine import AnalyticMachine
+from mosaic.errors import UsageError
+from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.schedule import Level
+from mosaic.interfaces.score import ScoreModel
+from mosaic.progress import Progress, reporting, silent
+from mosaic.registry.data import data_access
+from mosaic.registry.loading import registry
+from mosaic.run.config import RunConfig
+from mosaic.run.plan import Plan, ScoreLike, prepare
+from mosaic.run.saved import NEEDS_POSTERIOR, record_step, saved_arrays
+from mosaic.run.settings import layered
+from mosaic.sampling.flow import SAMPLERS, reverse_flow, reverse_times
+from mosaic.sampling.noise import StepNoise
+from mosaic.storage.files import OutputInUse, as_attribute, unused_path
+from mosaic.storage.job import Advance, FileJob, Output, Part
+from mosaic.storage.made_by import made_by, versions_of
+from mosaic.storage.schema import TRAJECTORY_SCHEMA
+from mosaic.storage.trajectory import assemble
+
+__all__ = ["identity_of", "job_of", "run", "run_batch", "start", "start_unnamed"]
+
+
+def run_batch(plan: Plan, batch: range, advance: Advance = lambda done, note: None) -> xr.Dataset:
+    """Run the reverse flow of one batch of samples; `advance(work done, note)` is called after each step."""
+    states: list[Tensor] = []
+    denoised: list[Tensor] = []
+    recorded: dict[int, dict[str, np.ndarray]] = {}
+    needs_posterior = bool(set(plan.save) & set(NEEDS_POSTERIOR))
+    work = plan.work(batch)
+
+    def evaluate(x: Tensor, index: int) -> Tensor:
+        keep = bool(plan.save) and index in plan.save_steps
+        attribution = plan.attribute(x, index, batch) if keep and needs_posterior else None
+        result = plan.denoise(x, index, batch) if attribution is None else attribution.denoised
+        if keep:
+            recorded[index] = record_step(plan.save, x, result, plan.levels[index], attribution)
+        return result
+
+    noise = StepNoise(plan.step_seeds(batch))
+    with limited_threads(plan.threads):
+        for step in reverse_flow(evaluate, plan.starts(batch), plan.levels, SAMPLERS[plan.config.sampler], noise):
+            states.append(step.state)
+            denoised.append(step.denoised)
+            advance(sum(work[: step.index + 1]), f"step {step.index + 1}/{len(plan.levels)}")
+        source = None
+        if "provenance" in plan.save:  # of finished images: the nearest candidates (theorem 4.1)
+            finished = Level(1.0, 0.0)
+            source = plan.model.attribute(denoised[-1], finished, plan.labels_of(batch), plan.scales[-1]).source
+    coordinates: dict[str, Any] = {
+        "sample": list(batch),
+        "seed": plan.seeds[batch.start : batch.stop],
+        "label": plan.labels[batch.start : batch.stop],
+        "time": reverse_times(len(plan.levels)),
+        "signal": [level.signal for level in plan.levels],
+        "noise": [level.noise for level in plan.levels],
+        "scale": plan.scales,
+    }
+    return assemble(states, denoised, coordinates, saved_arrays(recorded, len(plan.levels), source))
+
+
+def identity_of(plan: Plan) -> dict[str, Any]:
+    """What must agree for two runs to give the same bytes on one machine."""
+    names = {kind: getattr(plan.config, kind) for kind in ("score", "dataset", "schedule")}
+    start = None if plan.start is None else hashlib.sha256(plan.start.numpy().tobytes()).hexdigest()
+    return {
+        "configuration": plan.config.model_dump(mode="json"),
+        "scales": list(plan.scales),
+        "labels": list(plan.labels),
+        "dataset_fingerprint": plan.dataset.fingerprint,
+        "init_fingerprint": start,
+        "versions": versions_of(names),
+        "engine": plan.model.traits.engine(plan.dtype),
+        "score_fingerprint": plan.model.traits.fingerprint(),
+    }
+
+
+def attributes_of(plan: Plan) -> dict[str, str]:
+    """Root attributes of a run beside its identity."""
+    traits = {name: value for name, value in vars(plan.model.traits).items() if isinstance(value, bool)}
+    return {
+        **made_by(plan.device),
+        "title": f"{plan.config.score} on {plan.dataset.name}: reverse flow",
+        "traits": as_attribute(traits),
+        "dataset_size": str(len(plan.dataset)),
+        "dataset_source": plan.dataset.origin,
+        "dataset_range": as_attribute(plan.dataset.range),
+        "dataset_classes": as_attribute(plan.dataset.classes),
+    }
+
+
+def job_of(plan: Plan, path: Path = Path()) -> FileJob:
+    """The job of a run that is kept at `path`."""
+    moved = [f"configuration.score_options.{name}" for name in plan.model.path_options]
+    return FileJob(
+        place=path,
+        identity=identity_of(plan),
+        schema=TRAJECTORY_SCHEMA,
+        what="a stored run",
+        parts=[Part(sum(plan.work(batch)), partial(run_batch, plan, batch)) for batch in plan.batches],
+        unit=plan.unit,
+        attributes=lambda: attributes_of(plan),
+        before=lambda: registry().hook.before_run(config=plan.config),
+        after=lambda whole: registry().hook.after_run(config=plan.config, trajectory=whole),
+        free=("configuration.scales", *moved),  # what a file of scales held is `scales`, wherever it lay
+    )
+
+
+def start(plan: Plan, progress: Progress = silent) -> xr.Dataset:
+    """Run a plan, and keep it where it says.
+
+    Returns
+    -------
+    xarray.Dataset
+        The trajectory: in memory, or (with an output) opened from the file.
+    """
+    if plan.output is None:
+        return job_of(plan).compute(progress)
+    output = plan.output
+    return job_of(plan, output.path).execute(resume=output.resume, overwrite=output.overwrite, progress=progress)
+
+
+def start_unnamed(
+    plan: Plan, folder: Path, chosen: Callable[[Path], object], progress: Progress = silent
+) -> xr.Dataset:
+    """Run a plan into the first of run-001.nc, run-002.nc, ... in a folder that no other run takes at that moment.
+
+    `chosen(path)` is called with the file before the run starts.
+    """
+    while True:
+        path = unused_path(folder)
+        chosen(path)
+        try:
+            return job_of(plan, path).execute(progress=progress)
+        except OutputInUse:
+            continue
+
+
+def run(
+    score: ScoreLike = "els",
+    dataset: str | DataSet = "digits",
+    *,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    data_dir: str | PathLike[str] | None = None,
+    download: bool = False,
+    memory: str | None = None,
+    progress: Progress | bool = True,
+    **settings: Any,
+) -> xr.Dataset:
+    """Run the reverse flow of a score model, as `mosaic run` does (but for the picture).
+
+    Parameters
+    ----------
+    score : str, ScoreModel or callable
+        A registered name, a score model object (its own data set is used), or any eps(x, t) with x
+        (B, C, H, W) and t (B,) in [0, 1].
+    dataset : str or DataSet
+        A registered name, or a data set.
+    out : path, optional
+        Store the run in this netCDF file; without it nothing is written.
+    resume, overwrite : bool
+        Resume the unfinished run at `out`; or replace what is there.
+    data_dir, download
+        Where data files lie (default: the environment variable MOSAIC_DATA), and whether to download them.
+    memory : str
+        What the run may take, such as "2G" (default: a quarter of what the machine has): less memory means fewer
+        threads, and the same numbers.
+    progress : bool or callable
+        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
+    **settings
+        Any field of `RunConfig`: steps=50, samples=16, seed=1, scales="5", score_options={"boundary": "zeros"}, ...
+
+    Returns
+    -------
+    xarray.Dataset
+        The trajectory; see the README for its schema.
+
+    Raises
+    ------
+    UsageError, DataError, PluginError
+        With one sentence that names the value, what is allowed and the fix.
+    """
+    if not isinstance(dataset, (str, DataSet)):
+        raise UsageError(f"dataset must be a name or a mosaic.DataSet, not a {type(dataset).__name__}.")
+    if not isinstance(settings.get("init", ""), (str, PathLike, type(None))):
+        raise UsageError(f"init must be a path to a .nc or .npy file, not a {type(settings['init']).__name__}.")
+    model = None if isinstance(score, str) else score
+    if resume and model is not None and not isinstance(model, AnalyticMachine):
+        raise UsageError("A score passed as an object cannot be resumed: nothing shows that it is the same one.")
+    images = model.dataset if isinstance(model, ScoreModel) else None if isinstance(dataset, str) else dataset
+    names = {"score": score if isinstance(score, str) else name_of(score)}
+    names["dataset"] = images.name if images is not None else str(dataset)
+    config = layered(RunConfig, names, settings)
+    output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
+    plan = prepare(config, data_access(data_dir, download), score=model, dataset=images, memory=memory, output=output)
+    with reporting(progress) as report:
+        return start(plan, report)
+
+
+def name_of(score: Any) -> str:
+    """Name under which a score object is recorded."""
+    if isinstance(score, ScoreModel) and score.name:
+        return score.name
+    kind = score if hasattr(score, "__qualname__") else type(score)
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,162 @@
+"""Locality scales k(t): the one free hyperparameter of the local machines.
+
+What decides a scale is the noise-to-signal ratio s / a, so a `ScaleSchedule` is a table of k against s / a,
+and any run looks its steps up in it, whatever its schedule and number of steps.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mosaic.engine.windows import check_window_size
+from mosaic.errors import UsageError, did_you_mean
+from mosaic.interfaces.schedule import Level
+
+__all__ = ["PAPER_SCALES", "ScaleSchedule", "coarse_to_fine", "paper_scales", "preset_names", "resolve_scales"]
+
+# Kamb & Ganguli 2025, published with the paper: entry i, from 1, was calibrated at t = i / 20, cosine schedule.
+PAPER_SCALES = {
+    "mnist-resnet-zeros": (3, 3, 5, 5, 5, 7, 7, 7, 9, 9, 11, 11, 11, 11, 13, 15, 15, 15, 15, 15),
+    "mnist-resnet-circular": (3, 3, 5, 5, 5, 7, 7, 9, 9, 9, 11, 11, 11, 11, 9, 9, 7, 7, 3, 3),
+    "mnist-unet-zeros": (3, 3, 3, 5, 5, 7, 7, 7, 9, 9, 9, 11, 13, 15, 17, 21, 23, 23, 25, 27),
+    "fashion-resnet-zeros": (3, 3, 5, 5, 7, 7, 9, 9, 9, 11, 11, 11, 13, 13, 13, 15, 15, 15, 17, 17),
+    "fashion-unet-zeros": (3, 3, 5, 5, 7, 7, 7, 9, 11, 11, 11, 13, 15, 15, 21, 23, 25, 25, 25, 25),
+    "cifar10-resnet-zeros": (3, 3, 3, 3, 5, 5, 5, 7, 7, 7, 7, 9, 9, 11, 11, 13, 15, 17, 17, 17),
+    "cifar10-resnet-circular": (3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15, 15),
+    "cifar10-unet-zeros": (3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 7, 9, 9, 11, 13, 13, 15, 17, 25),
+    "celeba-resnet-zeros": (3, 3, 3, 5, 5, 5, 5, 5, 7, 7, 9, 9, 9, 11, 11, 11, 13, 15, 19, 19),
+    "celeba-unet-zeros": (3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 7, 7, 9, 9, 9, 13, 19, 27),
+}
+
+
+@dataclass(frozen=True)
+class ScaleSchedule:
+    """A table of locality scales.
+
+    Attributes
+    ----------
+    scales : tuple of int
+        Odd window sizes, from the lowest noise level to the highest.
+    ratios : tuple of float
+        Noise-to-signal ratio s / a of each entry, positive; empty if one scale serves all levels.
+    """
+
+    scales: tuple[int, ...]
+    ratios: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for scale in self.scales:
+            check_window_size(scale)
+        if len(self.ratios) != len(self.scales) and not (len(self.scales) == 1 and not self.ratios):
+            raise UsageError(f"{len(self.scales)} scales need as many noise-to-signal ratios, not {len(self.ratios)}.")
+        if not all(0 < ratio < math.inf for ratio in self.ratios):
+            raise UsageError(f"Noise-to-signal ratios must be positive and finite, not {self.ratios}.")
+
+    def at(self, level: Level) -> int:
+        """Give the scale of the entry nearest in log(s / a); of two equally near ones the lower-noise one."""
+        if not self.ratios:
+            return self.scales[0]
+        distances = [abs(math.log(ratio / level.ratio)) for ratio in self.ratios]
+        return self.scales[distances.index(min(distances))]
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that `resolve_scales` knows."""
+    return [f"paper/{name}" for name in PAPER_SCALES]
+
+
+def paper_scales(name: str) -> ScaleSchedule:
+    """One of the paper's scale schedules, with s / a of its cosine schedule at t = i / 20."""
+    scales = PAPER_SCALES[name]
+    angles = [math.pi / 2 / 1.008 * i / len(scales) for i in range(1, len(scales) + 1)]
+    return ScaleSchedule(scales, tuple(math.tan(angle) for angle in angles))
+
+
+def coarse_to_fine(size: int, times: Sequence[float], levels: Sequence[Level]) -> ScaleSchedule:
+    """Fall back where nothing is calibrated: k from about half the image at t = 1 down to 3 at t = 0.
+
+    Parameters
+    ----------
+    size : int
+        The image's shorter side.
+    times, levels
+        The run's steps, in rising order of noise.
+    """
+    half = max(3.0, size / 2)
+    # Round up to the next odd number where exactly between two: half of 8 is 4 is 5.
+    scales = [2 * math.floor((3 + (half - 3) * t) / 2) + 1 for t in times]
+    return ScaleSchedule(tuple(min(k, 2 * size - 1) for k in scales), tuple(level.ratio for level in levels))
+
+
+def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
+    """Turn what `scales` was given into one scale a step.
+
+    Parameters
+    ----------
+    spec : str
+        A preset (`paper/mnist-resnet-zeros`), one number, a list `3,3,5,...` of exactly one entry a step (from
+        the lowest noise level to the highest), or a file: JSON `{"scales": [...], "noise_to_signal": [...]}`, or
+        netCDF with `scale`, `signal` and `noise` along `step`.
+    levels : sequence of Level
+        The run's levels, from the lowest noise to the highest.
+
+    Returns
+    -------
+    tuple of int
+        From the lowest noise level to the highest.
+
+    Raises
+    ------
+    UsageError
+        For an unknown preset, a list of another length, an even or non-positive scale, or an unreadable file.
+    """
+    spec = spec.strip()
+    numbers = [item.strip() for item in spec.split(",")]
+    if all(item.lstrip("+-").isdigit() for item in numbers):
+        scales = tuple(int(item) for item in numbers)
+        if len(scales) > 1 and len(scales) != len(levels):
+            raise UsageError(
+                f"`scales` lists {len(scales)} scales for {len(levels)} steps; list exactly {len(levels)}, from the "
+                f"lowest noise level to the highest, or give one number or a preset."
+            )
+        if len(scales) == 1:
+            scales *= len(levels)
+        return ScaleSchedule(scales, tuple(level.ratio for level in levels)).scales
+    if spec in preset_names():
+        table = paper_scales(spec.removeprefix("paper/"))
+    elif Path(spec).suffix in (".json", ".nc"):
+        table = _read_scales(Path(spec))
+    else:
+        presets = preset_names()
+        raise UsageError(
+            f"`scales` '{spec}' is not a preset, number, list or file (.json, .nc).{did_you_mean(spec, presets)} "
+            f"Presets: {', '.join(presets)}."
+        )
+    return tuple(table.at(level) for level in levels)
+
+
+def _read_scales(path: Path) -> ScaleSchedule:
+    if not path.is_file():
+        raise UsageError(f"There is no scales file '{path}'.")
+    try:
+        if path.suffix == ".json":
+            table = json.loads(path.read_text())
+            scales, ratios = table["scales"], table["noise_to_signal"]
+        else:
+            import xarray as xr
+
+            with xr.open_dataset(path) as stored:
+                scales, ratios = stored["scale"].values, (stored["noise"] / stored["signal"]).values
+        exact = [int(k) for k in scales]
+        if any(k != whole for k, whole in zip(scales, exact, strict=True)):
+            raise ValueError("scales must be whole numbers")
+        return ScaleSchedule(tuple(exact), tuple(float(r) for r in ratios))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"Scales file '{path}' cannot be used ({error}); it must hold 'scales' and 'noise_to_signal' lists (JSON) "
+            f"or 'scale', 'signal' and 'noise' along 'step' (netCDF)."
+        ) from None

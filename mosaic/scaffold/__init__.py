@@ -1,5 +1,0 @@
-"""A complete plugin distribution to start from."""
-
-from mosaic.scaffold.write import KINDS, check_name, write_plugin
-
-__all__ = ["KINDS", "check_name", "write_plugin"]

@@ -1,0 +1,313 @@
+"""Jobs: work whose result is kept. A run, a calibration, a training, a leaderboard entry are one kind of thing.
+
+A job has an identity (what must agree for its result to be used again), a place, and a state. Whether a result is
+there, can be resumed, or belongs to something else is decided here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from mosaic.errors import UsageError
+from mosaic.progress import Progress, silent
+from mosaic.storage.files import check_writable, locked, open_stored
+from mosaic.storage.parts import PartFiles, encoded, join
+
+__all__ = ["Advance", "ConfigMismatch", "FileJob", "Job", "Output", "Part", "State", "differences"]
+
+
+class State(StrEnum):
+    """What is at a job's place."""
+
+    MISSING = "missing"
+    IN_PROGRESS = "in progress"
+    DONE = "done"
+    OTHER = "other"  # in progress or done, with another identity
+
+
+class ConfigMismatch(UsageError):
+    """What is at this place has another identity.
+
+    Attributes
+    ----------
+    place : Path
+        What is there.
+    differing : sequence of str
+        What differs, as `key: stored, now wanted`.
+    """
+
+    def __init__(self, place: Path, differing: Sequence[str]) -> None:
+        self.place, self.differing = place, differing
+        super().__init__(
+            f"'{place}' was started with another configuration ({'; '.join(differing)}); resume with that one, or use "
+            f"`overwrite` or another `out`."
+        )
+
+
+class Job(ABC):
+    """One piece of work whose result is kept.
+
+    Attributes
+    ----------
+    place : Path
+        Where its result is kept.
+    identity : mapping
+        What must agree, JSON-serialisable.
+    free : tuple of str
+        Entries of the identity that may differ, such as `configuration.epochs`.
+    """
+
+    place: Path
+    identity: Mapping[str, Any]
+    free: tuple[str, ...] = ()
+
+    @abstractmethod
+    def kept(self) -> list[tuple[State, Mapping[str, Any]]]:
+        """List what is at the place, with its identity: work in progress first, then a finished result."""
+
+    def state(self) -> State:
+        """Tell what is at the place."""
+        kept = self.kept()
+        if not kept:
+            return State.MISSING
+        if self.differing(kept[0][1]):
+            return State.OTHER
+        # Where a result is being replaced by another one, what is in progress counts, unless the result is the same.
+        done = any(state is State.DONE and not self.differing(identity) for state, identity in kept)
+        return State.DONE if done else State.IN_PROGRESS
+
+    def is_done(self) -> bool:
+        """Tell whether the whole result is there; writes nothing.
+
+        Raises
+        ------
+        ConfigMismatch
+            If something else is.
+        """
+        state = self.state()
+        if state is State.OTHER:
+            raise ConfigMismatch(self.place, self.differing(self.kept()[0][1]))
+        return state is State.DONE
+
+    def differing(self, identity: Mapping[str, Any]) -> list[str]:
+        """Name what differs between an identity and the job's own, as `key: stored, now wanted`."""
+        stored = {key: identity[key] for key in self.identity if key in identity}
+        texts = differences(stored, json.loads(json.dumps(self.identity)))
+        return [text for text in texts if not text.startswith(tuple(f"{name}:" for name in self.free))]
+
+    @abstractmethod
+    def execute(self, *, resume: bool = False, overwrite: bool = False, progress: Progress = silent) -> Any:
+        """Do what is left to do, and give the result; nothing is computed again that is there."""
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Name what differs between two mappings, at any depth, as `key: stored, now wanted`."""
+    texts = []
+    for key in sorted({*stored, *wanted}):
+        old, new = stored.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            texts += [f"{key}.{inner}" for inner in differences(old, new)]
+        elif old != new:
+            texts.append(f"{key}: {_short(old)}, now {_short(new)}")
+    return texts
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:56]} ..."
+
+
+Advance = Callable[[float, str], None]
+"""Called as advance(done, note): how much of a part's work is done, and what is being worked on."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch of a job's result.
+
+    Attributes
+    ----------
+    work : float
+        How much work it is, in the job's unit.
+    compute : callable
+        compute(advance) gives its data set.
+    """
+
+    work: float
+    compute: Callable[[Advance], xr.Dataset]
+
+
+@dataclass(frozen=True)
+class FileJob(Job):
+    """A job whose result is one netCDF file, joined from parts along `sample`.
+
+    Attributes
+    ----------
+    schema, what : str
+        Schema of the file, and what it is in words, such as "a stored run".
+    parts : sequence of Part
+        Its batches.
+    unit : str
+        What work is counted in.
+    attributes : callable
+        Gives its root attributes, beside the identity and the schema.
+    complete : callable
+        What is done to the joined parts before they are written.
+    before, after : callable
+        Called before the first part that is computed, and with the finished result; not where all is there already.
+    """
+
+    place: Path
+    identity: Mapping[str, Any]
+    schema: str
+    what: str
+    parts: Sequence[Part]
+    unit: str
+    attributes: Callable[[], Mapping[str, str]]
+    complete: Callable[[xr.Dataset], xr.Dataset] = lambda whole: whole
+    before: Callable[[], object] = lambda: None
+    after: Callable[[xr.Dataset], object] = lambda whole: None
+    free: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> PartFiles:
+        """Its files."""
+        return PartFiles(self.place)
+
+    def open(self) -> xr.Dataset:
+        """Open the finished result, lazily."""
+        return open_stored(self.place, (self.schema,), self.what)
+
+    def kept(self) -> list[tuple[State, Mapping[str, Any]]]:
+        """List what is in progress here, and the finished file."""
+        kept: list[tuple[State, Mapping[str, Any]]] = []
+        identity = self.files.in_progress()
+        if identity is not None:
+            kept.append((State.IN_PROGRESS, identity))
+        if self.place.exists():
+            with self.open() as stored:
+                known = {key: json.loads(stored.attrs[key]) for key in self.identity if key in stored.attrs}
+            kept.append((State.DONE, known))
+        return kept
+
+    def root(self) -> dict[str, str]:
+        """Root attributes of the result."""
+        return {**self.attributes(), **encoded(self.identity), "schema": self.schema}
+
+    def execute(self, *, resume: bool = False, overwrite: bool = False, progress: Progress = silent) -> xr.Dataset:
+        """Compute the parts that are missing, join them, and give the result, opened from its file.
+
+        Raises
+        ------
+        ConfigMismatch
+            If it is to be resumed, and something else is there.
+        OutputInUse
+            If another process is working on it.
+        """
+        files = self.files
+        if resume and self.is_done():
+            files.clear()
+            return self.open()
+        with files.hold(self.identity, resume=resume, overwrite=overwrite):
+            try:
+                self.before()
+                for number, dataset in self._computed(progress, lambda number: not files.part(number).exists()):
+                    files.write_part(number, dataset)
+            except Exception:
+                files.abandon()
+                raise
+            files.finish(len(self.parts), self.root(), self.complete)
+        with self.open() as whole:
+            self.after(whole)
+        return self.open()
+
+    def compute(self, progress: Progress = silent) -> xr.Dataset:
+        """Compute the whole in memory; nothing is written."""
+        self.before()
+        parts = [dataset for _, dataset in self._computed(progress, lambda number: True)]
+        whole = self.complete(join(parts, self.root()))
+        self.after(whole)
+        return whole
+
+    def _computed(self, progress: Progress, wanted: Callable[[int], bool]) -> Any:
+        """Yield number and data set of each part that is wanted; the others' work counts as done."""
+        total = sum(part.work for part in self.parts)
+        starts = accumulate((part.work for part in self.parts), initial=0.0)
+        for number, (part, start) in enumerate(zip(self.parts, starts, strict=False)):
+            if wanted(number):
+                note = f"batch {number + 1}/{len(self.parts)}"
+
+                def advance(done: float, text: str, start: float = start, note: str = note) -> None:
+                    progress(start + done, total, self.unit, f"{note}, {text}")
+
+                yield number, part.compute(advance)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a result is to be kept, and what may become of what is there.
+
+    Attributes
+    ----------
+    path : Path
+        The netCDF file.
+    resume, overwrite : bool
+        Resume what is unfinished there; or replace what is there.
+    beside : tuple of str
+        What is written beside it, by what takes the place of `.nc`: (".png",) for its picture.
+    """
+
+    path: Path
+    resume: bool = False
+    overwrite: bool = False
+    beside: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise UsageError("`resume` and `overwrite` exclude each other.")
+
+    def check(self) -> None:
+        """Refuse a place that cannot be written, or is taken; writes nothing.
+
+        Raises
+        ------
+        UsageError
+            With the way out.
+        """
+        check_writable(self.path)
+        files = PartFiles(self.path)
+        if self.overwrite:
+            return
+        if not self.resume:
+            if self.path.exists():
+                raise UsageError(f"'{self.path}' exists already; use `overwrite` to replace it, or another `out`.")
+            if files.folder.exists():
+                with locked(files.folder, self.path):
+                    raise UsageError(
+                        f"'{files.folder}' holds unfinished work; use `resume` to continue it, or `overwrite`."
+                    )
+        if not (self.resume and (self.path.exists() or files.in_progress() is not None)):
+            for path in (self.path.with_name(self.path.stem + ending) for ending in self.beside):
+                if path.exists():
+                    raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
+
+    def kept_configuration(self) -> dict[str, Any] | None:
+        """Settings of what is to be resumed here; None where there is nothing."""
+        if not self.resume:
+            return None
+        kept = PartFiles(self.path).in_progress()
+        if kept is not None:
+            return dict(kept["configuration"])
+        if not self.path.exists():
+            return None
+        with xr.open_dataset(self.path, engine="netcdf4") as stored:
+            return dict(json.loads(stored.attrs["configuration"]))

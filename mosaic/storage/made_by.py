@@ -1,0 +1,137 @@
+"""What a result was made by: versions, digests of code, command, device, plugins."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mosaic.device import device_name
+from mosaic.registry.loading import registry
+from mosaic.registry.plugin import CORE
+
+__all__ = ["RECORDED", "code_changed", "code_digest", "command_line", "core_digest", "made_by", "record", "versions_of"]
+
+# Rooms and folders of the core that compute nothing that is stored.
+IDLE = {"bench", "testing", "view", "scaffold"}
+
+# Root attributes that tell how a stored result was made, in the record of what rests on it.
+RECORDED = (
+    "configuration",
+    "dataset_fingerprint",
+    "score_fingerprint",
+    "network_fingerprint",
+    "versions",
+    "engine",
+    "created",
+    "mosaic_version",
+    "code",
+    "plugins",
+    "device",
+)
+
+
+def made_by(device: torch.device | None = None) -> dict[str, str]:
+    """Root attributes that tell by what, when and on what a result is made; `storage/schema.py` describes them."""
+    active = {plugin.key: plugin.version for plugin in registry().plugins if plugin.status == "active"}
+    attributes = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command_line": shlex.join(command_line()),
+        "plugins": ", ".join(f"{key} {number}" for key, number in active.items()),
+        "mosaic_version": version(CORE),
+        "code": core_digest(),
+        "torch_version": torch.__version__,
+        "python_version": platform.python_version(),
+        "threads": str(torch.get_num_threads()),
+    }
+    if device is not None:
+        attributes["device"] = device_name(device)
+    commit = _git_commit()
+    return {**attributes, "git_commit": commit} if commit else attributes
+
+
+def command_line() -> list[str]:
+    """The command that this process was started by, without the folder of the program."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []
+
+
+def record(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """What the root attributes of a stored result tell of how it was made, for the record of what rests on it."""
+    known = {key: attributes[key] for key in RECORDED if key in attributes}
+    return {key: _decoded(value) for key, value in known.items()}
+
+
+def _decoded(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def code_changed(code: object) -> bool:
+    """Tell whether a result with this `code` was made by other code of mosaic than runs now.
+
+    Versions and configuration are compared when it is used again; a change of the code itself makes it no other run,
+    but its numbers may no longer be what they would be.
+    """
+    return code != core_digest()
+
+
+def code_digest(cls: type) -> str:
+    """First digits of the SHA-256 of the file that a class is written in; empty where there is none."""
+    try:
+        file = inspect.getsourcefile(cls)
+    except (TypeError, OSError):
+        file = None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+
+
+@cache
+def core_digest() -> str:
+    """First digits of the SHA-256 of those modules of the core and its own plugins that numbers may rest on."""
+    digest = hashlib.sha256()
+    for package in ("mosaic", "mosaic_plugins"):
+        spec = find_spec(package)
+        for folder in map(Path, (spec.submodule_search_locations or []) if spec is not None else []):
+            for file in sorted(file for kind in ("*.py", "*.cpp") for file in folder.rglob(kind)):
+                place = file.relative_to(folder)
+                if IDLE.isdisjoint(place.parts) and place.stem != "picture":
+                    digest.update(f"{package}/{place.as_posix()}".encode() + file.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()[:16]
+
+
+def versions_of(names: Mapping[str, str]) -> dict[str, str]:
+    """Versions of torch and of the distributions that provide the plugins named, by kind; digests of others' code."""
+    plugins = registry()
+    owners = {(kind, name): plugins.owner(kind, name).partition(":")[0] for kind, name in names.items()}
+    versions = {p.distribution: p.version for p in plugins.plugins if p.distribution in owners.values()}
+    for (kind, name), owner in owners.items():
+        if owner not in ("", CORE) and owner in versions:  # a plugin under development changes under the same version
+            versions[f"{owner} {kind}"] = code_digest(plugins.get(kind, name))
+    return {**versions, "torch": torch.__version__}
+
+
+@cache
+def _git_commit() -> str:
+    """Commit of the checkout this package is used from, empty where there is none."""
+    (root,) = Path(__file__).resolve().parents[2:3]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,336 @@
+"""The file format on one page: every variable, coordinate and root attribute that mosaic stores.
+
+Each kind of file has a schema identifier on its root, and a table of its variables. Nothing else names their
+dimensions, units, types, fill values or descriptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+__all__ = [
+    "ATTRIBUTES",
+    "CALIBRATION",
+    "CHECKPOINT_SCHEMA",
+    "COMPARISON",
+    "COORDINATES",
+    "ENTRY",
+    "HISTORY",
+    "JSON_ATTRIBUTES",
+    "LEADERBOARD",
+    "NETWORK",
+    "REPRODUCTION",
+    "RUN",
+    "SAVED",
+    "SAVED_WITH_IMAGE",
+    "TABLES",
+    "TRAJECTORY_SCHEMA",
+    "Variable",
+    "described",
+]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable or coordinate.
+
+    Attributes
+    ----------
+    description : str
+        Its `long_name`.
+    dims : tuple of str
+        Its dimensions; empty where they differ from file to file.
+    units : str
+        "1" for none.
+    dtype : type or None
+        How it is stored; None for as precise as the states.
+    fill : float
+        What stands where nothing is known.
+    """
+
+    description: str
+    dims: tuple[str, ...] = ()
+    units: str = "1"
+    dtype: type | None = None
+    fill: float = np.nan
+
+
+TRAJECTORY_SCHEMA = "mosaic-trajectory/1"
+CALIBRATION_SCHEMA = "mosaic-calibration/1"
+COMPARISON_SCHEMA = "mosaic-comparison/1"
+LEADERBOARD_SCHEMA = "mosaic-leaderboard/1"
+ENTRY_SCHEMA = "mosaic-single-steps/1"
+HISTORY_SCHEMA = "mosaic-training/1"
+REPRODUCTION_SCHEMA = "mosaic-reproduction/1"
+CHECKPOINT_SCHEMA = "mosaic-checkpoint/1"  # of checkpoint.json, beside safetensors
+
+FLOW = ("sample", "step", "channel", "height", "width")
+IMAGE = ("sample", "channel", "height", "width")
+PIXELS = ("sample", "height", "width")
+STEPS = ("sample", "step", "height", "width")
+
+# --- a run: mosaic-trajectory -----------------------------------------------------------------------------------------
+
+COORDINATES = {
+    "sample": Variable("index of the sample in the run", ("sample",)),
+    "seed": Variable("seed of the sample's initial noise", ("sample",)),
+    "label": Variable("class the sample was conditioned on, -1 for none", ("sample",)),
+    "step": Variable("step of the reverse flow, 0 at noise", ("step",)),
+    "time": Variable("time t of the schedule, 1 at pure noise", ("step",)),
+    "signal": Variable("signal a of the forward process x_t = a x_0 + s eps", ("step",)),
+    "noise": Variable("noise s of the forward process x_t = a x_0 + s eps", ("step",)),
+    "scale": Variable("locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel"),
+}
+RUN = {
+    "state": Variable("noisy image x_t where the score was evaluated", FLOW),
+    "denoised": Variable("posterior mean x0hat at that state", FLOW),
+    "image": Variable("final image at t = 0", IMAGE),
+}
+# What `save` adds: of final images, where the provenance is kept ...
+SAVED_WITH_IMAGE = {
+    "source_image": Variable(
+        "training image of the window nearest to the pixel's; of equal ones the first", PIXELS, dtype=np.int32, fill=-1
+    ),
+    "source_row": Variable("row of its centre in that image", PIXELS, "pixel", np.int16, -1),
+    "source_column": Variable("column of its centre in that image", PIXELS, "pixel", np.int16, -1),
+    "multiplicity": Variable(
+        "number of candidates equal to it, itself included; 0 if not counted", PIXELS, dtype=np.int32, fill=-1
+    ),
+}
+# ... and of states, by item, at the steps asked for.
+SAVED: dict[str, dict[str, Variable]] = {
+    "provenance": {
+        "candidate_image": Variable(
+            "training image of the most probable candidate; of equal ones the first", STEPS, dtype=np.int32, fill=-1
+        ),
+        "candidate_row": Variable("row of its centre in that image", STEPS, "pixel", np.int16, -1),
+        "candidate_column": Variable("column of its centre in that image", STEPS, "pixel", np.int16, -1),
+        "candidate_weight": Variable(
+            "posterior probability of that candidate; its equals have as much each", STEPS, dtype=np.float32
+        ),
+        "candidate_multiplicity": Variable(
+            "number of candidates equal to it, itself included; 0 if not counted", STEPS, dtype=np.int32, fill=-1
+        ),
+    },
+    "entropy": {"entropy": Variable("entropy of the posterior", STEPS, "nat", np.float32)},
+    "n_eff": {"n_eff": Variable("effective number of candidates, exp of the entropy", STEPS, dtype=np.float32)},
+    "score": {"score": Variable("score, grad log p_t(x_t)", FLOW)},
+}
+
+# --- other kinds of files ---------------------------------------------------------------------------------------------
+
+CALIBRATION = {
+    "cosine": Variable("cosine similarity of the machine's eps and the network's", ("sample", "step", "k")),
+    "distance": Variable("Euclidean distance of the machine's eps and the network's", ("sample", "step", "k")),
+    "best": Variable("scale that agrees best, for each sample", ("sample", "step"), "pixel"),
+    "scale": Variable("locality scale: median over samples", ("step",), "pixel"),
+    "scale_mode": Variable("most frequent scale", ("step",), "pixel"),
+    "scale_q25": Variable("lower quartile of the scales", ("step",), "pixel"),
+    "scale_q75": Variable("upper quartile of the scales", ("step",), "pixel"),
+    "k": Variable("locality scale", ("k",), "pixel"),
+}
+HISTORY = {
+    "loss": Variable("mean squared error of eps", ("step",)),
+    "learning_rate": Variable("learning rate", ("step",)),
+    "step": Variable("training step", ("step",)),
+    "epoch": Variable("passes over the training set", ("step",)),
+}
+ENTRY = {
+    "denoised": Variable("x0hat of the theory at the network's states", FLOW),
+    "seconds": Variable("time of the step, of all samples", ("step",), "s"),
+}
+# METRIC is any metric's name; `described` also knows the tails of ENDS.
+COMPARISON = {
+    "METRIC": Variable("{metric}"),
+    "METRIC_gain": Variable("{metric}, run minus baseline: median over samples, or mean of shares"),
+    "METRIC_gain_low": Variable("{metric}, run minus baseline: its interval's lower end"),
+    "METRIC_gain_high": Variable("{metric}, run minus baseline: its interval's upper end"),
+    "nearest_train_index": Variable("index of the nearest training image", ("role", "sample")),
+    "compared": Variable("what is compared with the reference: run, baseline", ("compared",)),
+    "role": Variable("run, reference, baseline", ("role",)),
+}
+NETWORK = "network"  # the network's entry along `score`, whichever plugin runs it
+LEADERBOARD = {
+    "final_METRIC": Variable("{metric} of the theory's final image with the network's"),
+    "step_METRIC": Variable("{metric} of the theory's x0hat at a state of the network's flow with the network's there"),
+    "along_METRIC": Variable(
+        "{metric} of the theory's x0hat at a state of the network's flow with the network's there, median over steps"
+    ),
+    "behind": Variable("how far the first metric of final images is behind that of the best theory, sample by sample"),
+    "seconds": Variable("time of a step of one sample", ("score", "step"), "s"),
+    "seconds_per_step": Variable("that, mean over steps", ("score",), "s"),
+    "peak_bytes": Variable("peak memory, program and data included", ("score",), "byte"),
+    "score": Variable("score model", ("score",)),
+}
+REPRODUCTION = {
+    "R2": Variable("1 - SSE / SST against the network's final image"),
+    "agreement": Variable("consistent images among those whose parts are whole"),
+    "alpha": Variable("weight of attention"),
+    "attends": Variable("machine or network that attends"),
+    "between_training": Variable("median L2 distance of 200 training images from the next"),
+    "beyond_chance": Variable("agreement minus chance"),
+    "boundary": Variable("boundary of ELS"),
+    "chance": Variable("agreement if whole parts kept their frequencies but were independent"),
+    "consistency": Variable("consistent images among all"),
+    "copy": Variable("whether the image is a copy of a training image"),
+    "cover": Variable("training images that together hold all nearest windows"),
+    "done": Variable("whether the row has been run"),
+    "end": Variable("value, or end of its interval"),
+    "excess": Variable("limbs beyond the mean of the training images of the class"),
+    "factor": Variable("factor on the calibrated scales"),
+    "field": Variable("mean |d score(centre) / d x|"),
+    "forward_std": Variable("standard deviation of noisy data"),
+    "gain": Variable("pearson_r of ELS minus that of IS: median over samples"),
+    "image": Variable("final image"),
+    "in_majority": Variable("whether the pixel has the colour of most of its window"),
+    "k": Variable("locality scale", units="pixel"),
+    "label": Variable("class, -1 for none"),
+    "limbs": Variable("most separate bright runs in any row"),
+    "machine": Variable("scales of ELS"),
+    "maker": Variable("network or theory that made the image"),
+    "moment_time": Variable("time t"),
+    "n_eff": Variable("effective number of candidates: exp of the mean entropy of the pixels' posteriors"),
+    "network": Variable("network"),
+    "new": Variable("consistent images that are no copies, among all"),
+    "nearest_train": Variable("L2 distance to the nearest training image"),
+    "paper": Variable("the paper's value"),
+    "part": Variable("part of the image that the rule speaks of"),
+    "pearson_r": Variable("Pearson correlation with the network's final image"),
+    "pixel": Variable("pixel that attends"),
+    "r2": Variable("squared Pearson correlation with the network's final image"),
+    "role": Variable("what made the image"),
+    "row": Variable("row of table 2"),
+    "sample": Variable("sample"),
+    "saved": Variable("limbs at calibrated minus those at doubled scales: mean"),
+    "scale": Variable("locality scale, calibrated", units="pixel"),
+    "scale_q25": Variable("locality scale: lower quartile over samples", units="pixel"),
+    "scale_q75": Variable("locality scale: upper quartile over samples", units="pixel"),
+    "share": Variable("share of the pixels that come from the training image that most come from"),
+    "share_by_sign": Variable("the same, pixels that are still grey by their sign"),
+    "share_untied": Variable("the same among pixels whose source window is the only one of its kind"),
+    "shown": Variable("what the part shows"),
+    "state_std": Variable("standard deviation of the states"),
+    "step": Variable("step of the reverse flow"),
+    "steps": Variable("number of steps"),
+    "theory": Variable("score machine"),
+    "tied": Variable("share of the pixels whose source window has equals"),
+    "time": Variable("time t"),
+    "title": Variable("row as printed"),
+    "verdict": Variable("what the image is judged by the data set's rule"),
+    "width": Variable(
+        "side of the square about the centre that holds 95 % of the squared field beside the centre", units="pixel"
+    ),
+}
+# What may follow a variable's name.
+ENDS = {
+    "_median": "median over samples",
+    "_mean": "mean over samples",
+    "_share": "share of samples",
+    "_low": "its interval's lower end",
+    "_high": "its interval's upper end",
+}
+TABLES: dict[str, Mapping[str, Variable]] = {
+    TRAJECTORY_SCHEMA: {
+        **COORDINATES,
+        **RUN,
+        **SAVED_WITH_IMAGE,
+        **{name: variable for item in SAVED.values() for name, variable in item.items()},
+    },
+    CALIBRATION_SCHEMA: {**COORDINATES, **CALIBRATION},
+    COMPARISON_SCHEMA: {**COORDINATES, **COMPARISON},
+    LEADERBOARD_SCHEMA: {**COORDINATES, **LEADERBOARD},
+    ENTRY_SCHEMA: {**COORDINATES, **ENTRY},
+    HISTORY_SCHEMA: HISTORY,
+    REPRODUCTION_SCHEMA: REPRODUCTION,
+}
+
+# --- root attributes: text, and JSON where it says so -----------------------------------------------------------------
+
+ATTRIBUTES = {
+    "schema": "identifier of the kind of file, and its version",
+    "title": "what it is",
+    # What it was made by (storage/made_by.py).
+    "created": "when, UTC",
+    "command_line": "the command, or the program, that made it",
+    "mosaic_version": "version of mosaic",
+    "code": "digest of the code that numbers rest on; of several where it was resumed by another",
+    "git_commit": "commit of the checkout that mosaic was used from",
+    "torch_version": "version of torch",
+    "python_version": "version of Python",
+    "device": "device, and the hardware behind it",
+    "threads": "threads of torch",
+    "plugins": "plugins and their versions",
+    # What decides the numbers: the identity that a job is resumed by.
+    "configuration": "settings, JSON",
+    "scales": "locality scale of each step, from noise to data, JSON",
+    "labels": "class of each sample, JSON",
+    "versions": "versions of the distributions that the plugins in use come from, JSON",
+    "engine": "what computed the numbers, to the build, JSON",
+    "init_fingerprint": "SHA-256 of the noise started from, JSON",
+    "dataset_fingerprint": "SHA-256 of the training set, JSON",
+    "score_fingerprint": "SHA-256 of weights, JSON",
+    "network_fingerprint": "SHA-256 of the network's weights, JSON",
+    "job": "what a leaderboard entry must agree with, JSON",
+    # What else is known.
+    "dataset_size": "training images",
+    "dataset_source": "where the training set came from",
+    "dataset_range": "lowest and highest value of a pixel, JSON",
+    "dataset_classes": "names of the classes, JSON",
+    "traits": "what the score model can do, JSON",
+    "description": "checkpoint.json of the training, JSON",
+    "training": "checkpoint.json of the network compared with, JSON",
+    "metrics": "names of the metrics, JSON",
+    "metric_options": "their options, JSON",
+    "interval": "how intervals were made, JSON",
+    "runs": "what the runs compared were made by, JSON",
+    "failed": "score models that failed, and why, JSON",
+    "left_out": "score models that were left out, and why, JSON",
+    "peak_bytes": "peak memory of the process",
+    "rows": "rows of table 2, JSON",
+    "records": "what each step of a reproduction was made by, JSON",
+    "recipes": "what each row of table 2 was made by, JSON",
+    "title_of_row": "the row as printed",
+}
+JSON_ATTRIBUTES = frozenset(name for name, text in ATTRIBUTES.items() if text.endswith(", JSON"))
+
+
+def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -> xr.Dataset:
+    """Give every variable and coordinate the `long_name` and `units` of its table, and the root its schema.
+
+    Parameters
+    ----------
+    metrics : tuple of str
+        Names that may stand for METRIC.
+
+    Raises
+    ------
+    KeyError
+        If a variable is in no table.
+    """
+    table = TABLES[schema]
+    labelled = dataset.assign_attrs(schema=schema)
+    for key in labelled.variables:
+        name, attrs = str(key), labelled[key].attrs
+        if not {"long_name", "units"} <= set(attrs):
+            variable = _entry(name, table, metrics)
+            labelled[key].attrs = {"long_name": variable.description, "units": variable.units, **attrs}
+    return labelled
+
+
+def _entry(name: str, table: Mapping[str, Variable], metrics: tuple[str, ...]) -> Variable:
+    """Find a variable by its name, with a metric's name in it, or by what it is without its tail."""
+    if name in table:
+        return table[name]
+    for general, variable in table.items():
+        for metric in metrics:
+            if "METRIC" in general and general.replace("METRIC", metric) == name:
+                return Variable(variable.description.format(metric=metric), units=variable.units)
+    for tail, text in ENDS.items():
+        if name.endswith(tail):
+            stem = _entry(name.removesuffix(tail), table, metrics)
+            return Variable(f"{stem.description}: {text}", units=stem.units)
+    raise KeyError(f"variable '{name}' is in no table of mosaic/storage/schema.py")

@@ -1,0 +1,128 @@
+"""Trajectories: a stored run as a plain `xarray.Dataset`, by the schema, and its training set read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+from mosaic.errors import DataError, UsageError
+from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.schedule import Level
+from mosaic.registry.data import load_dataset
+from mosaic.storage.files import open_stored
+from mosaic.storage.schema import RUN, TABLES, TRAJECTORY_SCHEMA, described
+
+__all__ = ["assemble", "check_same_start", "levels_of", "open_trajectory", "training_set_of"]
+
+
+def assemble(
+    states: Sequence[Tensor],
+    denoised: Sequence[Tensor],
+    coordinates: Mapping[str, Sequence[float] | Sequence[int]],
+    saved: Mapping[str, np.ndarray] | None = None,
+) -> xr.Dataset:
+    """Make the data set of one batch.
+
+    Parameters
+    ----------
+    states, denoised : sequences of Tensor (B, C, H, W)
+        One entry a step, from noise to data; float32, or float64 where the run computed in it.
+    coordinates : mapping
+        `sample` (index in the run), `seed` and `label` of each sample; `time`, `signal`, `noise` and `scale` of each
+        step.
+    saved : mapping, optional
+        More variables, by their names in the schema.
+    """
+    table = TABLES[TRAJECTORY_SCHEMA]
+    arrays = {
+        "state": np.stack([x.cpu().numpy() for x in states], axis=1),
+        "denoised": np.stack([x.cpu().numpy() for x in denoised], axis=1),
+        "image": denoised[-1].cpu().numpy(),
+        **(saved or {}),
+    }
+    columns = {name: _column(values) for name, values in coordinates.items()} | {"step": np.arange(len(states))}
+    return described(
+        xr.Dataset(
+            {name: (table[name].dims, values) for name, values in arrays.items()},
+            {name: (table[name].dims, values) for name, values in columns.items()},
+        ),
+        TRAJECTORY_SCHEMA,
+    )
+
+
+def _column(values: Sequence[float] | Sequence[int]) -> Any:
+    array = np.asarray(values)
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+
+
+def levels_of(trajectory: xr.Dataset) -> list[Level]:
+    """Noise levels of a trajectory's steps, from noise to data."""
+    pairs = zip(trajectory["signal"].values, trajectory["noise"].values, strict=True)
+    return [Level(float(signal), float(noise)) for signal, noise in pairs]
+
+
+def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
+    """Open a stored run, lazily; `xarray.open_dataset` does as well, but this checks that it is one.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is no trajectory of a schema known here.
+    """
+    stored = open_stored(Path(path), (TRAJECTORY_SCHEMA,), "a stored run")
+    if any(name not in stored for name in RUN):
+        stored.close()
+        raise DataError(f"'{path}' is not a stored run: it lacks one of {', '.join(RUN)}.")
+    return stored
+
+
+def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
+    """Read the training set of a stored run again.
+
+    Raises
+    ------
+    DataError
+        If it is not there, or is no longer the same.
+    """
+    configuration = json.loads(run.attrs["configuration"])
+    dataset = load_dataset(configuration["dataset"], configuration["dataset_options"], access)
+    if dataset.fingerprint != json.loads(run.attrs["dataset_fingerprint"]):
+        raise DataError(f"Data set '{configuration['dataset']}' is no longer the one that the run was made with.")
+    return dataset
+
+
+# Starts are float32, multiplied by one run's s(1) and divided by it again.
+START_TOLERANCE = 1e-4
+
+
+def check_same_start(run: xr.Dataset, other: xr.Dataset, role: str) -> None:
+    """Refuse two runs that did not start from the same noise and labels.
+
+    Raises
+    ------
+    UsageError
+        With what differs, and how to make runs that can be compared.
+    """
+    advice = "make it with `init`, the other run's file"
+    if run["image"].shape != other["image"].shape:
+        raise UsageError(
+            f"The {role} holds images of shape {other['image'].shape}, the run of shape {run['image'].shape} (sample, "
+            f"channel, height, width); {advice}."
+        )
+    starts = [each["state"].isel(step=0).values / levels_of(each)[0].noise for each in (run, other)]
+    distances = np.abs(starts[0] - starts[1]).reshape(len(starts[0]), -1).max(1)
+    differ = distances > START_TOLERANCE
+    if differ.any():
+        raise UsageError(
+            f"The {role} did not start from the run's noise: {int(differ.sum())} of {len(differ)} samples differ, by "
+            f"up to {distances.max():.3g}; {advice}."
+        )
+    if run["label"].values.tolist() != other["label"].values.tolist():
+        raise UsageError(f"The {role} has other labels than the run; {advice}.")

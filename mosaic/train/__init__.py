@@ -1,0 +1,1 @@
+"""A training: from its configuration, step by step, to a checkpoint."""

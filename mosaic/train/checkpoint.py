@@ -1,0 +1,233 @@
+"""Checkpoints: a trained network as a folder of safetensors weights and a JSON description; nothing is pickled.
+
+    checkpoint.json        what was trained, on what, how; written once, when the training starts
+    weights.safetensors    the averaged weights: what is used
+    training.safetensors   everything that the training is resumed from
+    loss.nc                the loss of every step
+
+Each file is written under a temporary name and moved into place, so that a kill leaves the last one whole. The
+training resumes from training.safetensors alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from mosaic.errors import DataError
+from mosaic.interfaces.schedule import NoiseSchedule
+from mosaic.interfaces.score import ScoreModel
+from mosaic.registry.loading import registry
+from mosaic.storage.files import replacing
+from mosaic.storage.schema import CHECKPOINT_SCHEMA
+from mosaic.train.config import TrainConfig
+
+__all__ = [
+    "DESCRIPTION",
+    "LOSS",
+    "TRAINING",
+    "WEIGHTS",
+    "Checkpoint",
+    "boundary_of",
+    "build_network",
+    "load_checkpoint",
+    "load_tensors",
+    "save_tensors",
+]
+
+Size = Annotated[int, Field(strict=True, ge=1, le=10**9)]
+
+DESCRIPTION, WEIGHTS, TRAINING, LOSS = "checkpoint.json", "weights.safetensors", "training.safetensors", "loss.nc"
+
+
+class _Description(BaseModel):
+    """What is read of checkpoint.json; there is more in it."""
+
+    configuration: TrainConfig
+    shape: tuple[Size, Size, Size]
+    classes: tuple[str, ...]
+    dataset_size: Size
+    dataset_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is.
+    description : mapping
+        What checkpoint.json holds.
+    config : TrainConfig
+        How it was trained.
+    """
+
+    folder: Path
+    description: Mapping[str, Any]
+    config: TrainConfig
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of the images it was trained on."""
+        channels, height, width = self.description["shape"]
+        return channels, height, width
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the network is given; empty where it is given none."""
+        return tuple(self.description["classes"]) if self.is_conditional else ()
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the network is given labels."""
+        return bool(self.config.network_options.get("class_conditional", False))
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The schedule it was trained with."""
+        schedule: NoiseSchedule = registry().make("schedule", self.config.schedule, self.config.schedule_options)
+        return schedule
+
+    def receptive_field(self) -> int | None:
+        """Side of the window of pixels that a pixel of the network's output depends on; None for the whole image."""
+        return _network(self.config).receptive_field()  # type: ignore[no-any-return]
+
+    def fingerprint(self) -> str:
+        """Read the weights, and give their SHA-256: two checkpoints are the same network exactly if these agree."""
+        digest = hashlib.sha256()
+        for name, value in sorted(load_tensors(self._weights()).items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def progress(self) -> dict[str, float]:
+        """Read how many steps, epochs and seconds of training are behind the weights, and their last loss.
+
+        Raises
+        ------
+        DataError
+            If there are no weights, or they cannot be read.
+        """
+        path = self._weights()
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: float(value) for key, value in file.metadata().items()}
+        except (OSError, SafetensorError, AttributeError, ValueError) as error:
+            raise DataError(f"Weights '{path}' cannot be read ({error}).") from None
+
+    def _weights(self) -> Path:
+        path = self.folder / WEIGHTS
+        if not path.is_file():
+            raise DataError(
+                f"Checkpoint '{self.folder}' holds no {WEIGHTS}: its training has not reached the first one, or it was "
+                f"not copied; resume the training at '{self.folder}'."
+            )
+        return path
+
+    def load(self) -> nn.Module:
+        """Build the network with its averaged weights, float32, on the CPU.
+
+        Raises
+        ------
+        DataError
+            If the weights are missing, truncated, of another network, or hold NaN or infinity.
+        UsageError, PluginError
+            If the network or one of its options is unknown here.
+        """
+        module = build_network(self.config, self.shape[0], len(self.classes))
+        path = self._weights()
+        state = load_tensors(path)
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise DataError(f"Weights '{path}' are of another network: {reason}") from None
+        bad = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+        if bad:
+            raise DataError(f"Weights '{path}' hold NaN or infinity (in {bad[0]}); train the network again.")
+        return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _network(config: TrainConfig) -> Any:
+    return registry().make("network", config.network, config.network_options)
+
+
+def boundary_of(checkpoint: Checkpoint, kind: type[ScoreModel]) -> dict[str, str]:
+    """The boundary that suits a network: its padding, where it has one and the score model `kind` has the option."""
+    padding = checkpoint.config.network_options.get("padding")
+    return {"boundary": padding} if padding is not None and "boundary" in kind.Options.model_fields else {}
+
+
+def build_network(config: TrainConfig, channels: int, classes: int, seed: int | None = None) -> nn.Module:
+    """Build the untrained network of a configuration; with a seed its weights repeat.
+
+    Raises
+    ------
+    UsageError, PluginError
+        If the network or one of its options is unknown.
+    """
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        module: nn.Module = _network(config).build(channels, classes)
+    return module
+
+
+def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
+    """Read a checkpoint's description; its weights are read by `Checkpoint.load`.
+
+    Raises
+    ------
+    DataError
+        If the folder is not a checkpoint.
+    """
+    folder = Path(folder)
+    path = folder / DESCRIPTION
+    if not folder.is_dir():
+        raise DataError(f"There is no checkpoint folder '{folder}'; training a network makes one.")
+    if not path.is_file():
+        raise DataError(f"'{folder}' is not a checkpoint: it holds no {DESCRIPTION}.")
+    try:
+        description = json.loads(path.read_text())
+        known = _Description.model_validate(description)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"'{path}' cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"'{path}' cannot be read ({type(error).__name__}: {error}).") from None
+    if description.get("schema") != CHECKPOINT_SCHEMA:
+        raise DataError(f"'{path}' has the schema '{description.get('schema')}', not '{CHECKPOINT_SCHEMA}'.")
+    return Checkpoint(folder, description, known.configuration)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises
+    ------
+    DataError
+        If it is truncated or otherwise unreadable.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"'{path}' cannot be read ({error}); it may be truncated.") from None
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, float]) -> None:
+    """Write tensors as a safetensors file, atomically, with numbers as its metadata."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(dict(tensors), {key: repr(value) for key, value in facts.items()}))

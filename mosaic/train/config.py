@@ -1,0 +1,48 @@
+"""The configuration of a training: every setting that decides the weights of a network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mosaic.interfaces.options import Options
+
+__all__ = ["TrainConfig"]
+
+
+class TrainConfig(Options):
+    """What is trained, on what, and how. A data set may have defaults of its own (`mosaic.DataSet.training`)."""
+
+    network: str = Field("resnet", description="Network.")
+    dataset: str = Field("digits", description="Training set.")
+    schedule: str = Field("cosine", description="Noise schedule.")
+    network_options: dict[str, Any] = Field({}, description="Options of the network.")
+    dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
+    schedule_options: dict[str, Any] = Field({}, description="Options of the noise schedule.")
+    epochs: int = Field(300, ge=1, le=10_000_000, description="Passes over the training set.")
+    batch_size: int = Field(128, ge=1, description="Images a step.")
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="Adam's learning rate at the first step.")
+    lr_decay: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Factor on the learning rate, from each step to the next. Default: what lets it fall to 0.7 % over "
+        "the epochs, as the paper's 0.999965 does over its 300 epochs of 60,000 images.",
+    )
+    ema: float = Field(
+        0.999,
+        ge=0,
+        lt=1,
+        description="Decay a step of the running average of the weights, which is what is used; less at first, "
+        "(1 + n) / (10 + n) after n steps.",
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of weights, order of images, times and noise.")
+    device: str = Field(
+        "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Precision of the network's products while it is trained; weights are always float32. auto: "
+        "bfloat16 where the machine multiplies in it, else float32.",
+    )

@@ -1,0 +1,134 @@
+"""Training as a job: its folder, its identity, and what is resumed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mosaic.errors import UsageError
+from mosaic.progress import Progress, silent
+from mosaic.storage.files import LOCK, locked
+from mosaic.storage.job import ConfigMismatch, Job, State
+from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
+from mosaic.train.plan import TrainPlan, describe_training
+from mosaic.train.session import Summary, TrainingSession
+
+__all__ = ["TrainingJob", "check_folder"]
+
+FILES = (DESCRIPTION, WEIGHTS, TRAINING, LOSS)
+
+
+def check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that is taken, or is not a checkpoint's; writes nothing.
+
+    Raises
+    ------
+    UsageError
+        With the way out.
+    """
+    if resume and overwrite:
+        raise UsageError("`resume` and `overwrite` exclude each other.")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"`out` '{out}' is a file; a checkpoint is a folder.")
+    if not out.exists():
+        if not out.absolute().parent.is_dir():
+            raise UsageError(f"`out` '{out}': there is no folder '{out.parent}'; make it first.")
+        return
+    ours = {*FILES, *(f".{name}.tmp" for name in FILES), LOCK}
+    if any(path.name not in ours for path in out.iterdir()):
+        raise UsageError(f"`out` '{out}' holds other files; choose another folder.")
+    if (out / DESCRIPTION).is_file() and not (resume or overwrite):
+        raise UsageError(f"'{out}' holds a checkpoint; use `resume` to continue it, `overwrite`, or another `out`.")
+
+
+class TrainingJob(Job):
+    """A training that is kept as a checkpoint in a folder.
+
+    Parameters
+    ----------
+    plan : TrainPlan
+        What is trained.
+    folder : Path
+        Of the checkpoint.
+    epochs_free : bool
+        Whether a training of more or fewer epochs is the same, so that it can be continued.
+    max_seconds : float
+        Stop, with a checkpoint, when training has taken this long, earlier sessions included.
+    save_seconds : float
+        Time between two checkpoints: what a kill can lose at most.
+
+    Attributes
+    ----------
+    summary : Summary or None
+        How far the latest `execute` came.
+    """
+
+    def __init__(
+        self,
+        plan: TrainPlan,
+        folder: Path,
+        *,
+        epochs_free: bool = False,
+        max_seconds: float = math.inf,
+        save_seconds: float = 30.0,
+    ) -> None:
+        self.plan, self.place = plan, folder
+        self.max_seconds, self.save_seconds = max_seconds, save_seconds
+        self.identity = {
+            "configuration": plan.config.model_dump(mode="json"),
+            "dataset_fingerprint": plan.dataset.fingerprint,
+        }
+        self.free = ("configuration.epochs",) if epochs_free else ()
+        self.summary: Summary | None = None
+
+    def kept(self) -> list[tuple[State, Mapping[str, Any]]]:
+        """Read what is in the folder: done, or in progress while there are steps left."""
+        if not (self.place / DESCRIPTION).is_file():  # what has no description is what a kill left
+            return []
+        description = load_checkpoint(self.place).description
+        return [(State.IN_PROGRESS if self.steps_left() else State.DONE, description)]
+
+    def steps_left(self) -> int:
+        """Read how many training steps are still to do."""
+        started = all((self.place / name).is_file() for name in (DESCRIPTION, WEIGHTS, TRAINING))
+        done = int(load_checkpoint(self.place).progress()["step"]) if started else 0
+        return max(0, self.plan.steps - done)
+
+    def execute(self, *, resume: bool = False, overwrite: bool = False, progress: Progress = silent) -> Checkpoint:
+        """Train, and keep a checkpoint in the folder.
+
+        `resume` continues the training there, which must agree; `overwrite` replaces it, once there is a first new
+        checkpoint.
+
+        Raises
+        ------
+        ConfigMismatch
+            If another training is there.
+        OutputInUse
+            If another process is training there.
+        UsageError
+            If the folder cannot be used.
+        MosaicError
+            If the loss or the weights turn NaN or infinite; the last good checkpoint stays.
+        """
+        check_folder(self.place, resume=resume, overwrite=overwrite)
+        training, description = self.plan.build(), describe_training(self.plan)
+        try:
+            self.place.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"`out` '{self.place}' cannot be written ({error.strerror}); choose another place."
+            ) from None
+        with locked(self.place, self.place):
+            resumes = resume and (self.place / DESCRIPTION).is_file()
+            if resumes:
+                kept = json.loads((self.place / DESCRIPTION).read_text())
+                if differing := self.differing(load_checkpoint(self.place).description):
+                    raise ConfigMismatch(self.place, differing)
+                description = {**kept, "configuration": {**kept["configuration"], "epochs": self.plan.config.epochs}}
+            session = TrainingSession(training, self.place, description, resumes, progress)
+            self.summary = session.run(self.max_seconds, self.save_seconds)
+        return load_checkpoint(self.place)

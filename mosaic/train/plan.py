@@ -1,0 +1,149 @@
+"""From settings to a training ready to start: names resolved, data loaded, everything checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mosaic.device import chosen_device, multiplies_bfloat16
+from mosaic.errors import UsageError
+from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.network import Network
+from mosaic.interfaces.schedule import NoiseSchedule
+from mosaic.registry.data import load_dataset
+from mosaic.registry.loading import registry
+from mosaic.run.settings import layered
+from mosaic.storage.made_by import made_by, versions_of
+from mosaic.storage.schema import CHECKPOINT_SCHEMA
+from mosaic.train.checkpoint import DESCRIPTION, build_network, load_checkpoint
+from mosaic.train.config import TrainConfig
+from mosaic.train.step import Training
+
+__all__ = ["TrainPlan", "describe_training", "kept_settings", "parse_seconds", "prepare_training"]
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """A training, resolved and checked."""
+
+    config: TrainConfig
+    dataset: DataSet
+    network: Network
+    schedule: NoiseSchedule
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the network is given labels."""
+        return bool(getattr(self.network.options, "class_conditional", False))
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.config.epochs * -(-len(self.dataset) // self.config.batch_size)
+
+    def build(self) -> Training:
+        """Build the untrained network, on the device."""
+        classes = len(self.dataset.classes) if self.is_conditional else 0
+        module = build_network(self.config, self.dataset.shape[0], classes, self.config.seed)
+        module = module.to(self.dataset.images.device)
+        return Training(self.config, module, self.schedule, self.dataset, self.is_conditional)
+
+
+def parse_seconds(text: str | float, setting: str) -> float:
+    """Read a time such as 90s, 10m, 1h30m, or a number of seconds, for a setting of this name.
+
+    Raises
+    ------
+    UsageError
+        If it is not a time above 0.
+    """
+    if isinstance(text, str):
+        match = re.fullmatch(r"\s*(?:(\d{1,6})h)?\s*(?:(\d{1,6})m)?\s*(?:(\d{1,9}(?:\.\d{1,3})?)s?)?\s*", text)
+        hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+        total = 3600 * hours + 60 * minutes + seconds
+    else:
+        total = float(text)
+    if not total > 0:
+        raise UsageError(f"`{setting}` '{text}' is not a valid time; write 90s, 10m, 1h30m or a number of seconds.")
+    return total
+
+
+def prepare_training(
+    layers: Sequence[Mapping[str, Any]], access: DataAccess, dataset: DataSet | None = None
+) -> TrainPlan:
+    """Resolve settings, given in rising order of precedence; the data set's own defaults come before them all.
+
+    Raises
+    ------
+    UsageError, PluginError, DataError
+        With one sentence each; nothing has been written by then.
+    """
+    names = registry()
+    config = layered(TrainConfig, *layers)
+    names.get("network", config.network)  # before the data are read, which can take long
+    if dataset is None:
+        options = names.parse("dataset", config.dataset, config.dataset_options)
+        dataset = load_dataset(config.dataset, config.dataset_options, access)
+        layers = [*layers, {"dataset": config.dataset, "dataset_options": options.model_dump(mode="json")}]
+    # Only now are the defaults known that the data set has; they come before all that was asked for.
+    config = layered(TrainConfig, _defaults_of(dataset, config.network), *layers)
+    parts = {
+        kind: names.make(kind, getattr(config, kind), getattr(config, f"{kind}_options"))
+        for kind in ("network", "schedule")
+    }
+    parts["network"].check(dataset.shape)
+    device = chosen_device(config.device, "float32", dataset.images.device)
+    config = config.model_copy(
+        update={
+            **{f"{kind}_options": part.options.model_dump(mode="json") for kind, part in parts.items()},
+            "device": str(device),
+            "precision": _precision(config.precision, device),
+        }
+    )
+    plan = TrainPlan(config, dataset.to(device), parts["network"], parts["schedule"])
+    if plan.is_conditional and dataset.labels is None:
+        raise UsageError(f"Data set '{dataset.name}' has no labels; use `network.class_conditional=false`.")
+    return plan
+
+
+def _defaults_of(dataset: DataSet, network: str) -> dict[str, Any]:
+    """Settings that a data set declares to suit it, with those of the network."""
+    defaults = dict(dataset.training)
+    networks = defaults.pop("networks", {})
+    return {**defaults, "network": network, "network_options": networks.get(network, {})}
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device.type == "cpu" and multiplies_bfloat16() else "float32"
+
+
+def describe_training(plan: TrainPlan) -> dict[str, Any]:
+    """What checkpoint.json holds."""
+    dataset = plan.dataset
+    kinds = ("network", "dataset", "schedule")
+    return {
+        "schema": CHECKPOINT_SCHEMA,
+        "configuration": plan.config.model_dump(mode="json"),
+        "shape": dataset.shape,
+        "classes": dataset.classes,
+        "dataset": dataset.name,
+        "dataset_size": len(dataset),
+        "dataset_fingerprint": dataset.fingerprint,
+        "dataset_source": dataset.origin,
+        "versions": versions_of({kind: getattr(plan.config, kind) for kind in kinds}),
+        **made_by(dataset.images.device),
+    }
+
+
+def kept_settings(folder: Path) -> dict[str, Any]:
+    """Settings of the training in a folder, to resume it; none where there is no training."""
+    return load_checkpoint(folder).config.model_dump(mode="json") if (folder / DESCRIPTION).is_file() else {}

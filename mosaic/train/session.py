@@ -1,0 +1,209 @@
+"""A training session: from where its folder says the training is to where it stops, with checkpoints on the way."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from mosaic.device import interrupts_held
+from mosaic.errors import DataError, MosaicError
+from mosaic.progress import Progress, silent
+from mosaic.storage.files import as_attribute, replacing, write_netcdf
+from mosaic.storage.schema import HISTORY_SCHEMA, described
+from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_tensors, save_tensors
+from mosaic.train.step import Training
+
+__all__ = ["Summary", "TrainingSession"]
+
+# Losses are fetched from the device this often: each fetch waits for it.
+FETCH_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How far a training is.
+
+    Attributes
+    ----------
+    step, steps : int
+        Steps done, and steps of the whole training.
+    epoch : float
+        Passes over the training set done.
+    loss : float
+        Mean loss of the latest 100 steps.
+    seconds : float
+        Training time, that of earlier sessions included.
+    images_per_second : float
+        Throughput of this session.
+    """
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    seconds: float
+    images_per_second: float
+
+
+class TrainingSession:
+    """A session of a training.
+
+    Parameters
+    ----------
+    training : Training
+        Not started; it is restored from the folder where `resumes`.
+    folder : Path
+        Of the checkpoint.
+    description : mapping
+        What checkpoint.json holds.
+    resumes : bool
+        Whether to resume what is in the folder. If not, a checkpoint there stays until the first new one.
+    progress : callable
+        Told the images trained a few times a second.
+
+    Raises
+    ------
+    DataError
+        If the state in the folder cannot be read.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        folder: Path,
+        description: Mapping[str, Any],
+        resumes: bool,
+        progress: Progress = silent,
+    ) -> None:
+        self.training, self.folder, self.description, self.progress = training, folder, description, progress
+        self.earlier, self.replaces = 0.0, not resumes and (folder / DESCRIPTION).is_file()
+        self.max_seconds = math.inf
+        if resumes and (folder / TRAINING).is_file():
+            self._restore(load_tensors(folder / TRAINING))
+        if not self.replaces:
+            self._describe()
+        self.first, self.begin = training.step, time.perf_counter()
+
+    def _restore(self, state: dict[str, torch.Tensor]) -> None:
+        try:
+            self.earlier = float(state.pop("seconds"))
+            self.training.restore(state)
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"'{self.folder / TRAINING}' is not a state of this training ({reason}).") from None
+
+    def _describe(self) -> None:
+        text = json.dumps(self.description, indent=1)
+        if not (self.folder / DESCRIPTION).is_file() or (self.folder / DESCRIPTION).read_text() != text:
+            with replacing(self.folder / DESCRIPTION) as temporary:
+                temporary.write_text(text)
+
+    def seconds(self) -> float:
+        """Training time so far, that of earlier sessions included."""
+        return self.earlier + time.perf_counter() - self.begin
+
+    def run(self, max_seconds: float, save_seconds: float) -> Summary:
+        """Train to the end, or for as long as there is; an interrupt is heard between two steps, after a checkpoint.
+
+        Raises
+        ------
+        MosaicError
+            If the loss or the weights turn NaN or infinite.
+        """
+        training, fetched, saved = self.training, self.begin, self.begin
+        self.max_seconds = max_seconds
+        with interrupts_held() as interrupted:
+            while training.step < training.total_steps and self.seconds() < max_seconds and not interrupted():
+                training.run_step()
+                now = time.perf_counter()
+                if now - fetched > FETCH_SECONDS or now - saved > save_seconds:
+                    fetched = now
+                    self.fetch()
+                if now - saved > save_seconds:
+                    saved = now
+                    self.save()
+            self.fetch()
+            if training.step > self.first or not (self.folder / WEIGHTS).is_file():
+                self.save()
+        return self.summary()
+
+    def summary(self) -> Summary:
+        """Sum up how far the training is."""
+        training, recent = self.training, self.training.losses[-100:]
+        images = (training.step - self.first) / training.steps_per_epoch * len(training.dataset)
+        return Summary(
+            step=training.step,
+            steps=training.total_steps,
+            epoch=training.step / training.steps_per_epoch,
+            loss=sum(recent) / len(recent) if recent else math.nan,
+            seconds=self.seconds(),
+            images_per_second=images / (time.perf_counter() - self.begin),
+        )
+
+    def fetch(self) -> None:
+        """Fetch the losses from the device, see that they are finite, and report."""
+        training = self.training
+        known = len(training.losses)
+        training.flush()
+        for step, loss in enumerate(training.losses[known:], known + 1):
+            if not math.isfinite(loss):
+                self._fail(f"The loss became {loss} at step {step} of {training.total_steps}.")
+        now = self.summary()
+        share = max(now.step / now.steps, now.seconds / self.max_seconds)  # whichever end is nearer
+        total = len(training.dataset) * training.config.epochs
+        note = f"epoch {now.epoch:.1f}, loss {now.loss:.4f}, {now.images_per_second:.0f} images/s"
+        self.progress(min(1.0, share) * total, total, "image", note)
+
+    def _fail(self, what: str) -> None:
+        kept = (self.folder / WEIGHTS).is_file()
+        raise MosaicError(
+            f"{what} "
+            + (f"The last good checkpoint is kept in '{self.folder}'. " if kept else "No checkpoint was made yet. ")
+            + f"Train again with a smaller `learning_rate` (it was {self.training.config.learning_rate:g}) or "
+            "`precision` float32."
+        )
+
+    def save(self) -> None:
+        """Store the averaged weights, the state that the training is resumed from, and the losses."""
+        training, folder = self.training, self.folder
+        state = training.state()
+        if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+            self._fail(f"The weights became NaN or infinite by step {training.step} of {training.total_steps}.")
+        if self.replaces:  # the state first: what is left is the old checkpoint, then none
+            for name in (TRAINING, LOSS, WEIGHTS):
+                (folder / name).unlink(missing_ok=True)
+            self._describe()
+            self.replaces = False
+        numbers = {
+            "step": training.step,
+            "epoch": training.step / training.steps_per_epoch,
+            "seconds": self.seconds(),
+            "loss": float(np.mean(training.losses[-100:])) if training.losses else math.nan,
+        }
+        average = {name: value for name, value in state.items() if name.startswith("average.")}
+        weights = {name.removeprefix("average."): value for name, value in average.items()}
+        # First what is used, then what the training resumes from: a kill between the two loses nothing.
+        save_tensors(weights, folder / WEIGHTS, numbers)
+        save_tensors({**state, "seconds": torch.tensor(self.seconds())}, folder / TRAINING, numbers)
+        write_netcdf(self.history(), folder / LOSS)
+
+    def history(self) -> xr.Dataset:
+        """Loss and learning rate of every step."""
+        training = self.training
+        steps = np.arange(1, training.step + 1)
+        losses = np.asarray(training.losses, dtype=np.float32)
+        history = xr.Dataset(
+            {"loss": ("step", losses), "learning_rate": ("step", np.asarray(training.rates))},
+            {"step": ("step", steps), "epoch": ("step", steps / training.steps_per_epoch)},
+            {"description": as_attribute(self.description)},
+        )
+        return described(history, HISTORY_SCHEMA)

@@ -1,0 +1,87 @@
+"""Training from Python, as `mosaic train` does."""
+
+from __future__ import annotations
+
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from mosaic.interfaces.dataset import DataSet
+from mosaic.progress import Progress, reporting
+from mosaic.registry.data import data_access
+from mosaic.train.checkpoint import Checkpoint
+from mosaic.train.job import TrainingJob, check_folder
+from mosaic.train.plan import kept_settings, parse_seconds, prepare_training
+
+__all__ = ["train"]
+
+
+def train(
+    network: str | None = None,
+    dataset: str | DataSet | None = None,
+    *,
+    out: str | PathLike[str],
+    resume: bool = False,
+    overwrite: bool = False,
+    max_time: str | float | None = None,
+    save_every: str | float = "30s",
+    data_dir: str | PathLike[str] | None = None,
+    download: bool = False,
+    progress: Progress | bool = True,
+    **settings: Any,
+) -> Checkpoint:
+    """Train a network, as `mosaic train` does.
+
+    Parameters
+    ----------
+    network : str, optional
+        A registered name; by default resnet, or what is resumed.
+    dataset : str or DataSet, optional
+        A registered name, or a data set; by default digits, or what is resumed.
+    out : path
+        Folder of the checkpoint.
+    resume, overwrite : bool
+        Resume the training there; or replace it.
+    max_time : str or float, optional
+        Stop after this much training, such as "10m", or a number of seconds.
+    save_every : str or float
+        Time between two checkpoints: what a kill can lose at most.
+    data_dir, download
+        Where data files lie (default: the environment variable MOSAIC_DATA), and whether to download them.
+    progress : bool or callable
+        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
+    **settings
+        Any field of `TrainConfig`: epochs=50, learning_rate=1e-3, network_options={"channels": 64}, ...
+
+    Returns
+    -------
+    Checkpoint
+        For the score model `network`: score_options={"checkpoint": str(out)}.
+
+    Raises
+    ------
+    UsageError, DataError, PluginError
+        With one sentence that names the value, what is allowed and the fix.
+    MosaicError
+        If the loss turns NaN or infinite.
+
+    References
+    ----------
+    Kamb & Ganguli 2025, app. C.1.
+    """
+    folder = Path(out).expanduser()
+    check_folder(folder, resume=resume, overwrite=overwrite)
+    images = dataset if isinstance(dataset, DataSet) else None
+    asked = {"network": network, "dataset": images.name if images is not None else dataset}
+    names = {key: value for key, value in asked.items() if value is not None}
+    layers = [kept_settings(folder) if resume else {}, {**names, **settings}]
+    job = TrainingJob(
+        prepare_training(layers, data_access(data_dir, download), images),
+        folder,
+        epochs_free=True,
+        max_seconds=math.inf if max_time is None else parse_seconds(max_time, "max_time"),
+        save_seconds=parse_seconds(save_every, "save_every"),
+    )
+    with reporting(progress) as report:
+        return job.execute(resume=resume, overwrite=overwrite, progress=report)

@@ -1,0 +1,1 @@
+"""What is shown of stored runs: the accessor, mosaics, pictures, and the report."""

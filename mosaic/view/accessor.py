@@ -1,0 +1,310 @@
+"""`run.mosaic`: questions to a stored run, answered with xarray."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from mosaic.engine.nearest import nearest_images
+from mosaic.errors import DataError, UsageError
+from mosaic.interfaces.dataset import DataSet
+from mosaic.registry.data import data_access
+from mosaic.registry.loading import registry
+from mosaic.storage.trajectory import open_trajectory, training_set_of
+from mosaic.view.mosaics import collapse_times, count_sources
+
+__all__ = ["MosaicAccessor", "open"]
+
+PLACE = ("source_image", "source_row", "source_column")
+CANDIDATE = ("candidate_image", "candidate_row", "candidate_column")
+
+
+def open(path: str | PathLike[str]) -> xr.Dataset:
+    """Open a stored run, lazily, with `run.mosaic`; `xarray.open_dataset` does as well, but this checks that it is one.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is no trajectory of a schema known here.
+    """
+    return open_trajectory(path)
+
+
+@xr.register_dataset_accessor("mosaic")  # type: ignore[no-untyped-call]
+class MosaicAccessor:
+    """Questions to a run as `mosaic.open` and `mosaic.run` give it; `import mosaic.view.accessor` adds
+    them to any data set.
+
+    Those that need the training set read it again, as the run's configuration and MOSAIC_DATA say, and refuse it if it
+    has changed; `dataset` hands it over, such as `run.mosaic.training_set(data_dir)` gives it.
+    """
+
+    def __init__(self, run: xr.Dataset) -> None:
+        if "sample" in run.coords and "sample" not in run.dims:  # one that was selected is a run of one
+            single = {name: ("sample", [run[name].item()]) for name in ("seed", "label") if name in run.coords}
+            run = run.drop_vars(single).expand_dims("sample").assign_coords(single)
+        self._run = run
+
+    def _attribute(self, name: str) -> Any:
+        """A root attribute, JSON decoded.
+
+        Raises
+        ------
+        DataError
+            If this is not a run.
+        """
+        if name not in self._run.attrs or "sample" not in self._run.dims:
+            raise DataError(
+                "This data set is not a run of mosaic, or not all of one: attributes or samples are lacking."
+            )
+        return json.loads(self._run.attrs[name])
+
+    def _whole(self) -> xr.Dataset:
+        """The run, with all that the verbs need that speak of its end.
+
+        Raises
+        ------
+        DataError
+            If its last step is not the flow's last one.
+        """
+        steps = self._attribute("configuration")["steps"]
+        if "step" not in self._run.dims or self._run["step"].values.tolist()[-1:] != [steps - 1]:
+            raise DataError(f"This needs the run to its end, step {steps - 1}, in order; steps were selected from it.")
+        return self._run
+
+    def training_set(self, data_dir: str | PathLike[str] | None = None) -> DataSet:
+        """Read the training set of the run again.
+
+        Raises
+        ------
+        DataError
+            If it is not there, or is no longer the same.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("ls", "digits", steps=3, samples=1)
+        >>> len(run.mosaic.training_set())
+        1797
+        """
+        return training_set_of(self._run, data_access(data_dir))
+
+    def at_time(self, t: float) -> xr.Dataset:
+        """Give the run at the step whose time is nearest to t in [0, 1]; refuses other t.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("ls", "digits", steps=4, samples=1)
+        >>> float(run.mosaic.at_time(0.3).time)
+        0.25
+        """
+        if "step" not in self._run.dims:
+            raise DataError("One step was selected from this run, so there is none to choose.")
+        if not 0 <= t <= 1:
+            raise UsageError(f"t is {t}; times go from 0 (data) to 1 (noise).")
+        return self._run.isel(step=int(np.abs(self._run["time"].values - t).argmin()))
+
+    def to_images(self) -> xr.DataArray:
+        """Give the final images to show (sample, height, width, channel), in [0, 1], clamped to the data's range.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("ls", "digits", steps=3, samples=2)
+        >>> run.mosaic.to_images().sizes["sample"]
+        2
+        """
+        low, high = self._attribute("dataset_range")
+        images: xr.DataArray = ((self._run["image"].astype(np.float64) - low) / (high - low)).clip(0, 1)
+        return images.transpose("sample", "height", "width", "channel").assign_attrs(
+            long_name="final image, clamped", units="1"
+        )
+
+    def provenance(self) -> xr.Dataset:
+        """Give where each final pixel comes from: the centre of the training window nearest to its own.
+
+        Returns
+        -------
+        xarray.Dataset
+            `source_image`, `source_row`, `source_column`, `multiplicity` (sample, height, width).
+
+        Raises
+        ------
+        DataError
+            If the run does not hold it.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("ls", "digits", steps=3, samples=2)
+        >>> run.mosaic.provenance().source_image.dims
+        ('sample', 'height', 'width')
+        """
+        return self._variables([*PLACE, "multiplicity"])
+
+    def mosaic_map(self, sample: int = 0, dataset: DataSet | None = None) -> xr.DataArray:
+        """Rebuild a final image (channel, height, width) from the pixels of its last step's best candidates.
+
+        `sample` is the position in the run. The result equals the image, but for what other candidates still weigh at
+        the last noise level (Kamb & Ganguli 2025, theorem 4.1): the less the more steps.
+
+        Raises
+        ------
+        DataError
+            If the run does not hold the candidates of its last step.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=100, samples=1)
+        >>> bool(abs(run.mosaic.mosaic_map(0) - run.image.isel(sample=0)).max() < 0.001)
+        True
+        """
+        self._whole()
+        last = self._variables(list(CANDIDATE)).isel(sample=sample, step=-1)
+        image, row, column = (last[name].values.astype(np.int64) for name in CANDIDATE)
+        if image.min() < 0:
+            raise DataError("The run does not hold the candidates of its last step; run with `save_steps` last.")
+        images = (dataset or self.training_set()).images.cpu().numpy()
+        pixels = np.moveaxis(images[image, :, row, column], -1, 0)
+        attrs = {"long_name": "pixels of the best candidates", "units": "1"}
+        return xr.DataArray(pixels, dims=("channel", "height", "width"), name="mosaic", attrs=attrs)
+
+    def sources(self) -> xr.Dataset:
+        """Count what each final image is made of.
+
+        A tile is a piece copied whole: pixels connected by their sides whose sources lie side by side just as they do.
+        Blank windows are equal to thousands of others, and their source is a matter of convention. So everything is
+        counted of all pixels, and of those whose source is not known to have equals (`multiplicity` at most 1).
+
+        Returns
+        -------
+        xarray.Dataset
+            Along (pixels, sample), `pixels` being all or untied: `pixel_share`, how many these are; `images`, the
+            number of training images they come from; `largest_share`, the share of them from the one most come from;
+            `largest_tile`, its pixels. `tile_size` (pixels, sample, rank): of all tiles, the largest first; 0 for none.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=5, samples=2, scales="3")
+        >>> found = run.mosaic.sources()
+        >>> bool((found.images.sel(pixels="untied") <= found.images.sel(pixels="all")).all())
+        True
+        """
+        options = self._attribute("configuration")["score_options"]
+        # Candidates of an equivariant machine lie beyond the border, too. Older files do not hold the traits.
+        wraps = json.loads(self._run.attrs.get("traits", "{}")).get("is_equivariant", False)
+        return count_sources(self.provenance(), wraps or options.get("boundary") == "circular")
+
+    def collapse_time(self) -> xr.DataArray:
+        """Tell when each pixel is decided: t of the first step from which on its last candidate has most of the weight.
+
+        That candidate is the most probable one of the last step. Equal ones count with it, and where it has equals, it
+        is left open which of them is named. NaN where even the last step leaves the pixel undecided: none over half.
+
+        Returns
+        -------
+        xarray.DataArray (sample, height, width)
+            Times t of the reverse flow, 1 at noise.
+
+        Raises
+        ------
+        DataError
+            If the run does not hold the provenance of all steps (`save` provenance, `save_steps` all).
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=20, samples=1, save_steps="all")
+        >>> bool(run.mosaic.collapse_time().max() <= 1)
+        True
+        """
+        self._whole()
+        kept = self._variables([*CANDIDATE, "candidate_weight", "candidate_multiplicity"])
+        if bool(kept["candidate_weight"].isnull().any()):
+            raise DataError("The run does not hold the provenance of all steps; run with `save_steps` all.")
+        return collapse_times(kept)
+
+    def nearest_train(self, dataset: DataSet | None = None) -> xr.Dataset:
+        """Find the training image nearest to each final image.
+
+        Returns
+        -------
+        xarray.Dataset
+            `distance` (L2) and `image`, its place in the training set, both (sample).
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("is", "digits", steps=5, samples=2)
+        >>> bool((run.mosaic.nearest_train().distance < 1).all())
+        True
+        """
+        images = (dataset or self.training_set()).images.cpu()
+        distances, places = nearest_images(torch.from_numpy(self._run["image"].values), images)
+        columns = {
+            "distance": (distances, "L2 to the training image"),
+            "image": (places, "the nearest training image"),
+        }
+        variables = {
+            name: ("sample", values[:, 0].numpy(), {"long_name": text, "units": "1"})
+            for name, (values, text) in columns.items()
+        }
+        return xr.Dataset(variables, {"sample": self._run["sample"]})
+
+    def memorized(self, dataset: DataSet | None = None) -> xr.DataArray:
+        """Tell which final images are copies of training images (sample): 1 or 0, by the metric `memorized`.
+
+        NaN where that is undefined, since the training set has one image only.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("is", "digits", steps=5, samples=2)
+        >>> run.mosaic.memorized().values.tolist()
+        [1.0, 1.0]
+        """
+        return self._measured("memorized", {}, dataset).assign_attrs(long_name="whether it is a copy", units="1")
+
+    def local_consistency(self, dataset: DataSet | None = None, **options: Any) -> xr.DataArray:
+        """Share of pixels that equal the centre of the training patch nearest to their window (sample).
+
+        By the metric `local_consistency`, among windows from everywhere, with the window size of the run's last step
+        and its boundary where it has them, unless `options` say otherwise (theorem 4.1).
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=20, samples=1)
+        >>> bool(run.mosaic.local_consistency() > 0.7)
+        True
+        """
+        configuration = self._attribute("configuration")
+        own = {"k": int(self._whole()["scale"][-1]) or None, "boundary": configuration["score_options"].get("boundary")}
+        chosen = {**{name: value for name, value in own.items() if value is not None}, **options}
+        shares = self._measured("local_consistency", chosen, dataset)
+        return shares.assign_attrs(long_name="share of locally consistent pixels", units="1")
+
+    def _measured(self, name: str, options: dict[str, Any], dataset: DataSet | None) -> xr.DataArray:
+        """Values (sample) of a metric of the final images."""
+        metric = registry().make("metric", name, options, dataset or self.training_set())
+        labels = torch.from_numpy(self._run["label"].values)
+        values = metric(torch.from_numpy(self._run["image"].values), None, labels).numpy()
+        return xr.DataArray(values, {"sample": self._run["sample"]}, ("sample",), name)
+
+    def _variables(self, names: list[str]) -> xr.Dataset:
+        self._attribute("configuration")
+        missing = [name for name in names if name not in self._run]
+        if missing:
+            raise DataError(
+                f"The run does not hold {', '.join(missing)}; run with `save` provenance, which needs a score model "
+                f"with a posterior over candidates."
+            )
+        return self._run[names]

@@ -1,0 +1,120 @@
+"""Pictures of stored runs: grids of images as PNG, by matplotlib."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from mosaic.errors import UsageError
+from mosaic.storage.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["check_samples", "draw_flow", "draw_image", "draw_images", "grid", "save_figure"]
+
+
+def _shown(image: xr.DataArray, low: float, high: float) -> Any:
+    """Make an image (channel, height, width) in [low, high] what imshow takes, clamped to [0, 1]."""
+    array = np.clip((image.values.astype(np.float64) - low) / (high - low), 0, 1)
+    return np.moveaxis(array, 0, -1) if array.shape[0] == 3 else array[0]
+
+
+def grid(rows: int, cols: int, cell: float, aspect: float) -> tuple[Figure, Any]:
+    """Make a figure of rows x cols bare axes, each `cell` inches wide and `aspect` times as high."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(cols * cell, rows * cell * aspect + 0.4), dpi=100, layout="compressed")
+    axes = figure.subplots(rows, cols, squeeze=False)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.set_frame_on(False)
+    return figure, axes
+
+
+def draw_image(axis: Any, image: xr.DataArray, run: xr.Dataset) -> None:
+    """Draw one image (channel, height, width) of a run, clamped to the range of its data."""
+    low, high = json.loads(run.attrs["dataset_range"])
+    axis.imshow(_shown(image, low, high), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
+    """Draw the final images of a run (the first `limit`) as a grid, labelled with their class where they have one."""
+    images = run["image"].isel(sample=slice(limit))
+    count = images.sizes["sample"]
+    cols = min(count, 8)
+    rows = -(-count // cols)
+    figure, axes = grid(rows, cols, 1.2, images.sizes["height"] / images.sizes["width"])
+    for i in range(count):
+        axis = axes.flat[i]
+        draw_image(axis, images.isel(sample=i), run)
+        axis.set_title(_class_of(run, i), fontsize=7, pad=2)
+    figure.suptitle(run.attrs.get("title", "").partition(":")[0], fontsize=9)
+    return figure
+
+
+def _class_of(run: xr.Dataset, sample: int) -> str:
+    """Name of the class a sample was conditioned on, empty for none."""
+    label = int(run["label"].values[sample])
+    return str(json.loads(run.attrs["dataset_classes"])[label]) if label >= 0 else ""
+
+
+def check_samples(run: xr.Dataset, samples: Sequence[int]) -> None:
+    """Refuse samples that are not in the run.
+
+    Raises
+    ------
+    UsageError
+        With those there are.
+    """
+    available = run.sizes["sample"]
+    for sample in samples:
+        if not 0 <= sample < available:
+            raise UsageError(f"There is no sample {sample}; the run has samples 0 to {available - 1}.")
+
+
+def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Figure:
+    """Draw the reverse flow of chosen samples: states above, denoised images below, from noise to data.
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        A trajectory.
+    samples : sequence of int
+        Positions along `sample`.
+    columns : int
+        Steps shown, evenly spaced, first and last included.
+
+    Raises
+    ------
+    UsageError
+        If a sample is not in the run.
+    """
+    check_samples(run, samples)
+    total = run.sizes["step"]
+    steps = np.unique(np.linspace(0, total - 1, min(columns, total)).round().astype(int))
+    figure, axes = grid(2 * len(samples), len(steps), 0.95, run.sizes["height"] / run.sizes["width"])
+    for row, sample in enumerate(samples):
+        for col, step in enumerate(steps):
+            moment = run.isel(sample=sample, step=int(step))
+            draw_image(axes[2 * row, col], moment["state"], run)
+            draw_image(axes[2 * row + 1, col], moment["denoised"], run)
+            if row == 0:
+                scale = f"\nk = {int(moment['scale'])}" if int(moment["scale"]) else ""
+                axes[0, col].set_title(f"t = {float(moment['time']):.2f}{scale}", fontsize=7, pad=3)
+        axes[2 * row, 0].set_ylabel(f"sample {sample} {_class_of(run, sample)}\n$x_t$", fontsize=7)
+        axes[2 * row + 1, 0].set_ylabel(r"$\hat{x}_0$", fontsize=7)
+    figure.suptitle(run.attrs.get("title", "").partition(":")[0], fontsize=9)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or PDF, atomically."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix(".").lower())

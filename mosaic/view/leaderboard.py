@@ -1,0 +1,70 @@
+"""The picture of a leaderboard: agreement with the network against cost, and along the network's flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from mosaic.registry.loading import registry
+from mosaic.storage.schema import NETWORK
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_leaderboard", "ranked", "ranking_metric"]
+
+# Okabe & Ito's colours, without black, which is the network's.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+MARKERS = "osD^vP"
+
+
+def ranking_metric(board: xr.Dataset) -> str:
+    """Name of the metric that decides the ranks: the first one of final images."""
+    return next(str(name) for name in board.data_vars if str(name).startswith("final_")).removeprefix("final_")
+
+
+def ranked(board: xr.Dataset) -> list[str]:
+    """Names of the theories, the one whose final images agree best first; those without numbers last."""
+    metric = ranking_metric(board)
+    sign = -1 if registry().get("metric", metric).higher_is_better else 1
+    theories = [name for name in board["score"].values.tolist() if name != NETWORK]
+    medians = {name: float(board[f"final_{metric}_median"].sel(score=name)) for name in theories}
+    return sorted(theories, key=lambda name: (np.isnan(medians[name]), sign * medians[name]))
+
+
+def draw_leaderboard(board: xr.Dataset) -> Figure:
+    """Draw final agreement against the time of a step, and agreement of x0hat along the network's flow.
+
+    Parameters
+    ----------
+    board : xarray.Dataset
+        As `mosaic.leaderboard` gives it.
+    """
+    from matplotlib.figure import Figure
+
+    metric = ranking_metric(board)
+    medians = board[f"final_{metric}_median"]
+    names = [name for name in ranked(board) if not np.isnan(float(medians.sel(score=name)))]
+    figure = Figure(figsize=(10.5, 4.8), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    handles: list[Any] = []
+    for number, name in enumerate(names):
+        entry = board.sel(score=name)
+        look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+        median, low, high = (float(entry[f"final_{metric}_{end}"]) for end in ("median", "low", "high"))
+        left.errorbar(float(entry["seconds_per_step"]), median, [[median - low], [high - median]], lw=0.8, **look)
+        style = "-" if number < len(COLOURS) else "--"  # colours come twice
+        handles += right.plot(entry["time"], entry[f"step_{metric}_median"], lw=1.2, ls=style, label=name, **look)
+    if NETWORK in board["score"].values:
+        seconds = float(board["seconds_per_step"].sel(score=NETWORK))
+        handles.append(left.axvline(seconds, color="black", lw=0.8, ls=":", label="the network's time"))
+    left.set(xscale="log", xlabel="time of a step, a sample [s]", ylabel=f"{metric} of final images")
+    right.set(xlabel="time t (1: noise)", ylabel=f"{metric} of x0hat at the network's states")
+    left.set_title("agreement against cost, 95 % intervals", fontsize=10)
+    right.set_title("along the network's own flow", fontsize=10)
+    figure.legend(handles=handles, loc="outside right center", fontsize=8)
+    title = f"{board.attrs.get('title', '')}: medians over {board.sizes['sample']} samples"
+    figure.suptitle(title, fontsize=10)
+    return figure

@@ -1,0 +1,95 @@
+"""The page itself: a template, its style and script, and what it shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from mosaic.errors import UsageError
+from mosaic.interfaces.dataset import DataSet
+from mosaic.registry.loading import registry
+from mosaic.storage.trajectory import check_same_start
+from mosaic.view.images import check_samples
+from mosaic.view.report.contents import contents_of
+
+__all__ = ["SAMPLES", "make_report"]
+
+SAMPLES = 16  # shown, unless asked otherwise
+FRAMES = (20, 14, 10, 7, 5)  # steps of the flow shown, at most: as many as the page has room for
+LARGEST = 4_800_000  # bytes of a page, if fewer frames can make it so
+
+
+def make_report(
+    runs: Sequence[tuple[str, xr.Dataset]],
+    datasets: Sequence[DataSet | None],
+    samples: Sequence[int] | None = None,
+    title: str = "Mosaics",
+) -> str:
+    """Make a page about one run, or several side by side, that needs nothing beside itself.
+
+    Parameters
+    ----------
+    runs : sequence of (str, xarray.Dataset)
+        Names and trajectories.
+    datasets : sequence of (DataSet or None)
+        Their training sets; where there is none, no training images are shown.
+    samples : sequence of int, optional
+        Positions along `sample`; by default the first `SAMPLES` that all runs have.
+    title : str
+        Of the page.
+
+    Raises
+    ------
+    UsageError
+        If a sample is not in a run, or images of runs shown side by side have different shapes.
+    """
+    import jinja2
+
+    count = min(run.sizes["sample"] for _, run in runs)
+    chosen = list(samples) if samples is not None else list(range(min(SAMPLES, count)))
+    for _, run in runs:
+        check_samples(run, chosen)
+    shapes = [(name, run["image"].shape[1:]) for name, run in runs]
+    if len({shape for _, shape in shapes}) > 1:
+        listed = "; ".join(f"{name}: {shape}" for name, shape in shapes)
+        raise UsageError(f"Runs in one report must have images of one shape (channel, height, width), not {listed}.")
+    parts = {
+        name: files("mosaic.view.report").joinpath(name).read_text() for name in ("page.html.j2", "page.css", "page.js")
+    }
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(parts["page.html.j2"])
+    pearson = _correlations([run.isel(sample=chosen) for _, run in runs])
+    page = ""
+    for frames in FRAMES:  # the fewer, the smaller
+        pairs = zip(runs, datasets, strict=True)
+        shown = [contents_of(run, name, chosen, dataset, frames) for (name, run), dataset in pairs]
+        # In a script element neither an end tag nor a comment may begin.
+        data = json.dumps({"runs": shown, "pearson": pearson}, separators=(",", ":")).replace("<", "\\u003c")
+        page = template.render(title=title, style=parts["page.css"], script=parts["page.js"], data=data)
+        if len(page.encode()) <= LARGEST:
+            break
+    return page
+
+
+def _correlations(runs: Sequence[xr.Dataset]) -> list[list[float | None] | None]:
+    """Pearson correlation of each sample's final images, of each run after the first with the first.
+
+    None for a run that did not start from the same noise and labels: image by image there is nothing to compare.
+    """
+    metric = registry().get("metric", "pearson_r")()
+    first = torch.from_numpy(runs[0]["image"].values)
+    rows: list[list[Any] | None] = []
+    for run in runs[1:]:
+        try:
+            check_same_start(run, runs[0], "first run")
+        except UsageError:
+            rows.append(None)
+            continue
+        values = metric(torch.from_numpy(run["image"].values), first).tolist()
+        rows.append([value if np.isfinite(value) else None for value in values])
+    return rows

@@ -1,0 +1,72 @@
+"""Pictures of locality scales: of a calibration, and of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from mosaic.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_run_scales", "draw_scales"]
+
+BLUE = "#0072b2"
+
+
+def draw_scales(calibration: xr.Dataset) -> Figure:
+    """Draw which scales agree best at each noise level: the share of samples, the median and the quartiles.
+
+    Parameters
+    ----------
+    calibration : xarray.Dataset
+        What `mosaic calibrate` stored.
+    """
+    from matplotlib.figure import Figure
+
+    ordered = calibration.sortby("time")
+    sizes, times = ordered["k"].values, ordered["time"].values
+    shares = (ordered["best"].values[:, :, None] == sizes).mean(0).T
+    figure = Figure(figsize=(6.4, 3.6), dpi=110, layout="constrained")
+    axis = figure.subplots()
+    mesh = axis.pcolormesh(np.arange(len(times)), np.arange(len(sizes)), shares, cmap="Blues", vmin=0, vmax=1)
+    place = dict(zip(sizes.tolist(), range(len(sizes)), strict=True))
+    steps = np.arange(len(times))
+    low, high = (np.interp(ordered[name].values, sizes, np.arange(len(sizes))) for name in ("scale_q25", "scale_q75"))
+    axis.vlines(steps, low, high, color="black", linewidth=1, label="quartiles")
+    axis.plot(steps, [place[k] for k in ordered["scale"].values.tolist()], "o", color="#d55e00", label="median")
+    axis.set_yticks(np.arange(len(sizes)), [str(size) for size in sizes])
+    shown = steps[:: max(1, len(steps) // 10)]
+    axis.set_xticks(shown, [f"{times[step]:.2f}" for step in shown])
+    axis.set_xlabel("time t (noise rises to the right)")
+    axis.set_ylabel("scale k (pixels)")
+    axis.legend(fontsize=7, loc="upper left")
+    figure.colorbar(mesh, ax=axis, label="share of samples that k agrees best with")
+    figure.suptitle(calibration.attrs.get("title", ""), fontsize=9)
+    return figure
+
+
+def draw_run_scales(run: xr.Dataset) -> Figure:
+    """Draw the scale of each step against time.
+
+    Raises
+    ------
+    DataError
+        If the run's score model has no scale.
+    """
+    from matplotlib.figure import Figure
+
+    if not run["scale"].values.any():
+        raise DataError("The run's score model has no locality scale, so there are none to draw.")
+    figure = Figure(figsize=(6.4, 3.2), dpi=110, layout="constrained")
+    axis = figure.subplots()
+    run["scale"].plot.line("o-", x="time", ax=axis, color=BLUE, markersize=4)
+    axis.set_xlabel("time t (noise rises to the right)")
+    axis.set_ylabel("scale k (pixels)")
+    axis.set_ylim(bottom=0)
+    axis.set_title("")
+    figure.suptitle(run.attrs.get("title", "").partition(":")[0] + ": locality scales", fontsize=9)
+    return figure

@@ -1,0 +1,110 @@
+"""`mosaic bench`: its yardstick is right, it measures what it says, and its failures are sentences."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+import torch
+
+import mosaic
+from mosaic.bench.engines import ROWS, Case, cases, machine, measure, pairs, share_of_ceilings
+from mosaic.engine.naive import naive_els
+
+Invoke = Callable[..., Any]
+SMALL = {"dataset": "digits", "images": 40, "repeats": 2}
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_straightforward_implementation_agrees_with_the_oracle(k: int, channels: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(9, channels, 6, 5, generator=generator) * 2 - 1
+    level = mosaic.Level(0.8, 0.6)
+    x = 0.8 * images[:2] + 0.6 * torch.randn(2, channels, 6, 5, generator=generator)
+    found = naive_els(x, images, level, k, batch=4)
+    expected = [oracle.els(one.double().numpy(), images.double().numpy(), 0.8, 0.6, k) for one in x]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=0, atol=1e-5)
+
+
+def test_comparisons_are_pairs_of_windows_that_hang_over_alike() -> None:
+    for size, k in ((6, 3), (5, 9), (4, 1)):
+        places = [(oracle.overhang(i, size, k // 2)) for i in range(size)]
+        alike = sum(p == q for p in places for q in places)
+        assert pairs((1, 1, size, size), k) == alike**2
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_is_measured(row: str) -> None:
+    case = cases([row], ["torch"], [2], SMALL)[0]
+    found = measure(case)
+    assert len(found["seconds"]) >= 1
+    assert all(0 < seconds < 60 for seconds in found["seconds"])
+    assert found["peak_bytes"] is None or found["peak_bytes"] > 2**25
+    expected = {
+        "flow": 2 * 40 * sum(pairs((8, 8), k) for k in found["scales"] or ()),
+        "ls": 40 * 64,
+        "is": 8 * 40,
+        "calibration": 40 * sum(pairs((8, 8), k) for k in (3, 5, 7)),
+        "laws": 40 * pairs((8, 8), 9),
+        "straightforward": 40 * pairs((8, 8), 3),
+        "training": 0,
+    }
+    assert found["comparisons"] == expected[row]
+    pixels = {"is": 64, "ls": 9, "laws": 81, "straightforward": 9}
+    if row in pixels:
+        assert found["flop"] == 2 * found["comparisons"] * pixels[row]
+    if row == "flow":
+        assert found["flop"] == 2 * 40 * sum(2 * k**2 * pairs((8, 8), k) for k in found["scales"])
+    if row == "straightforward":
+        ratio = np.median(found["straightforward_seconds"]) / np.median(found["seconds"])
+        assert math.isclose(found["ratio"], ratio)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [({"dataset": "nothing"}, 3), ({"dataset": "mnist", "data_dir": "nowhere"}, 4), ({"labels": "77"}, 2)],
+)
+def test_a_measurement_that_fails_says_why(fault: dict[str, str], code: int) -> None:
+    with pytest.raises(mosaic.MosaicError, match=r"'flow' failed: .+") as caught:
+        measure(Case.model_validate({**SMALL, "row": "flow", **fault}))
+    assert caught.value.exit_code == code
+
+
+def test_the_share_of_the_ceilings_is_the_time_they_allow_over_the_time_taken() -> None:
+    used = {"flop_per_second": 4e9, "exp2_per_second": 1e8}
+    result = {"flop": 8e9, "comparisons": 10**8, "median_seconds": 6.0}
+    assert share_of_ceilings(result, used) == pytest.approx(0.5)
+    assert share_of_ceilings({**result, "flop": 0}, used) is None
+    found = machine()
+    assert 1e8 < found["flop_per_second"] < 1e15
+    assert 1e7 < found["exp2_per_second"] < 1e14
+
+
+def test_fewer_images_than_samples_can_be_measured() -> None:
+    assert measure(Case(row="is", dataset="digits", images=3, samples=8, repeats=1))["comparisons"] == 24
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_table_or_one_document(invoke: Invoke) -> None:
+    arguments = ("bench", "--dataset", "digits", "--images", 40, "--repeats", 1, "--row", "straightforward")
+    document = json.loads(invoke(*arguments, "--engine", "torch", "--json").stdout)
+    assert document["machine"]["torch"] == torch.__version__
+    assert [row["row"] for row in document["rows"]] == 3 * ["straightforward"]
+    arguments = (*arguments[:-1], "is")
+    table = invoke(*arguments).stdout
+    assert "IS, one step" in table
+    assert "peak memory" in table
+    assert "of ceilings" in table
+
+
+@pytest.mark.parametrize("arguments", [("--row", "fast"), ("--engine", "fast"), ("-o", "score.fast=1")])
+def test_an_unknown_name_is_refused(invoke: Invoke, arguments: tuple[str, str]) -> None:
+    result = invoke("bench", *arguments)
+    assert result.exit_code == 2
+    assert "fast" in result.stderr or "data set only" in result.stderr

@@ -1,0 +1,113 @@
+"""`mosaic reproduce`: what it says, and that a kill loses nothing but the step in flight."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+
+Invoke = Callable[..., Any]
+
+MOSAIC = [sys.executable, "-c", "from mosaic_cli.main import cli; cli(prog_name='mosaic')"]
+SMALL = ["--row", "mnist-resnet-zeros", "--dataset", "digits", "-o", "dataset.limit=30", "-o", "network.channels=4"]
+SMALL += ["-o", "network.blocks=1", "--epochs", "2", "--calibration-samples", "2"]
+
+
+def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")
+    document = json.loads(announced.stdout)
+    names = ["train", "calibrate", "network", "is", "els", "ls"]
+    assert list(document["steps"]) == [f"mnist-resnet-zeros: {name}" for name in names]
+    assert document["seconds"] == pytest.approx(sum(document["steps"].values()))
+    assert 0 < document["seconds"] < 600
+    assert not Path("reproduction").exists()
+
+    made = invoke("reproduce", "table2", *SMALL, "--samples", 2)
+    assert made.exit_code == 0, made.stderr
+    assert "in all" in made.stderr
+    assert made.stdout.splitlines()[-1] == "reproduction/cpu/table2.nc"
+    lines = {line.split()[0]: line for line in made.stdout.splitlines()}
+    with xr.open_dataset("reproduction/cpu/table2.nc") as found:
+        median = float(found["pearson_r_median"].sel(row="mnist-resnet-zeros", theory="els"))
+    assert f"{median:.3f} [" in lines["mnist-resnet-zeros"]
+    assert "(0.94)" in lines["mnist-resnet-zeros"]
+    assert "not run" in lines["celeba-resnet-zeros"]
+
+    told = invoke("inspect", "reproduction/cpu/mnist-resnet-zeros/comparison-els.nc").stdout
+    assert f"pearson_r_median: pearson_r: median over samples: {median:.4g}, " in told
+    told = json.loads(invoke("inspect", "reproduction/cpu/table2.nc", "--json").stdout)
+    assert told["recipes"]["mnist-resnet-zeros"]["training"]["configuration"]["epochs"] == 2
+
+    refused = invoke("reproduce", "table2", *SMALL, "--samples", 3, "--dry-run")
+    assert refused.exit_code == 2
+    assert "samples: 2, now 3" in refused.stderr
+    with monkeypatch.context() as patched:
+        patched.setattr("mosaic.storage.made_by.core_digest", lambda: "another")
+        older = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")
+    assert "mnist-resnet-zeros: els: done, by other code of mosaic" in older.stderr
+    assert "Note: what other code made is used as it is" in older.stderr
+    assert json.loads(older.stdout)["other_code"] == [f"mnist-resnet-zeros: {name}" for name in names]
+
+    again = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--json")
+    assert "Everything has been computed." in again.stderr
+    assert json.loads(again.stdout)["path"] == "reproduction/cpu/table2.nc"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["fig7"], 2, "nothing called 'fig7'"),
+        (["table2", "--row", "mnist"], 2, "no row 'mnist'"),
+        (["table2", "--preset", "gpu"], 2, "preset"),
+        (["table2", "--row", "mnist-unet-zeros", "--data-dir", "nowhere"], 4, "mnist"),
+        (["table2", "--data-dir", "nowhere"], 4, "mnist"),
+        (["fig3", "--memory", "much"], 2, "--memory"),
+        (["fig6", *SMALL[2:], "--samples", "2"], 2, "channels"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(invoke: Invoke, arguments: list[str], code: int, word: str) -> None:
+    result = invoke("reproduce", *arguments)
+    assert result.exit_code == code
+    assert result.stdout == ""
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert word in line
+
+
+def test_a_kill_loses_only_the_step_in_flight(tmp_path: Path) -> None:
+    command = [*MOSAIC, "reproduce", "-q", "table2", *SMALL, "--samples", "24"]
+    subprocess.run([*command, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)
+    row = tmp_path / "killed" / "cpu" / "mnist-resnet-zeros"
+    for moment in (row / "network" / "weights.safetensors", row / "network.nc", row / "els.nc.parts" / "part-00000.nc"):
+        process = subprocess.Popen([*command, "--out", "killed"], stdout=subprocess.DEVNULL)
+        while not moment.exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "killed" / "cpu" / "table2.nc").exists()
+    finished = {path: path.stat().st_mtime_ns for path in (*row.glob("*.nc"), *row.glob("network/*.safetensors"))}
+    assert {"scales.nc", "network.nc", "weights.safetensors"} <= {path.name for path in finished}
+    subprocess.run([*command, "--out", "killed"], check=True, stdout=subprocess.DEVNULL)
+    assert finished == {path: path.stat().st_mtime_ns for path in finished}
+    with xr.open_dataset("whole/cpu/table2.nc") as one, xr.open_dataset("killed/cpu/table2.nc") as two:
+        xr.testing.assert_equal(one.drop_attrs(), two.drop_attrs())
+    assert not list((tmp_path / "killed").rglob("*.parts"))
+    assert not list((tmp_path / "killed").rglob("*.tmp"))
+
+
+def test_figures_print_their_file_only(invoke: Invoke) -> None:
+    made = invoke("reproduce", "fig4", *SMALL)
+    assert made.exit_code == 0, made.stderr
+    assert made.stdout == "reproduction/cpu/fig4.nc\n"
+    made = invoke("reproduce", "memorization", *SMALL, "--samples", 2)
+    with xr.open_dataset("reproduction/cpu/memorization.nc") as found:
+        distance = float(found["nearest_train"].sel(factor=3.0).median())
+    assert f"nearest training image at {distance:.1f}" in made.stderr
+    assert made.stdout == "reproduction/cpu/memorization.nc\n"

@@ -1,0 +1,318 @@
+"""MNIST, FashionMNIST, CIFAR-10 and CelebA: small files made here, and the real MNIST where there is one."""
+
+import gzip
+import hashlib
+import os
+import pickle
+import struct
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mosaic
+import mosaic.testing
+from mosaic.interfaces.torchvision_import import import_torchvision
+from mosaic_data.idx import read_idx
+from mosaic_data.resize import resize
+from mosaic_data.torchvision_sets import CelebA, Cifar10, FashionMnist, Mnist, TorchvisionSource
+
+IMAGES, LABELS = Mnist.files
+
+
+def load(source: type[TorchvisionSource], root: Path, download: bool = False, **options: Any) -> mosaic.DataSet:
+    return source(source.Options(**options), mosaic.DataAccess(root, download)).load()
+
+
+def write_idx(path: Path, array: np.ndarray, packed: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+    if packed:
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(content))
+    else:
+        path.write_bytes(content)
+
+
+def small_mnist(root: Path, folder: str = Mnist.folder, packed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
+    images[0] = 0
+    labels = (np.arange(40) % 10).astype(np.uint8)
+    write_idx(root / folder / IMAGES, images, packed)
+    write_idx(root / folder / LABELS, labels, packed)
+    return images, labels
+
+
+def refuse_network(*_: Any, **__: Any) -> None:
+    raise urllib.error.URLError("no route to host")
+
+
+# MNIST and FashionMNIST
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+def test_mnist_reads_the_idx_files_of_the_training_split(tmp_path: Path, packed: bool) -> None:
+    images, labels = small_mnist(tmp_path, packed=packed)
+    dataset = load(Mnist, tmp_path, size=28)
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == labels.tolist()
+    np.testing.assert_allclose(dataset.images[:, 0].numpy(), images / 127.5 - 1, atol=1e-6)
+    assert dataset.classes == tuple("0123456789")
+    assert dataset.scales == "paper/mnist-resnet-zeros"
+    assert load(Mnist, tmp_path).images.shape == (40, 1, 32, 32)
+
+
+def test_limit_before_resizing_gives_what_limit_after_it_does(tmp_path: Path) -> None:
+    small_mnist(tmp_path)
+    whole, part = load(Mnist, tmp_path), load(Mnist, tmp_path, limit=20, limit_seed=5)
+    expected = whole.select(mosaic.balanced_subset(40, 20, 5, whole.labels))
+    assert part.fingerprint == expected.fingerprint
+    assert part.labels is not None
+    assert part.labels.bincount().tolist() == [2] * 10
+
+
+def test_fashion_mnist_has_torchvisions_class_names(tmp_path: Path) -> None:
+    small_mnist(tmp_path, FashionMnist.folder)
+    dataset = load(FashionMnist, tmp_path)
+    assert dataset.classes[0] == "T-shirt/top"
+    assert dataset.classes[9] == "Ankle boot"
+    assert dataset.scales == "paper/fashion-resnet-zeros"
+
+
+@pytest.mark.parametrize("source", [Mnist, FashionMnist, Cifar10, CelebA])
+def test_missing_files_are_listed_with_folder_and_remedies(tmp_path: Path, source: type[TorchvisionSource]) -> None:
+    reason = source(access=mosaic.DataAccess(tmp_path)).available()
+    assert reason == f"{tmp_path / source.folder} lacks {', '.join(source.files)}"
+    with pytest.raises(mosaic.DataError) as caught:
+        load(source, tmp_path)
+    for part in (str(tmp_path / source.folder), *source.files, "`data_dir`", "MOSAIC_DATA", "`download`"):
+        assert part in str(caught.value)
+
+
+def test_available_when_files_are_there_or_may_be_downloaded(tmp_path: Path) -> None:
+    assert Mnist(access=mosaic.DataAccess(tmp_path, download=True)).available() is None
+    small_mnist(tmp_path)
+    assert Mnist(access=mosaic.DataAccess(tmp_path)).available() is None
+    (tmp_path / Mnist.folder / LABELS).unlink()
+    reason = Mnist(access=mosaic.DataAccess(tmp_path)).available()
+    assert reason == f"{tmp_path / Mnist.folder} lacks {LABELS}"
+
+
+def test_without_a_folder_the_users_cache_is_looked_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    assert Mnist().root == tmp_path / "mosaic-diffusion" / "data"
+
+
+def test_images_and_labels_must_be_as_many(tmp_path: Path) -> None:
+    small_mnist(tmp_path)
+    write_idx(tmp_path / Mnist.folder / LABELS, np.zeros(39, np.uint8))
+    with pytest.raises(mosaic.DataError, match=r"holds 40 images .* but 39 labels"):
+        load(Mnist, tmp_path)
+
+
+def test_damaged_file_is_named(tmp_path: Path) -> None:
+    small_mnist(tmp_path)
+    path = tmp_path / Mnist.folder / IMAGES
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(mosaic.DataError, match=f"{IMAGES}' is 31375 bytes long where its header asks for 31376"):
+        load(Mnist, tmp_path)
+
+
+def test_labels_out_of_the_classes_are_refused(tmp_path: Path) -> None:
+    small_mnist(tmp_path)
+    write_idx(tmp_path / Mnist.folder / LABELS, np.full(40, 10, np.uint8))
+    with pytest.raises(mosaic.DataError, match="labels span"):
+        load(Mnist, tmp_path)
+
+
+def test_no_images_at_all_are_refused(tmp_path: Path) -> None:
+    write_idx(tmp_path / Mnist.folder / IMAGES, np.zeros((0, 28, 28), np.uint8))
+    write_idx(tmp_path / Mnist.folder / LABELS, np.zeros(0, np.uint8))
+    with pytest.raises(mosaic.DataError, match="images must be a non-empty"):
+        load(Mnist, tmp_path)
+
+
+def test_failed_download_is_one_sentence_and_leaves_stdout_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", refuse_network)
+    for source in (Mnist, FashionMnist, Cifar10, CelebA):
+        with pytest.raises(
+            mosaic.DataError, match=f"'{source.name}' could not be downloaded to .*MOSAIC_DATA"
+        ) as caught:
+            load(source, tmp_path, download=True)
+        assert "\n" not in str(caught.value)
+    assert capsys.readouterr().out == ""
+
+
+def real_data() -> Path:
+    root = os.environ.get("MOSAIC_DATA")
+    if not root or not (Path(root) / Mnist.folder / IMAGES).is_file():
+        pytest.skip("MOSAIC_DATA names no folder that holds MNIST/raw")
+    return Path(root)
+
+
+def test_real_mnist_has_the_published_facts() -> None:
+    dataset = load(Mnist, real_data(), size=28)
+    assert dataset.labels is not None
+    assert dataset.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    unit = (dataset.images + 1) / 2
+    assert unit.mean().item() == pytest.approx(0.1307, abs=5e-5)
+    assert unit.std().item() == pytest.approx(0.3081, abs=5e-5)
+
+
+def test_real_mnist_resized_keeps_its_corners_black_and_its_classes_even() -> None:
+    first, second = (load(Mnist, real_data(), limit=100) for _ in range(2))
+    assert first.shape == (1, 32, 32)
+    assert (first.images[:, :, 0, 0] == -1).all()
+    assert first.labels is not None
+    assert first.labels.bincount().tolist() == [10] * 10
+    assert first.fingerprint == second.fingerprint
+
+
+def test_real_mnist_reads_as_torchvision_reads_it() -> None:
+    root = real_data()
+    reference = import_torchvision().datasets.MNIST(root, train=True)
+    assert torch.equal(read_idx(root / Mnist.folder / IMAGES, 3), reference.data)
+    assert torch.equal(read_idx(root / Mnist.folder / LABELS, 1).long(), reference.targets)
+
+
+# CIFAR-10
+
+
+class Bomb:
+    """Touches a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def small_cifar(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, list[int]]:
+    """Write five batches of ten images, and declare their MD5 sums to be the published ones."""
+    directory = root / Cifar10.folder
+    directory.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 10, 3072), np.uint8)
+    labels = list(range(10))
+    content: dict[str, Any] = {f"data_batch_{i + 1}": {"data": pixels[i], "labels": labels} for i in range(5)}
+    content |= {"test_batch": {}, "batches.meta": {"label_names": ["airplane", *"bcdefghij"]}}
+    sums = {}
+    for name, entry in content.items():
+        (directory / name).write_bytes(pickle.dumps(entry))
+        sums[name] = hashlib.md5((directory / name).read_bytes()).hexdigest()
+    cifar = import_torchvision().datasets.CIFAR10
+    monkeypatch.setattr(cifar, "train_list", [[name, sums[name]] for name in Cifar10.files[:5]])
+    monkeypatch.setattr(cifar, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": sums["batches.meta"]})
+    return pixels.reshape(50, 3, 32, 32), labels * 5
+
+
+def test_cifar10_reads_the_training_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, labels = small_cifar(tmp_path, monkeypatch)
+    dataset = load(Cifar10, tmp_path)
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == labels
+    np.testing.assert_allclose(dataset.images.numpy(), pixels / 127.5 - 1, atol=1e-6)
+    assert dataset.classes == ("airplane", *"bcdefghij")
+    assert dataset.scales == "paper/cifar10-resnet-zeros"
+    limited = load(Cifar10, tmp_path, limit=20)
+    assert limited.labels is not None
+    assert limited.labels.bincount().tolist() == [2] * 10
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "data_batch_5", "test_batch", "batches.meta"])
+def test_cifar10_never_unpickles_a_tampered_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    small_cifar(tmp_path, monkeypatch)
+    mark = tmp_path / "unpickled"
+    (tmp_path / Cifar10.folder / name).write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(mosaic.DataError, match=rf"cifar-10-batches-py', {name} differs from the published file"):
+        load(Cifar10, tmp_path)
+    assert not mark.exists()
+    pickle.loads((tmp_path / Cifar10.folder / name).read_bytes())
+    assert mark.exists()  # the bomb was a live one
+
+
+# CelebA
+
+
+def small_celeba(root: Path) -> np.ndarray:
+    directory = root / CelebA.folder / "img_align_celeba"
+    directory.mkdir(parents=True)
+    tiles = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), np.uint8)
+    photographs = tiles.repeat(55, 1).repeat(45, 2)[:, :218, :178]
+    for index, photograph in enumerate(photographs):
+        # PNG under the published names: JPEG would change the pixels, and PIL goes by the content.
+        Image.fromarray(photograph).save(directory / f"{index + 1:06}.jpg", format="PNG")
+    split = [0, 0, 1, 0, 2, 0]
+    lines = [f"{index + 1:06}.jpg {part}\n" for index, part in enumerate(split)]
+    (root / CelebA.folder / "list_eval_partition.txt").write_text("".join(lines))
+    return photographs[[0, 1, 3, 5]]
+
+
+def test_celeba_squeezes_the_whole_training_photographs(tmp_path: Path) -> None:
+    photographs = small_celeba(tmp_path)
+    dataset = load(CelebA, tmp_path)
+    assert dataset.labels is None
+    assert dataset.classes == ()
+    assert dataset.scales == "paper/celeba-resnet-zeros"
+    expected = resize(torch.from_numpy(photographs).permute(0, 3, 1, 2), 32)
+    torch.testing.assert_close(dataset.images, expected, rtol=0, atol=1e-6)
+
+
+def test_celeba_decodes_only_what_limit_asks_for(tmp_path: Path) -> None:
+    small_celeba(tmp_path)
+    whole = load(CelebA, tmp_path)
+    chosen = mosaic.balanced_subset(4, 2, 0)
+    for index in {0, 1, 2, 3} - set(chosen.tolist()):
+        name = ["000001.jpg", "000002.jpg", "000004.jpg", "000006.jpg"][index]
+        (tmp_path / CelebA.folder / "img_align_celeba" / name).unlink()
+    assert torch.equal(load(CelebA, tmp_path, limit=2).images, whole.images[chosen])
+    with pytest.raises(mosaic.DataError, match=r"Image '.*00000\d\.jpg' cannot be read"):
+        load(CelebA, tmp_path)
+
+
+def test_celeba_list_without_training_images_is_refused(tmp_path: Path) -> None:
+    small_celeba(tmp_path)
+    (tmp_path / CelebA.folder / "list_eval_partition.txt").write_text("<html>quota exceeded</html>\n")
+    with pytest.raises(mosaic.DataError, match=r"list_eval_partition\.txt' names no training images"):
+        load(CelebA, tmp_path)
+
+
+# The plugins
+
+
+@pytest.mark.parametrize("source", [Mnist, FashionMnist, Cifar10, CelebA])
+def test_they_conform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: type[TorchvisionSource]) -> None:
+    for folder in (Mnist.folder, FashionMnist.folder):
+        small_mnist(tmp_path, folder)
+    small_cifar(tmp_path, monkeypatch)
+    small_celeba(tmp_path)
+    found = mosaic.testing.check_dataset(source, access=mosaic.DataAccess(tmp_path))
+    assert found.pop("its_images_obey_its_rule") == "does not apply"
+    assert set(found.values()) == {"passed"}
+
+
+def test_torchvision_that_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise ImportError("No module named 'torchvision'")
+
+    monkeypatch.setattr("mosaic.interfaces.torchvision_import._import", refuse)
+    with pytest.raises(mosaic.DataError, match="needs torchvision, but No module named 'torchvision'; install"):
+        import_torchvision.__wrapped__()
+
+
+def test_all_are_registered_under_their_names() -> None:
+    registry = mosaic.registry()
+    for name, source in {
+        "mnist": Mnist,
+        "fashion_mnist": FashionMnist,
+        "cifar10": Cifar10,
+        "celeba": CelebA,
+    }.items():
+        assert registry.get("dataset", name) is source
+    assert registry.get("dataset", "fashion_mnist") is FashionMnist

@@ -1,0 +1,162 @@
+"""The compiled kernel of ELS: the same numbers as torch in float64 and as brute force, and what happens without it."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+
+import oracle
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mosaic
+from mosaic.engine.compiler import KernelUnavailable, load_kernel
+from mosaic.engine.compute import ENGINES
+
+try:
+    load_kernel()
+    MISSING = ""
+except KernelUnavailable as error:
+    MISSING = str(error)
+needs_kernel = pytest.mark.skipif(bool(MISSING), reason=f"no compiled kernel: {MISSING}")
+
+
+def exact(x: torch.Tensor, images: torch.Tensor, level: mosaic.Level, k: int, boundary: str) -> torch.Tensor:
+    return mosaic.equivariant_local_posterior(
+        x.double(), images.double(), level, k, boundary, compute=mosaic.Compute("reference")
+    ).mean()
+
+
+@needs_kernel
+@given(st.integers(0, 10**6), st.sampled_from(["zeros", "circular", "valid"]), st.floats(-1.3, 0), st.data())
+@settings(deadline=None, derandomize=True, max_examples=150)
+def test_the_kernel_agrees_with_float64(seed: int, boundary: str, log_noise: float, data: st.DataObject) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    count, channels = data.draw(st.integers(1, 70)), data.draw(st.sampled_from([1, 3]))
+    height, width, batch = (data.draw(st.integers(1, top)) for top in (12, 12, 3))
+    largest = min(height, width) if boundary == "valid" else 2 * max(height, width) - 1
+    k = 1 + 2 * data.draw(st.integers(0, (largest - 1) // 2))
+    images = torch.rand(count, channels, height, width, generator=generator) * 2 - 1
+    if data.draw(st.booleans()):
+        images = images.round()  # ties, and blank windows
+    noise = 10**log_noise
+    level = mosaic.Level(math.sqrt(1 - min(noise, 0.9999) ** 2), noise)
+    x = level.signal * images[:1] + noise * torch.randn(batch, channels, height, width, generator=generator)
+    found = mosaic.equivariant_local_posterior(x, images, level, k, boundary, compute=mosaic.Compute("compiled")).mean()
+    torch.testing.assert_close(found, exact(x, images, level, k, boundary), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "torch"])
+@pytest.mark.parametrize("noise", [1e-3, 1e-2, 0.3, 80.0])
+@pytest.mark.parametrize("case", ["constant", "duplicates", "one", "far", "spike", "equal"])
+def test_adversarial_cases_agree_with_float64(case: str, noise: float, engine: str) -> None:
+    if engine == "compiled" and MISSING:
+        pytest.skip(f"no compiled kernel: {MISSING}")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(60, 1, 9, 9, generator=generator) * 2 - 1
+    level = mosaic.Level(1.0, noise)
+    if case == "constant":
+        images[:] = 0.5
+    elif case == "duplicates":
+        images = images[:3].repeat(40, 1, 1, 1)
+    elif case == "one":
+        images = images[:1]
+    elif case == "spike":  # one window far above all others, late: the reference must rise by thousands of bits
+        images = images * 0.01
+        images[-1] = 1
+    x = images[-1:] + noise * torch.randn(2, 1, 9, 9, generator=generator)
+    if case == "far":
+        x = x + 30
+    if case == "equal":  # every window is as far from x as any other
+        images, x = images.sign(), torch.zeros_like(x)
+    for k in (1, 5, 17):
+        found = mosaic.equivariant_local_posterior(x, images, level, k, "zeros", compute=mosaic.Compute(engine)).mean()
+        torch.testing.assert_close(found, exact(x, images, level, k, "zeros"), rtol=0, atol=2e-4)
+
+
+@needs_kernel
+def test_the_kernel_agrees_with_the_oracle_where_tiles_end() -> None:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(9, 1, 7, 6, generator=generator) * 2 - 1
+    level = mosaic.Level(0.8, 0.6)
+    x = 0.8 * images[:1] + 0.6 * torch.randn(1, 1, 7, 6, generator=generator)
+    found = mosaic.equivariant_local_posterior(x, images, level, 3, "zeros", compute=mosaic.Compute("compiled")).mean()
+    expected = oracle.els(x[0].double().numpy(), images.double().numpy(), 0.8, 0.6, 3, "zeros")
+    torch.testing.assert_close(found[0], torch.from_numpy(expected), rtol=0, atol=1e-5)
+
+
+@needs_kernel
+def test_the_kernel_does_not_depend_on_threads_and_repeats() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, threads = torch.rand(500, 1, 16, 16, generator=generator), torch.get_num_threads()
+    x = torch.randn(2, 1, 16, 16, generator=generator)
+    try:
+        results = []
+        for number in (1, 2, 5, 5):
+            torch.set_num_threads(number)
+            results.append(
+                mosaic.equivariant_local_posterior(
+                    x, images, mosaic.Level(0.6, 0.8), 5, "zeros", compute=mosaic.Compute("compiled")
+                ).mean()
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(results[0], other) for other in results[1:])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("noise", [0.05, 0.5])
+def test_every_engine_is_within_the_bound_of_float32(engine: str, noise: float) -> None:
+    if engine == "compiled" and MISSING:
+        pytest.skip(f"no compiled kernel: {MISSING}")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(40, 3, 10, 8, generator=generator) * 2 - 1
+    level = mosaic.Level(math.sqrt(1 - noise**2), noise)
+    x = level.signal * images[:2] + noise * torch.randn(2, 3, 10, 8, generator=generator)
+    found = mosaic.equivariant_local_posterior(x, images, level, 5, "zeros", compute=mosaic.Compute(engine)).mean()
+    torch.testing.assert_close(found, exact(x, images, level, 5, "zeros"), rtol=0, atol=2e-4)
+
+
+def test_an_engine_that_cannot_serve_is_refused_and_auto_does_without(tiny: mosaic.DataSet) -> None:
+    x = torch.zeros(1, 1, 6, 5, dtype=torch.float64)
+    level = mosaic.Level(0.6, 0.8)
+    with pytest.raises(mosaic.UsageError, match="computes in float32"):
+        mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("compiled"))
+    with pytest.raises(mosaic.UsageError, match="no engine 'fast'"):
+        mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("fast"))
+    assert (
+        mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("auto"))
+        .mean()
+        .dtype
+        == torch.float64
+    )
+
+
+def test_without_a_compiler_torch_serves_and_doctor_says_so(tmp_path: os.PathLike[str]) -> None:
+    code = "from mosaic_cli.main import cli; cli()"
+    environment = {**os.environ, "PATH": str(tmp_path), "CXX": "", "XDG_CACHE_HOME": str(tmp_path)}
+    run = [sys.executable, "-c", code, "run", "-q", "--steps", "2", "--samples", "1", "--out", "a.nc"]
+    subprocess.run(run, env=environment, check=True)
+    with mosaic.open("a.nc") as stored:
+        assert stored.attrs["engine"] == '"torch"'
+    report = subprocess.run([sys.executable, "-c", code, "doctor"], env=environment, capture_output=True, text=True)
+    assert report.returncode == 0
+    assert "compiled engine: not available: there is no C++ compiler" in report.stdout
+    explicit = subprocess.run(
+        [*run, "--overwrite", "-o", "score.engine=compiled"], env=environment, capture_output=True
+    )
+    assert explicit.returncode == 2
+    assert b"no C++ compiler" in explicit.stderr
+
+
+@needs_kernel
+def test_a_run_records_the_engine_that_computed_it(tiny: mosaic.DataSet) -> None:
+    engines = {
+        dtype: mosaic.run(dataset=tiny, steps=1, dtype=dtype).attrs["engine"] for dtype in ("float32", "float64")
+    }
+    assert engines["float32"].startswith('"compiled ')
+    assert engines["float64"] == '"torch"'

@@ -1,0 +1,184 @@
+"""Calibration: known scales are found again, the table is what it says, and parts survive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import mosaic
+from mosaic.evaluate.calibration.calibrate import (
+    calibrate_batch,
+    chosen_scales,
+    execute_calibration,
+    open_calibration,
+)
+from mosaic.evaluate.calibration.config import CalibrationConfig
+from mosaic.evaluate.calibration.plan import CalibrationPlan, parse_sizes, prepare_calibration
+from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.schedule import Level
+from mosaic.run.config import RunConfig
+from mosaic.run.plan import prepare
+from mosaic.sampling.scales import resolve_scales
+
+TRUE = "3,3,5,5,7"  # from the lowest noise up
+
+
+@pytest.fixture
+def network(tiny: mosaic.DataSet) -> mosaic.Checkpoint:
+    options = {"channels": 4, "blocks": 1}
+    return mosaic.train("resnet", tiny, out="net", network_options=options, epochs=2, batch_size=4, precision="float32")
+
+
+def machine(name: str, data: mosaic.DataSet) -> mosaic.ScoreModel:
+    kind: type[mosaic.ScoreModel] = mosaic.registry().get("score", name)
+    return kind(kind.Options(), data)
+
+
+def plan_of(tiny: mosaic.DataSet, against: str = "els", **config: object) -> CalibrationPlan:
+    """A calibration of ELS against an ELS machine of known scales in place of the network."""
+    run = RunConfig.model_validate({"scales": TRUE, "steps": 5, "samples": 6, "batch_size": 2, "labels": "random"})
+    plan = prepare(run, DataAccess(), machine(against, tiny), tiny)
+    settings = CalibrationConfig.model_validate({"checkpoint": "none", "sizes": "3-9", **config})
+    return CalibrationPlan(settings, plan, machine("els", tiny), (3, 5, 7, 9))
+
+
+@pytest.mark.parametrize("criterion", ["cosine", "l2"])
+def test_the_scales_of_a_machine_are_found_again(tiny: mosaic.DataSet, criterion: str) -> None:
+    found = chosen_scales(calibrate_batch(plan_of(tiny), range(6), lambda done, total: None), criterion)
+    assert found["scale"].values.tolist() == [7, 5, 5, 3, 3]
+    assert (found["best"].values == found["scale"].values).all()
+    assert found["cosine"].max("k").values == pytest.approx(1)
+    assert found["distance"].min("k").values == pytest.approx(0, abs=1e-4)
+
+
+def test_the_table_compares_eps_along_the_networks_own_trajectory(tiny: mosaic.DataSet) -> None:
+    plan = plan_of(tiny, "ls")
+    found = calibrate_batch(plan, range(2, 4), lambda done, total: None)
+    run = mosaic.run(machine("ls", tiny), scales=TRUE, steps=5, samples=6, labels="random")
+    assert found["sample"].values.tolist() == [2, 3]
+    for i, step, column in [(0, 0, 3), (1, 2, 1), (0, 4, 0)]:
+        one = run.isel(sample=i + 2, step=step)
+        level = Level(float(one["signal"]), float(one["noise"]))
+        x, label = torch.from_numpy(one["state"].values)[None], torch.tensor([int(one["label"])])
+        both = (
+            machine("els", tiny).denoise(x, level, label, plan.sizes[column]),
+            torch.from_numpy(one["denoised"].values),
+        )
+        eps = [((x - level.signal * denoised) / level.noise).double().numpy().ravel() for denoised in both]
+        cosine = eps[0] @ eps[1] / np.sqrt((eps[0] @ eps[0]) * (eps[1] @ eps[1]))
+        assert float(found["cosine"][i, step, column]) == pytest.approx(cosine, abs=1e-6)
+        assert float(found["distance"][i, step, column]) == pytest.approx(np.linalg.norm(eps[0] - eps[1]), rel=1e-4)
+
+
+def test_median_mode_and_quartiles_are_those_of_the_samples() -> None:
+    cosine = np.zeros((4, 2, 3))
+    for sample, bests in enumerate([(0, 2), (0, 1), (1, 0), (2, 1)]):
+        for step, best in enumerate(bests):
+            cosine[sample, step, best] = 1
+    dims = ("sample", "step", "k")
+    table = xr.Dataset({"cosine": (dims, cosine), "distance": (dims, cosine)}, {"k": [3, 5, 9]})
+    found = chosen_scales(table, "cosine")
+    assert found["best"].values.T.tolist() == [[3, 3, 5, 9], [9, 5, 3, 5]]
+    assert found["scale"].values.tolist() == [3, 5]  # the lower median
+    assert found["scale_mode"].values.tolist() == [3, 5]
+    assert found["scale_q25"].values.tolist() == [3.0, 4.5]
+    assert found["scale_q75"].values.tolist() == [6.0, 6.0]
+    assert chosen_scales(table, "l2")["best"].values[0].tolist() == [5, 3]  # least distance; of equal ones the smallest
+
+
+def test_the_file_is_a_scales_file_for_any_schedule(tiny: mosaic.DataSet) -> None:
+    plan = plan_of(tiny)
+    plan.network.model.fingerprint = lambda: "none"  # type: ignore[method-assign]
+    with execute_calibration(plan, Path("scales.nc")) as stored:
+        assert stored["cosine"].dims == ("sample", "step", "k")
+        assert stored.attrs["schema"] == "mosaic-calibration/1"
+    assert resolve_scales("scales.nc", plan.network.levels[::-1]) == (3, 3, 5, 5, 7)
+    flow = mosaic.registry().get("schedule", "flow")()
+    ratios = [level.ratio for level in plan.network.levels]
+    wanted = flow.level(0.5)
+    nearest = int(np.argmin([abs(np.log(ratio / wanted.ratio)) for ratio in ratios]))
+    assert resolve_scales("scales.nc", [wanted]) == ((7, 5, 5, 3, 3)[nearest],)
+
+
+def test_a_calibration_by_name_takes_data_and_schedule_from_the_checkpoint(
+    tiny: mosaic.DataSet, tiny_file: Path
+) -> None:
+    options = {"dataset_options": {"path": str(tiny_file)}, "network_options": {"channels": 4, "blocks": 0}}
+    mosaic.train("resnet", "file", out="net", epochs=2, batch_size=4, schedule="linear", **options)
+    found = mosaic.calibrate("net", out="scales.nc", samples=3, steps=4, batch_size=2)
+    assert found["k"].values.tolist() == [3, 5]  # up to the receptive field
+    assert found.sizes == {"sample": 3, "step": 4, "k": 2}
+    assert found["signal"].values[-1] == pytest.approx(np.sqrt(1 - 0.01 - 0.97 / 4))
+    assert ((found["cosine"] >= -1) & (found["cosine"] <= 1)).all()
+    again = mosaic.calibrate("net", out="scales.nc", samples=3, steps=4, batch_size=2, resume=True)
+    assert (again["cosine"].values == found["cosine"].values).all()
+    with pytest.raises(mosaic.UsageError, match=r"configuration\.seed: 0, now 1"):
+        mosaic.calibrate("net", out="scales.nc", samples=3, steps=4, batch_size=2, seed=1, resume=True)
+    with pytest.raises(mosaic.UsageError, match="exists already"):
+        mosaic.calibrate("net", out="scales.nc", samples=3)
+
+
+def test_finished_batches_are_not_computed_again(tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(tiny)
+    plan.network.model.fingerprint = lambda: "none"  # type: ignore[method-assign]
+    with execute_calibration(plan, Path("whole.nc")) as whole:
+        expected = whole["cosine"].values
+    calls: list[int] = []
+
+    def interrupt(batch: int, done: int, total: int) -> None:
+        calls.append(batch)
+        if batch == 1 and len(calls) > 25:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute_calibration(plan, Path("a.nc"), progress=interrupt)
+    assert [path.name for path in sorted(Path("a.nc.parts").glob("*.nc"))] == ["part-00000.nc"]
+    calls.clear()
+    with execute_calibration(plan, Path("a.nc"), resume=True, progress=lambda *now: calls.append(now[0])) as resumed:
+        assert (resumed["cosine"].values == expected).all()
+    assert set(calls) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"), [("3-9", (3, 5, 7, 9)), ("5", (5,)), ("3,9,11", (3, 9, 11)), ("3-8", (3, 5, 7))]
+)
+def test_sizes_are_read(text: str, sizes: tuple[int, ...]) -> None:
+    assert parse_sizes(text) == sizes
+
+
+@pytest.mark.parametrize("text", ["", "9-3", "5,3", "3,3", "2-8", "3,4", "-1", "many", "3-5-7"])
+def test_what_are_no_sizes_is_refused(text: str) -> None:
+    with pytest.raises(mosaic.UsageError):
+        parse_sizes(text)
+
+
+def test_a_machine_without_scales_is_refused(network: mosaic.Checkpoint, tiny_file: Path) -> None:
+    layers = [{"checkpoint": "net", "dataset": "file", "dataset_options": {"path": str(tiny_file)}}]
+    with pytest.raises(mosaic.UsageError, match="'is' has no locality scale"):
+        prepare_calibration([*layers, {"score": "is"}], DataAccess())
+    with pytest.raises(mosaic.UsageError, match="needs the option 'checkpoint'"):
+        prepare_calibration([{}], DataAccess())
+    plan = prepare_calibration([*layers, {"sizes": "3,7"}], DataAccess())
+    assert plan.sizes == (3, 7)
+    assert plan.network.config.score == "network"
+
+
+def test_data_set_objects_and_lists_will_do_and_the_boundary_is_the_networks(tiny: mosaic.DataSet) -> None:
+    options = {"channels": 4, "blocks": 0, "padding": "circular"}
+    mosaic.train("resnet", tiny, out="net", epochs=1, batch_size=4, network_options=options)
+    found = mosaic.calibrate("net", "els", tiny, out="s.nc", samples=2, steps=2, sizes=[3, 5])
+    assert json.loads(found.attrs["configuration"])["score_options"]["boundary"] == "circular"
+    assert found["k"].values.tolist() == [3, 5]
+    with pytest.raises(mosaic.UsageError, match="exceeds the image"):
+        mosaic.calibrate("net", "els", tiny, out="t.nc", sizes="3-99999999999", score_options={"boundary": "valid"})
+
+
+def test_a_run_is_no_calibration() -> None:
+    mosaic.run("is", samples=1, steps=1, out="run.nc", dataset_options={"limit": 5}).close()
+    with pytest.raises(mosaic.DataError, match="is not a calibration: its schema is 'mosaic-trajectory/1'"):
+        open_calibration("run.nc")

@@ -1,0 +1,58 @@
+"""Bootstrap intervals: coverage, and cases that are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mosaic.evaluate.statistics import interval_of
+
+
+@pytest.mark.parametrize(("statistic", "truth"), [("median", math.log(2)), ("mean", 1.0)])
+def test_intervals_of_exponential_samples_hold_the_truth_about_as_often_as_they_say(
+    statistic: str, truth: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mosaic.evaluate.statistics.RESAMPLES", 500)
+    draws = np.random.default_rng(0).exponential(size=(300, 100))
+    intervals = [interval_of(row, statistic, seed) for seed, row in enumerate(draws)]
+    held = np.mean([low <= truth <= high for _, low, high in intervals])
+    assert (
+        0.90 <= held <= 0.98
+    )  # 95 %, up to what 300 trials leave open and a percentile bootstrap of a mean falls short
+
+
+def test_the_value_is_the_median_or_the_mean_and_nan_are_left_out() -> None:
+    values = np.array([1.0, 5.0, math.nan, 2.0])
+    assert interval_of(values)[0] == 2.0
+    assert interval_of(values, "mean")[0] == pytest.approx(8 / 3)
+    assert all(math.isnan(end) for end in interval_of(np.full(3, math.nan)))
+
+
+def test_equal_values_leave_no_doubt_and_results_repeat() -> None:
+    assert interval_of(np.full(9, 0.25)) == (0.25, 0.25, 0.25)
+    values = np.random.default_rng(1).normal(size=30)
+    assert interval_of(values) == interval_of(values)
+    assert values.min() <= interval_of(values)[1] < interval_of(values)[0] < interval_of(values)[2] <= values.max()
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    """Against the definition: the ends are the shares p from which the one seen is z standard errors away."""
+    z = 1.959963984540054
+    for ones, count in ((0, 10), (3, 10), (50, 100), (99, 100), (7, 7)):
+        values = np.array([1.0] * ones + [0.0] * (count - ones))
+        share, low, high = interval_of(values, "share")
+        assert share == ones / count
+        for end in (low, high):
+            if 1e-9 < end < 1 - 1e-9:
+                assert abs(share - end) == pytest.approx(z * math.sqrt(end * (1 - end) / count), rel=1e-9)
+        assert low <= share <= high
+        assert high - low > 0
+
+
+@pytest.mark.parametrize("truth", [0.05, 0.3])
+def test_intervals_of_shares_hold_the_truth_about_as_often_as_they_say(truth: float) -> None:
+    draws = (np.random.default_rng(2).random((400, 120)) < truth).astype(float)
+    intervals = [interval_of(row, "share") for row in draws]
+    assert 0.92 <= np.mean([low <= truth <= high for _, low, high in intervals]) <= 0.98

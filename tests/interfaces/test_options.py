@@ -1,0 +1,47 @@
+"""Options of plugins."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import Field
+
+import mosaic
+from mosaic.interfaces.options import describe_options
+
+
+class Options(mosaic.Options):
+    number: int = Field(3, ge=1, le=9, description="A number.")
+    pair: tuple[float, float] | None = Field(None, description="Two numbers.")
+    words: list[str] = Field([], description="Words.")
+
+
+def test_options_take_what_a_user_types() -> None:
+    options = Options.parse({"number": "4", "pair": "0, 1.5", "words": "a,b"}, "x")
+    assert (options.number, options.pair, options.words) == (4, (0.0, 1.5), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"numbr": 1}, "x has no option 'numbr'. Did you mean 'number'"),
+        ({"number": "0"}, "x: option 'number' cannot be '0'.*greater than or equal to 1"),
+        ({"number": "many"}, "'many'"),
+        ({"pair": "1"}, "pair"),
+    ],
+)
+def test_a_bad_option_is_named_with_what_is_allowed(values: dict[str, object], message: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=message):
+        Options.parse(values, "x")
+
+
+def test_options_are_described_for_the_table() -> None:
+    rows = {row["name"]: row for row in describe_options(Options)}
+    assert rows["number"] == {
+        "name": "number",
+        "type": "integer",
+        "default": "3",
+        "bounds": ">= 1, <= 9",
+        "description": "A number.",
+    }
+    assert rows["pair"]["type"] == "number,number"
+    assert rows["pair"]["default"] == "none"

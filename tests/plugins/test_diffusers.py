@@ -1,0 +1,169 @@
+"""Pipelines of the diffusers library as score models, with a tiny one made here."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mosaic
+import mosaic.testing
+from mosaic_plugins.diffusers_pipeline import Diffusers
+
+
+def library() -> Any:
+    mosaic.import_torchvision()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        diffusers = pytest.importorskip("diffusers")
+        assert diffusers.UNet2DModel, diffusers.DDPMPipeline
+    return diffusers
+
+
+@pytest.fixture
+def data() -> mosaic.DataSet:
+    images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return mosaic.DataSet("tiny", images, torch.arange(10) % 3)
+
+
+def pipeline(folder: Path, prediction: str = "epsilon", **options: Any) -> Any:
+    """Save a tiny pipeline; give its network."""
+    diffusers = library()
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DModel(
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=1,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        **options,
+    )
+    diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler(prediction_type=prediction)).save_pretrained(folder)
+    return unet.eval()
+
+
+def model(folder: Path, data: mosaic.DataSet) -> Diffusers:
+    return Diffusers(Diffusers.Options(pipeline=folder), data)
+
+
+def signal_of(timestep: int) -> float:
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    return math.sqrt(float((1 - betas).cumprod(0)[timestep]))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+@pytest.mark.parametrize("timestep", [0, 500, 999])
+def test_at_a_training_timestep_it_is_the_network_there(
+    tmp_path: Path, data: mosaic.DataSet, prediction: str, timestep: int
+) -> None:
+    unet = pipeline(tmp_path / "p", prediction)
+    a = signal_of(timestep)
+    s = math.sqrt(1 - a**2)
+    x = torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        output = unet(x, timestep).sample
+    expected = {"epsilon": (x - s * output) / a, "sample": output, "v_prediction": a * x - s * output}[prediction]
+    found = model(tmp_path / "p", data).denoise(x, mosaic.Level(a, s))
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_it_conforms(tmp_path: Path, data: mosaic.DataSet) -> None:
+    """But for levels below and above those it was trained for, which it refuses."""
+    pipeline(tmp_path / "pipe")
+    found = mosaic.testing.check_score(Diffusers, options={"pipeline": str(tmp_path / "pipe")}, dataset=data)
+    assert found["x0hat_is_finite_at_every_level"] == "passed"
+    assert found["x0hat_at_infinite_noise_is_the_mean"] == "does not apply"
+    assert found["an_unknown_label_is_refused"] == "passed"
+
+
+def test_only_the_ratio_of_a_level_counts(tmp_path: Path, data: mosaic.DataSet) -> None:
+    pipeline(tmp_path / "p")
+    one, x = model(tmp_path / "p", data), torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    preserving = one.denoise(x, mosaic.Level(0.8, 0.6))
+    exploding = one.denoise(x / 0.8, mosaic.Level(1.0, 0.75))
+    assert torch.allclose(preserving, exploding, atol=1e-9)
+    assert preserving.dtype == torch.float64
+
+
+def test_it_runs_by_name_and_is_stored_like_any_machine(tmp_path: Path) -> None:
+    pipeline(tmp_path / "p")
+    run = mosaic.run(
+        "diffusers", "digits", score_options={"pipeline": str(tmp_path / "p")}, samples=2, steps=4, out="run.nc"
+    )
+    assert run["state"].shape == (2, 4, 1, 8, 8)
+    assert len(json.loads(run.attrs["score_fingerprint"])) == 64
+
+
+def test_classes_reach_the_network_and_must_be_its_own(tmp_path: Path, data: mosaic.DataSet) -> None:
+    pipeline(tmp_path / "p", num_class_embeds=3)
+    one, x = model(tmp_path / "p", data), torch.randn(1, 1, 8, 8).expand(2, -1, -1, -1)
+    found = one.denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([0, 2]))
+    assert (found[0] - found[1]).abs().max() > 1e-4
+    with pytest.raises(mosaic.UsageError, match="takes classes from 0 to 2, not -1"):
+        one.denoise(x, mosaic.Level(0.8, 0.6))
+    pipeline(tmp_path / "q")
+    with pytest.raises(mosaic.UsageError, match="not 1"):
+        model(tmp_path / "q", data).denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([1, 1]))
+
+
+def test_levels_and_images_that_it_was_not_trained_for_are_refused(tmp_path: Path, data: mosaic.DataSet) -> None:
+    pipeline(tmp_path / "p")
+    one = model(tmp_path / "p", data)
+    with pytest.raises(mosaic.UsageError, match=r"noise-to-signal ratios from 0\.01 to 157"):
+        one.check((mosaic.Level(1.0, 0.002),), (), (-1,))
+    larger = mosaic.DataSet("large", torch.zeros(2, 1, 16, 16))
+    with pytest.raises(mosaic.UsageError, match=r"takes images of shape \(1, 8, 8\)"):
+        model(tmp_path / "p", larger).check((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("_class_name", "FlowMatchEulerDiscreteScheduler"), ("prediction_type", "flow")]
+)
+def test_a_network_of_another_forward_process_is_refused(
+    tmp_path: Path, data: mosaic.DataSet, key: str, value: str
+) -> None:
+    pipeline(tmp_path / "p")
+    path = tmp_path / "p" / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(mosaic.DataError, match="networks trained on discrete betas"):
+        model(tmp_path / "p", data).denoise(torch.zeros(1, 1, 8, 8), mosaic.Level(0.8, 0.6))
+
+
+def test_embeddings_that_are_not_known_are_refused_and_all_that_matters_is_in_the_fingerprint(
+    tmp_path: Path, data: mosaic.DataSet
+) -> None:
+    pipeline(tmp_path / "p", time_embedding_type="learned", num_train_timesteps=1000)
+    with pytest.raises(mosaic.UsageError, match="time_embedding_type learned"):
+        model(tmp_path / "p", data).check((), (), (-1,))
+    before = model(tmp_path / "p", data).traits.fingerprint()
+    path = tmp_path / "p" / "unet" / "config.json"
+    path.write_text(path.read_text().replace('"silu"', '"mish"'))
+    assert model(tmp_path / "p", data).traits.fingerprint() != before
+
+
+def test_a_folder_without_pipeline_or_with_pickled_weights_is_refused(tmp_path: Path, data: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.DataError, match="There is no pipeline folder"):
+        model(tmp_path / "p", data).check((), (), ())
+    unet = pipeline(tmp_path / "p")
+    (tmp_path / "p" / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(unet.state_dict(), tmp_path / "p" / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(mosaic.DataError, match="holds no UNet2DModel that can be read"):
+        model(tmp_path / "p", data).check((), (), ())
+
+
+def test_without_the_library_it_says_what_to_install(
+    tmp_path: Path, data: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p").mkdir()
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(mosaic.PluginError, match=r"pip install 'mosaic-diffusion\[diffusers\]'"):
+        model(tmp_path / "p", data).check((), (), ())

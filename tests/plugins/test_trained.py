@@ -1,0 +1,171 @@
+"""Trained networks as score models: the formula, and what a checkpoint refuses."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mosaic
+from mosaic.sampling.flow import ddim_step, reverse_levels
+from mosaic_plugins.trained import TrainedNetwork
+
+
+@pytest.fixture
+def folder(tiny: mosaic.DataSet) -> Path:
+    return trained(tiny, "net")
+
+
+def trained(tiny: mosaic.DataSet, out: str, conditional: bool = False, **settings: Any) -> Path:
+    options = {"channels": 4, "blocks": 1, "class_conditional": conditional}
+    settings = {"batch_size": 4, "precision": "float32", "epochs": 2, "learning_rate": 0.01, **settings}
+    return mosaic.train("resnet", tiny, out=out, network_options=options, **settings).folder
+
+
+def model(data: mosaic.DataSet, folder: Path) -> TrainedNetwork:
+    return TrainedNetwork(TrainedNetwork.Options(checkpoint=folder), data)
+
+
+def cosine(**options: Any) -> mosaic.NoiseSchedule:
+    kind: type[mosaic.NoiseSchedule] = mosaic.registry().get("schedule", "cosine")
+    return kind()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("t", [0.05, 0.5, 1.0])
+def test_x0hat_is_what_eps_leaves_of_x(tiny: mosaic.DataSet, folder: Path, t: float, dtype: torch.dtype) -> None:
+    level = cosine().level(t)
+    x = torch.randn(3, 1, 6, 5, dtype=dtype)
+    module = mosaic.load_checkpoint(folder).load().to(dtype)
+    eps = module(x, torch.full((3,), t, dtype=dtype), None)
+    found = model(tiny, folder).denoise(x, level)
+    assert found.dtype == dtype
+    assert torch.allclose(found, (x - level.noise * eps) / level.signal, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_is_ddim_with_the_network(tiny: mosaic.DataSet, folder: Path) -> None:
+    run = mosaic.run(model(tiny, folder), samples=2, steps=5)
+    module, levels = mosaic.load_checkpoint(folder).load(), reverse_levels(cosine(), 5)
+    x = torch.from_numpy(run["state"].isel(step=0).values)
+    for step, level in enumerate(levels):
+        assert torch.allclose(x, torch.from_numpy(run["state"].isel(step=step).values), rtol=1e-4, atol=1e-4)
+        eps = module(x, torch.full((2,), 1 - step / 5), None)
+        denoised = (x - level.noise * eps) / level.signal
+        if step < 4:
+            x = ddim_step(x, denoised, level, levels[step + 1], torch.randn_like)
+    assert torch.allclose(denoised, torch.from_numpy(run["image"].values), rtol=1e-4, atol=1e-4)
+
+
+def test_by_name_it_stores_the_same_run_and_tells_the_weights(
+    tiny: mosaic.DataSet, tiny_file: Path, folder: Path
+) -> None:
+    options = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "samples": 2, "steps": 3}
+    run = mosaic.run("network", **options, score_options={"checkpoint": str(folder)}, out="run.nc")
+    assert run.attrs["score_fingerprint"] == f'"{mosaic.load_checkpoint(folder).fingerprint()}"'
+    direct = mosaic.run(model(tiny, folder), samples=2, steps=3)
+    assert (run["image"].values == direct["image"].values).all()
+    trained(tiny, "net", epochs=3, resume=True)
+    with pytest.raises(mosaic.UsageError, match="score_fingerprint"):
+        mosaic.run("network", **options, score_options={"checkpoint": str(folder)}, out="run.nc", resume=True)
+
+
+@pytest.mark.parametrize("schedule", ["flow", "edm", "linear", "exponential", "ddpm-linear", "cosine-nichol"])
+def test_another_schedule_is_refused_before_the_run(tiny: mosaic.DataSet, folder: Path, schedule: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=rf"trained with the schedule 'cosine', not with '{schedule}'"):
+        mosaic.run(model(tiny, folder), schedule=schedule)
+
+
+def test_other_options_of_the_schedule_are_refused(tiny: mosaic.DataSet) -> None:
+    network = model(tiny, trained(tiny, "stretched", schedule="exponential", schedule_options={"t_max": 2}))
+    assert mosaic.run(network, schedule="exponential", schedule_options={"t_max": 2}, samples=1, steps=2)["image"].any()
+    with pytest.raises(mosaic.UsageError, match=r"`schedule\.t_max=2"):
+        mosaic.run(network, schedule="exponential", samples=1)
+
+
+def test_a_level_that_was_not_trained_is_refused(tiny: mosaic.DataSet, folder: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"schedule 'cosine', which has no Level"):
+        model(tiny, folder).denoise(torch.zeros(1, 1, 6, 5), mosaic.Level(1.0, 3.0))
+
+
+def test_images_of_another_size_are_refused(folder: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"shape \(1, 6, 5\), but data set 'digits' has shape \(1, 8, 8\)"):
+        mosaic.run("network", "digits", score_options={"checkpoint": str(folder)})
+
+
+def test_labels_must_be_those_trained_with(tiny: mosaic.DataSet, folder: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match="trained without classes, so label 1"):
+        mosaic.run(model(tiny, folder), labels="1", samples=2)
+    conditional = model(tiny, trained(tiny, "conditional", conditional=True))
+    with pytest.raises(mosaic.UsageError, match="trained with 3 classes and needs one for every sample, not -1"):
+        mosaic.run(conditional, samples=2)
+    with pytest.raises(mosaic.UsageError, match="trained with 3 classes"):
+        conditional.denoise(torch.zeros(1, 1, 6, 5), cosine().level(0.5))
+    run = mosaic.run(conditional, samples=3, labels="0,1,2", steps=3)
+    again = mosaic.run(conditional, samples=3, labels="0,0,2", steps=3)
+    apart = abs(run["image"] - again["image"]).max(["channel", "height", "width"]).values
+    assert apart[1] > 1e-3
+    assert apart[0] < 1e-5 > apart[2]
+
+
+def test_classes_of_the_same_number_but_other_names_are_refused(tiny: mosaic.DataSet) -> None:
+    folder = trained(tiny, "conditional", conditional=True)
+    other = mosaic.DataSet("other", tiny.images, tiny.labels, ("a", "c", "b"))
+    with pytest.raises(mosaic.UsageError, match="trained with the classes a, b, c, but data set 'other' has a, c, b"):
+        mosaic.run(model(other, folder), samples=1, labels="0")
+
+
+def notes_of(network: mosaic.ScoreModel) -> list[str]:
+    schedule = network.traits.schedule
+    assert schedule is not None
+    return list(network.check((schedule.level(0.5),), (0,), (-1,)))
+
+
+def test_other_data_of_the_same_shape_are_noted(tiny: mosaic.DataSet, folder: Path) -> None:
+    assert notes_of(model(tiny, folder)) == []
+    (note,) = notes_of(model(tiny.select(torch.arange(6)), folder))
+    assert "trained on 12 images of 'tiny'" in note
+
+
+def test_a_run_is_gone_on_with_where_its_checkpoint_and_scales_have_moved(
+    tiny: mosaic.DataSet, tiny_file: Path, folder: Path
+) -> None:
+    options = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "samples": 2, "steps": 3}
+    mosaic.run("network", **options, score_options={"checkpoint": str(folder)}, out="run.nc")
+    kept = Path("run.nc").stat().st_mtime_ns
+    moved = folder.rename("elsewhere")
+    mosaic.run("network", **options, score_options={"checkpoint": str(moved)}, out="run.nc", resume=True)
+    assert Path("run.nc").stat().st_mtime_ns == kept
+    settings = {"batch_size": 4, "sizes": "3,5", "samples": 2, "steps": 3, "out": "scales.nc"}
+    mosaic.calibrate(moved, "els", tiny, **settings).close()
+    kept = Path("scales.nc").stat().st_mtime_ns
+    mosaic.calibrate(moved.rename("again"), "els", tiny, **settings, resume=True).close()
+    assert Path("scales.nc").stat().st_mtime_ns == kept
+    mosaic.run("els", **options, scales="scales.nc", out="els.nc")
+    kept = Path("els.nc").stat().st_mtime_ns
+    Path("scales.nc").rename("others.nc")
+    mosaic.run("els", **options, scales="others.nc", out="els.nc", resume=True)
+    assert Path("els.nc").stat().st_mtime_ns == kept
+
+
+# The inverse of a schedule
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear", "exponential", "ddpm-linear", "flow", "edm", "cosine-nichol"])
+def test_the_time_of_a_level_is_the_inverse_of_the_level_of_a_time(name: str) -> None:
+    schedule = mosaic.registry().get("schedule", name)()
+    for t in (0.0, 1e-3, 0.05, 0.37, 0.5, 0.95, 0.99):
+        level = schedule.level(t)
+        found = schedule.time(level)
+        assert math.isclose(found, t, abs_tol=1e-7), t
+    ends = schedule.time(schedule.level(1.0))
+    assert schedule.level(ends) == schedule.level(1.0)
+
+
+def test_a_level_of_another_schedule_has_no_time() -> None:
+    with pytest.raises(ValueError, match="is no level of this schedule"):
+        cosine().time(mosaic.Level(0.5, 0.5))
+    with pytest.raises(ValueError, match="is no level of this schedule"):
+        cosine().time(mosaic.Level(1e-6, 1.0))

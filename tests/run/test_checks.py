@@ -1,0 +1,53 @@
+"""What a run requires of a score model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import mosaic
+
+
+def test_a_network_multiplies_in_full_float32(tiny: mosaic.DataSet) -> None:
+    """CUDA's default for convolutions is less; what a user's own code multiplies in is left as it was."""
+    backends, seen = torch.backends, []
+
+    def eps(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        seen.append((backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32))
+        return x
+
+    before = backends.cudnn.allow_tf32
+    mosaic.run(score=eps, dataset=tiny, steps=2, samples=1)
+    assert set(seen) == {(False, False)}
+    assert backends.cudnn.allow_tf32 == before
+
+
+def test_a_score_that_gives_nan_or_no_tensor_stops_the_run(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.MosaicError, match="NaN or infinity at step 0"):
+        mosaic.run(score=lambda x, t: x * float("nan"), dataset=tiny)
+    with pytest.raises(mosaic.UsageError, match="gave a NoneType"):
+        mosaic.run(score=lambda x, t: None, dataset=tiny)
+
+
+class Careless(mosaic.ScoreModel):
+    """The mean image; spoils what its option names."""
+
+    name = "careless"
+    spoils = ""
+
+    def denoise(self, x, level, labels=None, scale=0):
+        if self.spoils == "none":
+            return None
+        {"x": x, "images": self.dataset.images, "": torch.zeros(1)}[self.spoils].add_(1e-3)
+        return self.dataset.images.mean(0).to(x).expand_as(x).clone()
+
+
+@pytest.mark.parametrize(
+    ("spoils", "message"),
+    [("x", "changed x; it must work on a copy"), ("images", "changed the training images"), ("none", "a NoneType")],
+)
+def test_a_score_model_that_spoils_what_it_is_lent_is_stopped(tiny, spoils, message):
+    model = Careless(None, tiny)
+    model.spoils = spoils
+    with pytest.raises(mosaic.MosaicError, match=message):
+        mosaic.run(model, steps=2, samples=1)

@@ -1,0 +1,59 @@
+"""From a configuration to a plan: everything is resolved and checked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import xarray as xr
+
+import mosaic
+from mosaic.interfaces.dataset import DataAccess
+from mosaic.run.config import RunConfig
+from mosaic.run.plan import prepare
+from mosaic.run.settings import layered
+
+
+def test_arguments_of_the_wrong_type_are_named(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"mosaic\.DataSet, not a Tensor"):
+        mosaic.run("els", tiny.images)
+    with pytest.raises(mosaic.UsageError, match="not a Dataset"):
+        mosaic.run(dataset=tiny, init=xr.Dataset())
+    with pytest.raises(mosaic.DataError, match="name must be a string, not a Tensor"):
+        mosaic.DataSet(tiny.images, tiny.labels)
+
+
+def test_what_is_seldom_meant_is_noted(tiny: mosaic.DataSet) -> None:
+    bright = mosaic.DataSet("bright", (tiny.images + 1) / 2)
+    notes = prepare(layered(RunConfig, {"scales": "7"}), DataAccess(), dataset=bright).notes
+    assert "no pixel below 0" in notes[0]
+    assert "exceed the images' 5 pixels" in notes[1]
+    assert prepare(layered(RunConfig, {"scales": "5"}), DataAccess(), dataset=tiny).notes == ()
+
+
+def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
+    model = mosaic.registry().get("score", "els")(None, tiny)
+    model.dataset = SimpleNamespace(name="d", images=torch.empty(1, 1, 6, 5, device="meta"))
+    with pytest.raises(mosaic.UsageError, match="meta"):
+        mosaic.run(score=model, device="cpu")
+    with pytest.raises(mosaic.UsageError, match="'meta' cannot be used"):
+        mosaic.run(dataset=tiny, device="meta")
+
+
+class Careless(mosaic.ScoreModel):
+    """The mean image; spoils what its option names."""
+
+    name = "careless"
+    spoils = ""
+
+    def denoise(self, x, level, labels=None, scale=0):
+        if self.spoils == "none":
+            return None
+        {"x": x, "images": self.dataset.images, "": torch.zeros(1)}[self.spoils].add_(1e-3)
+        return self.dataset.images.mean(0).to(x).expand_as(x).clone()
+
+
+def test_a_class_in_place_of_a_score_model_is_refused(tiny):
+    with pytest.raises(mosaic.UsageError, match="score is the class Careless"):
+        mosaic.run(Careless, tiny, steps=1)

@@ -1,0 +1,112 @@
+"""Runs: what they compute, that they repeat, and that they can be resumed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import mosaic
+
+VARIABLES = ("state", "denoised", "image")
+
+
+def same_bytes(one: xr.Dataset, other: xr.Dataset) -> bool:
+    return all(one[name].values.tobytes() == other[name].values.tobytes() for name in VARIABLES)
+
+
+def test_each_state_follows_from_the_one_before_by_the_ddim_rule(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run(dataset=tiny, steps=6, samples=2, dtype="float64")
+    a, s = run["signal"], run["noise"]
+    eps = (run["state"] - a * run["denoised"]) / s
+    expected = (a.shift(step=-1) * run["denoised"] + s.shift(step=-1) * eps).isel(step=slice(0, -1))
+    expected = expected.transpose(*run["state"].dims)
+    np.testing.assert_allclose(run["state"].isel(step=slice(1, None)).values, expected.values, atol=2e-6)
+    first = run["state"].isel(step=0) / s.isel(step=0)
+    assert 0.5 < float(first.std()) < 1.5
+
+
+@pytest.mark.parametrize("score", ["is", "es", "ls", "els"])
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_a_run_repeats_byte_for_byte(tiny: mosaic.DataSet, score: str, sampler: str) -> None:
+    settings: dict[str, Any] = {"score": score, "dataset": tiny, "sampler": sampler, "steps": 4, "samples": 3}
+    assert same_bytes(mosaic.run(**settings), mosaic.run(**settings))
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_batch_size_changes_no_noise_and_images_by_rounding_only(sampler: str) -> None:
+    settings: dict[str, Any] = {"steps": 10, "samples": 8, "sampler": sampler, "labels": "random"}
+    settings["dataset_options"] = {"limit": 300}
+    runs = [mosaic.run(batch_size=size, **settings) for size in (1, 3, 8)]
+    for run in runs[1:]:
+        np.testing.assert_array_equal(run["state"].isel(step=0), runs[0]["state"].isel(step=0))
+        np.testing.assert_allclose(run["image"], runs[0]["image"], atol=1e-3)
+
+
+def test_is_ends_on_training_images(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run(score="is", dataset=tiny, samples=8)
+    images = torch.from_numpy(run["image"].values)
+    distances = (images[:, None] - tiny.images[None]).flatten(2).norm(dim=2)
+    assert float(distances.min(1).values.max()) < 1e-3
+    assert len(set(distances.argmin(1).tolist())) > 1
+
+
+def test_labels_restrict_the_candidates_to_the_class(tiny: mosaic.DataSet) -> None:
+    assert tiny.labels is not None
+    run = mosaic.run(score="is", dataset=tiny, samples=3, labels="0,1,2")
+    for i in range(3):
+        members = tiny.images[tiny.labels == i]
+        distance = (torch.from_numpy(run["image"].values[i]) - members).flatten(1).norm(dim=1).min()
+        assert float(distance) < 1e-3
+    assert mosaic.run(dataset=tiny, samples=30, steps=1, labels="random")["label"].to_index().nunique() == 3
+
+
+def test_a_callable_eps_and_a_score_model_object_need_no_plugin(tiny: mosaic.DataSet) -> None:
+    times: list[float] = []
+
+    def eps(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        assert t.shape == (len(x),)
+        times.append(float(t[0]))
+        angle = torch.pi / 2 / 1.008 * t[0]
+        return (x - torch.cos(angle) * 0.25) / torch.sin(angle)  # every image is 0.25 everywhere
+
+    run = mosaic.run(score=eps, dataset=tiny, steps=4, samples=2)
+    np.testing.assert_allclose(run["image"], 0.25, atol=1e-4)
+    assert times == [1.0, 0.75, 0.5, 0.25]
+    els = mosaic.registry().get("score", "els")(None, tiny)
+    assert same_bytes(mosaic.run(score=els, steps=3), mosaic.run(score="els", dataset=tiny, steps=3))
+
+
+def test_float64_and_float32_runs_agree(tiny: mosaic.DataSet) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 10, "samples": 4}
+    single, double = (mosaic.run(dtype=dtype, **settings) for dtype in ("float32", "float64"))
+    assert (single["state"].dtype, double["state"].dtype) == (np.float32, np.float64)
+    start = double["state"].isel(step=0)
+    np.testing.assert_array_equal(single["state"].isel(step=0), start.astype(np.float32))
+    np.testing.assert_allclose(single["image"], double["image"], atol=1e-3)
+
+
+def test_comparisons_count_pairs_of_windows_that_hang_over_alike() -> None:
+    images = torch.zeros(3, 1, 6, 5)
+    images[0] = 1
+    data = mosaic.DataSet("d", images)
+    for boundary, k in (("zeros", 3), ("zeros", 5), ("zeros", 11), ("circular", 3), ("valid", 3)):
+        radius, pairs = k // 2, 0
+        grid = [(i, j) for i in range(6) for j in range(5)]
+
+        def hangs(i: int, j: int, r: int = radius) -> tuple[int, ...]:
+            return max(0, r - i), max(0, i + r - 5), max(0, r - j), max(0, j + r - 4)
+
+        for p in grid:
+            for q in grid:
+                inside = not any(hangs(*q))
+                alike = hangs(*p) == hangs(*q)
+                pairs += {"zeros": alike, "circular": True, "valid": inside}[boundary]
+        model = mosaic.registry().get("score", "els").Options(boundary=boundary)
+        assert mosaic.registry().get("score", "els")(model, data).traits.comparisons(k) == 3 * pairs
+
+
+# What a run requires of a score model

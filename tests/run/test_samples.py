@@ -1,0 +1,49 @@
+"""The samples of a run: the noise they start from, their seeds and labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import mosaic
+
+VARIABLES = ("state", "denoised", "image")
+
+
+def same_bytes(one: xr.Dataset, other: xr.Dataset) -> bool:
+    return all(one[name].values.tobytes() == other[name].values.tobytes() for name in VARIABLES)
+
+
+def test_init_starts_from_the_noise_and_labels_of_another_run_whatever_its_schedule(
+    tiny: mosaic.DataSet, tmp_path: Path
+) -> None:
+    first = mosaic.run(dataset=tiny, samples=3, steps=4, seed=9, schedule="edm", labels="0,2,1", out=tmp_path / "a.nc")
+    second = mosaic.run(score="ls", dataset=tiny, steps=7, init=tmp_path / "a.nc", schedule="linear")
+    unit = [run["state"].isel(step=0) / float(run["noise"][0]) for run in (first, second)]
+    np.testing.assert_allclose(unit[0], unit[1], atol=1e-6)
+    np.testing.assert_array_equal(first["label"], second["label"])
+    np.testing.assert_array_equal(first["seed"], second["seed"])
+    again = mosaic.run(dataset=tiny, samples=3, steps=4, schedule="edm", init=tmp_path / "a.nc")
+    assert same_bytes(again, first)
+    first.close()
+
+
+def test_init_takes_an_array_of_unit_noise(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 1, 6, 5))
+    np.save(tmp_path / "noise.npy", noise)
+    run = mosaic.run(dataset=tiny, steps=3, init=tmp_path / "noise.npy")
+    np.testing.assert_allclose(run["state"].isel(step=0), noise * float(run["noise"][0]), atol=1e-6)
+    assert run["seed"].values.tolist() == [-1, -1]
+
+
+def test_ancestral_noise_follows_the_seeds_of_the_samples(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 3, "sampler": "ddpm"}
+    with mosaic.run(**settings, seed=4, samples=2, labels="0,1", out=tmp_path / "a.nc") as first:
+        again = mosaic.run(**settings, seed=5, init=tmp_path / "a.nc")
+        assert same_bytes(first, again)
+        assert again["label"].values.tolist() == [0, 1]
+        free = mosaic.run(**settings, init=tmp_path / "a.nc", labels="none")
+        assert free["label"].values.tolist() == [-1, -1]

@@ -1,0 +1,60 @@
+"""Configuration: layers and their precedence, TOML, and options as a user types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import mosaic
+from mosaic.run.config import RunConfig
+from mosaic.run.settings import from_environment, from_file, layered
+
+
+def test_flags_go_before_the_file_before_the_environment_before_defaults(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("steps = 30\nseed = 3\n[score]\nboundary = 'circular'\n")
+    environment = from_environment(
+        RunConfig, {"MOSAIC_STEPS": "40", "MOSAIC_SEED": "4", "MOSAIC_SAMPLES": "9", "MOSAIC_DATA": "x"}
+    )
+    config = layered(RunConfig, environment, from_file(tmp_path / "run.toml", RunConfig), {"steps": "50"})
+    assert (config.steps, config.seed, config.samples, config.batch_size) == (50, 3, 9, 8)
+    assert config.score_options == {"boundary": "circular"}
+
+
+def test_options_of_plugins_come_from_the_environment_too() -> None:
+    config = layered(
+        RunConfig,
+        from_environment(RunConfig, {"MOSAIC_OPTIONS": "score.boundary=valid dataset.limit=9"}),
+        {"dataset": "digits"},
+    )
+    assert config.score_options == {"boundary": "valid"}
+    assert config.dataset_options == {"limit": "9"}
+
+
+def test_a_table_may_name_its_plugin_and_options_merge_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        "scales = [3, 5]\nlabels = 4\n[dataset]\nname = 'mnist'\nlimit = 100\nlimit_seed = 2\n"
+    )
+    config = layered(RunConfig, from_file(tmp_path / "run.toml", RunConfig), {"dataset_options": {"limit": "7"}})
+    assert (config.dataset, config.scales, config.labels) == ("mnist", "3,5", "4")
+    assert config.dataset_options == {"limit": "7", "limit_seed": 2}
+
+
+def test_naming_another_plugin_drops_the_options_of_the_one_before() -> None:
+    config = layered(RunConfig, {"score": "els", "score_options": {"boundary": "valid"}}, {"score": "is"})
+    assert config.score_options == {}
+    assert layered(RunConfig, {"score_options": {"boundary": "valid"}}, {"score": "is"}).score_options == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("step = 3", "'step'. Did you mean 'steps'"),
+        ("steps = ", "cannot be read"),
+        ("[scor]\na = 1", "Did you mean 'score'"),
+    ],
+)
+def test_a_bad_file_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(mosaic.UsageError, match=message):
+        from_file(tmp_path / "run.toml", RunConfig)

@@ -1,0 +1,109 @@
+"""Locality scales: look-up by noise-to-signal ratio, presets, lists, numbers and files."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import mosaic
+from mosaic.sampling.flow import reverse_levels
+from mosaic.sampling.scales import PAPER_SCALES, coarse_to_fine, preset_names, resolve_scales
+
+
+def rising(steps: int, schedule: str = "cosine") -> list[mosaic.Level]:
+    return reverse_levels(mosaic.registry().get("schedule", schedule)(), steps)[::-1]
+
+
+def test_there_are_ten_paper_presets_of_twenty_odd_scales() -> None:
+    assert len(PAPER_SCALES) == 10
+    assert all(len(scales) == 20 and all(k % 2 == 1 for k in scales) for scales in PAPER_SCALES.values())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_gives_back_its_own_list_on_its_own_schedule(name: str) -> None:
+    assert resolve_scales(name, rising(20)) == PAPER_SCALES[name.removeprefix("paper/")]
+
+
+def test_another_schedule_or_step_count_takes_the_entry_nearest_in_log_ratio() -> None:
+    table = PAPER_SCALES["mnist-resnet-zeros"]
+    ratios = [math.tan(math.pi / 2 / 1.008 * i / 20) for i in range(1, 21)]
+    for schedule, steps in (("linear", 7), ("edm", 31), ("flow", 20), ("cosine", 100)):
+        levels = rising(steps, schedule)
+        expected = [
+            table[min(range(20), key=lambda i: abs(math.log(ratios[i]) - math.log(level.noise / level.signal)))]
+            for level in levels
+        ]
+        assert list(resolve_scales("paper/mnist-resnet-zeros", levels)) == expected
+    # THEORY: at t = 0.05 the linear schedule's s / a is .249, the cosine one's .078: not the same entry.
+    lowest = rising(20, "linear")[0]
+    assert lowest.ratio == pytest.approx(0.249, abs=5e-4)
+    assert resolve_scales("paper/mnist-resnet-zeros", [lowest]) == (table[2],)
+
+
+def test_one_number_serves_all_steps_and_a_list_must_have_one_entry_a_step() -> None:
+    assert resolve_scales("7", rising(3)) == (7, 7, 7)
+    assert resolve_scales("3, 5,9", rising(3)) == (3, 5, 9)
+    with pytest.raises(mosaic.UsageError, match="2 scales for 3 steps"):
+        resolve_scales("3,5", rising(3))
+
+
+@pytest.mark.parametrize("spec", ["4", "0", "-3", "3,3,6"])
+def test_even_or_non_positive_scales_are_refused_by_value(spec: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=rf"Scale {spec.split(',')[-1]} "):
+        resolve_scales(spec, rising(3))
+
+
+def test_an_unknown_preset_suggests_the_nearest() -> None:
+    with pytest.raises(mosaic.UsageError, match="Did you mean 'paper/mnist-resnet-zeros'"):
+        resolve_scales("paper/mnist-resnet-zero", rising(20))
+
+
+def test_json_and_netcdf_files_are_looked_up_by_ratio(tmp_path: Path) -> None:
+    levels = rising(4)
+    document = {"scales": [3, 5, 7, 9], "noise_to_signal": [level.ratio for level in levels]}
+    (tmp_path / "scales.json").write_text(json.dumps(document))
+    table = xr.Dataset(
+        {"scale": ("step", [3, 5, 7, 9])},
+        coords={"signal": ("step", [x.signal for x in levels]), "noise": ("step", [x.noise for x in levels])},
+    )
+    table.to_netcdf(tmp_path / "scales.nc")
+    for name in ("scales.json", "scales.nc"):
+        assert resolve_scales(str(tmp_path / name), levels) == (3, 5, 7, 9)
+        assert resolve_scales(str(tmp_path / name), [levels[2], levels[0]]) == (7, 3)
+
+
+def test_scales_of_a_stored_run_can_be_used_again(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    with mosaic.run(dataset=tiny, steps=4, samples=1, scales="3,3,5,7", out=tmp_path / "a.nc"):
+        pass
+    assert resolve_scales(str(tmp_path / "a.nc"), rising(4)) == (3, 3, 5, 7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"scales": [3], "noise_to_signal": [1, 2]}',
+        '{"scales": [3.5], "noise_to_signal": [1]}',
+        '{"scales": [3], "noise_to_signal": [-1]}',
+        '{"scales": [4], "noise_to_signal": [1]}',
+    ],
+)
+def test_an_unusable_scales_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(mosaic.UsageError):
+        resolve_scales(str(tmp_path / "bad.json"), rising(3))
+
+
+def test_the_default_goes_from_half_the_image_at_noise_to_three_at_data() -> None:
+    times = [i / 20 for i in range(1, 21)]
+    scales = coarse_to_fine(32, times, rising(20)).scales
+    assert scales[0] == 3
+    assert scales[-1] in (15, 17)
+    assert list(scales) == sorted(scales)
+    assert coarse_to_fine(1, [1.0], rising(1)).scales == (1,)

@@ -1,0 +1,219 @@
+"""Jobs: what is kept, resumed, refused, and left by a kill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import xarray as xr
+
+import mosaic
+from mosaic.storage.files import OutputInUse
+from mosaic.storage.made_by import code_changed, core_digest
+
+VARIABLES = ("state", "denoised", "image")
+
+
+def same_bytes(one: xr.Dataset, other: xr.Dataset) -> bool:
+    return all(one[name].values.tobytes() == other[name].values.tobytes() for name in VARIABLES)
+
+
+class Stop(Exception):
+    """Stands for a kill between two steps."""
+
+
+def test_a_run_stopped_anywhere_resumes_to_the_same_bytes(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 3, "samples": 5, "batch_size": 2, "sampler": "ddpm"}
+    whole = mosaic.run(**settings)
+    calls = 0
+
+    def stop_at_seven(done: float, total: float, unit: str, note: str = "") -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 7:
+            raise Stop
+
+    with pytest.raises(Stop):
+        mosaic.run(**settings, out=tmp_path / "a.nc", progress=stop_at_seven)
+    parts = sorted((tmp_path / "a.nc.parts").glob("part-*.nc"))
+    assert len(parts) == 2
+    for part in parts:
+        with xr.open_dataset(part) as stored:
+            assert stored.sizes["sample"] == 2
+    notes: list[str] = []
+    resumed = mosaic.run(
+        **settings,
+        out=tmp_path / "a.nc",
+        resume=True,
+        progress=lambda done, total, unit, note: notes.append(note),
+    )
+    assert notes == ["batch 3/3, step 1/3", "batch 3/3, step 2/3", "batch 3/3, step 3/3"]
+    assert same_bytes(resumed, whole)
+    resumed.close()
+    assert not (tmp_path / "a.nc.parts").exists()
+    with mosaic.run(**settings, out=tmp_path / "a.nc", resume=True) as again:  # all there: nothing is computed
+        assert same_bytes(again, whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nc"]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 4}, {"score_options": {"boundary": "circular"}}])
+def test_resume_refuses_another_configuration(tiny: mosaic.DataSet, tmp_path: Path, change: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 3, "samples": 2}
+    mosaic.run(**settings, out=tmp_path / "a.nc").close()
+    with pytest.raises(mosaic.UsageError, match=next(iter(change))):
+        mosaic.run(**(settings | change), out=tmp_path / "a.nc", resume=True)
+
+
+def test_a_run_that_other_code_began_tells_both(
+    tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"score": "is", "dataset": tiny, "samples": 4, "steps": 2, "batch_size": 2}
+
+    def stop(done: float, total: float, unit: str, note: str = "") -> None:
+        if note.startswith("batch 2"):
+            raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mosaic.storage.parts.core_digest", lambda: "another")
+        with pytest.raises(Stop):
+            mosaic.run(**settings, out=tmp_path / "a.nc", progress=stop)
+    mosaic.run(**settings, out=tmp_path / "a.nc", resume=True).close()
+    mosaic.run(**settings, out=tmp_path / "b.nc").close()
+    with mosaic.open(tmp_path / "b.nc") as run:
+        assert not code_changed(run.attrs["code"])
+    with mosaic.open(tmp_path / "a.nc") as run:
+        assert code_changed(run.attrs["code"])
+        assert sorted(run.attrs["code"].split()) == sorted([core_digest(), "another"])
+    assert mosaic.run(**settings).attrs["code"] == core_digest()
+
+
+def test_resume_refuses_other_data(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    mosaic.run(dataset=tiny, steps=2, samples=1, out=tmp_path / "a.nc").close()
+    with pytest.raises(mosaic.UsageError, match="dataset_fingerprint"):
+        mosaic.run(dataset=tiny.select(torch.arange(11)), steps=2, samples=1, out=tmp_path / "a.nc", resume=True)
+
+
+def test_an_existing_run_is_kept_unless_overwrite_is_said(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 1, "out": tmp_path / "a.nc"}
+    mosaic.run(**settings).close()
+    before = (tmp_path / "a.nc").read_bytes()
+    with pytest.raises(mosaic.UsageError, match=r"a\.nc"):
+        mosaic.run(**settings, seed=5)
+    assert (tmp_path / "a.nc").read_bytes() == before
+    with mosaic.run(**settings, seed=5, overwrite=True) as run:
+        assert json.loads(run.attrs["configuration"])["seed"] == 5
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_kill_in_any_phase_of_storing_leaves_a_run_that_resumes(
+    tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
+    whole, out, moment, kills = mosaic.run(**settings), tmp_path / "a.nc", 0, 0
+    while True:
+        moment += 1
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
+        if overwrite:  # a finished run and an unfinished one of other settings are in the place
+            mosaic.run(**{**settings, "seed": 1}, out=out).close()
+            (tmp_path / "a.nc.parts").mkdir()
+            (tmp_path / "a.nc.parts" / "part-00000.nc").write_bytes(b"of another run")
+        with monkeypatch.context() as patched:
+            calls = kill_at(moment, patched)
+            try:
+                mosaic.run(**settings, out=out, overwrite=overwrite).close()
+            except Killed:
+                kills += 1
+        began = (tmp_path / "a.nc.parts" / "identity.json").exists()
+        if overwrite and not began and not finished_with(out, 0):
+            with pytest.raises(mosaic.UsageError, match="seed: 1, now 0"):  # still the old run's place
+                mosaic.run(**settings, out=out, resume=True)
+        else:
+            with mosaic.run(**settings, out=out, resume=True) as resumed:
+                assert same_bytes(resumed, whole)
+            assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
+        if len(calls) < moment:
+            break
+    assert kills >= 6
+
+
+def finished_with(path: Path, seed: int) -> bool:
+    if not path.exists():
+        return False
+    with mosaic.open(path) as run:
+        return bool(json.loads(run.attrs["configuration"])["seed"] == seed)
+
+
+def kill_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Raise `Killed` before the moment-th move, removal or making of a folder; give the calls made."""
+    calls: list[str] = []
+
+    def guarded(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if "a.nc" in str(args[0]) and not str(args[0]).endswith(".tmp.tmp"):
+                calls.append(name)
+                if len(calls) == moment:
+                    raise Killed
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    guarded(Path, "replace")
+    guarded(Path, "mkdir")
+    guarded(shutil, "rmtree")
+    return calls
+
+
+def test_parts_without_identity_are_not_taken_for_ones_own(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
+    with pytest.raises(Killed):
+        mosaic.run(**settings, seed=1, out=tmp_path / "a.nc", progress=killing_after(4))
+    (tmp_path / "a.nc.parts" / "identity.json").unlink()
+    with mosaic.run(**settings, out=tmp_path / "a.nc", resume=True) as resumed:
+        assert same_bytes(resumed, mosaic.run(**settings))
+
+
+def killing_after(steps: int) -> Any:
+    left = iter(range(steps))
+
+    def progress(*_: object) -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    return progress
+
+
+def test_objects_that_cannot_be_told_apart_cannot_be_resumed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    with pytest.raises(mosaic.UsageError):
+        mosaic.run(score=lambda x, t: x, dataset=tiny, out=tmp_path / "a.nc", resume=True)
+    with pytest.raises(mosaic.UsageError, match="overwrite"):
+        mosaic.run(dataset=tiny, out=tmp_path / "a.nc", resume=True, overwrite=True)
+
+
+def test_two_processes_do_not_work_on_one_run(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 2, "out": tmp_path / "a.nc"}
+    for more in ({}, {"resume": True}, {"overwrite": True}):
+
+        def meanwhile(done: float, total: float, unit: str, note: str, more: dict[str, Any] = more) -> None:
+            with pytest.raises(OutputInUse):
+                mosaic.run(**settings, **more)
+
+        mosaic.run(**settings, overwrite=True, progress=meanwhile).close()
+
+
+def test_a_run_that_fails_before_its_first_batch_leaves_nothing(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match="takes no labels"):
+        mosaic.run(score=lambda x, t: x, dataset=tiny, labels="0", out=tmp_path / "a.nc")
+    with pytest.raises(mosaic.UsageError, match="gave shape"):
+        mosaic.run(score=lambda x, t: x[:, :, :3], dataset=tiny, out=tmp_path / "a.nc")
+    assert list(tmp_path.iterdir()) == []

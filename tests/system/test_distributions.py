@@ -1,0 +1,117 @@
+"""Real distributions beside the package: the example plugin from its wheel, and what `mosaic new-plugin` writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from mosaic.registry.scaffold import KINDS
+
+Invoke = Callable[..., Result]
+EXAMPLE = Path(__file__).parent / "example_plugin"
+
+
+def install(source: Path, site: Path, wheels: Path) -> None:
+    """Build a wheel of a distribution and unpack it into a folder, without what it depends on."""
+    build = [sys.executable, "-m", "build", "-q", "--wheel", "--no-isolation", "--outdir", str(wheels), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = wheels.glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
+    subprocess.run(pip, check=True, capture_output=True)
+
+
+def mosaic(site: Path, *arguments: object, status: int = 0) -> str:
+    """Run the command line with a folder of distributions on the path; gives stdout."""
+    found = subprocess.run(
+        [sys.executable, "-c", "from mosaic_cli.main import cli; cli()", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == status, found.stderr
+    return found.stdout
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the example plugin is installed."""
+    work = tmp_path_factory.mktemp("example")
+    shutil.copytree(EXAMPLE, work / "source")
+    install(work / "source", work / "site", work / "wheels")
+    return work / "site"
+
+
+def test_the_example_plugin_is_run_shown_and_compared(example: Path) -> None:
+    assert "group" in mosaic(example, "show", "score", "els-dihedral")
+    (plugin,) = [p for p in json.loads(mosaic(example, "plugins", "--json")) if p["distribution"] == "mosaic-dihedral"]
+    assert (plugin["status"], plugin["version"]) == ("active", "1.0.0")
+    options = ("--steps", 4, "--samples", 2)
+    mosaic(example, "run", "--score", "els", *options, "--out", "els.nc")
+    turning = ("--score", "els-dihedral", "-o", "score.group=rotations")
+    mosaic(example, "run", *turning, "--init", "els.nc", "--steps", 4, "--out", "d.nc")
+    compared = json.loads(mosaic(example, "compare", "d.nc", "els.nc", "--metrics", "pearson_r", "--json"))
+    assert "pearson_r" in json.dumps(compared)
+    mosaic(example, "plot", "d.nc", "provenance")
+    assert Path("d-provenance.png").exists()
+    told = mosaic(example, "run", "--score", "els-dihedral", "--dry-run", *options)
+    assert "window comparisons" in told
+    # Without the distribution its runs can still be read, but not gone on with.
+    assert "els-dihedral" in mosaic(Path("nowhere"), "inspect", "d.nc")
+    mosaic(Path("nowhere"), "run", "--score", "els-dihedral", status=3)
+
+
+def run_tests(site: Path, *folders: Path) -> str:
+    """Run the tests of distributions as their authors would."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(site)}
+    found = subprocess.run(
+        [*command, *map(str, folders)], env=environment, cwd=folders[0], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    return found.stdout
+
+
+def test_the_example_plugin_passes_its_own_tests(example: Path) -> None:
+    assert " passed" in run_tests(example, example.parent / "source")
+
+
+def test_new_plugins_of_every_kind_install_and_pass_their_tests_at_once(invoke: Invoke, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for kind in KINDS:
+        assert invoke("new-plugin", f"my-{kind}", "--kind", kind).stdout == f"my-{kind}\n"
+        source = tmp_path / f"my-{kind}"
+        for name in ("pyproject.toml", "README.md", f"mosaic_my_{kind}/py.typed", ".github/workflows/test.yml"):
+            assert (source / name).exists()
+        install(source, site, tmp_path / f"wheels-{kind}")
+    told = run_tests(site, *(tmp_path / f"my-{kind}" for kind in KINDS))
+    assert int(told.rpartition(" passed")[0].rsplit(maxsplit=1)[-1]) > 40
+    rows = {(row["kind"], row["name"]) for row in json.loads(mosaic(site, "list", "--json"))}
+    assert {(kind, f"my-{kind}") for kind in KINDS} <= rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("My Score",), "small letters, digits and single hyphens"),
+        (("my-score", "--kind", "sampler"), "There is no kind 'sampler'"),
+        (("taken",), "'taken' exists already"),
+        (("plugins",), "mosaic itself has that one"),
+        (("els",), "There is a score 'els' already, from mosaic-diffusion:machines"),
+    ],
+)
+def test_a_new_plugin_that_cannot_be_written(invoke: Invoke, arguments: tuple[str, ...], message: str) -> None:
+    Path("taken").mkdir()
+    found = invoke("new-plugin", *arguments)
+    assert found.exit_code == 2
+    assert message in found.stderr
+    assert not list(Path("taken").iterdir())

@@ -1,0 +1,105 @@
+"""Checkpoints: what they hold, and what damages them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import mosaic
+
+SMALL: dict[str, Any] = {
+    "network_options": {"channels": 4, "blocks": 1},
+    "batch_size": 5,
+    "precision": "float32",
+    "learning_rate": 1e-3,
+    "lr_decay": 0.999965,
+}
+
+
+def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
+    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
+
+
+def test_a_checkpoint_records_what_was_trained_on_what(tiny: mosaic.DataSet) -> None:
+    found = train(tiny)
+    assert sorted(path.name for path in found.folder.iterdir()) == [
+        "checkpoint.json",
+        "loss.nc",
+        "training.safetensors",
+        "weights.safetensors",
+    ]
+    assert found.shape == tiny.shape
+    assert found.classes == ()
+    assert found.description["dataset_fingerprint"] == tiny.fingerprint
+    assert found.config.network_options == {"padding": "zeros", "class_conditional": False, "channels": 4, "blocks": 1}
+    assert found.config.schedule == "cosine"
+    assert found.receptive_field() == 7
+    assert found.progress()["step"] == 9
+    assert found.progress()["epoch"] == 3
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def poison(folder: Path) -> None:
+    state = load_file(folder / "weights.safetensors")
+    state["down.bias"][0] = math.nan
+    save_file(state, folder / "weights.safetensors")
+
+
+def exchange(folder: Path) -> None:
+    save_file({"other": torch.ones(3)}, folder / "weights.safetensors")
+
+
+def lie_about_length(folder: Path) -> None:
+    (folder / "weights.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
+
+
+def describe(**changes: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "checkpoint.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda folder: (folder / "weights.safetensors").unlink(), r"holds no weights\.safetensors"),
+        (truncate, "cannot be read.*truncated"),
+        (lie_about_length, "cannot be read"),
+        (poison, r"hold NaN or infinity \(in down\.bias\)"),
+        (exchange, "are of another network"),
+        (lambda folder: (folder / "checkpoint.json").unlink(), r"checkpoint\.json"),
+        (lambda folder: (folder / "checkpoint.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "checkpoint.json").write_text("[]"), "cannot be read"),
+        (describe(schema="mosaic-checkpoint/9"), "has the schema 'mosaic-checkpoint/9'"),
+        (describe(shape=[1, 2]), "cannot be read: shape"),
+        (describe(shape=[1.0, 6.0, 5.0]), "cannot be read: shape"),
+        (describe(shape=["a", "b", "c"]), "cannot be read: shape"),
+        (describe(dataset_fingerprint=None), "cannot be read: dataset_fingerprint"),
+        (describe(configuration={"nonsense": 1}), "cannot be read: configuration.nonsense"),
+        (lambda folder: (folder / "checkpoint.json").write_text("[" * 200_000), "cannot be read"),
+        (shutil.rmtree, "There is no checkpoint folder"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_in_one_sentence(
+    tiny: mosaic.DataSet, damage: Callable[[Path], None], named: str
+) -> None:
+    folder = train(tiny).folder
+    damage(folder)
+    with pytest.raises(mosaic.DataError, match=named) as caught:
+        mosaic.load_checkpoint(folder).load()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,114 @@
+"""Training as a job: its folder, and what is resumed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import mosaic
+
+SMALL: dict[str, Any] = {
+    "network_options": {"channels": 4, "blocks": 1},
+    "batch_size": 5,
+    "precision": "float32",
+    "learning_rate": 1e-3,
+    "lr_decay": 0.999965,
+}
+
+
+def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
+    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
+
+
+def test_resuming_a_finished_training_changes_nothing_and_resuming_nothing_starts(tiny: mosaic.DataSet) -> None:
+    first = train(tiny, resume=True)
+    again = train(tiny, resume=True)
+    assert first.fingerprint() == again.fingerprint()
+    assert again.progress()["step"] == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"learning_rate": 0.5}, "learning_rate: 0.001, now 0.5"),
+        ({"network_options": {"channels": 5, "blocks": 1}}, "network_options.channels: 4, now 5"),
+        ({"seed": 1}, "seed: 0, now 1"),
+    ],
+)
+def test_another_training_is_not_resumed(tiny: mosaic.DataSet, change: dict[str, Any], named: str) -> None:
+    train(tiny)
+    with pytest.raises(mosaic.UsageError, match=named):
+        train(tiny, resume=True, **change)
+
+
+def test_other_data_are_not_resumed_with(tiny: mosaic.DataSet) -> None:
+    train(tiny)
+    with pytest.raises(mosaic.UsageError, match="fingerprint"):
+        train(tiny.select(torch.arange(11)), resume=True)
+
+
+def test_a_taken_folder_is_refused_and_overwritten_only_on_request(tiny: mosaic.DataSet) -> None:
+    first = train(tiny).fingerprint()
+    with pytest.raises(mosaic.UsageError, match="overwrite"):
+        train(tiny, seed=1)
+    assert train(tiny, seed=1, overwrite=True).fingerprint() != first
+
+
+def test_a_folder_of_other_files_is_not_changed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    for how in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(mosaic.UsageError, match="mine"):
+            train(tiny, "mine", **how)
+    with pytest.raises(mosaic.UsageError, match=r"thesis\.txt"):
+        train(tiny, "mine/thesis.txt")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "x"
+
+
+def test_a_checkpoint_stays_until_the_one_that_overwrites_it_is_there(tiny: mosaic.DataSet) -> None:
+    good = train(tiny)
+    files = {path.name: path.read_bytes() for path in good.folder.iterdir()}
+    huge = mosaic.DataSet("huge", tiny.images * 1e30, range=(-1e31, 1e31))
+    with pytest.raises(mosaic.MosaicError, match="'net'"):
+        train(huge, overwrite=True)
+    assert {path.name: path.read_bytes() for path in good.folder.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    "left", [".checkpoint.json.tmp", "weights.safetensors", ".training.safetensors.tmp", "training.safetensors"]
+)
+def test_what_a_kill_leaves_of_a_first_checkpoint_is_no_obstacle(tiny: mosaic.DataSet, left: str) -> None:
+    for how in ({"resume": True}, {"overwrite": True}, {}):
+        shutil.rmtree("net", ignore_errors=True)
+        Path("net").mkdir()
+        Path("net", left).write_bytes(b"half")
+        assert train(tiny, **how).load() is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: state.pop("seconds"),
+        lambda state: state.pop("adam.exp_avg.up.weight"),
+        lambda state: state.update(step=torch.tensor(-5)),
+        lambda state: state.update(step=torch.tensor([1, 2])),
+        lambda state: state.update(loss=torch.ones(2)),
+        lambda state: state.update({"module.up.weight": torch.ones(2)}),
+    ],
+)
+def test_a_damaged_state_is_refused_in_one_sentence(
+    tiny: mosaic.DataSet, damage: Callable[[dict[str, torch.Tensor]], object]
+) -> None:
+    train(tiny)
+    state = load_file("net/training.safetensors")
+    damage(state)
+    save_file(state, "net/training.safetensors")
+    with pytest.raises(mosaic.DataError, match=r"training\.safetensors") as caught:
+        train(tiny, epochs=9, resume=True)
+    assert "\n" not in str(caught.value)

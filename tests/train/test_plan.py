@@ -1,0 +1,64 @@
+"""From settings to a training: defaults, times, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mosaic
+from mosaic.train.plan import parse_seconds
+
+SMALL: dict[str, Any] = {
+    "network_options": {"channels": 4, "blocks": 1},
+    "batch_size": 5,
+    "precision": "float32",
+    "learning_rate": 1e-3,
+    "lr_decay": 0.999965,
+}
+
+
+def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
+    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("2h", 7200), ("45", 45), ("1.5s", 1.5)]
+)
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert parse_seconds(text, "max_time") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "10 minutes", "-5s", "1d", "s"])
+def test_an_invalid_time_is_refused(text: str) -> None:
+    with pytest.raises(mosaic.UsageError, match="max_time"):
+        parse_seconds(text, "max_time")
+
+
+def test_labels_are_needed_by_a_network_with_classes(tiny: mosaic.DataSet) -> None:
+    options = {**SMALL["network_options"], "class_conditional": True}
+    found = train(tiny, network_options=options)
+    assert found.classes == ("a", "b", "c")
+    unlabelled = mosaic.DataSet("bare", tiny.images)
+    with pytest.raises(mosaic.UsageError, match="has no labels"):
+        train(unlabelled, "other", network_options=options)
+
+
+def test_defaults_of_the_data_set_come_before_the_general_ones_and_after_what_is_asked_for(
+    tiny: mosaic.DataSet,
+) -> None:
+    own = {"learning_rate": 0.02, "networks": {"resnet": {"channels": 3}, "unet": {"channels": [2]}}}
+    data = mosaic.DataSet("own", tiny.images, training=own)
+    found = mosaic.train("resnet", data, out="a", epochs=1, network_options={"blocks": 1}).config
+    assert (found.learning_rate, found.network_options["channels"], found.network_options["blocks"]) == (0.02, 3, 1)
+    asked = mosaic.train("unet", data, out="b", epochs=1, learning_rate=0.5, seed=3).config
+    assert (asked.learning_rate, asked.network_options["channels"]) == (0.5, [2])
+
+
+def test_an_option_that_the_network_does_not_have_is_refused(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"no option 'chanels'.*Did you mean 'channels'"):
+        train(tiny, network_options={"chanels": 3})
+    with pytest.raises(mosaic.PluginError, match=r"no network 'resnt'.*Did you mean 'resnet'"):
+        mosaic.train("resnt", tiny, out="net")
+    assert not Path("net").exists()

@@ -1,0 +1,67 @@
+"""A session of a training: checkpoints on the way, and what spoils them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+import mosaic
+from mosaic.interfaces.dataset import DataAccess
+from mosaic.train.plan import prepare_training
+from mosaic.train.session import TrainingSession
+
+SMALL: dict[str, Any] = {
+    "network_options": {"channels": 4, "blocks": 1},
+    "batch_size": 5,
+    "precision": "float32",
+    "learning_rate": 1e-3,
+    "lr_decay": 0.999965,
+}
+
+
+def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
+    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
+
+
+def test_max_time_stops_with_a_checkpoint(tiny: mosaic.DataSet) -> None:
+    found = train(tiny, epochs=10_000_000, max_time="0.5s")
+    assert 1 <= found.progress()["step"] < 3 * 10_000_000
+    assert 0.5 <= found.progress()["seconds"] < 10
+
+
+def test_progress_counts_the_images_trained(tiny: mosaic.DataSet) -> None:
+    reports: list[tuple[float, float, str]] = []
+    train(tiny, progress=lambda done, total, unit, note: reports.append((done, total, unit)))
+    assert reports[-1] == (36.0, 36.0, "image")  # three epochs of twelve
+
+
+def test_a_loss_that_turns_nan_stops_and_leaves_the_last_good_checkpoint(tiny: mosaic.DataSet) -> None:
+    good = train(tiny, learning_rate=1e-3).fingerprint()
+    state = load_file("net/training.safetensors")
+    state["module.up.weight"] *= 1e38  # as if Adam had run away
+    save_file(state, "net/training.safetensors")
+    with pytest.raises(mosaic.MosaicError, match=r"(nan|inf) at step 10 of 15.*'net'"):
+        train(tiny, resume=True, epochs=5)
+    assert mosaic.load_checkpoint(Path("net")).fingerprint() == good
+
+
+def test_a_nan_before_the_first_checkpoint_keeps_none(tiny: mosaic.DataSet) -> None:
+    huge = mosaic.DataSet("huge", tiny.images * 1e30, range=(-1e31, 1e31))
+    with pytest.raises(mosaic.MosaicError, match=r"inf at step 1 of 9"):
+        train(huge)
+    with pytest.raises(mosaic.DataError, match=r"holds no weights\.safetensors"):
+        mosaic.load_checkpoint(Path("net")).load()
+
+
+def test_weights_that_turn_nan_in_the_last_step_are_not_kept(tiny: mosaic.DataSet) -> None:
+    good = train(tiny)
+    plan = prepare_training([{"network": "resnet", **SMALL, "epochs": 5}], DataAccess(), tiny)
+    session = TrainingSession(plan.build(), good.folder, good.description, True)
+    session.training.module.get_parameter("up.weight").data.fill_(math.nan)
+    with pytest.raises(mosaic.MosaicError, match=r"step 9 of 15.*'net'"):
+        session.save()
+    assert mosaic.load_checkpoint(Path("net")).fingerprint() == good.fingerprint()

@@ -1,0 +1,136 @@
+"""The training loop against independent formulas: batches, loss, learning rate, Adam, the running average, states."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import mosaic
+from mosaic.train.config import TrainConfig
+from mosaic.train.step import Training, eps_loss
+
+
+class Affine(nn.Module):
+    """eps = w x + b t + c[label]: small enough to differentiate by hand."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.w, self.b = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor(-0.25))
+        self.c = nn.Parameter(torch.linspace(0, 1, classes)) if classes else None
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        eps = self.w * x + self.b * t[:, None, None, None]
+        return eps if self.c is None else eps + self.c[labels][:, None, None, None]
+
+
+def schedule() -> mosaic.NoiseSchedule:
+    kind: type[mosaic.NoiseSchedule] = mosaic.registry().get("schedule", "cosine")
+    return kind()
+
+
+def training(tiny: mosaic.DataSet, conditional: bool = False, **settings: object) -> Training:
+    config = TrainConfig.model_validate({"batch_size": 5, "precision": "float32", "device": "cpu", **settings})
+    return Training(config, Affine(3 if conditional else 0), schedule(), tiny, conditional)
+
+
+def test_the_loss_is_the_mean_squared_error_of_eps(tiny: mosaic.DataSet) -> None:
+    x0, labels = tiny.images[:4], torch.tensor([2, 0, 1, 1])
+    t = torch.tensor([0.0, 0.3, 0.7, 1.0], dtype=torch.float64)
+    eps = torch.randn(x0.shape)
+    angles = np.pi / 2 / 1.008 * t.numpy()
+    total = 0.0
+    for i in range(4):
+        x = np.cos(angles[i]) * x0[i].double().numpy() + np.sin(angles[i]) * eps[i].double().numpy()
+        predicted = 0.5 * x - 0.25 * float(t[i]) + [0.0, 0.5, 1.0][int(labels[i])]
+        total += ((predicted - eps[i].double().numpy()) ** 2).mean() / 4
+    found = eps_loss(Affine(3), schedule(), x0, labels, t, eps)
+    assert math.isclose(float(found.detach()), total, rel_tol=1e-6)
+
+
+def test_each_epoch_takes_every_image_once_in_an_order_of_its_own(tiny: mosaic.DataSet) -> None:
+    one = training(tiny)
+    assert one.steps_per_epoch == 3
+    epochs = [torch.cat([one.batch(3 * epoch + place) for place in range(3)]) for epoch in range(2)]
+    for order in epochs:
+        assert order.sort().values.tolist() == list(range(12))
+    assert not torch.equal(*epochs)
+    assert torch.equal(one.batch(4), epochs[1][5:10])  # whatever was asked for before
+
+
+def test_images_times_and_noise_depend_on_seed_and_step_only(tiny: mosaic.DataSet) -> None:
+    first, again, other = training(tiny), training(tiny), training(tiny, seed=1)
+    torch.manual_seed(9)
+    for one in (first, again, other):
+        for _ in range(4):
+            one.run_step()
+        one.flush()
+    assert first.losses == again.losses
+    assert first.losses != other.losses
+
+
+def test_the_learning_rate_decays_by_a_factor_a_step_and_adam_moves_by_it_at_first(tiny: mosaic.DataSet) -> None:
+    one = training(tiny, learning_rate=0.01, lr_decay=0.5)
+    before = [float(p.detach()) for p in one.module.parameters()]
+    one.run_step()
+    assert one.learning_rate(3) == 0.01 * 0.5**3
+    for old, p in zip(before, one.module.parameters(), strict=True):
+        assert math.isclose(abs(float(p.detach()) - old), 0.01, rel_tol=1e-4)  # Adam's first step is lr times the sign
+    (group,) = one.optimizer.param_groups
+    one.run_step()
+    assert math.isclose(group["lr"], 0.005)
+
+
+def test_the_average_is_the_exponential_one_of_the_weights(tiny: mosaic.DataSet) -> None:
+    one = training(tiny, learning_rate=0.05, ema=0.8)
+    expected = None
+    for count in range(60):
+        one.run_step()
+        decay = min(0.8, (1 + count) / (10 + count))
+        w = float(one.module.w.detach())
+        expected = w if expected is None else decay * expected + (1 - decay) * w
+    assert expected is not None
+    assert math.isclose(float(one.average.module.w.detach()), expected, rel_tol=1e-5)
+    assert abs(expected - w) > 1e-3
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 7])
+def test_a_restored_training_goes_on_as_if_nothing_had_happened(tiny: mosaic.DataSet, stop: int) -> None:
+    whole = training(tiny, conditional=True, learning_rate=0.05)
+    for _ in range(9):
+        whole.run_step()
+    first, second = (training(tiny, conditional=True, learning_rate=0.05) for _ in range(2))
+    for _ in range(stop):
+        first.run_step()
+    state = first.state()
+    first.run_step()  # what was kept is not changed by going on
+    second.restore(state)
+    assert second.step == stop
+    for _ in range(9 - stop):
+        second.run_step()
+    final, resumed = whole.state(), second.state()
+    assert final.keys() == resumed.keys()
+    for name, value in final.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_a_network_of_one_linear_map_learns_the_best_one() -> None:
+    """On one level of noise the best linear eps of a x0 + s eps is s / (a^2 v + s^2) of it, v the mean square of x0."""
+
+    class Fixed(mosaic.NoiseSchedule):
+        def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.full_like(t, 0.8), torch.full_like(t, 0.6)
+
+    images = torch.randn(256, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.5
+    data = mosaic.DataSet("normal", images, range=(-9.0, 9.0))
+    config = TrainConfig.model_validate(
+        {"batch_size": 64, "learning_rate": 0.05, "lr_decay": 0.99, "ema": 0.9, "precision": "float32", "device": "cpu"}
+    )
+    one = Training(config, Affine(0), Fixed(), data, False)
+    for _ in range(600):
+        one.run_step()
+    best = 0.6 / (0.64 * float(images.square().mean()) + 0.36)
+    assert math.isclose(float(one.average.module.w.detach()), best, rel_tol=0.02)

@@ -1,0 +1,171 @@
+"""Questions to stored runs: `run.mosaic`, its doctests, and what runs keep to answer them."""
+
+from __future__ import annotations
+
+import doctest
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+import mosaic
+import mosaic.view.accessor
+
+
+@pytest.fixture
+def run(tiny: mosaic.DataSet) -> xr.Dataset:
+    return mosaic.run("els", tiny, steps=6, samples=3, scales="3", save_steps="all")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in dir(mosaic.view.accessor.MosaicAccessor) if not name.startswith("_")]
+)
+def test_the_example_of_every_verb(name: str) -> None:
+    verb = getattr(mosaic.view.accessor.MosaicAccessor, name)
+    (example,) = doctest.DocTestFinder(recurse=False).find(verb, name, globs={})
+    assert example.examples
+    assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example).failed == 0
+
+
+def flooded(image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64]) -> list[int]:
+    """Sizes of tiles by flooding, the largest first."""
+    height, width = image.shape
+    seen, sizes = set(), []
+    for start in np.ndindex(height, width):
+        if start in seen or image[start] < 0:
+            continue
+        seen.add(start)
+        queue, size = deque([start]), 0
+        while queue:
+            i, j = queue.popleft()
+            size += 1
+            for di, dj in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+                to = (i + di, j + dj)
+                if not (0 <= to[0] < height and 0 <= to[1] < width) or to in seen or image[to] != image[i, j]:
+                    continue
+                if (row[to] - row[i, j], column[to] - column[i, j]) == (di, dj):
+                    seen.add(to)
+                    queue.append(to)
+        sizes.append(size)
+    return sorted(sizes, reverse=True)
+
+
+def test_sources_count_images_and_tiles(run: xr.Dataset) -> None:
+    found = run.mosaic.sources()
+    source = run.mosaic.provenance()
+    for sample in range(3):
+        for which in ("all", "untied"):
+            one = found.sel(pixels=which).isel(sample=sample)
+            keep = np.ones((6, 5), bool) if which == "all" else source["multiplicity"].values[sample] == 1
+            image, row, column = (source[f"source_{axis}"].values[sample] for axis in ("image", "row", "column"))
+            assert int(one["images"]) == len(set(image[keep].tolist()))
+            sizes = flooded(np.where(keep, image, -1), row, column) or [0]
+            assert one["tile_size"].values[: len(sizes)].tolist() == sizes
+            assert not one["tile_size"].values[len(sizes) :].any()
+            assert int(one["largest_tile"]) == sizes[0]
+            assert float(one["pixel_share"]) == keep.mean()
+            expected = np.bincount(image[keep]).max() / keep.sum() if keep.any() else np.nan
+            np.testing.assert_equal(float(one["largest_share"]), float(expected))
+
+
+def test_the_mosaic_map_is_the_final_image(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("els", tiny, steps=200, samples=2, scales="3")
+    for sample in range(2):
+        rebuilt = run.mosaic.mosaic_map(sample, tiny)
+        np.testing.assert_allclose(rebuilt, run.image.isel(sample=sample), rtol=0, atol=1e-2)
+
+
+def test_a_pixel_is_decided_when_its_last_candidate_has_the_majority_for_good(run: xr.Dataset) -> None:
+    found = run.mosaic.collapse_time()
+    names = ("image", "row", "column", "weight", "multiplicity")
+    kept = np.stack([run[f"candidate_{name}"].values for name in names], -1)
+    undecided = 0
+    for place in np.ndindex(*found.shape):
+        steps = kept[place[0], :, place[1], place[2]]
+        last = steps[-1]
+        decided = [
+            step[3] * max(step[4], 1) > 0.5 and ((step[:3] == last[:3]).all() or (step[4] > 1 and last[4] > 1))
+            for step in steps
+        ]
+        start = next((step for step in range(len(steps)) if all(decided[step:])), None)
+        undecided += start is None
+        expected = np.nan if start is None else float(run["time"][start])
+        np.testing.assert_equal(float(found.values[place]), expected)
+    assert 0 < undecided < found.size
+
+
+def test_what_is_measured_is_what_the_metrics_give(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    images = torch.from_numpy(run["image"].values)
+    for name, options in (("memorized", {}), ("local_consistency", {"k": 3, "boundary": "zeros"})):
+        kind = mosaic.registry().get("metric", name)
+        expected = kind(kind.Options(**options), tiny)(images)
+        np.testing.assert_array_equal(getattr(run.mosaic, name)(dataset=tiny), expected)
+    distances, places = mosaic.nearest_images(images, tiny.images)
+    found = run.mosaic.nearest_train(tiny)
+    np.testing.assert_array_equal(found["distance"], distances[:, 0])
+    np.testing.assert_array_equal(found["image"], places[:, 0])
+
+
+def test_images_to_show_lie_between_0_and_1(run: xr.Dataset) -> None:
+    shown = run.mosaic.to_images()
+    assert shown.dims == ("sample", "height", "width", "channel")
+    expected = np.clip((run["image"].values + 1) / 2, 0, 1)
+    np.testing.assert_allclose(shown.transpose("sample", "channel", "height", "width"), expected)
+
+
+def test_the_step_nearest_to_a_time(run: xr.Dataset) -> None:
+    for t in (0.0, 0.4, 1.0):
+        nearest = min(run["time"].values, key=lambda time: abs(time - t))
+        assert float(run.mosaic.at_time(t)["time"]) == nearest
+
+
+@pytest.mark.parametrize(
+    "verb", ["sources", "provenance", "collapse_time", "nearest_train", "memorized", "local_consistency", "to_images"]
+)
+def test_one_selected_sample_is_a_run_of_one(tiny: mosaic.DataSet, verb: str) -> None:
+    run = mosaic.run("els", tiny, steps=6, samples=3, scales="3", save_steps="all", labels="0,1,2")
+    needs = verb in ("nearest_train", "memorized", "local_consistency")
+    arguments = {"dataset": tiny} if needs else {}
+    whole, one = (getattr(some.mosaic, verb)(**arguments) for some in (run, run.isel(sample=1)))
+    expected = whole.isel(sample=[1])
+    assert one.sizes["sample"] == 1
+    for name in one.data_vars if isinstance(one, xr.Dataset) else [None]:
+        found, wanted = (some if name is None else some[name] for some in (one, expected))
+        kept = found.values if name != "tile_size" else np.trim_zeros(found.values[0, 0], "b")
+        np.testing.assert_array_equal(
+            kept, wanted.values if name != "tile_size" else np.trim_zeros(wanted.values[0, 0], "b")
+        )
+
+
+def test_what_speaks_of_the_end_needs_the_whole_flow(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    for cut in (run.isel(step=slice(0, 3)), run.isel(step=slice(None, None, -1)), run.isel(step=2)):
+        for verb in (
+            lambda some: some.mosaic.collapse_time(),
+            lambda some: some.mosaic.mosaic_map(0, tiny),
+            lambda some: some.mosaic.local_consistency(tiny),
+        ):
+            with pytest.raises(mosaic.DataError, match="to its end"):
+                verb(cut)
+    with pytest.raises(mosaic.DataError, match="One step was selected"):
+        run.isel(step=2).mosaic.at_time(0.3)
+
+
+def test_other_data_sets_are_told_from_runs() -> None:
+    for verb in ("sources", "to_images", "collapse_time", "local_consistency"):
+        with pytest.raises(mosaic.DataError, match="not a run of mosaic"):
+            getattr(xr.Dataset({"a": 1}).mosaic, verb)()
+
+
+def test_sources_whose_equals_were_not_counted_are_not_taken_for_ties(run: xr.Dataset) -> None:
+    uncounted = run.assign(multiplicity=0 * run["multiplicity"])
+    found = uncounted.mosaic.sources()
+    xr.testing.assert_equal(found.sel(pixels="untied", drop=True), found.sel(pixels="all", drop=True))
+
+
+@pytest.mark.parametrize("t", [-0.1, 1.5, float("nan")])
+def test_times_beyond_noise_and_data_are_refused(t: float) -> None:
+    with pytest.raises(mosaic.UsageError, match="times go from 0"):
+        mosaic.run("ls", "digits", steps=2, samples=1).mosaic.at_time(t)
