@@ -10,7 +10,7 @@ __all__ = ["Progress", "progress_bar", "reporting", "silent"]
 
 
 class Progress(Protocol):
-    """Whatever is told how far long work is.
+    """Whatever shows how far long work is.
 
     Work is measured in what costs time (window comparisons, images trained), not in steps, which may differ in cost.
     """
@@ -57,10 +57,11 @@ def progress_bar(visible: bool = True) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
     console = Console(stderr=True)
     bar = Bar(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=40)),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
@@ -74,9 +75,8 @@ def progress_bar(visible: bool = True) -> Iterator[Progress]:
     last: dict[str, Any] = {"done": 0.0, "work": None}
 
     def show(done: float, total: float, unit: str, note: str = "") -> None:
-        if (
-            last["work"] != (total, unit) or done < last["done"]
-        ):  # another piece of work: its speed is not the last one's
+        # Another piece of work is not as fast as the last one: its clock starts anew.
+        if last["work"] != (total, unit) or done < last["done"]:
             bar.reset(task, total=total)
         last["done"], last["work"] = done, (total, unit)
         bar.update(task, completed=done, description=note)

@@ -51,12 +51,11 @@ def command(
 ) -> None:
     """Measure the engines: median time, peak memory and comparisons per second of each piece of work.
 
-    Rows: flow (the reverse flow of ELS, data loaded), ls, is (one step), calibration (all scales on one x), laws (cost
-    by images, scale and batch), naive (ratio to a plain float32 implementation, on 200 images), training (images per
-    second, and of a bare PyTorch loop).
-    "Of ceilings" is the time in which this machine's cores could make all comparisons at their best measured speed
-    (float32 operations by convolution, powers of two), over the time taken; above 100% where an engine need not make
-    them all.
+    Rows: flow (the reverse flow of ELS, data loaded), ls, is (one step), calibration (all scales on one x), scaling
+    (cost by images, k and batch), naive (ratio to a plain float32 implementation, on 200 images), training (images
+    a second, and of a bare PyTorch loop). "Of ceilings" is the time in which this machine's cores could make all
+    comparisons at their best measured speed (float32 operations by convolution, powers of two), over the time
+    taken; above 100% where an engine need not make them all.
     Each is measured in a process of its own, whose peak memory includes program and data. About five minutes on two
     cores; time is in proportion to --images.
     """
@@ -139,14 +138,14 @@ def _work(result: dict[str, Any]) -> str:
         "ls": f"LS, one step, k = {result['scale']}",
         "is": "IS, one step",
         "calibration": "ELS, all k from 3 to 17 on one x",
-        "laws": f"ELS, one step, k = {result['scale']}",
+        "scaling": f"ELS, one step, k = {result['scale']}",
         "naive": f"ELS, one step, k = {result['scale']}",
         "training": "training of the ResNet, 64 channels, batches of 32",
     }[result["row"]]
 
 
 def _remarks(result: dict[str, Any]) -> str:
-    if result["row"] == "laws":
+    if result["row"] == "scaling":
         return f"{1e9 * result['median_seconds'] / result['comparisons']:.3f} ns a comparison"
     if result["row"] == "naive":
         return f"{result['ratio']:.0f} times as fast as the naive implementation"

@@ -13,7 +13,7 @@ from mosaic.errors import ExitCode
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.progress import progress_bar
 from mosaic_cli.data_options import data_dir, memory
-from mosaic_cli.progress import duration
+from mosaic_cli.durations import duration
 from mosaic_cli.resumption import command_to_resume
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, standard

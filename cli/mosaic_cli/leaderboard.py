@@ -15,7 +15,7 @@ from mosaic.errors import ExitCode, UsageError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.progress import progress_bar
 from mosaic_cli.data_options import data_dir, memory
-from mosaic_cli.progress import duration
+from mosaic_cli.durations import duration
 from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
@@ -149,13 +149,14 @@ def _execute(board: Board, terminal: Terminal) -> xr.Dataset:
 
 
 def _print(table: xr.Dataset) -> None:
-    """Print a row for each score model, the best first, the network last."""
+    """Print a row for each score model, the best first, the network last; with the last metric beside the first."""
     from mosaic.storage.schema import NETWORK
     from mosaic.view.leaderboard import ranked, ranking_metric
 
     failed, first = json.loads(table.attrs["failed"]), ranking_metric(table)
-    others = [name for name in json.loads(table.attrs["metrics"]) if name != first]
-    header = ("SCORE", f"FINAL {first} [95 %]", "BEHIND [95 %]", *others, f"ALONG {first} [95 %]", "s/step", "MiB")
+    others = [name for name in json.loads(table.attrs["metrics"])[-1:] if name != first]
+    final, along = f"FINAL {first} [95 %]", f"ALONG {first} [95 %]"
+    header = ("SCORE", final, "BEHIND [95 %]", *others, along, *others, "s/step", "MiB")
     rows: list[tuple[str, ...]] = []
     for name in [*ranked(table), NETWORK]:
         entry = table.sel(score=name)
@@ -167,6 +168,7 @@ def _print(table: xr.Dataset) -> None:
             _interval(entry, "behind"),
             *(f"{float(entry[f'final_{other}_median']):.3f}" for other in others),
             _interval(entry, f"along_{first}"),
+            *(f"{float(entry[f'along_{other}_median']):.3f}" for other in others),
         ]
         seconds, peak = float(entry["seconds_per_step"]), float(entry["peak_bytes"]) / 2**20
         cells = [""] * len(agreement) if name == NETWORK else agreement

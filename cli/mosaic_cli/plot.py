@@ -78,6 +78,7 @@ def _schemas(kind: str) -> tuple[str, ...]:
 
 def _draw(stored: xr.Dataset, kind: str, samples: list[int], columns: int, data_dir: Path | None) -> Figure:
     from mosaic.storage.schema import CALIBRATION_SCHEMA
+    from mosaic.view.accessor import MosaicAccessor
     from mosaic.view.images import draw_flow, draw_images
     from mosaic.view.provenance import draw_entropy, draw_provenance, draw_sources
     from mosaic.view.scales import draw_run_scales, draw_scales
@@ -87,8 +88,9 @@ def _draw(stored: xr.Dataset, kind: str, samples: list[int], columns: int, data_
     if kind == "images":
         return draw_images(stored)
     if kind == "provenance":
-        stored.mosaic.provenance()  # before the training set is read, which can take long
-        return draw_provenance(stored, samples, stored.mosaic.training_set(data_dir))
+        run = MosaicAccessor(stored)
+        run.provenance()  # before the training set is read, which can take long
+        return draw_provenance(stored, samples, run.training_set(data_dir))
     if kind == "entropy":
         return draw_entropy(stored, samples, columns)
     if kind == "sources":

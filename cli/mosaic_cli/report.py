@@ -74,14 +74,15 @@ def command(
 
 def _training_set(file: Path, run: xr.Dataset, data_dir: Path | None, terminal: Terminal) -> DataSet | None:
     """The training set of a run with provenance; none, and a note, where it is not there."""
+    from mosaic.view.accessor import MosaicAccessor
+
     if "source_image" not in run:
         terminal.note(
             f"Note: '{file}' keeps no provenance, so its pixels cannot be traced (mosaic run --save provenance)."
         )
         return None
     try:
-        found: DataSet = run.mosaic.training_set(data_dir)
+        return MosaicAccessor(run).training_set(data_dir)
     except DataError as error:
         terminal.note(f"Note: the training images of '{file}' are left out. {error}")
         return None
-    return found

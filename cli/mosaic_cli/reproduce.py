@@ -14,7 +14,7 @@ from mosaic.progress import progress_bar
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.rows import ROWS, THEORIES
 from mosaic_cli.data_options import data_dir, download, memory
-from mosaic_cli.progress import duration
+from mosaic_cli.durations import duration
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
@@ -29,7 +29,6 @@ __all__ = ["command"]
 @click.command("reproduce")
 @click.argument("name")
 @settings(ReproduceConfig)
-@click.option("--row", "row", multiple=True, metavar="ROW", help="One of --rows; may be repeated.")
 @data_dir
 @memory
 @download
@@ -47,7 +46,6 @@ def command(
     name: str,
     options: tuple[str, ...],
     config: Path | None,
-    row: tuple[str, ...],
     data_dir: Path | None,
     memory: str | None,
     download: bool,
@@ -71,8 +69,6 @@ def command(
     Everything is kept in --out, in a folder for each preset and row; the same command resumes what was interrupted.
     Writes NAME.nc and NAME.png there. Rows that have not been run are missing in the table.
     """
-    if row:
-        flags["rows"] = ",".join((*filter(None, [flags["rows"]]), *row))
     resolved = configured(ReproduceConfig, flags, options, config)  # before anything heavy is imported
 
     from mosaic.registry.data import data_access

@@ -13,7 +13,7 @@ from mosaic.errors import ExitCode, UsageError
 from mosaic.progress import progress_bar
 from mosaic.run.config import RunConfig
 from mosaic_cli.data_options import data_dir, download, memory
-from mosaic_cli.progress import duration
+from mosaic_cli.durations import duration
 from mosaic_cli.resumption import command_to_resume
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, standard

@@ -25,6 +25,9 @@ METAVARS = {
     "scales": "SPEC",
     "labels": "SPEC",
     "sizes": "LIST",
+    "rows": "LIST",
+    "scores": "LIST",
+    "metrics": "LIST",
 }
 
 

@@ -14,7 +14,7 @@ from mosaic.progress import progress_bar
 from mosaic.run.settings import layered
 from mosaic.train.config import TrainConfig
 from mosaic_cli.data_options import data_dir, download
-from mosaic_cli.progress import duration
+from mosaic_cli.durations import duration
 from mosaic_cli.resumption import command_to_resume
 from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, print_json, standard

@@ -39,7 +39,7 @@ from mosaic.sampling.scales import preset_names
 
 __all__ = ["ROWS", "Case", "cases", "machine", "measure", "share_of_ceilings"]
 
-ROWS = ("flow", "ls", "is", "calibration", "laws", "naive", "training")
+ROWS = ("flow", "ls", "is", "calibration", "scaling", "naive", "training")
 
 CALIBRATION_SCALES = (3, 5, 7, 9, 11, 13, 15, 17)
 
@@ -68,7 +68,7 @@ def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], c
     measurements: list[Case] = []
     images = int(common["images"])
     for row in rows:
-        for engine in engines if row in ("flow", "ls", "calibration", "laws", "naive") else ["torch"]:
+        for engine in engines if row in ("flow", "ls", "calibration", "scaling", "naive") else ["torch"]:
             case = {**common, "row": row, "engine": engine}
             if row == "flow":
                 measurements += [Case(**case, samples=number) for number in samples]
@@ -76,7 +76,7 @@ def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], c
                 measurements += [Case(**case, scale=scale) for scale in (3, 17)]
             elif row == "is":
                 measurements.append(Case(**case, samples=8))
-            elif row == "laws":
+            elif row == "scaling":
                 sizes = sorted({min(images, size) for size in (1000, 6000, images)})
                 plans = [(9, size, 1) for size in sizes] + [(k, sizes[0], 1) for k in (3, 15)] + [(9, sizes[0], 8)]
                 measurements += [Case(**{**case, "scale": k, "images": n, "samples": b}) for k, n, b in plans]

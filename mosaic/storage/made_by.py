@@ -22,6 +22,7 @@ import torch
 from mosaic.device import device_name
 from mosaic.registry.loading import registry
 from mosaic.registry.plugin import CORE
+from mosaic.storage.schema import JSON_ATTRIBUTES
 
 __all__ = ["RECORDED", "code_changed", "code_digest", "command_line", "core_digest", "made_by", "record", "versions_of"]
 
@@ -71,14 +72,7 @@ def command_line() -> list[str]:
 def record(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """What the root attributes of a stored result tell of how it was made, for the record of what rests on it."""
     known = {key: attributes[key] for key in RECORDED if key in attributes}
-    return {key: _decoded(value) for key, value in known.items()}
-
-
-def _decoded(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+    return {key: json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in known.items()}
 
 
 def code_changed(code: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field
@@ -46,3 +47,7 @@ class TrainConfig(Options):
         description="Precision of the network's products while it is trained; weights are always float32. auto: "
         "bfloat16 where the machine multiplies in it, else float32.",
     )
+
+    def total_steps(self, images: int) -> int:
+        """Steps of the whole training on so many images; the last step of an epoch may take fewer than `batch_size`."""
+        return self.epochs * math.ceil(images / self.batch_size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,8 +124,8 @@ class TrainingJob(Job):
         with locked(self.place, self.place):
             resumes = resume and (self.place / DESCRIPTION).is_file()
             if resumes:
-                kept = json.loads((self.place / DESCRIPTION).read_text())
-                if differing := self.differing(load_checkpoint(self.place).description):
+                kept = load_checkpoint(self.place).description
+                if differing := self.differing(kept):
                     raise ConfigMismatch(self.place, differing)
                 description = {**kept, "configuration": {**kept["configuration"], "epochs": self.plan.config.epochs}}
             session = TrainingSession(training, self.place, description, resumes, progress)

@@ -44,7 +44,7 @@ class TrainPlan:
     @property
     def steps(self) -> int:
         """Steps of the whole training."""
-        return self.config.epochs * -(-len(self.dataset) // self.config.batch_size)
+        return self.config.total_steps(len(self.dataset))
 
     def build(self) -> Training:
         """Build the untrained network, on the device."""

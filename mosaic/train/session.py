@@ -68,7 +68,7 @@ class TrainingSession:
     resumes : bool
         Whether to resume what is in the folder. If not, a checkpoint there stays until the first new one.
     progress : callable
-        Told the images trained a few times a second.
+        Called with the images trained a few times a second.
 
     Raises
     ------
@@ -132,9 +132,10 @@ class TrainingSession:
                     saved = now
                     self.save()
             self.fetch()
+            summary = self.summary()  # before the last checkpoint: its time is not that of training
             if training.step > self.first or not (self.folder / WEIGHTS).is_file():
                 self.save()
-        return self.summary()
+        return summary
 
     def summary(self) -> Summary:
         """Sum up how far the training is."""

@@ -2,7 +2,7 @@
 
 The state of a training is a function of its configuration and of the number of steps done: which images a step takes,
 their times and noise, and what the network draws, come from the seed and the step's number. So a training that is
-resumed goes on as if nothing had happened.
+resumed continues as if nothing had happened.
 
 References: Kamb & Ganguli 2025, app. C.1; Ho et al. 2020, eq. 14.
 """
@@ -104,7 +104,7 @@ class Training:
     @property
     def total_steps(self) -> int:
         """Steps of the whole training."""
-        return self.config.epochs * self.steps_per_epoch
+        return self.config.total_steps(len(self.dataset))
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step; where no decay is asked for, it falls as far as the paper's, whatever the steps."""

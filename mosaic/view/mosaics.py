@@ -29,7 +29,7 @@ def tiles_of(
     image, row, column : array (H, W), integer
         Source of each pixel; a negative image for a pixel that belongs to no tile.
     wraps : bool
-        Whether sources go on at the other border, as those of machines do whose windows wrap.
+        Whether sources continue at the other border, as those of machines do whose windows wrap.
 
     Returns
     -------

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 
 from mosaic.errors import DataError
 from mosaic.interfaces.dataset import DataSet
+from mosaic.view.accessor import MosaicAccessor
 from mosaic.view.images import check_samples, draw_image, grid
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -
         If a sample is not in the run, or the run holds no provenance.
     """
     check_samples(run, samples)
-    source, training = run.mosaic.provenance(), dataset.images.cpu().numpy()
+    source, training = MosaicAccessor(run).provenance(), dataset.images.cpu().numpy()
     figure, axes = grid(len(samples), 2 + len(PALETTE), 1.1, run.sizes["height"] / run.sizes["width"] * 1.1)
     for row, sample in enumerate(samples):
         sources = source.isel(sample=sample)
@@ -148,7 +149,7 @@ def effective_candidates(run: xr.Dataset) -> xr.DataArray:
     """
     name = "n_eff" if "n_eff" in run else "entropy"
     if name not in run or bool(run[name].isnull().any()):
-        raise DataError("The run does not hold the entropy of all steps; run with --save entropy --save-steps all.")
+        raise DataError("The run does not hold the entropy of all steps; run with `save` entropy and `save_steps` all.")
     return run["n_eff"] if name == "n_eff" else xr.apply_ufunc(np.exp, run["entropy"])
 
 
@@ -162,7 +163,7 @@ def draw_sources(run: xr.Dataset) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    counts = run.mosaic.sources()
+    counts = MosaicAccessor(run).sources()
     figure = Figure(figsize=(8.4, 3.2), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
     places = np.arange(counts.sizes["sample"])

@@ -7,9 +7,8 @@ import json
 import math
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +45,22 @@ SCHEDULERS = tuple(
 ROUNDING = 1e-3
 
 
+class Pipeline(NamedTuple):
+    """What is read from a pipeline's folder.
+
+    Attributes
+    ----------
+    unet : diffusers.UNet2DModel
+    scheduler : diffusers.DDPMScheduler
+    log_ratios : array (T,), float64
+        log(s / a) of each training timestep, rising.
+    """
+
+    unet: Any
+    scheduler: Any
+    log_ratios: np.ndarray
+
+
 class Diffusers(mosaic.ScoreModel):
     """A UNet2DModel of a diffusers pipeline, from a local folder (extra: diffusers).
 
@@ -65,10 +80,21 @@ class Diffusers(mosaic.ScoreModel):
 
     options: Options
 
-    @cached_property
-    def _unet(self) -> Any:
-        """The network, on the data set's device; weights are read from safetensors only."""
-        folder = self._folder / "unet"
+    def __init__(self, options: Any, dataset: mosaic.DataSet) -> None:
+        super().__init__(options, dataset)
+        self._pipeline: Pipeline | None = None
+
+    def load(self) -> Pipeline:
+        """Load the network and its noise levels, once."""
+        if self._pipeline is None:
+            unet, scheduler = self._load_unet(), self._load_scheduler()
+            signal = scheduler.alphas_cumprod.double().numpy()
+            self._pipeline = Pipeline(unet, scheduler, (np.log1p(-signal) - np.log(signal)) / 2)
+        return self._pipeline
+
+    def _load_unet(self) -> Any:
+        """Load the network onto the data set's device; weights are read from safetensors only."""
+        folder = self._folder() / "unet"
         library = _diffusers()
         try:
             unet = library.UNet2DModel.from_pretrained(
@@ -79,10 +105,9 @@ class Diffusers(mosaic.ScoreModel):
             raise mosaic.DataError(f"'{folder}' holds no UNet2DModel that can be read: {reason}") from None
         return unet.eval().requires_grad_(False).to(self.dataset.images.device)
 
-    @cached_property
-    def _scheduler(self) -> Any:
-        """Noise levels of the training timesteps, and what the network predicts."""
-        folder = self._folder / "scheduler"
+    def _load_scheduler(self) -> Any:
+        """Load the noise levels of the training timesteps, and what the network predicts."""
+        folder = self._folder() / "scheduler"
         library = _diffusers()
         try:
             kind = json.loads((folder / CONFIGURATION).read_text())["_class_name"]
@@ -97,18 +122,11 @@ class Diffusers(mosaic.ScoreModel):
             )
         return scheduler
 
-    @property
     def _folder(self) -> Path:
         folder = self.options.pipeline.expanduser()
         if not folder.is_dir():
             raise mosaic.DataError(f"There is no pipeline folder '{folder}'.")
         return folder
-
-    @cached_property
-    def _log_ratios(self) -> Any:
-        """log(s / a) of each training timestep, rising."""
-        signal = self._scheduler.alphas_cumprod.double().numpy()
-        return (np.log1p(-signal) - np.log(signal)) / 2
 
     @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
@@ -122,12 +140,12 @@ class Diffusers(mosaic.ScoreModel):
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         size = math.hypot(level.signal, level.noise)
         x, a, s = x / size, level.signal / size, level.noise / size
-        timesteps = np.arange(len(self._log_ratios))
-        timestep = x.new_full((len(x),), float(np.interp(math.log(level.ratio), self._log_ratios, timesteps)))
-        classes = labels if self._unet.config.num_class_embeds else None
-        unet = self._unet if self._unet.dtype == x.dtype else self._unet.to(x.dtype)
-        predicted: Tensor = unet(x, timestep, class_labels=classes).sample
-        kind = self._scheduler.config.prediction_type
+        unet, scheduler, log_ratios = self.load()
+        timestep = float(np.interp(math.log(level.ratio), log_ratios, np.arange(len(log_ratios))))
+        classes = labels if unet.config.num_class_embeds else None
+        unet = unet if unet.dtype == x.dtype else unet.to(x.dtype)
+        predicted: Tensor = unet(x, x.new_full((len(x),), timestep), class_labels=classes).sample
+        kind = scheduler.config.prediction_type
         if kind == "sample":
             return predicted
         return a * x - s * predicted if kind == "v_prediction" else (x - s * predicted) / a
@@ -136,7 +154,8 @@ class Diffusers(mosaic.ScoreModel):
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse images, noise levels and labels that the network was not trained for."""
-        config, (channels, height, width) = self._unet.config, self.dataset.shape
+        pipeline, (channels, height, width) = self.load(), self.dataset.shape
+        config, low, high = pipeline.unet.config, pipeline.log_ratios[0], pipeline.log_ratios[-1]
         side = config.sample_size
         sides = (side, side) if isinstance(side, int) else tuple(side) if side is not None else (height, width)
         if (config.in_channels, config.out_channels, *sides) != (channels, channels, height, width):
@@ -149,7 +168,6 @@ class Diffusers(mosaic.ScoreModel):
                 f"The network in '{self.options.pipeline}' takes its time or class in a way that is not known here "
                 f"(time_embedding_type {config.time_embedding_type}, class_embed_type {config.class_embed_type})."
             )
-        low, high = self._log_ratios[0], self._log_ratios[-1]
         for level in levels:
             if not low - ROUNDING <= math.log(level.ratio) <= high + ROUNDING:
                 raise mosaic.UsageError(
@@ -172,7 +190,7 @@ class Diffusers(mosaic.ScoreModel):
     def _fingerprint(self) -> str:
         """SHA-256 of the network's weights and of the configurations of network and scheduler."""
         digest = hashlib.sha256()
-        folder = self._folder
+        folder = self._folder()
         for path in (*sorted((folder / "unet").iterdir()), folder / "scheduler" / CONFIGURATION):
             if path.suffix in (".safetensors", ".json"):
                 digest.update(path.read_bytes())

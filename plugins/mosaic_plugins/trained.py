@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +35,32 @@ class TrainedNetwork(mosaic.ScoreModel):
 
     def __init__(self, options: Any, dataset: mosaic.DataSet) -> None:
         super().__init__(options, dataset)
+        self._checkpoint: mosaic.Checkpoint | None = None
         self._module: torch.nn.Module | None = None
+        self._times: dict[mosaic.Level, float] = {}
 
-    @cached_property
-    def checkpoint(self) -> mosaic.Checkpoint:
-        """The checkpoint's description; refuses a folder that is none."""
-        return mosaic.load_checkpoint(self.options.checkpoint.expanduser())
+    def read_checkpoint(self) -> mosaic.Checkpoint:
+        """Read the checkpoint's description, once; refuses a folder that is none."""
+        if self._checkpoint is None:
+            self._checkpoint = mosaic.load_checkpoint(self.options.checkpoint.expanduser())
+        return self._checkpoint
 
     @property
     def traits(self) -> mosaic.Traits:
         """Its schedule is the one it was trained with; its fingerprint, the weights'."""
-        return mosaic.Traits(schedule=self.checkpoint.schedule, fingerprint=self.checkpoint.fingerprint)
+        checkpoint = self.read_checkpoint()
+        return mosaic.Traits(schedule=checkpoint.schedule, fingerprint=checkpoint.fingerprint)
 
-    @cached_property
-    def _time_of(self) -> Callable[[mosaic.Level], float]:
-        """The time of a level on the schedule it was trained with."""
-        return cache(self.checkpoint.schedule.time)
+    def _time_of(self, level: mosaic.Level) -> float:
+        """Give the time of a level on the schedule it was trained with."""
+        if level not in self._times:
+            self._times[level] = self.read_checkpoint().schedule.time(level)
+        return self._times[level]
 
     def load(self) -> torch.nn.Module:
         """Load the network with its averaged weights onto the data set's device, once."""
         if self._module is None:
-            self._module = self.checkpoint.load().to(self.dataset.images.device)
+            self._module = self.read_checkpoint().load().to(self.dataset.images.device)
         return self._module
 
     @torch.no_grad()
@@ -71,14 +75,14 @@ class TrainedNetwork(mosaic.ScoreModel):
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         module = self.load().to(x.dtype)
         t = x.new_full((len(x),), self._time_of(level))
-        eps: Tensor = module(x, t, labels if self.checkpoint.is_conditional else None)
+        eps: Tensor = module(x, t, labels if self.read_checkpoint().is_conditional else None)
         return (x - level.noise * eps) / level.signal
 
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse images, noise levels and labels that the network was not trained for, and weights that are spoilt."""
-        checkpoint, dataset = self.checkpoint, self.dataset
+        checkpoint, dataset = self.read_checkpoint(), self.dataset
         folder = self.options.checkpoint
         if dataset.shape != checkpoint.shape:
             raise mosaic.UsageError(
@@ -117,11 +121,12 @@ class TrainedNetwork(mosaic.ScoreModel):
 
     def _notes(self) -> list[str]:
         """Say if the data are not those it was trained on."""
-        if self.dataset.fingerprint == self.checkpoint.description["dataset_fingerprint"]:
+        checkpoint = self.read_checkpoint()
+        if self.dataset.fingerprint == checkpoint.description["dataset_fingerprint"]:
             return []
         return [
-            f"The network in '{self.options.checkpoint}' was trained on {self.checkpoint.description['dataset_size']} "
-            f"images of '{self.checkpoint.config.dataset}', which are not those of this run's data set."
+            f"The network in '{self.options.checkpoint}' was trained on {checkpoint.description['dataset_size']} "
+            f"images of '{checkpoint.config.dataset}', which are not those of this run's data set."
         ]
 
 

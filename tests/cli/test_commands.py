@@ -17,7 +17,7 @@ from PIL import Image
 
 import mosaic
 from mosaic.run import estimate, runner
-from mosaic_cli.progress import duration
+from mosaic_cli.durations import duration
 from mosaic_cli.resumption import command_to_resume
 
 Invoke = Callable[..., Result]

@@ -67,7 +67,7 @@ def test_train_takes_settings_from_flags_file_and_environment(
 def test_resume_takes_the_settings_of_the_training(invoke: Invoke, checkpoint: Path) -> None:
     done(invoke("train", "--resume", "--epochs", 3, "--out", "net"))
     found = mosaic.load_checkpoint(checkpoint)
-    assert found.progress["epoch"] == 3
+    assert found.progress()["epoch"] == 3
     assert found.config.network_options["channels"] == 4
     refused(invoke("train", "--resume", "--out", "net", "--seed", 4), 2, "seed: 0, now 4")
     refused(invoke("train", "--resume"), 2, "--resume needs --out")

@@ -46,7 +46,7 @@ def test_a_calibration_has_scales_but_nothing_else_to_draw(invoke: Invoke) -> No
         (("provenence",), "Did you mean 'provenance'"),
         (("provenance",), "run with --save provenance"),
         (("sources",), "run with --save provenance"),
-        (("entropy",), "--save entropy --save-steps all"),
+        (("entropy",), "--save entropy"),
         (("scales",), "no locality scale"),
         (("provenance", "--samples", "9"), "--save provenance"),
         (("flow", "--samples", "9"), "samples 0 to 0"),

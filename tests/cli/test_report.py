@@ -182,7 +182,7 @@ def test_the_page_in_a_browser(browser: Any, invoke: Invoke, run: str) -> None:
     side = clean.size["width"] / 8
     ActionChains(browser).move_to_element_with_offset(clean, (5.5 - 4) * side, (2.5 - 4) * side).perform()
     drawn(browser, "0,5,2,5")
-    told = browser.find_element(By.CSS_SELECTOR, "p.told").text
+    told = browser.find_element(By.CSS_SELECTOR, "p.account").text
     image, row, column = (int(stored[f"source_{axis}"][0, 2, 5]) for axis in ("image", "row", "column"))
     assert re.search(rf"training image {image} \(class .*\), row {row}, column {column}\b", told)
     assert f"training image {int(stored['candidate_image'][0, 5, 2, 5])} " in told
@@ -220,7 +220,9 @@ def test_the_page_on_a_phone(browser: Any, invoke: Invoke, run: str) -> None:
         browser.get(Path("report.html").absolute().as_uri())
         drawn(browser, "0,5,4,4")
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
-        size = browser.execute_script("return parseFloat(getComputedStyle(document.querySelector('p.told')).fontSize)")
+        size = browser.execute_script(
+            "return parseFloat(getComputedStyle(document.querySelector('p.account')).fontSize)"
+        )
         assert size >= 14
         browser.execute_script(
             "const c = document.querySelectorAll('canvas.image')[1], b = c.getBoundingClientRect();"

@@ -17,7 +17,7 @@ import xarray as xr
 Invoke = Callable[..., Any]
 
 MOSAIC = [sys.executable, "-c", "from mosaic_cli.main import cli; cli(prog_name='mosaic')"]
-SMALL = ["--row", "mnist-resnet-zeros", "--dataset", "digits", "-o", "dataset.limit=30", "-o", "network.channels=4"]
+SMALL = ["--rows", "mnist-resnet-zeros", "--dataset", "digits", "-o", "dataset.limit=30", "-o", "network.channels=4"]
 SMALL += ["-o", "network.blocks=1", "--epochs", "2", "--calibration-samples", "2"]
 
 
@@ -65,9 +65,9 @@ def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pyte
     ("arguments", "code", "word"),
     [
         (["fig7"], 2, "nothing called 'fig7'"),
-        (["table2", "--row", "mnist"], 2, "no row 'mnist'"),
+        (["table2", "--rows", "mnist"], 2, "no row 'mnist'"),
         (["table2", "--preset", "gpu"], 2, "preset"),
-        (["table2", "--row", "mnist-unet-zeros", "--data-dir", "nowhere"], 4, "mnist"),
+        (["table2", "--rows", "mnist-unet-zeros", "--data-dir", "nowhere"], 4, "mnist"),
         (["table2", "--data-dir", "nowhere"], 4, "mnist"),
         (["fig3", "--memory", "much"], 2, "--memory"),
         (["fig6", *SMALL[2:], "--samples", "2"], 2, "channels"),
@@ -81,6 +81,7 @@ def test_what_cannot_be_done_is_one_sentence(invoke: Invoke, arguments: list[str
     assert word in line
 
 
+@pytest.mark.system
 def test_a_kill_loses_only_the_step_in_flight(tmp_path: Path) -> None:
     command = [*MOSAIC, "reproduce", "-q", "table2", *SMALL, "--samples", "24"]
     subprocess.run([*command, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)

@@ -14,7 +14,7 @@ import mosaic
 from mosaic.evaluate.calibration.calibrate import (
     calibrate_batch,
     chosen_scales,
-    execute_calibration,
+    job_of,
     open_calibration,
 )
 from mosaic.evaluate.calibration.config import CalibrationConfig
@@ -23,6 +23,7 @@ from mosaic.interfaces.dataset import DataAccess
 from mosaic.interfaces.schedule import Level
 from mosaic.run.config import RunConfig
 from mosaic.run.plan import prepare
+from mosaic.run.settings import layered
 from mosaic.sampling.scales import resolve_scales
 
 TRUE = "3,3,5,5,7"  # from the lowest noise up
@@ -42,14 +43,14 @@ def machine(name: str, data: mosaic.DataSet) -> mosaic.ScoreModel:
 def plan_of(tiny: mosaic.DataSet, against: str = "els", **config: object) -> CalibrationPlan:
     """A calibration of ELS against an ELS machine of known scales in place of the network."""
     run = RunConfig.model_validate({"scales": TRUE, "steps": 5, "samples": 6, "batch_size": 2, "labels": "random"})
-    plan = prepare(run, DataAccess(), machine(against, tiny), tiny)
+    plan = prepare(run, DataAccess(), score=machine(against, tiny), dataset=tiny)
     settings = CalibrationConfig.model_validate({"checkpoint": "none", "sizes": "3-9", **config})
     return CalibrationPlan(settings, plan, machine("els", tiny), (3, 5, 7, 9))
 
 
 @pytest.mark.parametrize("criterion", ["cosine", "l2"])
 def test_the_scales_of_a_machine_are_found_again(tiny: mosaic.DataSet, criterion: str) -> None:
-    found = chosen_scales(calibrate_batch(plan_of(tiny), range(6), lambda done, total: None), criterion)
+    found = chosen_scales(calibrate_batch(plan_of(tiny), range(6)), criterion)
     assert found["scale"].values.tolist() == [7, 5, 5, 3, 3]
     assert (found["best"].values == found["scale"].values).all()
     assert found["cosine"].max("k").values == pytest.approx(1)
@@ -58,7 +59,7 @@ def test_the_scales_of_a_machine_are_found_again(tiny: mosaic.DataSet, criterion
 
 def test_the_table_compares_eps_along_the_networks_own_trajectory(tiny: mosaic.DataSet) -> None:
     plan = plan_of(tiny, "ls")
-    found = calibrate_batch(plan, range(2, 4), lambda done, total: None)
+    found = calibrate_batch(plan, range(2, 4))
     run = mosaic.run(machine("ls", tiny), scales=TRUE, steps=5, samples=6, labels="random")
     assert found["sample"].values.tolist() == [2, 3]
     for i, step, column in [(0, 0, 3), (1, 2, 1), (0, 4, 0)]:
@@ -93,8 +94,7 @@ def test_median_mode_and_quartiles_are_those_of_the_samples() -> None:
 
 def test_the_file_is_a_scales_file_for_any_schedule(tiny: mosaic.DataSet) -> None:
     plan = plan_of(tiny)
-    plan.network.model.fingerprint = lambda: "none"  # type: ignore[method-assign]
-    with execute_calibration(plan, Path("scales.nc")) as stored:
+    with job_of(plan, Path("scales.nc")).execute() as stored:
         assert stored["cosine"].dims == ("sample", "step", "k")
         assert stored.attrs["schema"] == "mosaic-calibration/1"
     assert resolve_scales("scales.nc", plan.network.levels[::-1]) == (3, 3, 5, 5, 7)
@@ -125,23 +125,26 @@ def test_a_calibration_by_name_takes_data_and_schedule_from_the_checkpoint(
 
 def test_finished_batches_are_not_computed_again(tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(tiny)
-    plan.network.model.fingerprint = lambda: "none"  # type: ignore[method-assign]
-    with execute_calibration(plan, Path("whole.nc")) as whole:
+    with job_of(plan, Path("whole.nc")).execute() as whole:
         expected = whole["cosine"].values
-    calls: list[int] = []
+    batches: list[str] = []
 
-    def interrupt(batch: int, done: int, total: int) -> None:
-        calls.append(batch)
-        if batch == 1 and len(calls) > 25:
+    def interrupt(done: float, total: float, unit: str, note: str = "") -> None:
+        batches.append(note.partition("/")[0])
+        if batches[-1] == "batch 2" and len(batches) > 25:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute_calibration(plan, Path("a.nc"), progress=interrupt)
+        job_of(plan, Path("a.nc")).execute(progress=interrupt)
     assert [path.name for path in sorted(Path("a.nc.parts").glob("*.nc"))] == ["part-00000.nc"]
-    calls.clear()
-    with execute_calibration(plan, Path("a.nc"), resume=True, progress=lambda *now: calls.append(now[0])) as resumed:
+    batches.clear()
+
+    def listen(done: float, total: float, unit: str, note: str = "") -> None:
+        batches.append(note.partition("/")[0])
+
+    with job_of(plan, Path("a.nc")).execute(resume=True, progress=listen) as resumed:
         assert (resumed["cosine"].values == expected).all()
-    assert set(calls) == {1, 2}
+    assert set(batches) == {"batch 2", "batch 3"}
 
 
 @pytest.mark.parametrize(
@@ -160,10 +163,10 @@ def test_what_are_no_sizes_is_refused(text: str) -> None:
 def test_a_machine_without_scales_is_refused(network: mosaic.Checkpoint, tiny_file: Path) -> None:
     layers = [{"checkpoint": "net", "dataset": "file", "dataset_options": {"path": str(tiny_file)}}]
     with pytest.raises(mosaic.UsageError, match="'is' has no locality scale"):
-        prepare_calibration([*layers, {"score": "is"}], DataAccess())
+        prepare_calibration(layered(CalibrationConfig, *layers, {"score": "is"}), DataAccess())
     with pytest.raises(mosaic.UsageError, match="needs the option 'checkpoint'"):
-        prepare_calibration([{}], DataAccess())
-    plan = prepare_calibration([*layers, {"sizes": "3,7"}], DataAccess())
+        prepare_calibration(layered(CalibrationConfig), DataAccess())
+    plan = prepare_calibration(layered(CalibrationConfig, *layers, {"sizes": "3,7"}), DataAccess())
     assert plan.sizes == (3, 7)
     assert plan.network.config.score == "network"
 

@@ -12,10 +12,12 @@ import pytest
 import torch
 import xarray as xr
 from click.testing import Result
-from mosaic.storage.run_store import ConfigMismatch
 
 import mosaic
 from mosaic.evaluate.leaderboard.board import prepare_leaderboard
+from mosaic.evaluate.leaderboard.config import LeaderboardConfig
+from mosaic.run.settings import layered
+from mosaic.storage.job import ConfigMismatch
 from mosaic.view.leaderboard import ranked
 
 Invoke = Callable[..., Result]
@@ -89,7 +91,9 @@ def test_what_is_done_is_kept_and_what_is_not_is_gone_on_with(board: Path, netwo
     }
     (board / "els-steps.nc").unlink()
     seen: list[str] = []
-    found = mosaic.leaderboard(network, out=board, report=lambda score, share: seen.append(score), **SETTINGS)
+    found = mosaic.leaderboard(
+        network, out=board, progress=lambda done, total, unit, note: seen.append(note), **SETTINGS
+    )
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert set(seen) == {"els", "comparing"}
     xr.testing.assert_equal(*(one.drop_vars(["seconds", "seconds_per_step", "peak_bytes"]) for one in (found, before)))
@@ -189,14 +193,14 @@ def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: 
 
 
 def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> None:
-    board = prepare_leaderboard([{"checkpoint": str(network)}], tmp_path, mosaic.DataAccess())
-    assert next(iter(board.jobs)) == "network"
-    assert {*board.jobs, "diffusers"} == set(mosaic.registry().names("score"))
-    assert board.left_out == {"diffusers": "it needs -o diffusers.pipeline=VALUE"}
-    assert board.jobs["ls"].run.score_options == {"boundary": "circular"}
-    assert board.jobs["switch"].run.score_options == {"boundary": "circular"}
-    assert board.jobs["is"].run.scales is None
-    forecast = board.forecast(mosaic.DataAccess())
+    board = prepare_leaderboard(layered(LeaderboardConfig, {"checkpoint": str(network)}), tmp_path, mosaic.DataAccess())
+    assert next(iter(board.entries)) == "network"
+    assert {*board.entries, "diffusers"} == set(mosaic.registry().names("score"))
+    assert board.left_out == {"diffusers": "it needs `diffusers.pipeline=VALUE`"}
+    assert board.entries["ls"].run.score_options == {"boundary": "circular"}
+    assert board.entries["switch"].run.score_options == {"boundary": "circular"}
+    assert board.entries["is"].run.scales is None
+    forecast = board.forecast()
     assert (forecast["els"] or 0) > 0
     assert forecast["gaussian"] is None
 
@@ -209,7 +213,7 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
         ({"samples": 0}, "samples"),
         ({"scores": "network"}, "names no theory"),
         ({"scores": "els,diffusers"}, "score.diffusers needs the option 'pipeline'"),
-        ({"scores": "els", "score_options": {"smoothed": {"sigma": 1}}}, "an option of a score model that"),
+        ({"scores": "els", "score_options": {"smoothed": {"sigma": 1}}}, "a score model that"),
         ({"score_options": {"smoothed": {"sigma": -1}}}, "score.smoothed: option 'sigma'"),
         ({"score_options": {"els": {"boundry": "zeros"}}}, "has no option 'boundry'"),
         ({"scales": "4"}, "4"),
@@ -219,4 +223,6 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
 )
 def test_what_cannot_be_ranked_is_refused(network: Path, settings: dict[str, object], message: str) -> None:
     with pytest.raises(mosaic.MosaicError, match=message):
-        prepare_leaderboard([{"checkpoint": str(network), **settings}], Path("out"), mosaic.DataAccess())
+        prepare_leaderboard(
+            layered(LeaderboardConfig, {"checkpoint": str(network), **settings}), Path("out"), mosaic.DataAccess()
+        )

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from mosaic.reproduction.study.kept import no_report
 
 import mosaic
 from mosaic.interfaces.rule import verdicts_of
 from mosaic.reproduction.attention.agreement import agreement_of, copies_among
 from mosaic.reproduction.attention.cover import cover_of
 from mosaic.reproduction.reproduce import forecast_reproduction, prepare_reproduction
+from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.forecast import Forecast
-from mosaic.reproduction.study.rows import ReproduceConfig
-from mosaic.reproduction.study.target import Study
+from mosaic.reproduction.study.study import Study
 
 MINIATURE: dict[str, Any] = {
     "dataset_options": {"count": 16, "colours": 2, "size": 16},
@@ -92,12 +91,13 @@ def test_how_many_images_are_enough_does_not_depend_on_ties() -> None:
     left[:, :, 8:] = right[:, :, 8:]
     x = torch.stack([images[3], left, torch.full_like(left, -1)])
     machine = mosaic.registry().get("score", "els")
-    traced = machine(machine.Options(), dataset).trace(x, None, 3)
+    traced = machine(machine.Options(), dataset).attribute(x, mosaic.Level(1.0, 0.0), None, 3).source
     names = ("image", "row", "column")
     source = xr.Dataset({f"source_{name}": (("sample", "height", "width"), getattr(traced, name)) for name in names})
     assert cover_of(source, images, 3, "zeros").tolist() == [1, 2, 1]
 
 
+@pytest.mark.system
 def test_the_experiment_in_miniature() -> None:
     """16 x 16 pixels and two colours: what is judged, compared and stored."""
     found = mosaic.reproduce("attention", out="out", **MINIATURE)
@@ -131,8 +131,7 @@ def test_the_experiment_in_miniature() -> None:
 
 
 def forecast_of(name: str, **settings: Any) -> list[Forecast]:
-    config = ReproduceConfig(**(settings or MINIATURE))
-    study = Study(config, Path("out/cpu"), mosaic.DataAccess(), None, no_report)
+    study = Study(ReproduceConfig(**(settings or MINIATURE)), Path("out/cpu"))
     return forecast_reproduction(prepare_reproduction(name, study))
 
 

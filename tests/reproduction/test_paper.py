@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from mosaic.reproduction.study.kept import no_report
 
 import mosaic
 from mosaic.reproduction.paper.fig3 import in_the_majority
@@ -20,10 +19,11 @@ from mosaic.reproduction.paper.fig4 import beside_the_centre, receptive_field, w
 from mosaic.reproduction.paper.fig5c import LATE, bright_runs
 from mosaic.reproduction.paper.memorization import FACTORS, multiplied
 from mosaic.reproduction.reproduce import forecast_reproduction, prepare_reproduction
+from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Forecast
-from mosaic.reproduction.study.rows import ROWS, ReproduceConfig, sizes_of
-from mosaic.reproduction.study.target import Study
+from mosaic.reproduction.study.rows import ROWS, sizes_of
+from mosaic.reproduction.study.study import Study
 
 SMALL = {
     "dataset": "digits",
@@ -149,7 +149,7 @@ def test_a_row_is_what_the_four_commands_make(made: Path, tmp_path: Path) -> Non
         "resnet", out="net", **data, network_options=options, epochs=2, batch_size=32, learning_rate=1e-3
     )
     row = made / "cpu" / "fashion-resnet-zeros"
-    assert network.fingerprint == mosaic.load_checkpoint(row / "network").fingerprint
+    assert network.fingerprint() == mosaic.load_checkpoint(row / "network").fingerprint()
     mosaic.calibrate("net", out="scales.nc", samples=2, seed=1)
     same(xr.open_dataset("scales.nc"), xr.open_dataset(row / "scales.nc"))
     common = {**data, "samples": 3, "labels": "random"}
@@ -183,7 +183,7 @@ def test_rows_that_were_not_run_are_missing_and_what_was_is_recorded(made: Path)
     assert recipe["training"]["configuration"]["epochs"] == 2
     assert recipe["training"]["versions"]["torch"] == torch.__version__
     for role in ("run", "reference", "baseline", "ls"):
-        assert json.loads(recipe["runs"][role]["configuration"])["seed"] == 0
+        assert recipe["runs"][role]["configuration"]["seed"] == 0
     assert json.loads(found.attrs["configuration"])["samples"] == 3
     assert {"mosaic_version", "torch_version", "command_line", "created"} <= set(found.attrs)
 
@@ -200,12 +200,12 @@ def test_what_is_there_is_not_made_again(folder: Path) -> None:
 
 @pytest.mark.parametrize("step", ["train", "calibrate", "network", "els"])
 def test_an_interruption_anywhere_changes_no_number(made: Path, step: str) -> None:
-    def stop(name: str, share: float, words: str) -> None:
-        if name.endswith(f": {step}"):
+    def stop(done: float, total: float, unit: str, note: str = "") -> None:
+        if note.startswith(f"fashion-resnet-zeros: {step},"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        mosaic.reproduce("table2", ["fashion-resnet-zeros"], out="stopped", report=stop, **SMALL)
+        mosaic.reproduce("table2", ["fashion-resnet-zeros"], out="stopped", progress=stop, **SMALL)
     found = mosaic.reproduce("table2", ["fashion-resnet-zeros"], out="stopped", **SMALL)
     same(found, xr.open_dataset(made / "cpu" / "table2.nc"))
 
@@ -220,16 +220,16 @@ def test_other_settings_than_it_was_begun_with_are_refused(folder: Path) -> None
 def test_more_epochs_are_refused_before_the_network_is_changed(folder: Path) -> None:
     weights = (folder / "cpu" / "fashion-resnet-zeros" / "network" / "weights.safetensors").read_bytes()
     for target in ("table2", "fig5c"):
-        with pytest.raises(mosaic.UsageError, match=r"epochs: 2, now 3.*another --out, or remove"):
+        with pytest.raises(mosaic.UsageError, match=r"epochs: 2, now 3.*another `out`, or remove"):
             mosaic.reproduce(target, ["fashion-resnet-zeros"], out=folder, **{**SMALL, "epochs": 3})
     assert weights == (folder / "cpu" / "fashion-resnet-zeros" / "network" / "weights.safetensors").read_bytes()
     mosaic.reproduce("table2", ["fashion-resnet-zeros"], out=folder, **SMALL)
 
 
 def forecast_of(name: str, folder: Path, **settings: Any) -> dict[str, Forecast]:
-    config = ReproduceConfig(**{**SMALL, **settings})
-    study = Study(config, folder / "cpu", mosaic.DataAccess(), None, no_report)
-    target = prepare_reproduction(name, study, [] if name == "fig3" else ["fashion-resnet-zeros"])
+    rows = None if name == "fig3" else "fashion-resnet-zeros"
+    study = Study(ReproduceConfig(**{**SMALL, "rows": rows, **settings}), folder / "cpu")
+    target = prepare_reproduction(name, study)
     return {step.step.removeprefix("fashion-resnet-zeros: "): step for step in forecast_reproduction(target)}
 
 
@@ -273,8 +273,8 @@ def test_a_run_in_progress_with_other_settings_is_refused_beforehand(folder: Pat
     row = folder / "cpu" / "fashion-resnet-zeros"
     (row / "els.nc").unlink()
 
-    def stop(batch: int, done: int, steps: int) -> None:
-        if batch == 1:
+    def stop(done: float, total: float, unit: str, note: str = "") -> None:
+        if note.startswith("batch 2/"):
             raise KeyboardInterrupt
 
     data = {"dataset_options": {"limit": 30}, "scales": str(row / "scales.nc"), "score_options": {"boundary": "zeros"}}
@@ -299,13 +299,13 @@ def test_what_rests_on_what_is_not_there_is_forecast_as_to_be_done(folder: Path)
 def test_the_attention_row_uses_the_scales_of_the_resnet_of_the_same_settings() -> None:
     settings = {**SMALL, "dataset_options": {"limit": 20}, "epochs": 1, "network_options": {}}
     row = ROWS["cifar10-unet-attention"]
-    experiment = Experiment(row, ReproduceConfig(**settings), Path("root"), mosaic.DataAccess())
-    scales = experiment.scales
+    experiment = Experiment(row, Study(ReproduceConfig(**settings), Path("root")))
+    scales = experiment.calibrate()
     assert scales == Path("root/cifar10-resnet-zeros/scales.nc")
     assert experiment.run_config("els", str(scales)).scales == str(scales)
-    other = Experiment(row, ReproduceConfig(**{**settings, "seed": 1}), Path("root"), mosaic.DataAccess())
+    other = Experiment(row, Study(ReproduceConfig(**{**settings, "seed": 1}), Path("root")))
     with pytest.raises(mosaic.UsageError, match="seed: 0, now 1"):
-        _ = other.scales
+        other.calibrate()
 
 
 # The figures

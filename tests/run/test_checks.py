@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from careless import Careless
 
 import mosaic
 
@@ -27,19 +28,6 @@ def test_a_score_that_gives_nan_or_no_tensor_stops_the_run(tiny: mosaic.DataSet)
         mosaic.run(score=lambda x, t: x * float("nan"), dataset=tiny)
     with pytest.raises(mosaic.UsageError, match="gave a NoneType"):
         mosaic.run(score=lambda x, t: None, dataset=tiny)
-
-
-class Careless(mosaic.ScoreModel):
-    """The mean image; spoils what its option names."""
-
-    name = "careless"
-    spoils = ""
-
-    def denoise(self, x, level, labels=None, scale=0):
-        if self.spoils == "none":
-            return None
-        {"x": x, "images": self.dataset.images, "": torch.zeros(1)}[self.spoils].add_(1e-3)
-        return self.dataset.images.mean(0).to(x).expand_as(x).clone()
 
 
 @pytest.mark.parametrize(

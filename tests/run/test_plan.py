@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import xarray as xr
+from careless import Careless
 
 import mosaic
 from mosaic.interfaces.dataset import DataAccess
@@ -39,19 +40,6 @@ def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
         mosaic.run(score=model, device="cpu")
     with pytest.raises(mosaic.UsageError, match="'meta' cannot be used"):
         mosaic.run(dataset=tiny, device="meta")
-
-
-class Careless(mosaic.ScoreModel):
-    """The mean image; spoils what its option names."""
-
-    name = "careless"
-    spoils = ""
-
-    def denoise(self, x, level, labels=None, scale=0):
-        if self.spoils == "none":
-            return None
-        {"x": x, "images": self.dataset.images, "": torch.zeros(1)}[self.spoils].add_(1e-3)
-        return self.dataset.images.mean(0).to(x).expand_as(x).clone()
 
 
 def test_a_class_in_place_of_a_score_model_is_refused(tiny):

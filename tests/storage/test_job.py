@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import xarray as xr
+from kills import Killed, kill_at
 
 import mosaic
 from mosaic.storage.files import OutputInUse
@@ -108,10 +109,6 @@ def test_an_existing_run_is_kept_unless_overwrite_is_said(tiny: mosaic.DataSet, 
         assert json.loads(run.attrs["configuration"])["seed"] == 5
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing may catch it."""
-
-
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_kill_in_any_phase_of_storing_leaves_a_run_that_resumes(
     tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
@@ -127,7 +124,7 @@ def test_a_kill_in_any_phase_of_storing_leaves_a_run_that_resumes(
             (tmp_path / "a.nc.parts").mkdir()
             (tmp_path / "a.nc.parts" / "part-00000.nc").write_bytes(b"of another run")
         with monkeypatch.context() as patched:
-            calls = kill_at(moment, patched)
+            calls = kill_at(moment, patched, "a.nc")
             try:
                 mosaic.run(**settings, out=out, overwrite=overwrite).close()
             except Killed:
@@ -150,28 +147,6 @@ def finished_with(path: Path, seed: int) -> bool:
         return False
     with mosaic.open(path) as run:
         return bool(json.loads(run.attrs["configuration"])["seed"] == seed)
-
-
-def kill_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Raise `Killed` before the moment-th move, removal or making of a folder; give the calls made."""
-    calls: list[str] = []
-
-    def guarded(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if "a.nc" in str(args[0]) and not str(args[0]).endswith(".tmp.tmp"):
-                calls.append(name)
-                if len(calls) == moment:
-                    raise Killed
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, call)
-
-    guarded(Path, "replace")
-    guarded(Path, "mkdir")
-    guarded(shutil, "rmtree")
-    return calls
 
 
 def test_parts_without_identity_are_not_taken_for_ones_own(tiny: mosaic.DataSet, tmp_path: Path) -> None:

@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
+from distributions import call_mosaic, install, run_tests
 
 from mosaic.registry.scaffold import KINDS
 
 Invoke = Callable[..., Result]
-EXAMPLE = Path(__file__).parent / "example_plugin"
-
-
-def install(source: Path, site: Path, wheels: Path) -> None:
-    """Build a wheel of a distribution and unpack it into a folder, without what it depends on."""
-    build = [sys.executable, "-m", "build", "-q", "--wheel", "--no-isolation", "--outdir", str(wheels), str(source)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = wheels.glob("*.whl")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
-    subprocess.run(pip, check=True, capture_output=True)
+pytestmark = pytest.mark.system
+EXAMPLE = Path(__file__).parents[1] / "example_plugin"
 
 
 def mosaic(site: Path, *arguments: object, status: int = 0) -> str:
-    """Run the command line with a folder of distributions on the path; gives stdout."""
-    found = subprocess.run(
-        [sys.executable, "-c", "from mosaic_cli.main import cli; cli()", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == status, found.stderr
-    return found.stdout
+    """Call the command line with a folder of distributions on the path; gives stdout."""
+    done = call_mosaic(site, *arguments)
+    assert done.returncode == status, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +51,6 @@ def test_the_example_plugin_is_run_shown_and_compared(example: Path) -> None:
     # Without the distribution its runs can still be read, but not gone on with.
     assert "els-dihedral" in mosaic(Path("nowhere"), "inspect", "d.nc")
     mosaic(Path("nowhere"), "run", "--score", "els-dihedral", status=3)
-
-
-def run_tests(site: Path, *folders: Path) -> str:
-    """Run the tests of distributions as their authors would."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
-    environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(site)}
-    found = subprocess.run(
-        [*command, *map(str, folders)], env=environment, cwd=folders[0], capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
-    return found.stdout
 
 
 def test_the_example_plugin_passes_its_own_tests(example: Path) -> None:

@@ -1,6 +1,6 @@
 """The README holds: its reference is what --help prints, its code and its commands run.
 
-`python tests/test_readme.py` rewrites the reference.
+`python tests/system/test_readme.py` rewrites the reference.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 import mosaic
 from mosaic_cli.main import COMMANDS, cli
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 RUN = "from mosaic_cli.main import cli; cli()"
 MARKS = "<!-- reference -->\n", "<!-- /reference -->"
 
@@ -80,6 +80,7 @@ def environment_below(folder: Path) -> dict[str, str]:
     return {**os.environ, **offline, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
 
 
+@pytest.mark.system
 def test_the_way_from_nothing_to_a_published_plugin(tmp_path: Path) -> None:
     """Every line of the section, in its order, in an environment of its own."""
     environment = environment_below(tmp_path / "env")
@@ -116,6 +117,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
+@pytest.mark.system
 def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     invoke: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +151,7 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     assert "pearson_r" in capsys.readouterr().out
 
 
+@pytest.mark.system
 def test_the_experiment_from_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     exec(blocks("python")[4], {})
     assert "pearson_r_median" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from mosaic import Compute, DataSet, Level
 from mosaic.engine.compiler import KernelUnavailable, load_kernel
 from mosaic.interfaces.dataset import DataAccess
 
+pytestmark = pytest.mark.system
 DATA = Path(os.environ.get("MOSAIC_DATA") or "nowhere")
 ACCURACY = 1e-3
 

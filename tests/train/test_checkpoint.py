@@ -13,20 +13,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_training import train
 
 import mosaic
-
-SMALL: dict[str, Any] = {
-    "network_options": {"channels": 4, "blocks": 1},
-    "batch_size": 5,
-    "precision": "float32",
-    "learning_rate": 1e-3,
-    "lr_decay": 0.999965,
-}
-
-
-def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
-    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
 
 
 def test_a_checkpoint_records_what_was_trained_on_what(tiny: mosaic.DataSet) -> None:

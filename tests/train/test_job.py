@@ -10,20 +10,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_training import train
 
 import mosaic
-
-SMALL: dict[str, Any] = {
-    "network_options": {"channels": 4, "blocks": 1},
-    "batch_size": 5,
-    "precision": "float32",
-    "learning_rate": 1e-3,
-    "lr_decay": 0.999965,
-}
-
-
-def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
-    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
 
 
 def test_resuming_a_finished_training_changes_nothing_and_resuming_nothing_starts(tiny: mosaic.DataSet) -> None:

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from small_training import SMALL, train
 
 import mosaic
 from mosaic.train.plan import parse_seconds
-
-SMALL: dict[str, Any] = {
-    "network_options": {"channels": 4, "blocks": 1},
-    "batch_size": 5,
-    "precision": "float32",
-    "learning_rate": 1e-3,
-    "lr_decay": 0.999965,
-}
-
-
-def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
-    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
 
 
 @pytest.mark.parametrize(

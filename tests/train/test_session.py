@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
+from kills import Killed, kill_at
 from safetensors.torch import load_file, save_file
+from small_training import SMALL, train
 
 import mosaic
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.train.plan import prepare_training
 from mosaic.train.session import TrainingSession
-
-SMALL: dict[str, Any] = {
-    "network_options": {"channels": 4, "blocks": 1},
-    "batch_size": 5,
-    "precision": "float32",
-    "learning_rate": 1e-3,
-    "lr_decay": 0.999965,
-}
-
-
-def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
-    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
 
 
 def test_max_time_stops_with_a_checkpoint(tiny: mosaic.DataSet) -> None:
@@ -65,3 +56,21 @@ def test_weights_that_turn_nan_in_the_last_step_are_not_kept(tiny: mosaic.DataSe
     with pytest.raises(mosaic.MosaicError, match=r"step 9 of 15.*'net'"):
         session.save()
     assert mosaic.load_checkpoint(Path("net")).fingerprint() == good.fingerprint()
+
+
+def test_a_kill_at_any_moment_of_storing_ends_in_the_same_weights(
+    tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_file(train(tiny, "whole").folder / "weights.safetensors")
+    for moment in range(1, 100):
+        out = f"killed-{moment}"
+        with monkeypatch.context() as patched:
+            calls = kill_at(moment, patched, out)
+            with suppress(Killed):
+                train(tiny, out, save_every=1e-9)
+        resumed = load_file(train(tiny, out, resume=True).folder / "weights.safetensors")
+        assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+        assert not list((tmp_path / out).glob("*.tmp"))
+        if len(calls) < moment:
+            break
+    assert moment > 9  # folder and description, then three files a checkpoint, one after each of the nine steps

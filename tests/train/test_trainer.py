@@ -5,27 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 from safetensors.torch import load_file
+from small_training import SMALL, train
 
 import mosaic
-
-SMALL: dict[str, Any] = {
-    "network_options": {"channels": 4, "blocks": 1},
-    "batch_size": 5,
-    "precision": "float32",
-    "learning_rate": 1e-3,
-    "lr_decay": 0.999965,
-}
-
-
-def train(tiny: mosaic.DataSet, out: str = "net", **settings: Any) -> mosaic.Checkpoint:
-    return mosaic.train("resnet", tiny, out=out, **{**SMALL, "epochs": 3, **settings})
 
 
 def same_tensors(one: Path, two: Path) -> bool:

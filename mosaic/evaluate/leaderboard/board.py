@@ -94,7 +94,7 @@ class Board:
             except ConfigMismatch:
                 raise
             except MosaicError:
-                continue  # told when it is executed
+                continue  # reported when it is executed
         return unfinished
 
     def made_by_other_code(self) -> list[str]:
@@ -116,7 +116,7 @@ class Board:
             try:
                 seconds = predict_seconds(entry.prepare(self.dataset))
             except MosaicError:
-                seconds = None  # told when it is executed
+                seconds = None  # reported when it is executed
             forecast[name] = None if seconds is None else 2 * seconds  # the flow, and along the network's
         return forecast
 

@@ -17,7 +17,8 @@ class LeaderboardConfig(Options):
     checkpoint: str = Field(description="Folder of the trained network.")
     scores: str = Field("all", description="Score models, a list such as els,is; or all that need no options.")
     metrics: str = Field(
-        "pearson_r,r2,R2,mse", description="Metrics that compare images, a list; the first one decides the ranks."
+        "pearson_r,r2,R2,mse",
+        description="Metrics that compare images, a list; the first decides the ranks, the last is printed beside it.",
     )
     samples: int = Field(16, ge=1, description="Samples that all make from the same noise.")
     steps: int = Field(20, ge=1, le=100_000, description="Steps of the theories' reverse flows.")

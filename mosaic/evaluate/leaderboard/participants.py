@@ -84,7 +84,7 @@ def _has_scale(name: str, options: dict[str, object], dataset: DataSet) -> bool:
     try:
         return bool(registry().make("score", name, options, dataset).traits.has_scale)
     except MosaicError:
-        return False  # told when it is run
+        return False  # reported when it is run
 
 
 def _run(config: LeaderboardConfig, checkpoint: Checkpoint) -> RunConfig:

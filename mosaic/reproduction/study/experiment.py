@@ -195,7 +195,7 @@ class Experiment:
 
     def calibrated_config(self, score: str) -> RunConfig:
         """Configure a run at the calibrated scales, which need not be there yet."""
-        return self.run_config(score, str(self.scales_owner().scales_file))
+        return self.run_config(score, str(self.scales_owner().scales_file) if score in SCALED else None)
 
     def run_job(self, stem: str, config: RunConfig) -> FileJob:
         """Give the job of a run that is kept as `stem`.nc in the row's folder."""

@@ -122,8 +122,8 @@ def _apart(sample: xr.Dataset, dataset: DataSet, span: float) -> NDArray[np.uint
     place = [sample[f"source_{name}"].values.astype(np.int64) for name in ("image", "row", "column")]
     source = dataset.images[place[0], :, place[1], place[2]].cpu().numpy()
     apart = np.abs(np.moveaxis(source, -1, 0) - sample["image"].values).max(0) / span
-    found: NDArray[np.uint16] = (apart.clip(0, 1) * 65535).round().astype(np.uint16)
-    return found
+    shares: NDArray[np.uint16] = (apart.clip(0, 1) * 65535).round().astype(np.uint16)
+    return shares
 
 
 def _levels(image: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:

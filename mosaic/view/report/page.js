@@ -69,7 +69,7 @@ function makeView(run) {
     clean: canvas(`${run.name}: posterior mean; arrow keys choose a pixel`, true),
     source: canvas(`${run.name}: source training image`, false),
     noisyCaption: element("figcaption"), cleanCaption: element("figcaption"), sourceCaption: element("figcaption"),
-    told: element("p", { className: "told", ariaLive: "polite" }),
+    account: element("p", { className: "account", ariaLive: "polite" }),
     curve: element("canvas", { className: "curve", hidden: true, role: "img", ariaLabel: "weight and n_eff over time" }),
     curveCaption: element("p", { hidden: true }),
   };
@@ -77,14 +77,14 @@ function makeView(run) {
     .map(([drawn, caption]) => element("figure", {}, drawn, caption));
   if (!run.training) figures[2].hidden = true;
   const [shown, total] = run.steps, notes = [];
-  if (run.provenance && run.provenance.kept.length < 2) notes.push("Weights over time: of runs made with --save provenance,entropy --save-steps all");
+  if (run.provenance && run.provenance.kept.length < 2) notes.push("Weights over time: of runs that save provenance and entropy at all steps");
   if (shown < total) notes.push(`${shown} of ${total} steps are shown.`);
   if (run.training && run.training.left_out) notes.push(`${run.training.left_out} training images that pixels come from are left out, the least used.`);
   const facts = element("table", {}, element("tbody", {}, ...run.facts.map(([key, value]) =>
     element("tr", {}, element("th", { scope: "row", textContent: key }), element("td", { textContent: value })))));
   document.getElementById("runs").append(element("article", {},
     element("h2", { textContent: run.name }), element("p", { textContent: [run.title, ...notes].join(". ") }),
-    element("div", { className: "views" }, ...figures), view.told, view.curve, view.curveCaption,
+    element("div", { className: "views" }, ...figures), view.account, view.curve, view.curveCaption,
     element("details", {}, element("summary", { textContent: "Configuration" }), facts)));
   for (const drawn of [view.noisy, view.clean]) {
     const point = (event) => {
@@ -131,41 +131,41 @@ async function findSources(run, frame) {
   if (!run.provenance) return null;
   const pixel = state.row * width + state.column;
   const last = run.provenance.last[state.sample];
-  const found = { last: await sourceAt(last, pixel), weights: [], entropies: [], apart: null };
-  if (last.apart) found.apart = (await unpack(last.apart))[pixel] / 65535 * run.span;
+  const sources = { last: await sourceAt(last, pixel), weights: [], entropies: [], apart: null };
+  if (last.apart) sources.apart = (await unpack(last.apart))[pixel] / 65535 * run.span;
   const steps = run.provenance.steps[state.sample], kept = run.provenance.kept;
   const weights = await unpack(steps.weight), entropies = steps.entropy ? await unpack(steps.entropy) : null;
-  found.weights = kept.map((_, n) => weights[n * height * width + pixel] / 65535);
-  if (entropies) found.entropies = kept.map((_, n) => entropies[n * height * width + pixel] / 1000);
+  sources.weights = kept.map((_, n) => weights[n * height * width + pixel] / 65535);
+  if (entropies) sources.entropies = kept.map((_, n) => entropies[n * height * width + pixel] / 1000);
   const place = kept.indexOf(frame);
   if (place >= 0) {
-    found.place = place;
-    found.step = await sourceAt(steps, place * height * width + pixel);
+    sources.place = place;
+    sources.step = await sourceAt(steps, place * height * width + pixel);
   }
-  return found;
+  return sources;
 }
 
-function tell(view, frame, found) {
+function describe(view, frame, sources) {
   const { run } = view, t = run.times[frame];
-  const words = [`Pixel at row ${state.row}, column ${state.column}.`];
-  if (!found) words.push("This run keeps no provenance.");
+  const sentences = [`Pixel at row ${state.row}, column ${state.column}.`];
+  if (!sources) sentences.push("This run keeps no provenance.");
   else {
-    const apart = found.apart === null ? "" : `, whose pixel differs by ${found.apart.toPrecision(2)} (pixels span ${run.span})`;
-    words.push(`Nearest to its window in the final image: ${named(run, found.last)}${apart}.`);
-    if (found.step) {
-      const n = found.entropies.length ? `, among ${short(Math.exp(found.entropies[found.place]))} effective candidates` : "";
-      words.push(`Best candidate at t = ${t}: ${named(run, found.step)}; weight ${found.weights[found.place].toPrecision(3)}${found.step.multiplicity > 1 ? " with its equals" : ""}${n}.`);
+    const apart = sources.apart === null ? "" : `, whose pixel differs by ${sources.apart.toPrecision(2)} (pixels span ${run.span})`;
+    sentences.push(`Nearest to its window in the final image: ${named(run, sources.last)}${apart}.`);
+    if (sources.step) {
+      const n = sources.entropies.length ? `, among ${short(Math.exp(sources.entropies[sources.place]))} effective candidates` : "";
+      sentences.push(`Best candidate at t = ${t}: ${named(run, sources.step)}; weight ${sources.weights[sources.place].toPrecision(3)}${sources.step.multiplicity > 1 ? " with its equals" : ""}${n}.`);
     }
   }
-  view.told.textContent = words.join(" ");
+  view.account.textContent = sentences.join(" ");
 }
 
-async function drawSource(view, frame, found, turn) {
+async function drawSource(view, frame, sources, turn) {
   const { run } = view;
-  if (!run.training || !found) return;
-  const isLast = frame === run.times.length - 1, shown = isLast || !found.step ? found.last : found.step;
+  if (!run.training || !sources) return;
+  const isLast = frame === run.times.length - 1, shown = isLast || !sources.step ? sources.last : sources.step;
   const place = run.training.places[shown.image];
-  view.sourceCaption.textContent = isLast || !found.step ? "nearest to the final window" : `best candidate at t = ${run.times[frame]}`;
+  view.sourceCaption.textContent = isLast || !sources.step ? "nearest to the final window" : `best candidate at t = ${run.times[frame]}`;
   if (place === undefined) {
     view.source.getContext("2d").clearRect(0, 0, view.source.width, view.source.height);
     view.sourceCaption.textContent += ` (image ${shown.image} is not in this page)`;
@@ -174,7 +174,7 @@ async function drawSource(view, frame, found, turn) {
   const sheet = await picture(run.training.picture);
   if (turn !== latest) return;
   const left = (place % run.training.columns) * width, top = Math.floor(place / run.training.columns) * height;
-  const k = shown === found.last ? run.last_scale : run.scales[frame];
+  const k = shown === sources.last ? run.last_scale : run.scales[frame];
   markWindow(drawCrop(view.source, sheet, left, top), shown.row, shown.column, k, run.boundary === "circular");
 }
 
@@ -188,9 +188,9 @@ function line(pen, xs, ys, color) {
 }
 
 // Weight of the best candidate, and n_eff on a logarithmic scale, against time.
-function drawCurve(view, frame, found) {
+function drawCurve(view, frame, sources) {
   const { run, curve } = view;
-  curve.hidden = view.curveCaption.hidden = !found || found.weights.length < 2;
+  curve.hidden = view.curveCaption.hidden = !sources || sources.weights.length < 2;
   if (curve.hidden) return;
   const ratio = window.devicePixelRatio || 1, w = Math.max(240, curve.clientWidth), [h, pad, right] = [190, 18, 62];
   const pen = Object.assign(curve, { width: w * ratio, height: h * ratio }).getContext("2d");
@@ -206,27 +206,27 @@ function drawCurve(view, frame, found) {
   pen.moveTo(x(run.times[frame]), y(0));
   pen.lineTo(x(run.times[frame]), y(1));
   pen.stroke();
-  line(pen, times.map(x), found.weights.map(y), BLUE);
+  line(pen, times.map(x), sources.weights.map(y), BLUE);
   pen.fillText("1", pad - 12, y(1) + 8);
   pen.fillText("0", pad - 12, y(0));
-  let words = "Blue: weight of the best candidate and its equals";
-  if (found.entropies.length) {
-    const top = Math.max(1, ...found.entropies);
-    line(pen, times.map(x), found.entropies.map((e) => y(e / top)), MARK);
+  let sentences = "Blue: weight of the best candidate and its equals";
+  if (sources.entropies.length) {
+    const top = Math.max(1, ...sources.entropies);
+    line(pen, times.map(x), sources.entropies.map((e) => y(e / top)), MARK);
     pen.fillText(short(Math.exp(top)), w - right + 5, y(1) + 8);
     pen.fillText("1", w - right + 5, y(0));
-    words += "; orange: effective candidates n_eff, logarithmic";
+    sentences += "; orange: effective candidates n_eff, logarithmic";
   }
   pen.fillStyle = "#1a1a1a";
   pen.fillText("noise, t = 1", pad, h - 5);
   pen.textAlign = "right";
   pen.fillText("image, t = 0", w - right, h - 5);
-  view.curveCaption.textContent = words + ".";
+  view.curveCaption.textContent = sentences + ".";
 }
 
 async function drawView(view, turn) {
   const { run } = view, frame = frameOf(run);
-  const [film, found] = await Promise.all([picture(run.films[state.sample]), findSources(run, frame)]);
+  const [film, sources] = await Promise.all([picture(run.films[state.sample]), findSources(run, frame)]);
   if (turn !== latest) return;  // the state has changed meanwhile
   const wraps = run.boundary === "circular" || run.boundary === "valid";
   for (const [canvas, top] of [[view.noisy, 0], [view.clean, height]])
@@ -234,9 +234,9 @@ async function drawView(view, turn) {
   const k = run.scales[frame] ? `, k = ${run.scales[frame]}` : "";
   view.noisyCaption.textContent = `x at t = ${run.times[frame]}${k}`;
   view.cleanCaption.textContent = frame === run.times.length - 1 ? "final image" : "posterior mean";
-  tell(view, frame, found);
-  drawCurve(view, frame, found);
-  await drawSource(view, frame, found, turn);
+  describe(view, frame, sources);
+  drawCurve(view, frame, sources);
+  await drawSource(view, frame, sources, turn);
 }
 
 async function drawScatters() {
@@ -256,8 +256,8 @@ async function drawScatters() {
     pen.stroke();
     pen.fillStyle = BLUE + "80";
     across.forEach((value, place) => pen.fillRect(value / 65535 * (size - 4), (1 - along[place] / 65535) * (size - 4), 4, 4));
-    const told = alike === null ? ": not from the same noise and labels" : r === null ? "" : `: pearson_r ${r.toFixed(3)}`;
-    const made = element("figure", {}, canvas, element("figcaption", { textContent: `${run.name} (up) against ${first.name} (right)${told}` }));
+    const agreement = alike === null ? ": not from the same noise and labels" : r === null ? "" : `: pearson_r ${r.toFixed(3)}`;
+    const made = element("figure", {}, canvas, element("figcaption", { textContent: `${run.name} (up) against ${first.name} (right)${agreement}` }));
     if (holder.children[n]) holder.children[n].replaceWith(made);
     else holder.append(made);
   }

@@ -1,4 +1,4 @@
-"""Times in words."""
+"""Durations as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["duration"]
 
 
 def duration(seconds: float) -> str:
-    """Say a time in words: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    """Write a duration: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,0 +1,46 @@
+"""The equivariant local score on one page, held to the brute force, which loops over pixels and windows in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+import torch
+
+import mosaic
+from mosaic.engine.naive import naive_els
+
+IMAGES = torch.rand(5, 2, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+X = torch.randn(3, 2, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("boundary", ["zeros", "circular", "valid"])
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("noise", [1e-2, 0.6, 1.0])
+def test_it_agrees_with_the_brute_force(boundary: str, k: int, noise: float) -> None:
+    level = mosaic.Level(float(np.sqrt(1 - noise**2)), noise)
+    expected = [oracle.els(x, IMAGES.numpy(), level.signal, level.noise, k, boundary) for x in X.numpy()]
+    np.testing.assert_allclose(naive_els(X, IMAGES, level, k, boundary), np.stack(expected), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("boundary", ["zeros", "circular", "valid"])
+def test_the_engines_agree_with_it(boundary: str) -> None:
+    level = mosaic.Level(0.8, 0.6)
+    posterior = mosaic.equivariant_local_posterior(X, IMAGES, level, 3, boundary=boundary)
+    torch.testing.assert_close(posterior.mean(), naive_els(X, IMAGES, level, 3, boundary), rtol=0, atol=1e-11)
+
+
+def test_the_product_gives_the_same_at_large_noise() -> None:
+    level = mosaic.Level(0.8, 0.6)
+    one, other = (naive_els(X, IMAGES, level, 3, product=product) for product in (False, True))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    assert not torch.equal(one, other)  # they are two evaluations
+
+
+def test_a_window_the_size_of_a_pixel_compares_colours_only() -> None:
+    """At k = 1 the weights of a pixel are those of all training pixels, wherever they are."""
+    level = mosaic.Level(0.8, 0.6)
+    colours = IMAGES.permute(0, 2, 3, 1).reshape(-1, 2)
+    distances = ((X.permute(0, 2, 3, 1)[..., None, :] - level.signal * colours) ** 2).sum(-1)
+    expected = (-distances / (2 * level.noise**2)).softmax(-1) @ colours
+    torch.testing.assert_close(naive_els(X, IMAGES, level, 1), expected.permute(0, 3, 1, 2), rtol=0, atol=1e-12)

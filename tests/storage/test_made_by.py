@@ -1,0 +1,46 @@
+"""What a result was made by: told in root attributes, and read back for what rests on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import mosaic
+from mosaic.storage.made_by import code_changed, code_digest, core_digest, made_by, record, versions_of
+from mosaic.storage.schema import ATTRIBUTES
+
+
+def test_it_is_told_in_attributes_that_the_schema_knows() -> None:
+    told = made_by(torch.device("cpu"))
+    assert set(told) <= set(ATTRIBUTES)
+    assert told["torch_version"] == torch.__version__
+    assert told["code"] == core_digest()
+    assert "mosaic-diffusion" in told["plugins"]
+
+
+def test_a_record_decodes_json_and_leaves_texts_as_they_are() -> None:
+    attributes = {"configuration": '{"steps": 4}', "mosaic_version": "1.0", "code": "12345678", "other": "no matter"}
+    assert record(attributes) == {"configuration": {"steps": 4}, "mosaic_version": "1.0", "code": "12345678"}
+
+
+def test_a_run_made_by_other_code_is_told_apart(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("is", tiny, samples=1, steps=1)
+    assert not code_changed(run.attrs["code"])
+    assert code_changed("0123456789abcdef")
+
+
+def test_versions_name_the_owners_of_the_plugins_and_digest_foreign_code() -> None:
+    versions = versions_of({"score": "els", "schedule": "cosine"})
+    assert set(versions) == {"mosaic-diffusion", "torch"}
+
+
+def test_a_digest_changes_with_the_file_only() -> None:
+    machines = mosaic.registry().get("score", "els"), mosaic.registry().get("score", "ls")
+    assert code_digest(machines[0]) == code_digest(machines[1])  # one file
+    assert code_digest(machines[0]) != code_digest(mosaic.Posterior)
+    assert code_digest(type("Made", (), {})) in ("", code_digest(type("Other", (), {})))
+
+
+@pytest.mark.parametrize("name", ["git_commit", "command_line", "threads"])
+def test_what_may_be_empty_is_told_as_text(name: str) -> None:
+    assert isinstance(made_by()[name], str)

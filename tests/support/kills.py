@@ -1,0 +1,35 @@
+"""Kills at chosen moments, without processes: every move, removal and new folder is one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+def kill_at(moment: int, monkeypatch: pytest.MonkeyPatch, place: str) -> list[str]:
+    """Raise `Killed` before the moment-th move, removal or making of a folder in paths with `place`; give the calls."""
+    calls: list[str] = []
+
+    def guarded(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if place in str(args[0]) and not str(args[0]).endswith(".tmp.tmp"):
+                calls.append(name)
+                if len(calls) == moment:
+                    raise Killed
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    guarded(Path, "replace")
+    guarded(Path, "mkdir")
+    guarded(shutil, "rmtree")
+    return calls
