@@ -20,9 +20,9 @@ def test_a_container_has_no_more_memory_than_its_limit(
     if limit is not None:
         path.write_text(limit)
     monkeypatch.setattr("mosaic.device.CONTAINER_LIMIT", path)
-    found = physical_memory()
-    assert found is not None
-    assert found == 4096 if least == 4096 else found > least
+    actual = physical_memory()
+    assert actual is not None
+    assert actual == 4096 if least == 4096 else actual > least
 
 
 def test_the_peak_on_a_gpu_is_that_of_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,8 +34,8 @@ def test_the_peak_of_a_process_is_its_own() -> None:
     """Not that of a parent which is larger: getrusage would tell its."""
     ballast = torch.ones(2**27)  # 512 MiB
     command = [sys.executable, "-c", "from mosaic.device import peak_bytes; print(peak_bytes())"]
-    told = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    output = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     own = peak_bytes()
     assert own is not None
     assert own > ballast.numel() * 4
-    assert 2**26 < told < own - ballast.numel() * 3
+    assert 2**26 < output < own - ballast.numel() * 3

@@ -1,7 +1,7 @@
 """Windows as candidates: LS (eqs. 7-8) and ELS (eqs. 9-10, app. B.2), streamed into one `Posterior`.
 
-    local_posterior      LS     for pixel p the window at the same p of every training image
-    equivariant_local_posterior  ELS    every training window that hangs over the border as p's does
+    local_posterior              LS   for pixel p the window at the same p of every training image
+    equivariant_local_posterior  ELS  every training window that hangs over the border as p's does
 
 Nothing here has gradients. Memory does not grow with the training set: it is cut into blocks, by shapes only.
 
@@ -46,8 +46,12 @@ def local_posterior(
 
     Parameters
     ----------
-    x, images, level
-        As for `ideal_posterior`.
+    x : Tensor (B, C, H, W)
+        Noisy images x = a x_0 + s eps.
+    images : Tensor (N, C, H, W)
+        Training images.
+    level : Level
+        Signal a and noise s > 0 of x.
     k : int
         Odd window size, 1 <= k.
     boundary : {"zeros", "circular"}

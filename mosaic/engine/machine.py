@@ -27,12 +27,13 @@ NEAREST = Level(1.0, 0.1)
 class AnalyticMachine(ScoreModel):
     """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
 
-    `posterior` is all that a subclass must define. `evaluate` and `sources` may be overridden.
+    `posterior` is all that a subclass must define; `sources` and the trait `comparisons` belong to it. `evaluate`,
+    `compute`, `held_bytes` and `workspace_bytes` may be overridden, too.
     """
 
     @property
     def traits(self) -> Traits:
-        """It attributes pixels, and a sample with a label meets its class only."""
+        """It attributes pixels, and compares a sample with a label only with its class."""
         return Traits(has_attribution=True, is_conditional=True)
 
     @property
@@ -67,7 +68,7 @@ class AnalyticMachine(ScoreModel):
         return Source(image, row, column, torch.zeros_like(image))
 
     def held_bytes(self, batch: int, scale: int, element: int) -> int:
-        """Bytes held at most beside the threads' own, for a batch of so many, of elements of this size."""
+        """Bytes at most that all threads share, for `batch` samples of numbers of `element` bytes."""
         return 0
 
     def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
@@ -82,7 +83,7 @@ class AnalyticMachine(ScoreModel):
 
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
-        """Give x0hat; a sample with a label meets the training images of that class only.
+        """Give x0hat; a sample with a label is compared only with the training images of its class.
 
         Raises
         ------

@@ -6,7 +6,7 @@ For each pixel p, with its window x_p of k x k pixels, and every training window
     x0hat(p) = sum_c softmax_c( -|x_p - a c|^2 / (2 s^2) ) centre(c).
 
 All windows are cut out and held at once, so it serves small training sets. The engines compute the same without
-holding them; the doctor, the benchmarks and quick tests hold the engines to this page.
+holding them; the doctor and quick tests hold the engines to this page, and the benchmarks time them against it.
 """
 
 from __future__ import annotations
@@ -32,22 +32,24 @@ def naive_els(
     k : int
         Odd window size.
     boundary : {"zeros", "circular", "valid"}
-        Which windows meet: those that hang over the border alike; all, wrapping; or any, wrapping, those wholly inside.
+        `zeros`: a pixel's window is compared with the training windows that hang over the border as it does;
+        `circular`: with all, and windows wrap; `valid`: a wrapping window, with those that lie inside their image.
     product : bool
         Evaluate |x_p - a c|^2 by one matrix product, as one would for speed; at small s that cancels.
     """
-    queries, keys = windows(x, k, boundary != "zeros"), windows(images, k, boundary == "circular")
+    a, s = level.signal, level.noise
+    queries, keys = _windows(x, k, boundary != "zeros"), _windows(images, k, boundary == "circular")
     centres, x0hat = images.flatten(2).mT, torch.empty_like(x).flatten(2).mT  # (n, H W, C)
-    for pixels, candidates in window_groups(x, k, boundary):
-        x_p, c = queries[:, pixels].flatten(0, 1), level.signal * keys[:, candidates].flatten(0, 1)
+    for pixels, candidates in _window_groups(x, k, boundary):
+        x_p, a_c = queries[:, pixels].flatten(0, 1), a * keys[:, candidates].flatten(0, 1)
         mode = "use_mm_for_euclid_dist" if product else "donot_use_mm_for_euclid_dist"
-        logits = torch.cdist(x_p, c, compute_mode=mode).square() / (-2 * level.noise**2)
+        logits = torch.cdist(x_p, a_c, compute_mode=mode).square() / (-2 * s**2)
         means = logits.softmax(1) @ centres[:, candidates].flatten(0, 1)  # eqs. 9-10
         x0hat[:, pixels] = means.unflatten(0, (len(x), -1))
     return x0hat.mT.reshape(x.shape)
 
 
-def windows(images: Tensor, k: int, wraps: bool) -> Tensor:
+def _windows(images: Tensor, k: int, wraps: bool) -> Tensor:
     """Cut out the k x k window about every pixel of images (n, C, H, W): (n, H W, C k^2); beyond are zeros."""
     if not wraps:
         return unfold(images, k, padding=k // 2).mT
@@ -55,7 +57,7 @@ def windows(images: Tensor, k: int, wraps: bool) -> Tensor:
     return unfold(images[:, :, rows[:, None], cols], k).mT
 
 
-def window_groups(x: Tensor, k: int, boundary: str) -> list[tuple[Tensor, Tensor]]:
+def _window_groups(x: Tensor, k: int, boundary: str) -> list[tuple[Tensor, Tensor]]:
     """Groups of pixels with the centres of the windows they are compared with, numbered row by row (app. B.2)."""
     height, width = x.shape[2:]
     rows, cols = (
@@ -66,5 +68,6 @@ def window_groups(x: Tensor, k: int, boundary: str) -> list[tuple[Tensor, Tensor
     pixels = torch.arange(height * width, device=x.device)
     if boundary == "zeros":
         _, kinds = over.unique(dim=1, return_inverse=True)
-        return [(alike, alike) for kind in kinds.unique() for alike in [pixels[kinds == kind]]]
+        groups = [pixels[kinds == kind] for kind in kinds.unique()]
+        return [(group, group) for group in groups]
     return [(pixels, pixels[(over == 0).all(0)] if boundary == "valid" else pixels)]

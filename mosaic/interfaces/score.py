@@ -46,7 +46,7 @@ class Traits:
     has_attribution : bool
         Whether `attribute` says what images are made of.
     is_conditional : bool
-        Whether a sample with a label meets the training images of that class only.
+        Whether a sample with a label is compared only with the training images of its class.
     is_equivariant : bool
         Whether x0hat of a circularly shifted x is the shifted x0hat.
     schedule : NoiseSchedule or None
@@ -55,9 +55,11 @@ class Traits:
         window(scale): side of the window about a pixel, going round the border, that x0hat there depends on; None for
         all of x.
     comparisons : callable
-        comparisons(scale): window comparisons that one sample needs at this scale; 0 for a model that makes none.
+        comparisons(scale): comparisons, of windows or of whole images, that one sample needs at this scale; 0 for a
+        model that makes none.
     engine : callable
-        engine(dtype): what computes the numbers of a dtype, to the build. A run is resumed by the same one only.
+        engine(dtype): what computes the numbers of a dtype: its name and, where it is compiled, its build. A run is
+        resumed by the same one only.
     fingerprint : callable
         fingerprint(): SHA-256 of what decides the numbers beside options and data, such as weights; None for nothing.
     """

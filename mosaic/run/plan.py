@@ -44,10 +44,12 @@ class Plan:
         With every default filled in.
     dataset : DataSet
         Training set, on `device`.
+    schedule, model, device
+        What the configuration names, made.
     levels, scales : tuple
         One entry a step, from noise to data; scale 0 where the model has none.
     labels, seeds : tuple of int
-        One entry a sample.
+        One entry a sample; label -1 for no class, seed -1 where the noise came from a file without seeds.
     start : Tensor (samples, C, H, W), float64, or None
         Standard normal noise to start from, where it does not come from the seed.
     save, save_steps : tuple
@@ -146,9 +148,10 @@ class Plan:
         return round(sum(self.model.traits.comparisons(scale) for scale in self.scales) * self._share(self.labels))
 
     def work(self, batch: range) -> list[float]:
-        """Work of each step of a batch: comparisons times the side of their windows, which time is in proportion to.
+        """Work of each step of a batch: comparisons times k, which time is in proportion to.
 
-        (A comparison adds up a diagonal of k products.) A step of each sample where the model compares no windows.
+        (An engine shares the products of windows that overlap; k of a window's k x k are its own.) Where the model
+        compares no windows, a step of a sample counts 1.
         """
         comparisons, share = self.model.traits.comparisons, self._share(self.labels[batch.start : batch.stop])
         steps = [comparisons(scale) * max(1, scale) * share for scale in self.scales]
@@ -197,18 +200,17 @@ def prepare(
         With one sentence each; nothing has been written by then.
     """
     if isinstance(score, type):
-        raise UsageError(f"score is the class {score.__name__}; give its registered name, or an object of it.")
+        raise UsageError(f"`score` is the class {score.__name__}; give its registered name, or an object of it.")
     if output is not None:
         output.check()
     device, names = _device(config, score, dataset), registry()
     schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
     # Options are checked before the data are read, which can take long.
-    options = {"dataset_options": config.dataset_options, "score_options": config.score_options}
     if score is None:
-        options["score_options"] = names.parse("score", config.score, config.score_options).model_dump(mode="json")
+        names.parse("score", config.score, config.score_options)
+    dataset_options = config.dataset_options
     if dataset is None:
-        resolved = names.parse("dataset", config.dataset, config.dataset_options)
-        options["dataset_options"] = resolved.model_dump(mode="json")
+        dataset_options = names.parse("dataset", config.dataset, dataset_options).model_dump(mode="json")
         dataset = load_dataset(config.dataset, config.dataset_options, access)
     dataset = dataset.to(device)
     levels, times = tuple(reverse_levels(schedule, config.steps)), reverse_times(config.steps)
@@ -220,7 +222,7 @@ def prepare(
     save, save_steps = resolve_save(config, model)
     config = config.model_copy(
         update={
-            **options,
+            "dataset_options": dataset_options,
             "score_options": model.options.model_dump(mode="json"),
             "schedule_options": schedule.options.model_dump(mode="json"),
             "samples": len(labels),

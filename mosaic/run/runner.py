@@ -30,15 +30,15 @@ from mosaic.run.settings import layered
 from mosaic.sampling.flow import SAMPLERS, reverse_flow, reverse_times
 from mosaic.sampling.noise import StepNoise
 from mosaic.storage.files import OutputInUse, as_attribute, unused_path
-from mosaic.storage.job import Advance, FileJob, Output, Part
+from mosaic.storage.job import Advance, FileJob, Output, Part, no_advance
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.schema import TRAJECTORY_SCHEMA
 from mosaic.storage.trajectory import assemble
 
-__all__ = ["identity_of", "job_of", "run", "run_batch", "start", "start_unnamed"]
+__all__ = ["attributes_of", "identity_of", "job_of", "name_of", "run", "run_batch", "start", "start_unnamed"]
 
 
-def run_batch(plan: Plan, batch: range, advance: Advance = lambda done, note: None) -> xr.Dataset:
+def run_batch(plan: Plan, batch: range, advance: Advance = no_advance) -> xr.Dataset:
     """Run the reverse flow of one batch of samples; `advance(work done, note)` is called after each step."""
     states: list[Tensor] = []
     denoised: list[Tensor] = []
@@ -192,7 +192,7 @@ def run(
     Returns
     -------
     xarray.Dataset
-        The trajectory; see the README for its schema.
+        The trajectory, as `mosaic/storage/schema.py` describes it.
 
     Raises
     ------
@@ -200,12 +200,12 @@ def run(
         With one sentence that names the value, what is allowed and the fix.
     """
     if not isinstance(dataset, (str, DataSet)):
-        raise UsageError(f"dataset must be a name or a mosaic.DataSet, not a {type(dataset).__name__}.")
+        raise UsageError(f"`dataset` must be a name or a mosaic.DataSet, not a {type(dataset).__name__}.")
     if not isinstance(settings.get("init", ""), (str, PathLike, type(None))):
-        raise UsageError(f"init must be a path to a .nc or .npy file, not a {type(settings['init']).__name__}.")
+        raise UsageError(f"`init` must be a path to a .nc or .npy file, not a {type(settings['init']).__name__}.")
     model = None if isinstance(score, str) else score
     if resume and model is not None and not isinstance(model, AnalyticMachine):
-        raise UsageError("A score passed as an object cannot be resumed: nothing shows that it is the same one.")
+        raise UsageError("A `score` passed as an object cannot be resumed: nothing shows that it is the same one.")
     images = model.dataset if isinstance(model, ScoreModel) else None if isinstance(dataset, str) else dataset
     names = {"score": score if isinstance(score, str) else name_of(score)}
     names["dataset"] = images.name if images is not None else str(dataset)

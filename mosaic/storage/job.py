@@ -1,16 +1,17 @@
 """Jobs: work whose result is kept. A run, a calibration, a training, a leaderboard entry are one kind of thing.
 
 A job has an identity (what must agree for its result to be used again), a place, and a state. Whether a result is
-there, can be resumed, or belongs to something else is decided here, and nowhere else.
+there, can be resumed, or belongs to something else is decided here, from what `kept` lists.
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from mosaic.progress import Progress, silent
 from mosaic.storage.files import check_writable, locked, open_stored
 from mosaic.storage.parts import PartFiles, encoded, join
 
-__all__ = ["Advance", "ConfigMismatch", "FileJob", "Job", "Output", "Part", "State", "differences"]
+__all__ = ["Advance", "ConfigMismatch", "FileJob", "Job", "Output", "Part", "State", "differences", "no_advance"]
 
 
 class State(StrEnum):
@@ -106,7 +107,17 @@ class Job(ABC):
 
     @abstractmethod
     def execute(self, *, resume: bool = False, overwrite: bool = False, progress: Progress = silent) -> Any:
-        """Do what is left to do, and give the result; nothing is computed again that is there."""
+        """Do the work, keep the result, and give it.
+
+        Parameters
+        ----------
+        resume : bool
+            Compute only what is missing of a result with the same identity.
+        overwrite : bool
+            Replace what is there. With neither, a place that is taken is refused.
+        progress : Progress
+            Called with the work done.
+        """
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -128,6 +139,10 @@ def _short(value: Any) -> str:
 
 Advance = Callable[[float, str], None]
 """Called as advance(done, note): how much of a part's work is done, and what is being worked on."""
+
+
+def no_advance(done: float, note: str) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -238,18 +253,19 @@ class FileJob(Job):
         self.after(whole)
         return whole
 
-    def _computed(self, progress: Progress, wanted: Callable[[int], bool]) -> Any:
+    def _computed(self, progress: Progress, wanted: Callable[[int], bool]) -> Iterator[tuple[int, xr.Dataset]]:
         """Yield number and data set of each part that is wanted; the others' work counts as done."""
         total = sum(part.work for part in self.parts)
         starts = accumulate((part.work for part in self.parts), initial=0.0)
         for number, (part, start) in enumerate(zip(self.parts, starts, strict=False)):
             if wanted(number):
-                note = f"batch {number + 1}/{len(self.parts)}"
+                batch = f"batch {number + 1}/{len(self.parts)}"
+                yield number, part.compute(partial(_advance, progress, start, total, self.unit, batch))
 
-                def advance(done: float, text: str, start: float = start, note: str = note) -> None:
-                    progress(start + done, total, self.unit, f"{note}, {text}")
 
-                yield number, part.compute(advance)
+def _advance(progress: Progress, start: float, total: float, unit: str, batch: str, done: float, note: str) -> None:
+    """Report work done in a batch that starts at `start` of the whole."""
+    progress(start + done, total, unit, f"{batch}, {note}")
 
 
 @dataclass(frozen=True)

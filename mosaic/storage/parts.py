@@ -58,7 +58,7 @@ class PartFiles:
         Raises
         ------
         OutputInUse
-            If another process began here meanwhile, or is working on this.
+            If another process started here meanwhile, has finished meanwhile, or is working on this.
         UsageError
             If it cannot be written.
         """
@@ -75,13 +75,16 @@ class PartFiles:
             reason = error.strerror or error
             raise UsageError(f"`out` '{self.path}' cannot be written ({reason}); choose another place.") from None
         with locked(self.folder, self.path):
+            if self.path.exists() and not (resume or overwrite):  # finished between the check and now
+                self._clean()
+                raise OutputInUse(f"another run has just finished at '{self.path}'; use another `out`.")
             yield
         self._sweep()
 
     def finish(self, count: int, attributes: Mapping[str, str], complete: Callable[[xr.Dataset], xr.Dataset]) -> None:
         """Join the parts, `complete` the whole, write it with `attributes` on its root, and remove the parts."""
         parts = [xr.load_dataset(self.part(number), engine="netcdf4") for number in range(count)]
-        # Several digests where a run was resumed by other code than began it: none of them alone made the file.
+        # Several digests where a run was resumed by other code than started it: none of them alone made the file.
         codes = sorted({str(part.attrs.get("code")) for part in parts})
         write_netcdf(complete(join(parts, {**attributes, "code": " ".join(codes)})), self.path)
         self._clean()

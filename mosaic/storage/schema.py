@@ -1,7 +1,7 @@
 """The file format on one page: every variable, coordinate and root attribute that mosaic stores.
 
-Each kind of file has a schema identifier on its root, and a table of its variables. Nothing else names their
-dimensions, units, types, fill values or descriptions.
+Each kind of file has a schema identifier on its root, and a table of its variables: the only place where those are
+described, with units, and for runs also with dimensions, types and fill values.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Variable:
     units : str
         "1" for none.
     dtype : type or None
-        How it is stored; None for as precise as the states.
+        How it is stored; None for the precision of the computation.
     fill : float
         What stands where nothing is known.
     """
@@ -76,14 +76,16 @@ STEPS = ("sample", "step", "height", "width")
 # --- a run: mosaic-trajectory -----------------------------------------------------------------------------------------
 
 COORDINATES = {
-    "sample": Variable("index of the sample in the run", ("sample",)),
-    "seed": Variable("seed of the sample's initial noise", ("sample",)),
-    "label": Variable("class the sample was conditioned on, -1 for none", ("sample",)),
-    "step": Variable("step of the reverse flow, 0 at noise", ("step",)),
-    "time": Variable("time t of the schedule, 1 at pure noise", ("step",)),
-    "signal": Variable("signal a of the forward process x_t = a x_0 + s eps", ("step",)),
-    "noise": Variable("noise s of the forward process x_t = a x_0 + s eps", ("step",)),
-    "scale": Variable("locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel"),
+    "sample": Variable("index of the sample in the run", ("sample",), dtype=np.int64),
+    "seed": Variable("seed of the sample's initial noise", ("sample",), dtype=np.int64),
+    "label": Variable("class the sample was conditioned on, -1 for none", ("sample",), dtype=np.int64),
+    "step": Variable("step of the reverse flow, 0 at noise", ("step",), dtype=np.int64),
+    "time": Variable("time t of the schedule, 1 at pure noise", ("step",), dtype=np.float64),
+    "signal": Variable("signal a of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64),
+    "noise": Variable("noise s of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64),
+    "scale": Variable(
+        "locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel", np.int64
+    ),
 }
 RUN = {
     "state": Variable("noisy image x_t where the score was evaluated", FLOW),
@@ -253,7 +255,7 @@ TABLES: dict[str, Mapping[str, Variable]] = {
 ATTRIBUTES = {
     "schema": "identifier of the kind of file, and its version",
     "title": "what it is",
-    # What it was made by (storage/made_by.py).
+    # Of every file: what it was made by (storage/made_by.py).
     "created": "when, UTC",
     "command_line": "the command, or the program, that made it",
     "mosaic_version": "version of mosaic",
@@ -264,32 +266,37 @@ ATTRIBUTES = {
     "device": "device, and the hardware behind it",
     "threads": "threads of torch",
     "plugins": "plugins and their versions",
-    # What decides the numbers: the identity that a job is resumed by.
+    # Of runs, calibrations and single steps: what decides the numbers, the identity that a job is resumed by.
     "configuration": "settings, JSON",
     "scales": "locality scale of each step, from noise to data, JSON",
     "labels": "class of each sample, JSON",
     "versions": "versions of the distributions that the plugins in use come from, JSON",
-    "engine": "what computed the numbers, to the build, JSON",
+    "engine": "what computed the numbers, and its build where it was compiled, JSON",
     "init_fingerprint": "SHA-256 of the noise started from, JSON",
     "dataset_fingerprint": "SHA-256 of the training set, JSON",
     "score_fingerprint": "SHA-256 of weights, JSON",
     "network_fingerprint": "SHA-256 of the network's weights, JSON",
     "job": "what a leaderboard entry must agree with, JSON",
-    # What else is known.
+    # Of runs and calibrations: the training set.
     "dataset_size": "training images",
     "dataset_source": "where the training set came from",
     "dataset_range": "lowest and highest value of a pixel, JSON",
     "dataset_classes": "names of the classes, JSON",
+    # Of runs.
     "traits": "what the score model can do, JSON",
+    # Of the losses of a training.
     "description": "checkpoint.json of the training, JSON",
-    "training": "checkpoint.json of the network compared with, JSON",
+    # Of comparisons and leaderboards.
     "metrics": "names of the metrics, JSON",
     "metric_options": "their options, JSON",
     "interval": "how intervals were made, JSON",
     "runs": "what the runs compared were made by, JSON",
+    # Of leaderboards and single steps.
+    "training": "checkpoint.json of the network compared with, JSON",
     "failed": "score models that failed, and why, JSON",
     "left_out": "score models that were left out, and why, JSON",
     "peak_bytes": "peak memory of the process",
+    # Of reproductions.
     "rows": "rows of table 2, JSON",
     "records": "what each step of a reproduction was made by, JSON",
     "recipes": "what each row of table 2 was made by, JSON",

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -47,19 +46,14 @@ def assemble(
         "image": denoised[-1].cpu().numpy(),
         **(saved or {}),
     }
-    columns = {name: _column(values) for name, values in coordinates.items()} | {"step": np.arange(len(states))}
+    columns = {**coordinates, "step": range(len(states))}
     return described(
         xr.Dataset(
             {name: (table[name].dims, values) for name, values in arrays.items()},
-            {name: (table[name].dims, values) for name, values in columns.items()},
+            {name: (table[name].dims, np.asarray(values, table[name].dtype)) for name, values in columns.items()},
         ),
         TRAJECTORY_SCHEMA,
     )
-
-
-def _column(values: Sequence[float] | Sequence[int]) -> Any:
-    array = np.asarray(values)
-    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
 
 
 def levels_of(trajectory: xr.Dataset) -> list[Level]:

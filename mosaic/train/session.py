@@ -192,10 +192,11 @@ class TrainingSession:
         }
         average = {name: value for name, value in state.items() if name.startswith("average.")}
         weights = {name.removeprefix("average."): value for name, value in average.items()}
-        # First what is used, then what the training resumes from: a kill between the two loses nothing.
+        # First what is used, then what the training resumes from: a kill in between loses nothing. The weights say how
+        # far the training is, so the losses must be there when they are.
+        write_netcdf(self.history(), folder / LOSS)
         save_tensors(weights, folder / WEIGHTS, numbers)
         save_tensors({**state, "seconds": torch.tensor(self.seconds())}, folder / TRAINING, numbers)
-        write_netcdf(self.history(), folder / LOSS)
 
     def history(self) -> xr.Dataset:
         """Loss and learning rate of every step."""

@@ -27,9 +27,9 @@ def test_the_naive_page_agrees_with_the_oracle(k: int, channels: int) -> None:
     images = torch.rand(9, channels, 6, 5, generator=generator) * 2 - 1
     level = mosaic.Level(0.8, 0.6)
     x = 0.8 * images[:2] + 0.6 * torch.randn(2, channels, 6, 5, generator=generator)
-    found = naive_els(x, images, level, k, product=True)
+    actual = naive_els(x, images, level, k, product=True)
     expected = [oracle.els(one.double().numpy(), images.double().numpy(), 0.8, 0.6, k) for one in x]
-    np.testing.assert_allclose(found, np.stack(expected), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(actual, np.stack(expected), rtol=0, atol=1e-5)
 
 
 def test_comparisons_are_pairs_of_windows_that_hang_over_alike() -> None:
@@ -42,12 +42,12 @@ def test_comparisons_are_pairs_of_windows_that_hang_over_alike() -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_measured(row: str) -> None:
     case = cases([row], ["torch"], [2], SMALL)[0]
-    found = measure(case)
-    assert len(found["seconds"]) >= 1
-    assert all(0 < seconds < 60 for seconds in found["seconds"])
-    assert found["peak_bytes"] is None or found["peak_bytes"] > 2**25
+    actual = measure(case)
+    assert len(actual["seconds"]) >= 1
+    assert all(0 < seconds < 60 for seconds in actual["seconds"])
+    assert actual["peak_bytes"] is None or actual["peak_bytes"] > 2**25
     expected = {
-        "flow": 2 * 40 * sum(pairs((8, 8), k) for k in found["scales"] or ()),
+        "flow": 2 * 40 * sum(pairs((8, 8), k) for k in actual["scales"] or ()),
         "ls": 40 * 64,
         "is": 8 * 40,
         "calibration": 40 * sum(pairs((8, 8), k) for k in (3, 5, 7)),
@@ -55,15 +55,15 @@ def test_every_row_is_measured(row: str) -> None:
         "naive": 40 * pairs((8, 8), 3),
         "training": 0,
     }
-    assert found["comparisons"] == expected[row]
+    assert actual["comparisons"] == expected[row]
     pixels = {"is": 64, "ls": 9, "scaling": 81, "naive": 9}
     if row in pixels:
-        assert found["flop"] == 2 * found["comparisons"] * pixels[row]
+        assert actual["flop"] == 2 * actual["comparisons"] * pixels[row]
     if row == "flow":
-        assert found["flop"] == 2 * 40 * sum(2 * k**2 * pairs((8, 8), k) for k in found["scales"])
+        assert actual["flop"] == 2 * 40 * sum(2 * k**2 * pairs((8, 8), k) for k in actual["scales"])
     if row == "naive":
-        ratio = np.median(found["naive_seconds"]) / np.median(found["seconds"])
-        assert math.isclose(found["ratio"], ratio)
+        ratio = np.median(actual["naive_seconds"]) / np.median(actual["seconds"])
+        assert math.isclose(actual["ratio"], ratio)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_the_share_of_the_ceilings_is_the_time_they_allow_over_the_time_taken() 
     result = {"flop": 8e9, "comparisons": 10**8, "median_seconds": 6.0}
     assert share_of_ceilings(result, used) == pytest.approx(0.5)
     assert share_of_ceilings({**result, "flop": 0}, used) is None
-    found = machine()
-    assert 1e8 < found["flop_per_second"] < 1e15
-    assert 1e7 < found["exp2_per_second"] < 1e14
+    actual = machine()
+    assert 1e8 < actual["flop_per_second"] < 1e15
+    assert 1e7 < actual["exp2_per_second"] < 1e14
 
 
 def test_fewer_images_than_samples_can_be_measured() -> None:

@@ -46,8 +46,8 @@ def test_train_picks_unused_folders_and_prints_json(invoke: Invoke) -> None:
     small = ("-o", "network.channels=2", "-o", "dataset.limit=20", "--epochs", 1)
     assert done(invoke("train", *small)).stdout == "resnet-digits\n"
     result = done(invoke("train", *small, "--json"))
-    found = json.loads(result.stdout)
-    assert (found["path"], found["step"], found["epoch"]) == ("resnet-digits-2", 1, 1)
+    actual = json.loads(result.stdout)
+    assert (actual["path"], actual["step"], actual["epoch"]) == ("resnet-digits-2", 1, 1)
     assert "images/s" in result.stderr
 
 
@@ -58,17 +58,17 @@ def test_train_takes_settings_from_flags_file_and_environment(
     monkeypatch.setenv("MOSAIC_LEARNING_RATE", "0.01")
     monkeypatch.setenv("MOSAIC_OPTIONS", "dataset.limit=16 score.boundary=circular")
     done(invoke("train", "--config", "train.toml", "--batch-size", 4, "--out", "net"))
-    found = mosaic.load_checkpoint(Path("net"))
-    assert (found.config.network, found.config.network_options["channels"]) == ("unet", [3, 4])
-    assert (found.config.batch_size, found.config.epochs, found.config.learning_rate) == (4, 2, 0.01)
-    assert found.description["dataset_size"] == 16
+    actual = mosaic.load_checkpoint(Path("net"))
+    assert (actual.config.network, actual.config.network_options["channels"]) == ("unet", [3, 4])
+    assert (actual.config.batch_size, actual.config.epochs, actual.config.learning_rate) == (4, 2, 0.01)
+    assert actual.description["dataset_size"] == 16
 
 
 def test_resume_takes_the_settings_of_the_training(invoke: Invoke, checkpoint: Path) -> None:
     done(invoke("train", "--resume", "--epochs", 3, "--out", "net"))
-    found = mosaic.load_checkpoint(checkpoint)
-    assert found.progress()["epoch"] == 3
-    assert found.config.network_options["channels"] == 4
+    actual = mosaic.load_checkpoint(checkpoint)
+    assert actual.progress()["epoch"] == 3
+    assert actual.config.network_options["channels"] == 4
     refused(invoke("train", "--resume", "--out", "net", "--seed", 4), 2, "seed: 0, now 4")
     refused(invoke("train", "--resume"), 2, "--resume needs --out")
     refused(invoke("train", "--resume", "--overwrite", "--out", "net"), 2, "exclude each other")
@@ -130,15 +130,15 @@ def test_a_note_tells_of_other_data_than_trained_on(invoke: Invoke, checkpoint: 
 
 def test_calibrate_writes_a_file_that_run_reads_and_prints_json(invoke: Invoke, checkpoint: Path) -> None:
     arguments = ("calibrate", "--checkpoint", checkpoint, "--samples", 3, "--steps", 4, "--score", "ls")
-    found = json.loads(done(invoke(*arguments, "--out", "s.nc", "--json", "--sizes", "3,7")).stdout)
+    actual = json.loads(done(invoke(*arguments, "--out", "s.nc", "--json", "--sizes", "3,7")).stdout)
     with xr.open_dataset("s.nc") as stored:
-        assert found["scales"] == stored["scale"].values[::-1].tolist()
-        assert set(found["scales"]) <= {3, 7}
-        assert found["noise_to_signal"] == sorted(found["noise_to_signal"])
+        assert actual["scales"] == stored["scale"].values[::-1].tolist()
+        assert set(actual["scales"]) <= {3, 7}
+        assert actual["noise_to_signal"] == sorted(actual["noise_to_signal"])
     result = done(invoke("run", "--score", "ls", "--scales", "s.nc", "--steps", 4, "--samples", 1, "--out", "r.nc"))
     assert result.stdout == "r.nc\n"
     with xr.open_dataset("r.nc") as run:
-        assert run["scale"].values[::-1].tolist() == found["scales"]
+        assert run["scale"].values[::-1].tolist() == actual["scales"]
     refused(invoke(*arguments, "--out", "s.nc"), 2, "exists already")
     assert done(invoke(*arguments, "--sizes", "3,7", "--out", "s.nc", "--resume")).stdout == "s.nc\n"
     refused(invoke(*arguments, "--out", "t.nc", "--sizes", "4"), 2, "Scale 4")
@@ -177,8 +177,8 @@ def test_compare_states_what_chance_gives(invoke: Invoke) -> None:
     consistency = ("--metrics", "consistency")
     table = done(invoke("compare", "is.nc", "els.nc", *consistency)).stdout
     assert "consistency (share; 0.333 by chance)" in table
-    found = json.loads(done(invoke("compare", "is.nc", "els.nc", *consistency, "--json")).stdout)
-    assert found["metrics"]["consistency"]["chance"] == pytest.approx(1 / 3)
+    actual = json.loads(done(invoke("compare", "is.nc", "els.nc", *consistency, "--json")).stdout)
+    assert actual["metrics"]["consistency"]["chance"] == pytest.approx(1 / 3)
 
 
 def test_compare_refuses_runs_from_other_noise(invoke: Invoke, tmp_path: Path) -> None:
@@ -201,9 +201,9 @@ def test_numbers_that_json_cannot_say_are_null(invoke: Invoke) -> None:
     flat = ("--dataset", "black-white", "--score", "is", "--steps", 2, "--samples", 2)
     done(invoke("run", *flat, "--out", "a.nc"))
     result = done(invoke("compare", "a.nc", "a.nc", "--json", "--metrics", "pearson_r,mse"))
-    found = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(name))
-    assert found["metrics"]["pearson_r"]["run"]["median"] is None
-    assert found["metrics"]["mse"]["run"]["median"] == 0
+    actual = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(name))
+    assert actual["metrics"]["pearson_r"]["run"]["median"] is None
+    assert actual["metrics"]["mse"]["run"]["median"] == 0
 
 
 def test_runs_on_different_data_are_noted(invoke: Invoke) -> None:
@@ -244,15 +244,19 @@ def test_compare_leaves_out_what_needs_data_that_are_gone(invoke: Invoke, tiny_f
 
 
 def test_inspect_tells_what_is_in_checkpoints_calibrations_and_comparisons(invoke: Invoke, checkpoint: Path) -> None:
-    found = json.loads(done(invoke("inspect", "--json", checkpoint)).stdout)
-    assert (found["configuration"]["network"], found["receptive_field"], found["progress"]["step"]) == ("resnet", 7, 2)
+    actual = json.loads(done(invoke("inspect", "--json", checkpoint)).stdout)
+    assert (actual["configuration"]["network"], actual["receptive_field"], actual["progress"]["step"]) == (
+        "resnet",
+        7,
+        2,
+    )
     done(invoke("calibrate", "--checkpoint", checkpoint, "--samples", 1, "--steps", 2, "--sizes", "3,5"))
-    found = json.loads(done(invoke("inspect", "--json", "scales.nc")).stdout)
-    assert (found["ks"], found["configuration"]["checkpoint"]) == ([3, 5], "net")
+    actual = json.loads(done(invoke("inspect", "--json", "scales.nc")).stdout)
+    assert (actual["ks"], actual["configuration"]["checkpoint"]) == ([3, 5], "net")
     for name in ("a", "b"):
         done(invoke("run", "-o", "dataset.limit=30", "--steps", 2, "--samples", 2, "--out", f"{name}.nc"))
     done(invoke("compare", "a.nc", "b.nc"))
-    found = json.loads(done(invoke("inspect", "--json", "comparison-001.nc")).stdout)
-    assert found["runs"]["run"]["title"] == "els on digits: reverse flow"
+    actual = json.loads(done(invoke("inspect", "--json", "comparison-001.nc")).stdout)
+    assert actual["runs"]["run"]["title"] == "els on digits: reverse flow"
     assert json.loads(done(invoke("inspect", "--json", "net/loss.nc")).stdout)["dimensions"] == {"step": 2}
     assert "progress:" in done(invoke("inspect", "net")).stdout

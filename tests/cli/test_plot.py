@@ -25,9 +25,9 @@ def colours_in(path: str) -> set[tuple[int, ...]]:
 def test_every_kind_is_drawn(invoke: Invoke) -> None:
     invoke("run", "--steps", 3, "--save", "provenance,entropy", "--save-steps", "all", "--out", "a.nc")
     for kind in ("flow", "images", "provenance", "entropy", "scales", "sources"):
-        found = invoke("plot", "a.nc", kind, "--samples", "0,2")
-        assert found.exit_code == 0, found.stderr
-        assert found.stdout == f"a-{kind}.png\n"
+        result = invoke("plot", "a.nc", kind, "--samples", "0,2")
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout == f"a-{kind}.png\n"
         assert len(colours_in(f"a-{kind}.png")) > 10
     assert tuple(round(255 * part) for part in to_rgb(PALETTE[0])) in colours_in("a-provenance.png")
 
@@ -54,9 +54,9 @@ def test_a_calibration_has_scales_but_nothing_else_to_draw(invoke: Invoke) -> No
 )
 def test_what_a_run_does_not_hold_cannot_be_drawn(invoke: Invoke, arguments: tuple[str, ...], message: str) -> None:
     invoke("run", "--score", "is", "--steps", 2, "--samples", 1, "--save", "none", "--out", "a.nc")
-    found = invoke("plot", "a.nc", *arguments)
-    assert found.exit_code in (2, 4)
-    assert message in found.stderr
+    result = invoke("plot", "a.nc", *arguments)
+    assert result.exit_code in (2, 4)
+    assert message in result.stderr
     assert not list(Path().glob("a-*.png"))
 
 

@@ -42,16 +42,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         options.add_argument(flag)
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    found.set_window_size(1200, 1000)
-    yield found
-    found.quit()
+    actual = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    actual.set_window_size(1200, 1000)
+    yield actual
+    actual.quit()
 
 
 def contents(page: Path) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
-    assert found is not None
-    return dict(json.loads(found[1]))
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert match is not None
+    return dict(json.loads(match[1]))
 
 
 def unpacked(packed: dict[str, str]) -> np.ndarray:
@@ -97,10 +97,10 @@ def test_pages_of_runs_without_provenance_or_training_set(invoke: Invoke, tiny_f
     invoke("run", *options, "--save", "none", "--out", "plain.nc")
     invoke("run", *options, "--out", "kept.nc")
     tiny_file.unlink()
-    found = invoke("report", "plain.nc", "kept.nc")
-    assert found.exit_code == 0
-    assert "'plain.nc' keeps no provenance" in found.stderr
-    assert "training images of 'kept.nc' are left out" in found.stderr
+    result = invoke("report", "plain.nc", "kept.nc")
+    assert result.exit_code == 0
+    assert "'plain.nc' keeps no provenance" in result.stderr
+    assert "training images of 'kept.nc' are left out" in result.stderr
     plain, kept = contents(Path("report.html"))["runs"]
     assert "provenance" not in plain
     assert "provenance" in kept
@@ -140,9 +140,9 @@ def test_steps_that_are_kept_are_shown(tiny: mosaic.DataSet, tmp_path: Path) -> 
 )
 def test_what_cannot_be_reported(invoke: Invoke, run: str, arguments: tuple[str, ...], message: str) -> None:
     invoke("run", "--dataset", "shapes", "-o", "dataset.count=10", "--steps", 1, "--out", "other.nc")
-    found = invoke("report", *arguments)
-    assert found.exit_code in (2, 4)
-    assert message in found.stderr
+    result = invoke("report", *arguments)
+    assert result.exit_code in (2, 4)
+    assert message in result.stderr
     assert not Path("report.html").exists()
 
 
@@ -182,10 +182,10 @@ def test_the_page_in_a_browser(browser: Any, invoke: Invoke, run: str) -> None:
     side = clean.size["width"] / 8
     ActionChains(browser).move_to_element_with_offset(clean, (5.5 - 4) * side, (2.5 - 4) * side).perform()
     drawn(browser, "0,5,2,5")
-    told = browser.find_element(By.CSS_SELECTOR, "p.account").text
+    output = browser.find_element(By.CSS_SELECTOR, "p.account").text
     image, row, column = (int(stored[f"source_{axis}"][0, 2, 5]) for axis in ("image", "row", "column"))
-    assert re.search(rf"training image {image} \(class .*\), row {row}, column {column}\b", told)
-    assert f"training image {int(stored['candidate_image'][0, 5, 2, 5])} " in told
+    assert re.search(rf"training image {image} \(class .*\), row {row}, column {column}\b", output)
+    assert f"training image {int(stored['candidate_image'][0, 5, 2, 5])} " in output
 
     # With the keyboard alone: another pixel, another sample.
     clean.send_keys(Keys.ARROW_UP)

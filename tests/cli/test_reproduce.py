@@ -35,16 +35,16 @@ def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pyte
     assert "in all" in made.stderr
     assert made.stdout.splitlines()[-1] == "reproduction/cpu/table2.nc"
     lines = {line.split()[0]: line for line in made.stdout.splitlines()}
-    with xr.open_dataset("reproduction/cpu/table2.nc") as found:
-        median = float(found["pearson_r_median"].sel(row="mnist-resnet-zeros", theory="els"))
+    with xr.open_dataset("reproduction/cpu/table2.nc") as actual:
+        median = float(actual["pearson_r_median"].sel(row="mnist-resnet-zeros", theory="els"))
     assert f"{median:.3f} [" in lines["mnist-resnet-zeros"]
     assert "(0.94)" in lines["mnist-resnet-zeros"]
     assert "not run" in lines["celeba-resnet-zeros"]
 
-    told = invoke("inspect", "reproduction/cpu/mnist-resnet-zeros/comparison-els.nc").stdout
-    assert f"pearson_r_median: pearson_r: median over samples: {median:.4g}, " in told
-    told = json.loads(invoke("inspect", "reproduction/cpu/table2.nc", "--json").stdout)
-    assert told["recipes"]["mnist-resnet-zeros"]["training"]["configuration"]["epochs"] == 2
+    output = invoke("inspect", "reproduction/cpu/mnist-resnet-zeros/comparison-els.nc").stdout
+    assert f"pearson_r_median: pearson_r: median over samples: {median:.4g}, " in output
+    output = json.loads(invoke("inspect", "reproduction/cpu/table2.nc", "--json").stdout)
+    assert output["recipes"]["mnist-resnet-zeros"]["training"]["configuration"]["epochs"] == 2
 
     refused = invoke("reproduce", "table2", *SMALL, "--samples", 3, "--dry-run")
     assert refused.exit_code == 2
@@ -108,7 +108,7 @@ def test_figures_print_their_file_only(invoke: Invoke) -> None:
     assert made.exit_code == 0, made.stderr
     assert made.stdout == "reproduction/cpu/fig4.nc\n"
     made = invoke("reproduce", "memorization", *SMALL, "--samples", 2)
-    with xr.open_dataset("reproduction/cpu/memorization.nc") as found:
-        distance = float(found["nearest_train"].sel(factor=3.0).median())
+    with xr.open_dataset("reproduction/cpu/memorization.nc") as actual:
+        distance = float(actual["nearest_train"].sel(factor=3.0).median())
     assert f"nearest training image at {distance:.1f}" in made.stderr
     assert made.stdout == "reproduction/cpu/memorization.nc\n"

@@ -23,12 +23,12 @@ def file(path: Path, **options: Any) -> mosaic.DataSet:
 def test_missing_file_is_told_before_and_on_reading(tmp_path: Path) -> None:
     lost = tmp_path / "lost.npz"
     assert ArrayFile(ArrayFile.Options(path=lost)).available() == f"there is no file '{lost}'"
-    with pytest.raises(mosaic.DataError, match=r"no file '.*lost\.npz'; give dataset\.path"):
+    with pytest.raises(mosaic.DataError, match=r"lost\.npz'.*dataset\.path"):
         file(lost)
 
 
 def test_path_is_required_and_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"dataset\.file needs the option 'path'"):
+    with pytest.raises(mosaic.UsageError, match=r"dataset\.file.*'path'"):
         ArrayFile.Options.parse({}, "dataset.file")
     np.save(tmp_path / "x.npy", GREY[None])
     monkeypatch.chdir(tmp_path)
@@ -105,7 +105,7 @@ def test_file_refuses_a_range_that_is_none(text: str) -> None:
 
 def test_file_refuses_floats_out_of_range(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([[[0.0, 255.0]]]))
-    with pytest.raises(mosaic.DataError, match=r"span \[0, 255\], outside \[-1, 1\]; say .* dataset\.range=LOW,HIGH"):
+    with pytest.raises(mosaic.DataError, match=r"\[0, 255\].*\[-1, 1\].*dataset\.range=LOW,HIGH"):
         file(tmp_path / "x.npy")
 
 
@@ -114,13 +114,13 @@ def test_file_names_the_image_that_is_not_finite(tmp_path: Path, bad: float) -> 
     images = np.zeros((5, 2, 2))
     images[3, 0, 1] = bad
     np.save(tmp_path / "x.npy", images)
-    with pytest.raises(mosaic.DataError, match="image 3 holds NaN or infinity; remove or repair it"):
+    with pytest.raises(mosaic.DataError, match=r"image 3\b"):
         file(tmp_path / "x.npy")
 
 
 def test_file_refuses_integers_wider_than_a_byte(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", GREY[None].astype(np.int64))
-    with pytest.raises(mosaic.DataError, match="must be uint8, uint16, bool or floats, not int64"):
+    with pytest.raises(mosaic.DataError, match="int64"):
         file(tmp_path / "x.npy")
 
 
@@ -172,7 +172,7 @@ def test_file_without_images_lists_what_is_there(tmp_path: Path, suffix: str) ->
         np.savez(path, image=GREY, label=np.zeros(1))
     else:
         xarray.Dataset({"image": (("y", "x"), GREY), "label": ("n", np.zeros(1))}).to_netcdf(path)
-    with pytest.raises(mosaic.DataError, match="has no array 'images'; it has: image, label"):
+    with pytest.raises(mosaic.DataError, match=r"'images'.*image, label"):
         file(path)
 
 
@@ -187,7 +187,7 @@ def test_file_that_is_damaged_is_named(tmp_path: Path, suffix: str, share: float
         (np.savez if suffix == ".npz" else np.save)(path, noise)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(mosaic.DataError, match=rf"x\{suffix}' cannot be read .*may be damaged"):
+    with pytest.raises(mosaic.DataError, match=rf"x\{suffix}'"):
         file(path)
 
 
@@ -199,7 +199,7 @@ def test_file_never_unpickles(tmp_path: Path) -> None:
 
 def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.mat").write_bytes(b"")
-    with pytest.raises(mosaic.DataError, match=r"x\.mat' is not a \.npz, \.npy, \.nc file"):
+    with pytest.raises(mosaic.DataError, match=r"x\.mat'.*\.npz, \.npy, \.nc"):
         file(tmp_path / "x.mat")
 
 

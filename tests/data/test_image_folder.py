@@ -42,8 +42,8 @@ def test_folder_reads_classes_by_name_and_searches_below_them(tmp_path: Path) ->
 def test_it_conforms(tmp_path: Path) -> None:
     for number in range(6):
         save(tmp_path / "ab"[number % 2] / f"{number}.png", GREY + number)
-    found = mosaic.testing.check_dataset(ImageFolder, options={"path": str(tmp_path)})
-    assert found["limit_takes_a_balanced_subset"] == "passed"
+    actual = mosaic.testing.check_dataset(ImageFolder, options={"path": str(tmp_path)})
+    assert actual["limit_takes_a_balanced_subset"] == "passed"
 
 
 def test_folder_of_images_has_no_labels(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_folder_limit_is_balanced(tmp_path: Path) -> None:
 def test_folder_names_two_files_of_different_sizes(tmp_path: Path) -> None:
     save(tmp_path / "a.png", GREY)
     save(tmp_path / "b.png", GREY[:3])
-    with pytest.raises(mosaic.DataError, match=r"a\.png' is 5 x 4 and '.*b\.png' is 5 x 3 pixels"):
+    with pytest.raises(mosaic.DataError, match=r"a\.png'.*5 x 4.*b\.png'.*5 x 3"):
         folder(tmp_path)
 
 
@@ -101,14 +101,14 @@ def test_folder_without_images_names_it_and_the_extensions(tmp_path: Path) -> No
 def test_folder_with_an_empty_class_names_it(tmp_path: Path) -> None:
     save(tmp_path / "full" / "a.png", GREY)
     (tmp_path / "void").mkdir()
-    with pytest.raises(mosaic.DataError, match=r"Class folder '.*void' holds no images"):
+    with pytest.raises(mosaic.DataError, match="void'"):
         folder(tmp_path)
 
 
 def test_folder_refuses_images_beside_class_folders(tmp_path: Path) -> None:
     save(tmp_path / "a" / "a.png", GREY)
     save(tmp_path / "loose.png", GREY)
-    with pytest.raises(mosaic.DataError, match=r"images directly \(loose\.png, \.\.\.\) and in class folders"):
+    with pytest.raises(mosaic.DataError, match=r"loose\.png"):
         folder(tmp_path)
 
 
@@ -116,13 +116,13 @@ def test_folder_refuses_images_beside_class_folders(tmp_path: Path) -> None:
 def test_folder_names_a_damaged_image(tmp_path: Path, keep: int) -> None:
     path = save(tmp_path / "bad.png", GREY)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(mosaic.DataError, match=r"Image '.*bad\.png' cannot be read"):
+    with pytest.raises(mosaic.DataError, match=r"bad\.png'"):
         folder(tmp_path)
 
 
 def test_folder_refuses_16_bit_images(tmp_path: Path) -> None:
     save(tmp_path / "deep.png", GREY.astype(np.uint16) * 200)
-    with pytest.raises(mosaic.DataError, match=r"deep\.png' has pixels of mode I;16; save it with 8 bits"):
+    with pytest.raises(mosaic.DataError, match=r"deep\.png'.*I;16"):
         folder(tmp_path)
 
 
@@ -130,5 +130,5 @@ def test_missing_folder_is_told_before_and_on_reading(tmp_path: Path) -> None:
     lost = tmp_path / "lost"
     assert ImageFolder(ImageFolder.Options(path=lost)).available() == f"there is no folder '{lost}'"
     assert ImageFolder(ImageFolder.Options(path=tmp_path)).available() is None
-    with pytest.raises(mosaic.DataError, match=r"no folder '.*lost'; give dataset\.path"):
+    with pytest.raises(mosaic.DataError, match=r"lost'.*dataset\.path"):
         folder(lost)

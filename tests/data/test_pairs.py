@@ -35,11 +35,11 @@ def verdicts(dataset: mosaic.DataSet, images: torch.Tensor) -> list[str]:
 
 def objects_of(image: torch.Tensor) -> list[torch.Tensor]:
     """The two halves of an image, each cut to what is not black."""
-    found = []
+    actual = []
     for half in image.split(image.shape[2] // 2, dim=2):
         rows, cols = torch.nonzero((half > -1).any(0), as_tuple=True)
-        found.append(half[:, rows.min() : rows.max() + 1, cols.min() : cols.max() + 1])
-    return found
+        actual.append(half[:, rows.min() : rows.max() + 1, cols.min() : cols.max() + 1])
+    return actual
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)

@@ -109,7 +109,7 @@ def test_without_a_folder_the_users_cache_is_looked_in(monkeypatch: pytest.Monke
 def test_images_and_labels_must_be_as_many(tmp_path: Path) -> None:
     small_mnist(tmp_path)
     write_idx(tmp_path / Mnist.folder / LABELS, np.zeros(39, np.uint8))
-    with pytest.raises(mosaic.DataError, match=r"holds 40 images .* but 39 labels"):
+    with pytest.raises(mosaic.DataError, match=r"\b40\b.*\b39\b"):
         load(Mnist, tmp_path)
 
 
@@ -117,21 +117,21 @@ def test_damaged_file_is_named(tmp_path: Path) -> None:
     small_mnist(tmp_path)
     path = tmp_path / Mnist.folder / IMAGES
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(mosaic.DataError, match=f"{IMAGES}' is 31375 bytes long where its header asks for 31376"):
+    with pytest.raises(mosaic.DataError, match=rf"{IMAGES}'.*31375.*31376"):
         load(Mnist, tmp_path)
 
 
 def test_labels_out_of_the_classes_are_refused(tmp_path: Path) -> None:
     small_mnist(tmp_path)
     write_idx(tmp_path / Mnist.folder / LABELS, np.full(40, 10, np.uint8))
-    with pytest.raises(mosaic.DataError, match="labels span"):
+    with pytest.raises(mosaic.DataError, match="labels"):
         load(Mnist, tmp_path)
 
 
 def test_no_images_at_all_are_refused(tmp_path: Path) -> None:
     write_idx(tmp_path / Mnist.folder / IMAGES, np.zeros((0, 28, 28), np.uint8))
     write_idx(tmp_path / Mnist.folder / LABELS, np.zeros(0, np.uint8))
-    with pytest.raises(mosaic.DataError, match="images must be a non-empty"):
+    with pytest.raises(mosaic.DataError, match="images"):
         load(Mnist, tmp_path)
 
 
@@ -140,9 +140,7 @@ def test_failed_download_is_one_sentence_and_leaves_stdout_clean(
 ) -> None:
     monkeypatch.setattr("urllib.request.urlopen", refuse_network)
     for source in (Mnist, FashionMnist, Cifar10, CelebA):
-        with pytest.raises(
-            mosaic.DataError, match=f"'{source.name}' could not be downloaded to .*MOSAIC_DATA"
-        ) as caught:
+        with pytest.raises(mosaic.DataError, match=rf"'{source.name}'.*MOSAIC_DATA") as caught:
             load(source, tmp_path, download=True)
         assert "\n" not in str(caught.value)
     assert capsys.readouterr().out == ""
@@ -230,7 +228,7 @@ def test_cifar10_never_unpickles_a_tampered_file(tmp_path: Path, monkeypatch: py
     small_cifar(tmp_path, monkeypatch)
     mark = tmp_path / "unpickled"
     (tmp_path / Cifar10.folder / name).write_bytes(pickle.dumps(Bomb(mark)))
-    with pytest.raises(mosaic.DataError, match=rf"cifar-10-batches-py', {name} differs from the published file"):
+    with pytest.raises(mosaic.DataError, match=name):
         load(Cifar10, tmp_path)
     assert not mark.exists()
     pickle.loads((tmp_path / Cifar10.folder / name).read_bytes())
@@ -272,14 +270,14 @@ def test_celeba_decodes_only_what_limit_asks_for(tmp_path: Path) -> None:
         name = ["000001.jpg", "000002.jpg", "000004.jpg", "000006.jpg"][index]
         (tmp_path / CelebA.folder / "img_align_celeba" / name).unlink()
     assert torch.equal(load(CelebA, tmp_path, limit=2).images, whole.images[chosen])
-    with pytest.raises(mosaic.DataError, match=r"Image '.*00000\d\.jpg' cannot be read"):
+    with pytest.raises(mosaic.DataError, match=r"00000\d\.jpg'"):
         load(CelebA, tmp_path)
 
 
 def test_celeba_list_without_training_images_is_refused(tmp_path: Path) -> None:
     small_celeba(tmp_path)
     (tmp_path / CelebA.folder / "list_eval_partition.txt").write_text("<html>quota exceeded</html>\n")
-    with pytest.raises(mosaic.DataError, match=r"list_eval_partition\.txt' names no training images"):
+    with pytest.raises(mosaic.DataError, match=r"list_eval_partition\.txt'"):
         load(CelebA, tmp_path)
 
 
@@ -292,9 +290,9 @@ def test_they_conform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: t
         small_mnist(tmp_path, folder)
     small_cifar(tmp_path, monkeypatch)
     small_celeba(tmp_path)
-    found = mosaic.testing.check_dataset(source, access=mosaic.DataAccess(tmp_path))
-    assert found.pop("its_images_obey_its_rule") == "does not apply"
-    assert set(found.values()) == {"passed"}
+    actual = mosaic.testing.check_dataset(source, access=mosaic.DataAccess(tmp_path))
+    assert actual.pop("its_images_obey_its_rule") == "does not apply"
+    assert set(actual.values()) == {"passed"}
 
 
 def test_torchvision_that_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +300,7 @@ def test_torchvision_that_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyP
         raise ImportError("No module named 'torchvision'")
 
     monkeypatch.setattr("mosaic.interfaces.torchvision_import._import", refuse)
-    with pytest.raises(mosaic.DataError, match="needs torchvision, but No module named 'torchvision'; install"):
+    with pytest.raises(mosaic.DataError, match="'torchvision'"):
         import_torchvision.__wrapped__()
 
 

@@ -46,8 +46,10 @@ def test_the_kernel_agrees_with_float64(seed: int, boundary: str, log_noise: flo
     noise = 10**log_noise
     level = mosaic.Level(math.sqrt(1 - min(noise, 0.9999) ** 2), noise)
     x = level.signal * images[:1] + noise * torch.randn(batch, channels, height, width, generator=generator)
-    found = mosaic.equivariant_local_posterior(x, images, level, k, boundary, compute=mosaic.Compute("compiled")).mean()
-    torch.testing.assert_close(found, exact(x, images, level, k, boundary), rtol=0, atol=2e-4)
+    actual = mosaic.equivariant_local_posterior(
+        x, images, level, k, boundary, compute=mosaic.Compute("compiled")
+    ).mean()
+    torch.testing.assert_close(actual, exact(x, images, level, k, boundary), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("engine", ["compiled", "torch"])
@@ -74,8 +76,8 @@ def test_adversarial_cases_agree_with_float64(case: str, noise: float, engine: s
     if case == "equal":  # every window is as far from x as any other
         images, x = images.sign(), torch.zeros_like(x)
     for k in (1, 5, 17):
-        found = mosaic.equivariant_local_posterior(x, images, level, k, "zeros", compute=mosaic.Compute(engine)).mean()
-        torch.testing.assert_close(found, exact(x, images, level, k, "zeros"), rtol=0, atol=2e-4)
+        actual = mosaic.equivariant_local_posterior(x, images, level, k, "zeros", compute=mosaic.Compute(engine)).mean()
+        torch.testing.assert_close(actual, exact(x, images, level, k, "zeros"), rtol=0, atol=2e-4)
 
 
 @needs_kernel
@@ -84,9 +86,9 @@ def test_the_kernel_agrees_with_the_oracle_where_tiles_end() -> None:
     images = torch.rand(9, 1, 7, 6, generator=generator) * 2 - 1
     level = mosaic.Level(0.8, 0.6)
     x = 0.8 * images[:1] + 0.6 * torch.randn(1, 1, 7, 6, generator=generator)
-    found = mosaic.equivariant_local_posterior(x, images, level, 3, "zeros", compute=mosaic.Compute("compiled")).mean()
+    actual = mosaic.equivariant_local_posterior(x, images, level, 3, "zeros", compute=mosaic.Compute("compiled")).mean()
     expected = oracle.els(x[0].double().numpy(), images.double().numpy(), 0.8, 0.6, 3, "zeros")
-    torch.testing.assert_close(found[0], torch.from_numpy(expected), rtol=0, atol=1e-5)
+    torch.testing.assert_close(actual[0], torch.from_numpy(expected), rtol=0, atol=1e-5)
 
 
 @needs_kernel
@@ -117,16 +119,16 @@ def test_every_engine_is_within_the_bound_of_float32(engine: str, noise: float) 
     images = torch.rand(40, 3, 10, 8, generator=generator) * 2 - 1
     level = mosaic.Level(math.sqrt(1 - noise**2), noise)
     x = level.signal * images[:2] + noise * torch.randn(2, 3, 10, 8, generator=generator)
-    found = mosaic.equivariant_local_posterior(x, images, level, 5, "zeros", compute=mosaic.Compute(engine)).mean()
-    torch.testing.assert_close(found, exact(x, images, level, 5, "zeros"), rtol=0, atol=2e-4)
+    actual = mosaic.equivariant_local_posterior(x, images, level, 5, "zeros", compute=mosaic.Compute(engine)).mean()
+    torch.testing.assert_close(actual, exact(x, images, level, 5, "zeros"), rtol=0, atol=2e-4)
 
 
 def test_an_engine_that_cannot_serve_is_refused_and_auto_does_without(tiny: mosaic.DataSet) -> None:
     x = torch.zeros(1, 1, 6, 5, dtype=torch.float64)
     level = mosaic.Level(0.6, 0.8)
-    with pytest.raises(mosaic.UsageError, match="computes in float32"):
+    with pytest.raises(mosaic.UsageError, match="float32"):
         mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("compiled"))
-    with pytest.raises(mosaic.UsageError, match="no engine 'fast'"):
+    with pytest.raises(mosaic.UsageError, match="'fast'"):
         mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("fast"))
     assert (
         mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("auto"))

@@ -88,13 +88,13 @@ def test_a_level_without_noise_is_refused(tiny: mosaic.DataSet) -> None:
 def test_a_certain_posterior_is_what_a_posterior_comes_to_without_noise(candidates: str) -> None:
     images = torch.rand(5, 2, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = images[[3, 1]].roll((1, 2), (2, 3)) + 0.01
-    told = mosaic.Compute(diagnostics=True)
+    output = mosaic.Compute(diagnostics=True)
 
     def posterior(level: mosaic.Level) -> mosaic.Posterior:
         if candidates == "windows":
-            return mosaic.equivariant_local_posterior(x, images, level, 3, "circular", compute=told)
+            return mosaic.equivariant_local_posterior(x, images, level, 3, "circular", compute=output)
         compare = mosaic.ideal_posterior if candidates == "images" else mosaic.equivariant_posterior
-        return compare(x, images, level, compute=told)
+        return compare(x, images, level, compute=output)
 
     certain = posterior(mosaic.Level(1.0, 0.1)).certain(images)
     torch.testing.assert_close(certain.mean(), posterior(mosaic.Level(1.0, 1e-3)).mean(), rtol=0, atol=1e-9)

@@ -32,9 +32,9 @@ def counted(done: list[int], interrupt_at: int = -1) -> Any:
 def total() -> float:
     """Sum over all tiles: that the pool works."""
     done: list[int] = []
-    found = stream(torch.zeros(TILES, 1, 2, 2), 1, counted(done))
+    actual = stream(torch.zeros(TILES, 1, 2, 2), 1, counted(done))
     assert sorted(done) == list(range(TILES))
-    return float(found.mean() * found.total)
+    return float(actual.mean() * actual.total)
 
 
 @pytest.mark.usefixtures("_two_threads")

@@ -16,14 +16,14 @@ def window(image: torch.Tensor, i: int, j: int, k: int, wraps: bool) -> tuple[An
     """What a window shows, and where it hangs over the border."""
     height, width = image.shape[1:]
     reach = range(-(k // 2), k // 2 + 1)
-    found: list[Any] = []
+    actual: list[Any] = []
     for row, col in itertools.product((i + d for d in reach), (j + d for d in reach)):
         if wraps:
-            found.append(tuple(image[:, row % height, col % width].tolist()))
+            actual.append(tuple(image[:, row % height, col % width].tolist()))
         else:
             inside = 0 <= row < height and 0 <= col < width
-            found.append(tuple(image[:, row, col].tolist()) if inside else None)
-    return tuple(found)
+            actual.append(tuple(image[:, row, col].tolist()) if inside else None)
+    return tuple(actual)
 
 
 @pytest.mark.parametrize("wraps", [False, True])
@@ -76,6 +76,6 @@ def test_ties_of_translated_images_must_be_asked_for() -> None:
     moved = mosaic.equivariant_posterior(
         images[:1].roll((1, 2), (2, 3)), images, mosaic.Level(1.0, 0.1), compute=mosaic.Compute(diagnostics=True)
     )
-    with pytest.raises(mosaic.MosaicError, match="with translates=True"):
+    with pytest.raises(mosaic.MosaicError, match="translates=True"):
         mosaic.resolve_image_ties(moved, images, translates=False)
     assert mosaic.resolve_image_ties(moved, images, translates=True).image.item() == 0

@@ -26,84 +26,84 @@ def runs(tiny_file: Path) -> dict[str, xr.Dataset]:
 
 
 def test_values_are_those_of_the_metrics(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
-    found = mosaic.compare(runs["els"], runs["ls"], runs["is"], dataset=tiny)
+    actual = mosaic.compare(runs["els"], runs["ls"], runs["is"], dataset=tiny)
     images = {name: run["image"].values.reshape(5, -1).astype(float) for name, run in runs.items()}
     for role, name in (("run", "els"), ("baseline", "is")):
         expected = [np.corrcoef(a, b)[0, 1] for a, b in zip(images[name], images["ls"], strict=True)]
-        assert found["pearson_r"].sel(compared=role).values == pytest.approx(expected, abs=1e-9)
-        assert float(found["pearson_r_median"].sel(compared=role)) == pytest.approx(np.median(expected))
+        assert actual["pearson_r"].sel(compared=role).values == pytest.approx(expected, abs=1e-9)
+        assert float(actual["pearson_r_median"].sel(compared=role)) == pytest.approx(np.median(expected))
         mse = ((images[name] - images["ls"]) ** 2).mean(1)
-        assert found["mse"].sel(compared=role).values == pytest.approx(mse)
-    gain = found["mse"].sel(compared="run") - found["mse"].sel(compared="baseline")
-    assert float(found["mse_gain"]) == pytest.approx(float(gain.median()))
-    assert float(found["mse_gain_low"]) <= float(found["mse_gain"]) <= float(found["mse_gain_high"])
+        assert actual["mse"].sel(compared=role).values == pytest.approx(mse)
+    gain = actual["mse"].sel(compared="run") - actual["mse"].sel(compared="baseline")
+    assert float(actual["mse_gain"]) == pytest.approx(float(gain.median()))
+    assert float(actual["mse_gain_low"]) <= float(actual["mse_gain"]) <= float(actual["mse_gain_high"])
     training = tiny.images.numpy().reshape(12, -1).astype(float)
     for role, name in (("run", "els"), ("reference", "ls"), ("baseline", "is")):
         table = np.sqrt(((images[name][:, None] - training) ** 2).sum(2))
-        assert found["nearest_train"].sel(role=role).values == pytest.approx(table.min(1), abs=1e-6)
-        assert found["nearest_train_index"].sel(role=role).values.tolist() == table.argmin(1).tolist()
-    assert found["sample"].values.tolist() == list(range(5))
-    assert found["label"].values.tolist() == runs["els"]["label"].values.tolist()
+        assert actual["nearest_train"].sel(role=role).values == pytest.approx(table.min(1), abs=1e-6)
+        assert actual["nearest_train_index"].sel(role=role).values.tolist() == table.argmin(1).tolist()
+    assert actual["sample"].values.tolist() == list(range(5))
+    assert actual["label"].values.tolist() == runs["els"]["label"].values.tolist()
 
 
 def test_images_are_not_clamped(runs: dict[str, xr.Dataset]) -> None:
     reference = runs["ls"].copy(deep=True)
     reference["image"] = reference["image"] + 3
-    found = mosaic.compare(runs["els"], reference, metrics=("mse", "pearson_r"))
+    actual = mosaic.compare(runs["els"], reference, metrics=("mse", "pearson_r"))
     plain = mosaic.compare(runs["els"], runs["ls"], metrics=("mse", "pearson_r"))
-    assert (found["mse"].values > 4).all()
-    assert found["pearson_r"].values == pytest.approx(plain["pearson_r"].values, abs=1e-6)
+    assert (actual["mse"].values > 4).all()
+    assert actual["pearson_r"].values == pytest.approx(plain["pearson_r"].values, abs=1e-6)
 
 
 def test_a_run_agrees_with_itself(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
-    found = mosaic.compare(runs["els"], runs["els"], dataset=tiny)
-    assert found["pearson_r"].values == pytest.approx(1)
-    assert found["mse"].values.tolist() == [[0.0] * 5]
-    assert "mse_gain" not in found
-    assert found["memorized_share"].dims == ("role",)
+    actual = mosaic.compare(runs["els"], runs["els"], dataset=tiny)
+    assert actual["pearson_r"].values == pytest.approx(1)
+    assert actual["mse"].values.tolist() == [[0.0] * 5]
+    assert "mse_gain" not in actual
+    assert actual["memorized_share"].dims == ("role",)
 
 
 def test_what_needs_a_training_set_is_left_out_without_one(runs: dict[str, xr.Dataset]) -> None:
-    found = mosaic.compare(runs["els"], runs["ls"])
-    assert {"pearson_r", "r2", "R2", "cosine", "mse"} <= set(found)
-    assert not {"nearest_train", "memorized", "local_consistency", "nearest_train_index"} & set(found)
+    actual = mosaic.compare(runs["els"], runs["ls"])
+    assert {"pearson_r", "r2", "R2", "cosine", "mse"} <= set(actual)
+    assert not {"nearest_train", "memorized", "local_consistency", "nearest_train_index"} & set(actual)
 
 
 def test_options_reach_their_metric(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
     wide = {"local_consistency": {"tolerance": 9.0}}
-    found = mosaic.compare(runs["els"], runs["ls"], metrics=("local_consistency",), options=wide, dataset=tiny)
-    assert found["local_consistency"].values == pytest.approx(1)
-    resolved = json.loads(found.attrs["metric_options"])["local_consistency"]
+    actual = mosaic.compare(runs["els"], runs["ls"], metrics=("local_consistency",), options=wide, dataset=tiny)
+    assert actual["local_consistency"].values == pytest.approx(1)
+    resolved = json.loads(actual.attrs["metric_options"])["local_consistency"]
     assert resolved == {"k": 3, "boundary": "zeros", "tolerance": 9.0}
-    with pytest.raises(mosaic.UsageError, match="no option 'k'"):
+    with pytest.raises(mosaic.UsageError, match="'k'"):
         mosaic.compare(runs["els"], runs["ls"], metrics=("mse",), options={"mse": {"k": 3}})
-    with pytest.raises(mosaic.PluginError, match=r"no metric 'pearson'.*Did you mean 'pearson_r'"):
+    with pytest.raises(mosaic.PluginError, match=r"'pearson'.*'pearson_r'"):
         mosaic.compare(runs["els"], runs["ls"], metrics=("pearson",))
 
 
 def test_k_and_boundary_of_a_metric_are_the_runs_own_unless_given(tiny: mosaic.DataSet) -> None:
     run = mosaic.run("els", tiny, samples=2, steps=2, scales="5", score_options={"boundary": "circular"})
-    found = mosaic.compare(run, run, metrics=("local_consistency",), dataset=tiny)
-    assert json.loads(found.attrs["metric_options"])["local_consistency"]["k"] == 5
+    actual = mosaic.compare(run, run, metrics=("local_consistency",), dataset=tiny)
+    assert json.loads(actual.attrs["metric_options"])["local_consistency"]["k"] == 5
     kind = mosaic.registry().get("metric", "local_consistency")
     own = kind(kind.Options(k=5, boundary="circular"), tiny)(torch.from_numpy(run["image"].values))
-    assert found["local_consistency"].sel(role="run").values.tolist() == own.tolist()
+    assert actual["local_consistency"].sel(role="run").values.tolist() == own.tolist()
     given = {"local_consistency": {"k": 3}}
-    found = mosaic.compare(run, run, metrics=("local_consistency",), options=given, dataset=tiny)
-    assert json.loads(found.attrs["metric_options"])["local_consistency"]["k"] == 3
+    actual = mosaic.compare(run, run, metrics=("local_consistency",), options=given, dataset=tiny)
+    assert json.loads(actual.attrs["metric_options"])["local_consistency"]["k"] == 3
 
 
 def test_a_training_set_of_another_shape_is_refused(runs: dict[str, xr.Dataset]) -> None:
-    with pytest.raises(mosaic.UsageError, match="training set has images of shape"):
+    with pytest.raises(mosaic.UsageError, match="shape"):
         mosaic.compare(runs["els"], runs["ls"], dataset=mosaic.DataSet("other", torch.zeros(3, 1, 4, 4)))
 
 
 def test_runs_from_other_noise_are_refused(runs: dict[str, xr.Dataset], tiny_file: Path) -> None:
     data = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "scales": "3", "steps": 2}
     other = mosaic.run("els", **data, samples=5, seed=1, labels="random")
-    with pytest.raises(mosaic.UsageError, match=r"reference did not start from the run's noise: 5 of 5 .*init"):
+    with pytest.raises(mosaic.UsageError, match=r"reference.*\b5 of 5\b.*`init`"):
         mosaic.compare(runs["els"], other)
-    with pytest.raises(mosaic.UsageError, match="baseline did not start"):
+    with pytest.raises(mosaic.UsageError, match="baseline"):
         mosaic.compare(runs["els"], runs["ls"], other)
     one = runs["ls"].copy(deep=True)
     one["state"][2, 0] += 1e-3
@@ -114,9 +114,9 @@ def test_runs_from_other_noise_are_refused(runs: dict[str, xr.Dataset], tiny_fil
 def test_other_labels_and_other_shapes_are_refused(runs: dict[str, xr.Dataset]) -> None:
     one = runs["ls"].copy(deep=True)
     one["label"][3] = (one["label"][3] + 1) % 3
-    with pytest.raises(mosaic.UsageError, match="reference has other labels"):
+    with pytest.raises(mosaic.UsageError, match=r"reference.*labels"):
         mosaic.compare(runs["els"], one)
-    with pytest.raises(mosaic.UsageError, match=r"shape \(4, 1, 6, 5\), the run of shape \(5, 1, 6, 5\)"):
+    with pytest.raises(mosaic.UsageError, match=r"\(4, 1, 6, 5\).*\(5, 1, 6, 5\)"):
         mosaic.compare(runs["els"], runs["ls"].isel(sample=slice(4)))
 
 
@@ -127,7 +127,7 @@ def test_a_comparison_can_be_stored_and_tells_what_was_compared(runs: dict[str, 
         made = json.loads(stored.attrs["runs"])
         assert made["reference"]["configuration"]["score"] == "ls"
         assert all(stored[name].attrs["long_name"] for name in stored.data_vars)
-    with pytest.raises(mosaic.DataError, match="is not a comparison"):
+    with pytest.raises(mosaic.DataError):
         open_comparison(Path("els.nc"))
 
 
@@ -136,5 +136,5 @@ def test_the_training_set_is_read_again_and_must_be_the_same(
 ) -> None:
     assert torch.equal(training_set_of(runs["els"], DataAccess()).images, tiny.images)
     np.savez(tiny_file, images=-tiny.images[:, 0].numpy(), labels=(torch.arange(12) % 3).numpy())
-    with pytest.raises(mosaic.DataError, match="no longer the one"):
+    with pytest.raises(mosaic.DataError):
         training_set_of(runs["els"], DataAccess())

@@ -42,14 +42,14 @@ def board(network: Path) -> Path:
 
 
 def test_final_images_are_compared_as_mosaic_compare_does(board: Path) -> None:
-    with xr.open_dataset(board / "leaderboard.nc") as found:
-        assert found["score"].values.tolist() == ["network", "els", "gaussian"]
+    with xr.open_dataset(board / "leaderboard.nc") as actual:
+        assert actual["score"].values.tolist() == ["network", "els", "gaussian"]
         for score in ("els", "gaussian"):
             runs = mosaic.open(board / f"{score}.nc"), mosaic.open(board / "network.nc")
             metrics = ["pearson_r", "r2", "R2", "mse"]
             compared = mosaic.compare(*runs, metrics=metrics)
             for metric in metrics:
-                one = found.sel(score=score)
+                one = actual.sel(score=score)
                 np.testing.assert_array_equal(one[f"final_{metric}"], compared[metric][0])
                 for end in ("median", "low", "high"):
                     assert float(one[f"final_{metric}_{end}"]) == float(compared[f"{metric}_{end}"][0])
@@ -61,25 +61,25 @@ def test_single_steps_are_evaluated_at_the_networks_own_states(board: Path) -> N
     kind = mosaic.registry().get("score", "els")
     machine = kind(kind.Options(boundary="circular"), dataset)  # as the network's padding
     pearson = mosaic.registry().get("metric", "pearson_r")()
-    with xr.open_dataset(board / "leaderboard.nc") as found, mosaic.open(board / "network.nc") as run:
-        assert found["step"].values.tolist() == [0, 3, 6]
+    with xr.open_dataset(board / "leaderboard.nc") as actual, mosaic.open(board / "network.nc") as run:
+        assert actual["step"].values.tolist() == [0, 3, 6]
         assert run.sizes["step"] == 7
         for place, step in enumerate((0, 3, 6)):
             level = mosaic.Level(float(run["signal"][step]), float(run["noise"][step]))
             x, own = (torch.from_numpy(run[name].values[:, step]) for name in ("state", "denoised"))
             expected = pearson(machine.denoise(x, level, None, 3), own).numpy()
-            np.testing.assert_allclose(found["step_pearson_r"].sel(score="els")[place], expected, rtol=1e-6)
-        np.testing.assert_allclose(found["along_pearson_r"], found["step_pearson_r"].median("step"))
-        assert found["step_mse"].sel(score="network").isnull().all()  # it agrees with itself
-        best = str(found["final_pearson_r_median"].idxmax("score").item())
-        behind = found["final_pearson_r"].sel(score=best) - found["final_pearson_r"]
-        np.testing.assert_allclose(found["behind_median"], behind.median("sample"))
-        assert float(found["behind_high"].sel(score=best)) == 0
-        assert (found["seconds"] > 0).all()
-        assert (found["peak_bytes"] > 2**26).all()
+            np.testing.assert_allclose(actual["step_pearson_r"].sel(score="els")[place], expected, rtol=1e-6)
+        np.testing.assert_allclose(actual["along_pearson_r"], actual["step_pearson_r"].median("step"))
+        assert actual["step_mse"].sel(score="network").isnull().all()  # it agrees with itself
+        best = str(actual["final_pearson_r_median"].idxmax("score").item())
+        behind = actual["final_pearson_r"].sel(score=best) - actual["final_pearson_r"]
+        np.testing.assert_allclose(actual["behind_median"], behind.median("sample"))
+        assert float(actual["behind_high"].sel(score=best)) == 0
+        assert (actual["seconds"] > 0).all()
+        assert (actual["peak_bytes"] > 2**26).all()
         assert (board / "leaderboard.png").stat().st_size > 10_000
-        assert ranked(found) == sorted(
-            ["els", "gaussian"], key=lambda s: -float(found.final_pearson_r_median.sel(score=s))
+        assert ranked(actual) == sorted(
+            ["els", "gaussian"], key=lambda s: -float(actual.final_pearson_r_median.sel(score=s))
         )
 
 
@@ -91,18 +91,18 @@ def test_what_is_done_is_kept_and_what_is_not_is_gone_on_with(board: Path, netwo
     }
     (board / "els-steps.nc").unlink()
     seen: list[str] = []
-    found = mosaic.leaderboard(
+    actual = mosaic.leaderboard(
         network, out=board, progress=lambda done, total, unit, note: seen.append(note), **SETTINGS
     )
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert set(seen) == {"els", "comparing"}
-    xr.testing.assert_equal(*(one.drop_vars(["seconds", "seconds_per_step", "peak_bytes"]) for one in (found, before)))
+    xr.testing.assert_equal(*(one.drop_vars(["seconds", "seconds_per_step", "peak_bytes"]) for one in (actual, before)))
 
 
 def test_other_settings_are_refused(board: Path, invoke: Invoke, network: Path) -> None:
-    found = invoke("leaderboard", "--checkpoint", network, "--scores", "els", "--out", board, *FLAGS[:-1], 5)
-    assert found.exit_code == 2
-    assert "was made with other settings (facts.scales" in found.stderr
+    result = invoke("leaderboard", "--checkpoint", network, "--scores", "els", "--out", board, *FLAGS[:-1], 5)
+    assert result.exit_code == 2
+    assert "was made with other settings (facts.scales" in result.stderr
 
 
 def test_what_was_changed_in_place_is_noticed(network: Path, tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ def test_a_list_of_scales_serves_the_theories_and_is_looked_up_along_the_flow(ne
         assert run["scale"].values.tolist() == [7, 5, 3]
     settings["scales"] = str(tmp_path / "list" / "els.nc")
     mosaic.leaderboard(network, out=tmp_path / "file", **settings)
-    found = [xr.load_dataset(tmp_path / name / "els-steps.nc")["denoised"] for name in ("list", "file")]
-    np.testing.assert_array_equal(*found)
-    assert not np.array_equal(found[0], xr.load_dataset(network.parent / "board" / "els-steps.nc")["denoised"])
+    actual = [xr.load_dataset(tmp_path / name / "els-steps.nc")["denoised"] for name in ("list", "file")]
+    np.testing.assert_array_equal(*actual)
+    assert not np.array_equal(actual[0], xr.load_dataset(network.parent / "board" / "els-steps.nc")["denoised"])
 
 
 def test_a_run_that_is_gone_is_made_again(board: Path, network: Path) -> None:
@@ -178,18 +178,18 @@ def test_a_run_that_is_gone_is_made_again(board: Path, network: Path) -> None:
 def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: Invoke, network: Path) -> None:
     given = ("--checkpoint", network, "--out", board, *FLAGS)
     scores = ("--scores", "gaussian,els,switch", "-o", "switch.below=network")
-    found = invoke("leaderboard", *given, *scores)
-    assert found.exit_code == 0, found.stderr
+    result = invoke("leaderboard", *given, *scores)
+    assert result.exit_code == 0, result.stderr
     assert "Dimensions" not in invoke("inspect", board / "leaderboard.nc").stderr
     fewer = invoke("leaderboard", *given, "--scores", "els", "--dry-run")
     assert "will no longer rank gaussian, switch" in fewer.stderr
-    lines = [line.split()[0] for line in found.stdout.splitlines()]
+    lines = [line.split()[0] for line in result.stdout.splitlines()]
     with xr.open_dataset(board / "leaderboard.nc") as stored:
         assert lines[1:3] == ranked(stored)[:2]
         assert np.isnan(float(stored["final_pearson_r_median"].sel(score="switch")))
         assert "checkpoint" in json.loads(stored.attrs["failed"])["switch"]
     assert lines[3:] == ["switch", "network", str(board / "leaderboard.nc")]
-    assert "switch failed: score.below_options needs the option 'checkpoint'" in found.stderr
+    assert "switch failed: score.below_options needs the option 'checkpoint'" in result.stderr
 
 
 def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> None:

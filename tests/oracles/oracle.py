@@ -84,7 +84,7 @@ def candidates(
     count, _, height, width = shape
     row, column = pixel
     radius = k // 2
-    found = []
+    actual = []
     for n in range(count):
         for i in range(height):
             for j in range(width):
@@ -101,8 +101,8 @@ def candidates(
                 else:
                     raise ValueError(f"no machine {machine} {boundary}")
                 if allowed:
-                    found.append((n, i, j))
-    return found
+                    actual.append((n, i, j))
+    return actual
 
 
 def window(image: Array, row: int, column: int, k: int, wraps: bool) -> Array:

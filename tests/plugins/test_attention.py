@@ -47,10 +47,10 @@ def els_of(x: Tensor, images: Tensor, boundary: str) -> Tensor:
 def window_means(x: Tensor, images: Tensor, boundary: str) -> Tensor:
     """Posterior means (C k^2, H, W) of the windows of one image x (C, H, W), by the oracle."""
     arguments = (x.double().numpy(), images.double().numpy(), LEVEL.signal, K)
-    found = torch.zeros(x.shape[0] * K**2, *x.shape[1:], dtype=torch.float64)
+    actual = torch.zeros(x.shape[0] * K**2, *x.shape[1:], dtype=torch.float64)
     for pixel in oracle.pixels("els", boundary, *arguments):
-        found[:, pixel.row, pixel.column] = torch.from_numpy(pixel.weights(LEVEL.noise) @ pixel.patches)
-    return found
+        actual[:, pixel.row, pixel.column] = torch.from_numpy(pixel.weights(LEVEL.noise) @ pixel.patches)
+    return actual
 
 
 def alpha_of(embedding: Tensor, kind: str, temperature: float, exclude_self: bool) -> Tensor:
@@ -84,7 +84,7 @@ def test_compose_mixes_the_field_of_els(
     data: mosaic.DataSet, boundary: str, value: str, settings: dict[str, Any]
 ) -> None:
     x = noisy(data)
-    found = machine(data, boundary=boundary, value=value, **settings).denoise(x, LEVEL, None, K)
+    actual = machine(data, boundary=boundary, value=value, **settings).denoise(x, LEVEL, None, K)
     local = els_of(x, data.images, boundary)
     a, s = LEVEL.signal, LEVEL.noise
     for b in range(len(x)):
@@ -95,7 +95,7 @@ def test_compose_mixes_the_field_of_els(
         mixed = local[b] if value == "denoised" else score
         mixed = (mixed + (alpha @ mixed.flatten(1).T).T.reshape(mixed.shape)) / 2
         expected = mixed if value == "denoised" else (one + s**2 * mixed) / a
-        torch.testing.assert_close(found[b].double(), expected, rtol=0, atol=2e-4)
+        torch.testing.assert_close(actual[b].double(), expected, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("form", ["compose", "mixture"])
@@ -103,8 +103,8 @@ def test_compose_mixes_the_field_of_els(
 def test_identity_attention_is_els(data: mosaic.DataSet, form: str, embedding: str) -> None:
     x = noisy(data)
     plain = ELS(None, data).denoise(x, LEVEL, None, K)
-    found = machine(data, form=form, embedding=embedding, attention="identity")
-    assert torch.equal(found.denoise(x, LEVEL, None, K), plain)
+    actual = machine(data, form=form, embedding=embedding, attention="identity")
+    assert torch.equal(actual.denoise(x, LEVEL, None, K), plain)
 
 
 @pytest.mark.parametrize("embedding", ["score", "window"])
@@ -116,9 +116,9 @@ def test_the_mixing_itself_gives_back_els_where_pixels_attend_to_themselves(
     x = noisy(data)
     eye = attention_weights(torch.randn(1, 2, *x.shape[2:]), "identity")
     monkeypatch.setattr("mosaic_plugins.attention.attention_weights", lambda *_: eye)
-    found = machine(data, embedding=embedding, value=value).denoise(x, LEVEL, None, K)
+    actual = machine(data, embedding=embedding, value=value).denoise(x, LEVEL, None, K)
     plain = ELS(ELS.Options(engine="torch" if embedding == "window" else "auto"), data).denoise(x, LEVEL, None, K)
-    assert torch.allclose(found, plain, atol=2e-6)
+    assert torch.allclose(actual, plain, atol=2e-6)
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
@@ -137,7 +137,7 @@ def test_mixture_is_the_gradient_of_the_log_mixture(
         embedding = field if settings["embedding"] == "score" else window_means(steps[i], images, boundary)
         alphas.append(alpha_of(embedding, settings["attention"], settings["temperature"], settings["exclude_self"]))
     x = noisy(data, seed=5)[:1]
-    found = machine(data, form="mixture", boundary=boundary, **settings).denoise(x, LEVEL, None, K)[0].double()
+    actual = machine(data, form="mixture", boundary=boundary, **settings).denoise(x, LEVEL, None, K)[0].double()
     arguments = (x[0].double().numpy(), images.double().numpy(), a, K)
     for pixel in oracle.pixels("els", boundary, *arguments):
         target = pixel.differences[0] + a * pixel.patches[0]  # the noisy window P itself
@@ -152,7 +152,7 @@ def test_mixture_is_the_gradient_of_the_log_mixture(
         centre = slope.reshape(images.shape[1], K, K)[:, K // 2, K // 2]
         noisy_pixel = x[0, :, pixel.row, pixel.column].double()
         expected = (noisy_pixel + s**2 * centre) / a
-        torch.testing.assert_close(found[:, pixel.row, pixel.column], expected, rtol=0, atol=2e-4)
+        torch.testing.assert_close(actual[:, pixel.row, pixel.column], expected, rtol=0, atol=2e-4)
 
 
 def test_the_in_degree_of_several_draws_is_their_mean(data: mosaic.DataSet) -> None:
@@ -161,9 +161,9 @@ def test_the_in_degree_of_several_draws_is_their_mean(data: mosaic.DataSet) -> N
     for draw in noise:
         _, embedding, _ = machine(data).field(LEVEL.signal * data.images + LEVEL.noise * draw, data.images, LEVEL, K)
         degrees.append(attention_weights(embedding, "top1").sum(1).reshape(4, 5, 4))
-    found = machine(data, attention="top1", draws=3, seed=7).window_weights(data.images, LEVEL, K)
-    torch.testing.assert_close(found, 1 + sum(degrees) / 3)
-    torch.testing.assert_close(found.mean((1, 2)), torch.full((4,), 2.0))  # every pixel attends to one
+    actual = machine(data, attention="top1", draws=3, seed=7).window_weights(data.images, LEVEL, K)
+    torch.testing.assert_close(actual, 1 + sum(degrees) / 3)
+    torch.testing.assert_close(actual.mean((1, 2)), torch.full((4,), 2.0))  # every pixel attends to one
 
 
 def test_in_degrees_are_computed_once(data: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,28 +185,28 @@ def test_in_degrees_are_computed_once(data: mosaic.DataSet, monkeypatch: pytest.
 @pytest.mark.parametrize("form", ["compose", "mixture"])
 def test_a_sample_with_a_label_meets_its_class_only(data: mosaic.DataSet, form: str) -> None:
     x, labels = noisy(data), torch.tensor([1, 0])
-    found = machine(data, form=form).denoise(x, LEVEL, labels, K)
+    actual = machine(data, form=form).denoise(x, LEVEL, labels, K)
     for b in range(2):
         alone = data.select(torch.nonzero(data.labels == labels[b])[:, 0])
         expected = machine(alone, form=form).denoise(x[b : b + 1], LEVEL, None, K)
-        torch.testing.assert_close(found[b : b + 1], expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(actual[b : b + 1], expected, rtol=0, atol=1e-6)
 
 
 def test_x0hat_stays_in_the_range_of_the_data(data: mosaic.DataSet) -> None:
     x = noisy(data)
     for form in ("compose", "mixture"):
-        found = machine(data, form=form).denoise(x, LEVEL, None, K)
-        assert data.images.min() - 1e-5 <= found.min() <= found.max() <= data.images.max() + 1e-5
+        actual = machine(data, form=form).denoise(x, LEVEL, None, K)
+        assert data.images.min() - 1e-5 <= actual.min() <= actual.max() <= data.images.max() + 1e-5
 
 
 @pytest.mark.parametrize(
     ("boundary", "k"), [("zeros", 1), ("zeros", 3), ("zeros", 7), ("circular", 3), ("circular", 7)]
 )
 def test_windows_are_cut_out_as_the_oracle_does(data: mosaic.DataSet, boundary: str, k: int) -> None:
-    found = windows_of(data.images, k, boundary)
+    actual = windows_of(data.images, k, boundary)
     for n, i, j in np.ndindex(4, 5, 4):
         expected = oracle.window(data.images[n].double().numpy(), i, j, k, boundary == "circular")
-        assert found[n, :, i, j].tolist() == pytest.approx(expected.ravel().tolist())
+        assert actual[n, :, i, j].tolist() == pytest.approx(expected.ravel().tolist())
 
 
 def test_a_spoilt_file_of_the_cache_is_made_anew(tmp_path: Path) -> None:

@@ -37,22 +37,22 @@ def build(machine: str, boundary: str | None, engine: str, images: torch.Tensor,
     return kind(kind.Options(**options), mosaic.DataSet("plain", images, **more))
 
 
-def check(found: mosaic.Attribution, machine: str, boundary: str | None, x: Any, images: Any, exact: float) -> None:
+def check(actual: mosaic.Attribution, machine: str, boundary: str | None, x: Any, images: Any, exact: float) -> None:
     """Hold one sample's diagnosis equal to brute force wherever `exact` does not leave the best candidate open."""
     compared = 0
     for pixel in oracle.pixels(machine, boundary, x, images, LEVEL.signal, K):
         place = (0, pixel.row, pixel.column)
         weights, logits = pixel.weights(LEVEL.noise), pixel.logits(LEVEL.noise)
         entropy = -(weights[weights > 0] * np.log(weights[weights > 0])).sum()
-        assert float(found.entropy[place]) == pytest.approx(entropy, abs=max(exact, 1e-9))
-        assert float(found.weight[place]) == pytest.approx(weights.max(), rel=10 * max(exact, 1e-9))
+        assert float(actual.entropy[place]) == pytest.approx(entropy, abs=max(exact, 1e-9))
+        assert float(actual.weight[place]) == pytest.approx(weights.max(), rel=10 * max(exact, 1e-9))
         best = int(logits.argmax())
         equal = (pixel.patches == pixel.patches[best]).all(1)
         if (logits[best] - logits[~equal] <= exact).any():
             continue
         compared += 1
-        source = tuple(int(value[place]) for value in (found.source.image, found.source.row, found.source.column))
-        assert int(found.source.multiplicity[place]) == equal.sum()
+        source = tuple(int(value[place]) for value in (actual.source.image, actual.source.row, actual.source.column))
+        assert int(actual.source.multiplicity[place]) == equal.sum()
         assert source in [pixel.places[n] for n in np.flatnonzero(equal)]
         if machine != "es":  # whose order is that of the first pixel's sources
             assert source == pixel.places[int(np.flatnonzero(equal)[0])]
@@ -69,10 +69,10 @@ def test_sources_ties_weights_and_entropy_by_brute_force(
     x = LEVEL.signal * images[3:4] + LEVEL.noise * torch.randn(1, channels, 6, 5, dtype=torch.float64)
     dtype = torch.float32 if engine == "compiled" else torch.float64
     model = build(machine, boundary, engine, images.to(dtype))
-    found = model.attribute(x.to(dtype), LEVEL, None, K)
-    assert found is not None
+    actual = model.attribute(x.to(dtype), LEVEL, None, K)
+    assert actual is not None
     check(
-        found,
+        actual,
         machine,
         boundary,
         x[0].to(dtype).double().numpy(),
@@ -80,7 +80,7 @@ def test_sources_ties_weights_and_entropy_by_brute_force(
         2e-4 if engine == "compiled" else 1e-9,
     )
     denoised = model.denoise(x.to(dtype), LEVEL, None, K)
-    torch.testing.assert_close(found.denoised, denoised, rtol=0, atol=1e-6 if engine == "compiled" else 1e-12)
+    torch.testing.assert_close(actual.denoised, denoised, rtol=0, atol=1e-6 if engine == "compiled" else 1e-12)
 
 
 @named
@@ -89,17 +89,17 @@ def test_a_sample_with_a_label_names_images_of_the_whole_set(machine: str, bound
     labels = torch.tensor([0, 1, 0, 1, 1, 0])
     x = LEVEL.signal * images[[3, 0]] + LEVEL.noise * torch.randn(2, 1, 6, 5)
     model = build(machine, boundary, engine, images, labels=labels, classes=("a", "b"))
-    found = model.attribute(x, LEVEL, torch.tensor([1, -1]), K)
-    assert found is not None
+    actual = model.attribute(x, LEVEL, torch.tensor([1, -1]), K)
+    assert actual is not None
     places = torch.tensor([1, 3, 4])
     alone = build(machine, boundary, engine, images[places]).attribute(x[:1], LEVEL, None, K)
     whole = build(machine, boundary, engine, images).attribute(x[1:], LEVEL, None, K)
     assert alone is not None
     assert whole is not None
-    assert torch.equal(found.source.image[0], places[alone.source.image[0]])
-    assert torch.equal(found.source.image[1], whole.source.image[0])
-    assert torch.equal(found.source.multiplicity, torch.cat([alone.source.multiplicity, whole.source.multiplicity]))
-    torch.testing.assert_close(found.entropy, torch.cat([alone.entropy, whole.entropy]))
+    assert torch.equal(actual.source.image[0], places[alone.source.image[0]])
+    assert torch.equal(actual.source.image[1], whole.source.image[0])
+    assert torch.equal(actual.source.multiplicity, torch.cat([alone.source.multiplicity, whole.source.multiplicity]))
+    torch.testing.assert_close(actual.entropy, torch.cat([alone.entropy, whole.entropy]))
 
 
 def test_without_noise_the_source_holds_the_final_pixel() -> None:
@@ -108,13 +108,13 @@ def test_without_noise_the_source_holds_the_final_pixel() -> None:
     for machine, boundary in oracle.CASES:
         model = build(machine, boundary, "torch", images)
         x = images[:2] + 0.01 * torch.randn(2, 1, 6, 5, dtype=torch.float64)
-        found = model.attribute(x, mosaic.Level(1.0, 0.001), None, K)
-        assert found is not None
-        source = found.source
+        actual = model.attribute(x, mosaic.Level(1.0, 0.001), None, K)
+        assert actual is not None
+        source = actual.source
         rebuilt = images[source.image, :, source.row, source.column].movedim(-1, 1)
-        torch.testing.assert_close(rebuilt, found.denoised, rtol=0, atol=1e-6)
-        assert (found.source.multiplicity >= 1).all()
-        assert (found.weight * found.source.multiplicity <= 1 + 1e-9).all()
+        torch.testing.assert_close(rebuilt, actual.denoised, rtol=0, atol=1e-6)
+        assert (actual.source.multiplicity >= 1).all()
+        assert (actual.weight * actual.source.multiplicity <= 1 + 1e-9).all()
 
 
 @pytest.mark.parametrize("form", ["compose", "mixture"])
@@ -125,15 +125,15 @@ def test_attention_names_the_windows_of_its_posterior(form: str, embedding: str)
     dataset = mosaic.DataSet("plain", images)
     model = kind(kind.Options(form=form, embedding=embedding, attention="top1"), dataset)
     x = LEVEL.signal * images[:2] + LEVEL.noise * torch.randn(2, 3, 6, 5, dtype=torch.float64)
-    found = model.attribute(x, LEVEL, None, K)
+    actual = model.attribute(x, LEVEL, None, K)
     plain = els(els.Options(), dataset).attribute(x, LEVEL, None, K)
-    torch.testing.assert_close(found.denoised, model.denoise(x, LEVEL, None, K), rtol=0, atol=1e-12)
+    torch.testing.assert_close(actual.denoised, model.denoise(x, LEVEL, None, K), rtol=0, atol=1e-12)
     if form == "compose":
-        assert torch.equal(found.source.image, plain.source.image)
-        assert torch.equal(found.source.multiplicity, plain.source.multiplicity)
+        assert torch.equal(actual.source.image, plain.source.image)
+        assert torch.equal(actual.source.multiplicity, plain.source.multiplicity)
         return
     counts = model.window_weights(images, LEVEL, K)
-    source = found.source
+    source = actual.source
     windows = mosaic.window_keys(images, K, wraps=False)
     chosen = (source.image, source.row, source.column)
     for place in np.ndindex(*source.image.shape):
@@ -155,8 +155,8 @@ def test_final_images_are_traced_to_the_nearest_candidates(
     model = build(machine, boundary, engine, images.to(dtype), labels=classes, classes=("a", "b"))
     finals = images[[3, 0]] + 0.3 * torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0)).double()
     given = None if labels is None else torch.tensor(labels)
-    found = model.attribute(finals.to(dtype), mosaic.Level(1.0, 0.0), given, K).source
-    assert found is not None
+    actual = model.attribute(finals.to(dtype), mosaic.Level(1.0, 0.0), given, K).source
+    assert actual is not None
     for sample, final in enumerate(finals):
         allowed = torch.arange(6) if labels is None else torch.nonzero(classes == labels[sample])[:, 0]
         for pixel in oracle.pixels(machine, boundary, final.numpy(), images[allowed].numpy(), 1.0, K):
@@ -166,7 +166,7 @@ def test_final_images_are_traced_to_the_nearest_candidates(
             if (squares[~equal] - squares[best] < 1e-4).any():
                 continue
             place = (sample, pixel.row, pixel.column)
-            image, *rest = (int(value[place]) for value in (found.image, found.row, found.column))
+            image, *rest = (int(value[place]) for value in (actual.image, actual.row, actual.column))
             sources = [(int(allowed[n]), i, j) for n, i, j in (pixel.places[m] for m in np.flatnonzero(equal))]
             assert (image, *rest) == sources[0] if machine != "es" else (image, *rest) in sources
-            assert int(found.multiplicity[place]) == len(sources)
+            assert int(actual.multiplicity[place]) == len(sources)

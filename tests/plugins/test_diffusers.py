@@ -72,17 +72,17 @@ def test_at_a_training_timestep_it_is_the_network_there(
     with torch.no_grad():
         output = unet(x, timestep).sample
     expected = {"epsilon": (x - s * output) / a, "sample": output, "v_prediction": a * x - s * output}[prediction]
-    found = model(tmp_path / "p", data).denoise(x, mosaic.Level(a, s))
-    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    actual = model(tmp_path / "p", data).denoise(x, mosaic.Level(a, s))
+    assert torch.allclose(actual, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 def test_it_conforms(tmp_path: Path, data: mosaic.DataSet) -> None:
     """But for levels below and above those it was trained for, which it refuses."""
     pipeline(tmp_path / "pipe")
-    found = mosaic.testing.check_score(Diffusers, options={"pipeline": str(tmp_path / "pipe")}, dataset=data)
-    assert found["x0hat_is_finite_at_every_level"] == "passed"
-    assert found["x0hat_at_infinite_noise_is_the_mean"] == "does not apply"
-    assert found["an_unknown_label_is_refused"] == "passed"
+    actual = mosaic.testing.check_score(Diffusers, options={"pipeline": str(tmp_path / "pipe")}, dataset=data)
+    assert actual["x0hat_is_finite_at_every_level"] == "passed"
+    assert actual["x0hat_at_infinite_noise_is_the_mean"] == "does not apply"
+    assert actual["an_unknown_label_is_refused"] == "passed"
 
 
 def test_only_the_ratio_of_a_level_counts(tmp_path: Path, data: mosaic.DataSet) -> None:
@@ -106,9 +106,9 @@ def test_it_runs_by_name_and_is_stored_like_any_machine(tmp_path: Path) -> None:
 def test_classes_reach_the_network_and_must_be_its_own(tmp_path: Path, data: mosaic.DataSet) -> None:
     pipeline(tmp_path / "p", num_class_embeds=3)
     one, x = model(tmp_path / "p", data), torch.randn(1, 1, 8, 8).expand(2, -1, -1, -1)
-    found = one.denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([0, 2]))
-    assert (found[0] - found[1]).abs().max() > 1e-4
-    with pytest.raises(mosaic.UsageError, match="takes classes from 0 to 2, not -1"):
+    actual = one.denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([0, 2]))
+    assert (actual[0] - actual[1]).abs().max() > 1e-4
+    with pytest.raises(mosaic.UsageError, match=r"0 to 2.*-1"):
         one.denoise(x, mosaic.Level(0.8, 0.6))
     pipeline(tmp_path / "q")
     with pytest.raises(mosaic.UsageError, match="not 1"):
@@ -118,10 +118,10 @@ def test_classes_reach_the_network_and_must_be_its_own(tmp_path: Path, data: mos
 def test_levels_and_images_that_it_was_not_trained_for_are_refused(tmp_path: Path, data: mosaic.DataSet) -> None:
     pipeline(tmp_path / "p")
     one = model(tmp_path / "p", data)
-    with pytest.raises(mosaic.UsageError, match=r"noise-to-signal ratios from 0\.01 to 157"):
+    with pytest.raises(mosaic.UsageError, match=r"\b0\.01\b.*\b157\b"):
         one.check((mosaic.Level(1.0, 0.002),), (), (-1,))
     larger = mosaic.DataSet("large", torch.zeros(2, 1, 16, 16))
-    with pytest.raises(mosaic.UsageError, match=r"takes images of shape \(1, 8, 8\)"):
+    with pytest.raises(mosaic.UsageError, match=r"\(1, 8, 8\)"):
         model(tmp_path / "p", larger).check((), (), ())
 
 
@@ -134,7 +134,7 @@ def test_a_network_of_another_forward_process_is_refused(
     pipeline(tmp_path / "p")
     path = tmp_path / "p" / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-    with pytest.raises(mosaic.DataError, match="networks trained on discrete betas"):
+    with pytest.raises(mosaic.DataError):
         model(tmp_path / "p", data).denoise(torch.zeros(1, 1, 8, 8), mosaic.Level(0.8, 0.6))
 
 
@@ -151,12 +151,12 @@ def test_embeddings_that_are_not_known_are_refused_and_all_that_matters_is_in_th
 
 
 def test_a_folder_without_pipeline_or_with_pickled_weights_is_refused(tmp_path: Path, data: mosaic.DataSet) -> None:
-    with pytest.raises(mosaic.DataError, match="There is no pipeline folder"):
+    with pytest.raises(mosaic.DataError):
         model(tmp_path / "p", data).check((), (), ())
     unet = pipeline(tmp_path / "p")
     (tmp_path / "p" / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     torch.save(unet.state_dict(), tmp_path / "p" / "unet" / "diffusion_pytorch_model.bin")
-    with pytest.raises(mosaic.DataError, match="holds no UNet2DModel that can be read"):
+    with pytest.raises(mosaic.DataError, match="UNet2DModel"):
         model(tmp_path / "p", data).check((), (), ())
 
 

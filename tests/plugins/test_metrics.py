@@ -71,7 +71,7 @@ def test_values_lie_in_the_declared_range_and_inputs_are_left_alone(name: str, p
     assert ((values >= one.range[0]) & (values <= one.range[1])).all()
     assert torch.equal(images, before[0])
     assert torch.equal(reference, before[1])
-    with pytest.raises(mosaic.UsageError, match="need a reference of the same"):
+    with pytest.raises(mosaic.UsageError):
         one(images, reference[:3])
 
 
@@ -107,9 +107,9 @@ def test_a_copy_is_memorised_and_a_mean_of_two_images_is_not(tiny: mosaic.DataSe
 def test_local_consistency_by_brute_force(tiny: mosaic.DataSet, boundary: str) -> None:
     generator = torch.Generator().manual_seed(3)
     images = tiny.images[:3] + 0.15 * torch.randn(3, 1, 6, 5, generator=generator)
-    found = metric("local_consistency", tiny, k=3, boundary=boundary, tolerance=0.1)(images)
-    assert found.tolist() == pytest.approx([consistency(one, tiny.images, boundary, 0.1) for one in images])
-    assert 0.05 < float(found.mean()) < 0.95
+    actual = metric("local_consistency", tiny, k=3, boundary=boundary, tolerance=0.1)(images)
+    assert actual.tolist() == pytest.approx([consistency(one, tiny.images, boundary, 0.1) for one in images])
+    assert 0.05 < float(actual.mean()) < 0.95
     exact = metric("local_consistency", tiny, k=3, boundary=boundary)(tiny.images[:3])
     if boundary != "valid":
         assert exact.tolist() == [1.0, 1.0, 1.0]  # a training image is a mosaic of itself
@@ -119,14 +119,14 @@ def test_local_consistency_of_a_labelled_sample_is_that_of_its_class(tiny: mosai
     generator = torch.Generator().manual_seed(4)
     images = tiny.images[:4] + 0.15 * torch.randn(4, 1, 6, 5, generator=generator)
     labels = torch.tensor([2, 0, -1, 2])
-    found = metric("local_consistency", tiny, tolerance=0.1)(images, None, labels)
+    actual = metric("local_consistency", tiny, tolerance=0.1)(images, None, labels)
     assert tiny.labels is not None
     expected = [
         consistency(one, tiny.images if label < 0 else tiny.images[tiny.labels == label], "zeros", 0.1)
         for one, label in zip(images, labels.tolist(), strict=True)
     ]
-    assert found.tolist() == pytest.approx(expected)
-    assert found.tolist() != metric("local_consistency", tiny, tolerance=0.1)(images).tolist()
+    assert actual.tolist() == pytest.approx(expected)
+    assert actual.tolist() != metric("local_consistency", tiny, tolerance=0.1)(images).tolist()
 
 
 def consistency(image: Tensor, training: Tensor, boundary: str, tolerance: float) -> float:
@@ -171,7 +171,7 @@ def window_distance(one: Tensor, p: tuple[int, int], two: Tensor, q: tuple[int, 
 
 
 def test_a_metric_of_the_training_set_needs_one() -> None:
-    with pytest.raises(mosaic.UsageError, match="needs the training set"):
+    with pytest.raises(mosaic.UsageError):
         metric("nearest_train")
     with pytest.raises(mosaic.UsageError, match="must be odd"):
         mosaic.registry().get("metric", "local_consistency").Options.parse({"k": 4}, "metric")

@@ -176,7 +176,7 @@ def test_sigma_range_and_rho_shape_the_edm_schedule():
     ],
 )
 def test_options_out_of_bounds_are_refused_by_name(name, option, value):
-    with pytest.raises(mosaic.UsageError, match=f"schedule.{name}.*{option}.*{value}"):
+    with pytest.raises(mosaic.UsageError, match=rf"schedule.{name}.*{option}.*{value}"):
         schedule(name, **{option: value})
 
 

@@ -41,9 +41,9 @@ def test_x0hat_is_what_eps_leaves_of_x(tiny: mosaic.DataSet, folder: Path, t: fl
     x = torch.randn(3, 1, 6, 5, dtype=dtype)
     module = mosaic.load_checkpoint(folder).load().to(dtype)
     eps = module(x, torch.full((3,), t, dtype=dtype), None)
-    found = model(tiny, folder).denoise(x, level)
-    assert found.dtype == dtype
-    assert torch.allclose(found, (x - level.noise * eps) / level.signal, rtol=1e-4, atol=1e-4)
+    actual = model(tiny, folder).denoise(x, level)
+    assert actual.dtype == dtype
+    assert torch.allclose(actual, (x - level.noise * eps) / level.signal, rtol=1e-4, atol=1e-4)
 
 
 def test_a_run_is_ddim_with_the_network(tiny: mosaic.DataSet, folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_by_name_it_stores_the_same_run_and_tells_the_weights(
 
 @pytest.mark.parametrize("schedule", ["flow", "edm", "linear", "exponential", "ddpm-linear", "cosine-nichol"])
 def test_another_schedule_is_refused_before_the_run(tiny: mosaic.DataSet, folder: Path, schedule: str) -> None:
-    with pytest.raises(mosaic.UsageError, match=rf"trained with the schedule 'cosine', not with '{schedule}'"):
+    with pytest.raises(mosaic.UsageError, match=rf"'cosine'.*'{schedule}'"):
         mosaic.run(model(tiny, folder), schedule=schedule)
 
 
@@ -86,22 +86,22 @@ def test_other_options_of_the_schedule_are_refused(tiny: mosaic.DataSet) -> None
 
 
 def test_a_level_that_was_not_trained_is_refused(tiny: mosaic.DataSet, folder: Path) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"schedule 'cosine', which has no Level"):
+    with pytest.raises(mosaic.UsageError, match=r"'cosine'.*Level"):
         model(tiny, folder).denoise(torch.zeros(1, 1, 6, 5), mosaic.Level(1.0, 3.0))
 
 
 def test_images_of_another_size_are_refused(folder: Path) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"shape \(1, 6, 5\), but data set 'digits' has shape \(1, 8, 8\)"):
+    with pytest.raises(mosaic.UsageError, match=r"\(1, 6, 5\).*'digits'.*\(1, 8, 8\)"):
         mosaic.run("network", "digits", score_options={"checkpoint": str(folder)})
 
 
 def test_labels_must_be_those_trained_with(tiny: mosaic.DataSet, folder: Path) -> None:
-    with pytest.raises(mosaic.UsageError, match="trained without classes, so label 1"):
+    with pytest.raises(mosaic.UsageError, match=r"label 1\b"):
         mosaic.run(model(tiny, folder), labels="1", samples=2)
     conditional = model(tiny, trained(tiny, "conditional", conditional=True))
-    with pytest.raises(mosaic.UsageError, match="trained with 3 classes and needs one for every sample, not -1"):
+    with pytest.raises(mosaic.UsageError, match=r"3 classes.*-1"):
         mosaic.run(conditional, samples=2)
-    with pytest.raises(mosaic.UsageError, match="trained with 3 classes"):
+    with pytest.raises(mosaic.UsageError, match="3 classes"):
         conditional.denoise(torch.zeros(1, 1, 6, 5), cosine().level(0.5))
     run = mosaic.run(conditional, samples=3, labels="0,1,2", steps=3)
     again = mosaic.run(conditional, samples=3, labels="0,0,2", steps=3)
@@ -113,7 +113,7 @@ def test_labels_must_be_those_trained_with(tiny: mosaic.DataSet, folder: Path) -
 def test_classes_of_the_same_number_but_other_names_are_refused(tiny: mosaic.DataSet) -> None:
     folder = trained(tiny, "conditional", conditional=True)
     other = mosaic.DataSet("other", tiny.images, tiny.labels, ("a", "c", "b"))
-    with pytest.raises(mosaic.UsageError, match="trained with the classes a, b, c, but data set 'other' has a, c, b"):
+    with pytest.raises(mosaic.UsageError, match=r"a, b, c.*'other'.*a, c, b"):
         mosaic.run(model(other, folder), samples=1, labels="0")
 
 
@@ -158,14 +158,14 @@ def test_the_time_of_a_level_is_the_inverse_of_the_level_of_a_time(name: str) ->
     schedule = mosaic.registry().get("schedule", name)()
     for t in (0.0, 1e-3, 0.05, 0.37, 0.5, 0.95, 0.99):
         level = schedule.level(t)
-        found = schedule.time(level)
-        assert math.isclose(found, t, abs_tol=1e-7), t
+        actual = schedule.time(level)
+        assert math.isclose(actual, t, abs_tol=1e-7), t
     ends = schedule.time(schedule.level(1.0))
     assert schedule.level(ends) == schedule.level(1.0)
 
 
 def test_a_level_of_another_schedule_has_no_time() -> None:
-    with pytest.raises(ValueError, match="is no level of this schedule"):
+    with pytest.raises(ValueError, match="level"):
         cosine().time(mosaic.Level(0.5, 0.5))
-    with pytest.raises(ValueError, match="is no level of this schedule"):
+    with pytest.raises(ValueError, match="level"):
         cosine().time(mosaic.Level(1e-6, 1.0))

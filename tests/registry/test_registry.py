@@ -100,7 +100,7 @@ def test_an_unknown_name_suggests_the_nearest_and_mentions_broken_plugins() -> N
     registry = Registry()
     registry.add(registering(schedule("cosine")), plugin("good:p"))
     registry.add(module(register_schedules=half), plugin("bad:p"))
-    with pytest.raises(mosaic.PluginError, match=r"'cosin'\. Did you mean 'cosine'\?.*bad:p"):
+    with pytest.raises(mosaic.PluginError, match=r"'cosin'.*'cosine'.*bad:p"):
         registry.get("schedule", "cosin")
     with pytest.raises(mosaic.UsageError, match="Did you mean 'schedule'"):
         registry.get("schedul", "cosine")

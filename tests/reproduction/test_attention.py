@@ -43,16 +43,16 @@ def test_images_are_judged_by_what_their_parts_show() -> None:
 def test_shares_count_images() -> None:
     shown = np.array([[[0, 0], [0, 0], [1, 1], [0, 1], [-1, 0], [-2, -2], [1, 0], [0, 0]]])
     copies = np.array([[True, False, False, False, True, False, False, False]])
-    found = {name: float(values[0]) for name, values in agreement_of(shown, copies, 2).items()}
-    assert found["consistency_share"] == 4 / 8
-    assert found["new_share"] == 3 / 8
-    assert found["agreement_share"] == 4 / 6
-    assert np.isnan(found["chance"])  # of six whole images a bootstrap says nothing
+    actual = {name: float(values[0]) for name, values in agreement_of(shown, copies, 2).items()}
+    assert actual["consistency_share"] == 4 / 8
+    assert actual["new_share"] == 3 / 8
+    assert actual["agreement_share"] == 4 / 6
+    assert np.isnan(actual["chance"])  # of six whole images a bootstrap says nothing
     twice = agreement_of(np.concatenate([shown, shown], 1), np.concatenate([copies, copies], 1), 2)
     assert float(twice["chance"][0]) == pytest.approx((4 / 6) * (4 / 6) + (2 / 6) * (2 / 6))
     assert float(twice["beyond_chance"][0]) == pytest.approx(4 / 6 - 20 / 36)
     for name in ("consistency", "new", "agreement"):
-        assert found[f"{name}_low"] < found[f"{name}_share"] < found[f"{name}_high"]
+        assert actual[f"{name}_low"] < actual[f"{name}_share"] < actual[f"{name}_high"]
 
 
 @pytest.mark.parametrize(("frequency", "coupling"), [(0.5, 0.0), (0.9, 0.0), (0.5, 0.6)])
@@ -63,17 +63,17 @@ def test_agreement_beyond_chance_is_none_of_independent_parts_however_frequent_a
     parts = (rng.random((300, 2)) > frequency).astype(np.int64)
     coupled = rng.random(300) < coupling
     parts[coupled, 1] = parts[coupled, 0]
-    found = agreement_of(parts, np.zeros(300, bool), 2)
+    actual = agreement_of(parts, np.zeros(300, bool), 2)
     expected = coupling * 2 * frequency * (1 - frequency)  # cov of equal parts, twice
-    assert found["beyond_chance_low"] < expected < found["beyond_chance_high"]
-    assert (found["beyond_chance_low"] <= 0 <= found["beyond_chance_high"]) == (coupling == 0)
-    assert found["beyond_chance_high"] - found["beyond_chance_low"] < 0.25
+    assert actual["beyond_chance_low"] < expected < actual["beyond_chance_high"]
+    assert (actual["beyond_chance_low"] <= 0 <= actual["beyond_chance_high"]) == (coupling == 0)
+    assert actual["beyond_chance_high"] - actual["beyond_chance_low"] < 0.25
 
 
 def test_where_no_image_is_whole_there_is_no_agreement() -> None:
-    found = agreement_of(np.full((1, 5, 2), -1), np.zeros((1, 5), bool), 3)
-    assert found["consistency_share"].tolist() == [0.0]
-    assert np.isnan([found["agreement_share"][0], found["chance"][0], found["beyond_chance_low"][0]]).all()
+    actual = agreement_of(np.full((1, 5, 2), -1), np.zeros((1, 5), bool), 3)
+    assert actual["consistency_share"].tolist() == [0.0]
+    assert np.isnan([actual["agreement_share"][0], actual["chance"][0], actual["beyond_chance_low"][0]]).all()
 
 
 def test_copies_are_told_from_new_images_also_where_the_training_set_repeats_itself() -> None:
@@ -100,30 +100,30 @@ def test_how_many_images_are_enough_does_not_depend_on_ties() -> None:
 @pytest.mark.system
 def test_the_experiment_in_miniature() -> None:
     """16 x 16 pixels and two colours: what is judged, compared and stored."""
-    found = mosaic.reproduce("attention", out="out", **MINIATURE)
+    actual = mosaic.reproduce("attention", out="out", **MINIATURE)
     dataset = miniature()
     rule = dataset.rule
     assert rule is not None
-    for maker in found["maker"].values:
-        one = found.sel(maker=maker)
+    for maker in actual["maker"].values:
+        one = actual.sel(maker=maker)
         images = torch.from_numpy(one["image"].values)
         judged = rule.judge(images)
         assert one["verdict"].values.tolist() == judged.tolist()
         assert one["copy"].values.tolist() == copies_among(images, dataset).tolist()
         assert float(one["consistency_share"]) == (judged == 0).double().mean()
-    assert float(found["consistency_share"].sel(maker="is")) == 1.0  # copies of training images
-    assert float(found["new_share"].sel(maker="is")) == 0.0
+    assert float(actual["consistency_share"].sel(maker="is")) == 1.0  # copies of training images
+    assert float(actual["new_share"].sel(maker="is")) == 0.0
     for form in ("compose", "mixture"):
-        identity = found["image"].sel(maker=f"{form} identity").values
-        np.testing.assert_array_equal(identity, found["image"].sel(maker="els").values)
+        identity = actual["image"].sel(maker=f"{form} identity").values
+        np.testing.assert_array_equal(identity, actual["image"].sel(maker="els").values)
     theory, network = (mosaic.open(f"out/cpu/pairs-resnet{name}.nc") for name in ("/mixture-top1", "-top1/network"))
     r = mosaic.compare(theory, network, metrics=["pearson_r"])
-    pair = found["pearson_r"].sel(theory="mixture top1", network="resnet-attention top1")
+    pair = actual["pearson_r"].sel(theory="mixture top1", network="resnet-attention top1")
     np.testing.assert_equal(pair.values, r["pearson_r"][0].values)
     states = theory["state"].std(["sample", "channel", "height", "width"])
-    np.testing.assert_array_equal(found["state_std"].sel(theory="mixture top1").values, states.values)
-    np.testing.assert_allclose(found["alpha"].sum(["height", "width"]), 1, atol=1e-5)
-    assert found["attends"].values.tolist()[-1] == "resnet-attention softmax"
+    np.testing.assert_array_equal(actual["state_std"].sel(theory="mixture top1").values, states.values)
+    np.testing.assert_allclose(actual["alpha"].sum(["height", "width"]), 1, atol=1e-5)
+    assert actual["attends"].values.tolist()[-1] == "resnet-attention softmax"
     assert all(step.done and not step.other_code for step in forecast_of("attention"))
     settings = {**MINIATURE, "samples": MINIATURE["samples"] + 1}
     with pytest.raises(mosaic.UsageError, match="samples: "):
@@ -137,14 +137,14 @@ def forecast_of(name: str, **settings: Any) -> list[Forecast]:
 
 @pytest.mark.slow
 def test_the_tradeoff_in_miniature() -> None:
-    found = mosaic.reproduce("attention-tradeoff", out="out", **{**MINIATURE, "samples": 2})
+    actual = mosaic.reproduce("attention-tradeoff", out="out", **{**MINIATURE, "samples": 2})
     dataset = miniature()
     assert dataset.rule is not None
-    assert (found["cover"] >= 1).all()
+    assert (actual["cover"] >= 1).all()
     for factor in (0.5, 3.0):
         run = mosaic.open(f"out/cpu/pairs-resnet/compose-top1-times-{factor:g}.nc")
         images = torch.from_numpy(run["image"].values)
-        one = found.sel(machine="compose top1", factor=factor)
+        one = actual.sel(machine="compose top1", factor=factor)
         assert float(one["consistency_share"]) == (dataset.rule.judge(images) == 0).double().mean()
         nearest, _ = mosaic.nearest_images(images, dataset.images)
         assert one["nearest_train"].values.tolist() == nearest[:, 0].tolist()

@@ -66,7 +66,7 @@ def test_the_papers_preset_has_the_papers_sizes() -> None:
 @pytest.mark.parametrize("boundary", ["circular", "zeros"])
 def test_the_majority_of_a_window_by_counting(boundary: str) -> None:
     images = np.random.default_rng(0).choice([-1.0, -0.995, 0.4, 1.0], (2, 1, 4, 5))
-    found, alike = (in_the_majority(images, boundary, by_sign) for by_sign in (False, True))
+    actual, alike = (in_the_majority(images, boundary, by_sign) for by_sign in (False, True))
     for b, i, j in np.ndindex(2, 4, 5):
         window = [(i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
         if boundary == "circular":
@@ -74,7 +74,7 @@ def test_the_majority_of_a_window_by_counting(boundary: str) -> None:
         votes = sum(np.sign(images[b, 0, row, col]) for row, col in window if 0 <= row < 4 and 0 <= col < 5)
         value = images[b, 0, i, j]
         colour = np.sign(votes) if votes else np.sign(value)
-        assert found[b, 0, i, j] == (abs(value - colour) <= 1e-2)
+        assert actual[b, 0, i, j] == (abs(value - colour) <= 1e-2)
         assert alike[b, 0, i, j] == (np.sign(value) == colour)
 
 
@@ -120,9 +120,9 @@ def test_bright_runs_are_counted_row_by_row() -> None:
 
 def test_multiplied_scales_are_the_nearest_odd_numbers() -> None:
     for k, factor in itertools.product(range(1, 19, 2), FACTORS):
-        (found,) = multiplied([k], factor)
+        (actual,) = multiplied([k], factor)
         odd = [n for n in range(1, 99, 2) if abs(n - k * factor) == min(abs(m - k * factor) for m in range(1, 99, 2))]
-        assert found == max(odd)
+        assert actual == max(odd)
 
 
 # The experiment
@@ -162,30 +162,30 @@ def test_a_row_is_what_the_four_commands_make(made: Path, tmp_path: Path) -> Non
     for name, run in runs.items():
         with xr.open_dataset(row / f"{name}.nc") as stored:
             same(run, stored)
-    found = xr.open_dataset(made / "cpu" / "table2.nc").sel(row="fashion-resnet-zeros")
+    actual = xr.open_dataset(made / "cpu" / "table2.nc").sel(row="fashion-resnet-zeros")
     for theory in ("els", "ls", "is"):
         compared = mosaic.compare(runs[theory], runs["network"], metrics=["pearson_r", "R2"])
         for name in ("pearson_r", "R2"):
-            assert found[name].sel(theory=theory).values.tolist() == compared[name][0].values.tolist()
-            assert float(found[f"{name}_median"].sel(theory=theory)) == float(compared[f"{name}_median"][0])
-    assert found["paper"].values.tolist() == [0.94, 0.88, 0.68]
+            assert actual[name].sel(theory=theory).values.tolist() == compared[name][0].values.tolist()
+            assert float(actual[f"{name}_median"].sel(theory=theory)) == float(compared[f"{name}_median"][0])
+    assert actual["paper"].values.tolist() == [0.94, 0.88, 0.68]
 
 
 def test_rows_that_were_not_run_are_missing_and_what_was_is_recorded(made: Path) -> None:
-    found = xr.open_dataset(made / "cpu" / "table2.nc")
-    assert found["row"].values[found["done"].values].tolist() == ["fashion-resnet-zeros"]
-    others = found.sel(row=[name for name in ROWS if name != "fashion-resnet-zeros"])
+    actual = xr.open_dataset(made / "cpu" / "table2.nc")
+    assert actual["row"].values[actual["done"].values].tolist() == ["fashion-resnet-zeros"]
+    others = actual.sel(row=[name for name in ROWS if name != "fashion-resnet-zeros"])
     assert others["pearson_r_median"].isnull().all()
     assert not others["paper"].isnull().any()
-    recipe = json.loads(found.attrs["recipes"])["fashion-resnet-zeros"]
+    recipe = json.loads(actual.attrs["recipes"])["fashion-resnet-zeros"]
     assert recipe["calibration"]["configuration"]["samples"] == 2
     assert "torch" in recipe["runs"]["ls"]["versions"]
     assert recipe["training"]["configuration"]["epochs"] == 2
     assert recipe["training"]["versions"]["torch"] == torch.__version__
     for role in ("run", "reference", "baseline", "ls"):
         assert recipe["runs"][role]["configuration"]["seed"] == 0
-    assert json.loads(found.attrs["configuration"])["samples"] == 3
-    assert {"mosaic_version", "torch_version", "command_line", "created"} <= set(found.attrs)
+    assert json.loads(actual.attrs["configuration"])["samples"] == 3
+    assert {"mosaic_version", "torch_version", "command_line", "created"} <= set(actual.attrs)
 
 
 def test_what_is_there_is_not_made_again(folder: Path) -> None:
@@ -206,8 +206,8 @@ def test_an_interruption_anywhere_changes_no_number(made: Path, step: str) -> No
 
     with pytest.raises(KeyboardInterrupt):
         mosaic.reproduce("table2", ["fashion-resnet-zeros"], out="stopped", progress=stop, **SMALL)
-    found = mosaic.reproduce("table2", ["fashion-resnet-zeros"], out="stopped", **SMALL)
-    same(found, xr.open_dataset(made / "cpu" / "table2.nc"))
+    actual = mosaic.reproduce("table2", ["fashion-resnet-zeros"], out="stopped", **SMALL)
+    same(actual, xr.open_dataset(made / "cpu" / "table2.nc"))
 
 
 def test_other_settings_than_it_was_begun_with_are_refused(folder: Path) -> None:
@@ -220,7 +220,7 @@ def test_other_settings_than_it_was_begun_with_are_refused(folder: Path) -> None
 def test_more_epochs_are_refused_before_the_network_is_changed(folder: Path) -> None:
     weights = (folder / "cpu" / "fashion-resnet-zeros" / "network" / "weights.safetensors").read_bytes()
     for target in ("table2", "fig5c"):
-        with pytest.raises(mosaic.UsageError, match=r"epochs: 2, now 3.*another `out`, or remove"):
+        with pytest.raises(mosaic.UsageError, match="epochs: 2, now 3"):
             mosaic.reproduce(target, ["fashion-resnet-zeros"], out=folder, **{**SMALL, "epochs": 3})
     assert weights == (folder / "cpu" / "fashion-resnet-zeros" / "network" / "weights.safetensors").read_bytes()
     mosaic.reproduce("table2", ["fashion-resnet-zeros"], out=folder, **SMALL)
@@ -264,8 +264,8 @@ def test_a_forecast_computes_nothing_that_is_kept(name: str, folder: Path) -> No
     mosaic.reproduce(name, ["fashion-resnet-zeros"], out=folder, **SMALL)
     (folder / "cpu" / "fashion-resnet-zeros" / "network" / "training.safetensors").unlink()  # from which it would go on
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    found = forecast_of(name, folder)
-    assert not found["train"].done
+    actual = forecast_of(name, folder)
+    assert not actual["train"].done
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
@@ -288,12 +288,12 @@ def test_a_run_in_progress_with_other_settings_is_refused_beforehand(folder: Pat
 def test_what_rests_on_what_is_not_there_is_forecast_as_to_be_done(folder: Path) -> None:
     row = folder / "cpu" / "fashion-resnet-zeros"
     (row / "scales.nc").unlink()
-    found = forecast_of("table2", folder)
-    assert [name for name, step in found.items() if step.done] == ["train", "network", "is"]
+    actual = forecast_of("table2", folder)
+    assert [name for name, step in actual.items() if step.done] == ["train", "network", "is"]
     (row / "network" / "weights.safetensors").unlink()
-    found = forecast_of("table2", folder)
-    assert [name for name, step in found.items() if step.done] == ["is"]
-    assert all(step.seconds > 0 for name, step in found.items() if name != "is")
+    actual = forecast_of("table2", folder)
+    assert [name for name, step in actual.items() if step.done] == ["is"]
+    assert all(step.seconds > 0 for name, step in actual.items() if name != "is")
 
 
 def test_the_attention_row_uses_the_scales_of_the_resnet_of_the_same_settings() -> None:
@@ -314,12 +314,12 @@ def test_the_attention_row_uses_the_scales_of_the_resnet_of_the_same_settings() 
 def test_every_variable_of_a_reproduction_has_a_name_and_units(folder: Path) -> None:
     row = ["fashion-resnet-zeros"]
     for name, rows in (("table2", row), ("fig4", row), ("fig5c", row)):
-        found = mosaic.reproduce(name, rows, out=folder, **SMALL)
-        assert found.attrs["schema"] == "mosaic-reproduction/1"
-        for key, variable in found.variables.items():
+        actual = mosaic.reproduce(name, rows, out=folder, **SMALL)
+        assert actual.attrs["schema"] == "mosaic-reproduction/1"
+        for key, variable in actual.variables.items():
             assert variable.attrs["long_name"], key
             assert variable.attrs["units"] in ("1", "pixel"), key
-        records = json.loads(found.attrs["records"])
+        records = json.loads(actual.attrs["records"])
         assert records["fashion-resnet-zeros: train"]["configuration"]["epochs"] == 2
         assert records["fashion-resnet-zeros: calibrate"]["configuration"]["samples"] == 2
         if name != "fig4":
@@ -330,46 +330,46 @@ def test_every_variable_of_a_reproduction_has_a_name_and_units(folder: Path) -> 
 def test_fig3_rises_with_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mosaic.reproduction.paper.fig3.STEPS", (5, 20))
     monkeypatch.setattr("mosaic.reproduction.paper.fig3.SAMPLES", 2)
-    found = mosaic.reproduce("fig3", out="out")
-    shares = found["share"].mean("sample").sel(boundary="circular").values
+    actual = mosaic.reproduce("fig3", out="out")
+    shares = actual["share"].mean("sample").sel(boundary="circular").values
     assert 0.95 < shares[0] < shares[1] <= 1
-    assert found["image"].shape == (2, 2, 2, 1, 32, 32)
-    assert (found["share_by_sign"] >= found["share"]).all()
-    assert ((found["share_by_sign"] - found["share"]).sel(steps=5) > 0).all()  # few steps leave grey pixels
+    assert actual["image"].shape == (2, 2, 2, 1, 32, 32)
+    assert (actual["share_by_sign"] >= actual["share"]).all()
+    assert ((actual["share_by_sign"] - actual["share"]).sel(steps=5) > 0).all()  # few steps leave grey pixels
     stored = xr.open_dataset("out/cpu/fig3.nc")
-    same(stored, found)
+    same(stored, actual)
     assert (Path("out/cpu/fig3.png")).stat().st_size > 5000
 
 
 def test_fig4_shows_the_fields_of_the_row(folder: Path) -> None:
-    found = mosaic.reproduce("fig4", ["fashion-resnet-zeros"], out=folder, **SMALL)
-    assert found["field"].shape == (1, 20, 8, 8)
-    assert (found["width"] <= 7).all()  # one block: 7 pixels
-    assert found["field"].values[0, :, 0].max() == 0  # row 0 is 4 from the centre
+    actual = mosaic.reproduce("fig4", ["fashion-resnet-zeros"], out=folder, **SMALL)
+    assert actual["field"].shape == (1, 20, 8, 8)
+    assert (actual["width"] <= 7).all()  # one block: 7 pixels
+    assert actual["field"].values[0, :, 0].max() == 0  # row 0 is 4 from the centre
     with xr.open_dataset(folder / "cpu" / "fashion-resnet-zeros" / "scales.nc") as scales:
-        assert found["scale"].values[0].tolist() == scales["scale"].values[::-1].tolist()
-    assert found["paper"].values[0, -1] == 17
+        assert actual["scale"].values[0].tolist() == scales["scale"].values[::-1].tolist()
+    assert actual["paper"].values[0, -1] == 17
 
 
 def test_fig5c_doubles_late_scales_only(folder: Path) -> None:
-    found = mosaic.reproduce("fig5c", out=folder, **SMALL)
-    once, twice = (found["scale"].sel(machine=name).values for name in ("calibrated", "doubled"))
-    late = found["time"].values < LATE
+    actual = mosaic.reproduce("fig5c", out=folder, **SMALL)
+    once, twice = (actual["scale"].sel(machine=name).values for name in ("calibrated", "doubled"))
+    late = actual["time"].values < LATE
     assert late.sum() == 5
     assert (twice[late] == 2 * once[late] + 1).all()
     assert (twice[~late] == once[~late]).all()
     with xr.open_dataset(folder / "cpu" / "fashion-resnet-zeros" / "els-late-doubled.nc") as run:
-        assert (found["image"].sel(role="doubled").values == run["image"].values).all()
+        assert (actual["image"].sel(role="doubled").values == run["image"].values).all()
         assert (
             run["state"][:, 0].values
             == xr.open_dataset(run.encoding["source"].replace("-late-doubled", ""))["state"][:, 0].values
         ).all()
-    assert found["pearson_r"].sel(role="network").isnull().all()
-    limbs = {role: bright_runs(found["image"].sel(role=role).values) for role in ("calibrated", "doubled")}
-    assert float(found["saved"].sel(end="mean")) == np.mean(limbs["calibrated"] - limbs["doubled"])
+    assert actual["pearson_r"].sel(role="network").isnull().all()
+    limbs = {role: bright_runs(actual["image"].sel(role=role).values) for role in ("calibrated", "doubled")}
+    assert float(actual["saved"].sel(end="mean")) == np.mean(limbs["calibrated"] - limbs["doubled"])
     data = mosaic.registry().get("dataset", "digits")
     training = data(data.Options(limit=30)).load()
-    for label, limb, excess in zip(found["label"].values, limbs["doubled"], found["excess"].values[2], strict=True):
+    for label, limb, excess in zip(actual["label"].values, limbs["doubled"], actual["excess"].values[2], strict=True):
         mine = bright_runs(training.images[training.labels == int(label)].numpy())
         assert excess == limb - mine.mean()
 
@@ -377,25 +377,25 @@ def test_fig5c_doubles_late_scales_only(folder: Path) -> None:
 def test_fig6_shows_the_attention_network_beside_the_theories() -> None:
     settings = {**SMALL, "dataset_options": {"limit": 20}, "epochs": 1, "samples": 2, "network_options": {}}
     settings["network_options"] = {"channels": [4, 8]}
-    found = mosaic.reproduce("fig6", out="out", **settings)
-    assert found["role"].values.tolist() == ["network", "ELS", "LS", "IS"]
+    actual = mosaic.reproduce("fig6", out="out", **settings)
+    assert actual["role"].values.tolist() == ["network", "ELS", "LS", "IS"]
     row = Path("out/cpu/cifar10-unet-attention")
     compared = mosaic.compare(mosaic.open(row / "els.nc"), mosaic.open(row / "network.nc"), metrics=["pearson_r"])
-    assert found["pearson_r"].sel(role="ELS").values.tolist() == compared["pearson_r"][0].values.tolist()
+    assert actual["pearson_r"].sel(role="ELS").values.tolist() == compared["pearson_r"][0].values.tolist()
     with xr.open_dataset("out/cpu/cifar10-resnet-zeros/scales.nc") as scales:
         assert mosaic.open(row / "els.nc")["scale"].values.tolist() == scales["scale"].values.tolist()
 
 
 def test_memorization_ends_in_copies(folder: Path) -> None:
-    found = mosaic.reproduce("memorization", ["fashion-resnet-zeros"], out=folder, **SMALL)
-    assert found["factor"].values.tolist() == list(FACTORS)
-    share, distance = (found[name].median("sample") for name in ("share", "nearest_train"))
+    actual = mosaic.reproduce("memorization", ["fashion-resnet-zeros"], out=folder, **SMALL)
+    assert actual["factor"].values.tolist() == list(FACTORS)
+    share, distance = (actual[name].median("sample") for name in ("share", "nearest_train"))
     assert share.sel(factor=3.0) > share.sel(factor=1.0)  # 3 x k covers nearly all of 8 x 8 pixels
     assert distance.sel(factor=3.0) < distance.sel(factor=1.0)
-    assert ((found["share"] > 0) & (found["share"] <= 1)).all()
-    assert (found["n_eff"] >= 1).all()
-    assert found["k"].values[0].tolist() == multiplied(found["k"].values[1].tolist(), 0.5)
-    assert float(found["between_training"]) > 0
+    assert ((actual["share"] > 0) & (actual["share"] <= 1)).all()
+    assert (actual["n_eff"] >= 1).all()
+    assert actual["k"].values[0].tolist() == multiplied(actual["k"].values[1].tolist(), 0.5)
+    assert float(actual["between_training"]) > 0
 
 
 @pytest.mark.parametrize(

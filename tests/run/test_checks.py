@@ -24,9 +24,9 @@ def test_a_network_multiplies_in_full_float32(tiny: mosaic.DataSet) -> None:
 
 
 def test_a_score_that_gives_nan_or_no_tensor_stops_the_run(tiny: mosaic.DataSet) -> None:
-    with pytest.raises(mosaic.MosaicError, match="NaN or infinity at step 0"):
+    with pytest.raises(mosaic.MosaicError, match="step 0"):
         mosaic.run(score=lambda x, t: x * float("nan"), dataset=tiny)
-    with pytest.raises(mosaic.UsageError, match="gave a NoneType"):
+    with pytest.raises(mosaic.UsageError, match="NoneType"):
         mosaic.run(score=lambda x, t: None, dataset=tiny)
 
 

@@ -17,11 +17,11 @@ from mosaic.run.settings import layered
 
 
 def test_arguments_of_the_wrong_type_are_named(tiny: mosaic.DataSet) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"mosaic\.DataSet, not a Tensor"):
+    with pytest.raises(mosaic.UsageError, match=r"mosaic\.DataSet.*Tensor"):
         mosaic.run("els", tiny.images)
-    with pytest.raises(mosaic.UsageError, match="not a Dataset"):
+    with pytest.raises(mosaic.UsageError, match="Dataset"):
         mosaic.run(dataset=tiny, init=xr.Dataset())
-    with pytest.raises(mosaic.DataError, match="name must be a string, not a Tensor"):
+    with pytest.raises(mosaic.DataError, match=r"name.*Tensor"):
         mosaic.DataSet(tiny.images, tiny.labels)
 
 
@@ -43,5 +43,5 @@ def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
 
 
 def test_a_class_in_place_of_a_score_model_is_refused(tiny):
-    with pytest.raises(mosaic.UsageError, match="score is the class Careless"):
+    with pytest.raises(mosaic.UsageError, match="Careless"):
         mosaic.run(Careless, tiny, steps=1)

@@ -80,7 +80,7 @@ def test_a_callable_keeps_its_score_but_has_no_provenance(tiny: mosaic.DataSet) 
     assert kept["score"].isel(step=-1).notnull().all()
     plain = mosaic.run(lambda x, t: x, tiny, steps=3, samples=1)
     assert "source_image" not in plain
-    with pytest.raises(mosaic.UsageError, match="no posterior"):
+    with pytest.raises(mosaic.UsageError):
         mosaic.run(lambda x, t: x, tiny, steps=3, samples=1, save="entropy")
     with pytest.raises(mosaic.DataError, match="source_image"):
         plain.mosaic.sources()

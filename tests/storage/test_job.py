@@ -13,6 +13,8 @@ import xarray as xr
 from kills import Killed, kill_at
 
 import mosaic
+from mosaic.run.plan import prepare
+from mosaic.run.runner import job_of
 from mosaic.storage.files import OutputInUse
 from mosaic.storage.made_by import code_changed, core_digest
 
@@ -187,8 +189,20 @@ def test_two_processes_do_not_work_on_one_run(tiny: mosaic.DataSet, tmp_path: Pa
 
 
 def test_a_run_that_fails_before_its_first_batch_leaves_nothing(tiny: mosaic.DataSet, tmp_path: Path) -> None:
-    with pytest.raises(mosaic.UsageError, match="takes no labels"):
+    with pytest.raises(mosaic.UsageError, match="labels"):
         mosaic.run(score=lambda x, t: x, dataset=tiny, labels="0", out=tmp_path / "a.nc")
-    with pytest.raises(mosaic.UsageError, match="gave shape"):
+    with pytest.raises(mosaic.UsageError, match="shape"):
         mosaic.run(score=lambda x, t: x[:, :, :3], dataset=tiny, out=tmp_path / "a.nc")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_another_process_finished_meanwhile_is_not_replaced(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    """The place was free when it was checked, and is taken when the work starts."""
+    config = mosaic.RunConfig(samples=1, steps=2)
+    plan = prepare(config, mosaic.DataAccess(), dataset=tiny)
+    mosaic.run("els", tiny, samples=1, steps=2, seed=5, out=tmp_path / "a.nc").close()
+    before = (tmp_path / "a.nc").read_bytes()
+    with pytest.raises(OutputInUse):
+        job_of(plan, tmp_path / "a.nc").execute()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
+    assert (tmp_path / "a.nc").read_bytes() == before

@@ -11,11 +11,11 @@ from mosaic.storage.schema import ATTRIBUTES
 
 
 def test_it_is_told_in_attributes_that_the_schema_knows() -> None:
-    told = made_by(torch.device("cpu"))
-    assert set(told) <= set(ATTRIBUTES)
-    assert told["torch_version"] == torch.__version__
-    assert told["code"] == core_digest()
-    assert "mosaic-diffusion" in told["plugins"]
+    output = made_by(torch.device("cpu"))
+    assert set(output) <= set(ATTRIBUTES)
+    assert output["torch_version"] == torch.__version__
+    assert output["code"] == core_digest()
+    assert "mosaic-diffusion" in output["plugins"]
 
 
 def test_a_record_decodes_json_and_leaves_texts_as_they_are() -> None:

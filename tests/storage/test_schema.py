@@ -42,6 +42,6 @@ def test_a_variable_in_no_table_is_an_error() -> None:
 
 def test_metrics_and_ends_of_intervals_are_found_by_name() -> None:
     schema = next(schema for schema in TABLES if "comparison" in schema)
-    found = described(xr.Dataset({"mse": ("sample", [1.0]), "mse_median": ((), 1.0)}), schema, ("mse",))
-    assert "mse" in found["mse"].attrs["long_name"]
-    assert found["mse_median"].attrs["long_name"] != found["mse"].attrs["long_name"]
+    actual = described(xr.Dataset({"mse": ("sample", [1.0]), "mse_median": ((), 1.0)}), schema, ("mse",))
+    assert "mse" in actual["mse"].attrs["long_name"]
+    assert actual["mse_median"].attrs["long_name"] != actual["mse"].attrs["long_name"]

@@ -40,11 +40,11 @@ def test_the_stored_run_follows_the_schema_and_opens_with_plain_xarray(tiny: mos
 
 
 def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(mosaic.DataError, match="There is no file"):
+    with pytest.raises(mosaic.DataError):
         mosaic.open(tmp_path / "none.nc")
     (tmp_path / "text.nc").write_text("hello")
-    with pytest.raises(mosaic.DataError, match="not a readable netCDF"):
+    with pytest.raises(mosaic.DataError):
         mosaic.open(tmp_path / "text.nc")
     xr.Dataset({"a": ("x", [1])}).to_netcdf(tmp_path / "other.nc")
-    with pytest.raises(mosaic.DataError, match="not a stored run"):
+    with pytest.raises(mosaic.DataError):
         mosaic.open(tmp_path / "other.nc")

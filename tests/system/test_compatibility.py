@@ -21,9 +21,9 @@ FIRST = ROOT / "tests" / "stored" / "first-schema.nc"
 
 def test_the_changelog_tells_the_public_names() -> None:
     latest = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1]
-    told = re.search(r"- Public API, `mosaic\.__all__`: (.*?)\.\n", latest, re.DOTALL)
-    assert told is not None
-    assert set(re.findall(r"`(\w+)`", told[1])) == set(mosaic.__all__), "a public name came or went; say so there"
+    output = re.search(r"- Public API, `mosaic\.__all__`: (.*?)\.\n", latest, re.DOTALL)
+    assert output is not None
+    assert set(re.findall(r"`(\w+)`", output[1])) == set(mosaic.__all__), "a public name came or went; say so there"
 
 
 @pytest.mark.parametrize("name", mosaic.__all__)
@@ -62,7 +62,7 @@ def test_a_run_of_the_first_schema_serves_every_command(invoke: Callable[..., Re
         ("run", "--init", first, "--scales", first, "--steps", 4, "--out", "again.nc"),
         ("compare", first, "again.nc", "--metrics", "pearson_r"),
     ):
-        found = invoke(*arguments)
-        assert found.exit_code == 0, (arguments, found.stderr)
+        result = invoke(*arguments)
+        assert result.exit_code == 0, (arguments, result.stderr)
     with mosaic.open(first) as stored, mosaic.open("again.nc") as again:
         np.testing.assert_allclose(again["image"], stored["image"], rtol=0, atol=1e-3)

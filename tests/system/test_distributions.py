@@ -46,8 +46,8 @@ def test_the_example_plugin_is_run_shown_and_compared(example: Path) -> None:
     assert "pearson_r" in json.dumps(compared)
     mosaic(example, "plot", "d.nc", "provenance")
     assert Path("d-provenance.png").exists()
-    told = mosaic(example, "run", "--score", "els-dihedral", "--dry-run", *options)
-    assert "window comparisons" in told
+    output = mosaic(example, "run", "--score", "els-dihedral", "--dry-run", *options)
+    assert "window comparisons" in output
     # Without the distribution its runs can still be read, but not gone on with.
     assert "els-dihedral" in mosaic(Path("nowhere"), "inspect", "d.nc")
     mosaic(Path("nowhere"), "run", "--score", "els-dihedral", status=3)
@@ -65,8 +65,8 @@ def test_new_plugins_of_every_kind_install_and_pass_their_tests_at_once(invoke: 
         for name in ("pyproject.toml", "README.md", f"mosaic_my_{kind}/py.typed", ".github/workflows/test.yml"):
             assert (source / name).exists()
         install(source, site, tmp_path / f"wheels-{kind}")
-    told = run_tests(site, *(tmp_path / f"my-{kind}" for kind in KINDS))
-    assert int(told.rpartition(" passed")[0].rsplit(maxsplit=1)[-1]) > 40
+    output = run_tests(site, *(tmp_path / f"my-{kind}" for kind in KINDS))
+    assert int(output.rpartition(" passed")[0].rsplit(maxsplit=1)[-1]) > 40
     rows = {(row["kind"], row["name"]) for row in json.loads(mosaic(site, "list", "--json"))}
     assert {(kind, f"my-{kind}") for kind in KINDS} <= rows
 
@@ -83,7 +83,7 @@ def test_new_plugins_of_every_kind_install_and_pass_their_tests_at_once(invoke: 
 )
 def test_a_new_plugin_that_cannot_be_written(invoke: Invoke, arguments: tuple[str, ...], message: str) -> None:
     Path("taken").mkdir()
-    found = invoke("new-plugin", *arguments)
-    assert found.exit_code == 2
-    assert message in found.stderr
+    result = invoke("new-plugin", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
     assert not list(Path("taken").iterdir())

@@ -124,9 +124,9 @@ def run(site: Path, *arguments: str, disable: str = "switched-off,slow") -> subp
 @pytest.fixture(scope="module")
 def plugins(site: Path) -> dict[str, dict[str, Any]]:
     """What `mosaic plugins --json` tells of the distribution's plugins, by name."""
-    found = run(site, "plugins", "--json", disable="switched-off")
-    assert found.returncode == 0, found.stderr
-    rows = [row for row in json.loads(found.stdout) if row["distribution"] == "mosaic-faulty"]
+    result = run(site, "plugins", "--json", disable="switched-off")
+    assert result.returncode == 0, result.stderr
+    rows = [row for row in json.loads(result.stdout) if row["distribution"] == "mosaic-faulty"]
     assert {row["version"] for row in rows} == {"3.1"}
     return {row["key"].partition(":")[2]: row for row in rows}
 
@@ -157,9 +157,9 @@ def test_what_can_be_done_about_it_is_said(
 
 def test_what_a_wrong_plugin_registered_cannot_be_had(site: Path) -> None:
     for name in ("half", "raiser"):
-        found = run(site, "run", "--score", name, "--steps", "1")
-        assert found.returncode == 3
-        assert "mosaic-faulty:registers-half" in found.stderr
+        result = run(site, "run", "--score", name, "--steps", "1")
+        assert result.returncode == 3
+        assert "mosaic-faulty:registers-half" in result.stderr
     # A taken name goes to its first owner; the other is had by its distribution's.
     assert "from mosaic-diffusion:machines" in run(site, "show", "score", "els").stdout
     assert run(site, "show", "score", "mosaic-faulty:els").stdout.startswith("score mosaic-faulty:els")
@@ -170,8 +170,8 @@ def test_the_sound_plugins_of_the_same_distribution_work(
 ) -> None:
     assert plugins["sound"]["status"] == "active"
     assert plugins["sound"]["provides"] == ["score:sound"]
-    found = run(site, "run", "--score", "sound", "--steps", "2", "--samples", "1")
-    assert found.returncode == 0, found.stderr
+    result = run(site, "run", "--score", "sound", "--steps", "2", "--samples", "1")
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "run-001.nc").exists()
 
 
@@ -179,37 +179,37 @@ def test_a_slow_import_is_measured_and_told(site: Path, plugins: dict[str, dict[
     assert plugins["slow"]["status"] == "active"
     assert plugins["slow"]["seconds"] >= 1.1
     assert plugins["sound"]["seconds"] < 1
-    told = run(site, "doctor", disable="switched-off").stdout
-    assert "plugin mosaic-faulty:slow: active, but its import takes" in told
-    assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (fix or uninstall" in told
-    found = run(site, "plugins", disable="switched-off,swiched-of")
-    assert found.stderr.count("MOSAIC_DISABLE_PLUGINS names") == 1
-    assert "MOSAIC_DISABLE_PLUGINS names 'swiched-of', but no plugin is called so." in found.stderr
-    listed = found.stdout
+    output = run(site, "doctor", disable="switched-off").stdout
+    assert "plugin mosaic-faulty:slow: active, but its import takes" in output
+    assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (fix or uninstall" in output
+    result = run(site, "plugins", disable="switched-off,swiched-of")
+    assert result.stderr.count("MOSAIC_DISABLE_PLUGINS names") == 1
+    assert "MOSAIC_DISABLE_PLUGINS names 'swiched-of', but no plugin is called so." in result.stderr
+    listed = result.stdout
     assert "mosaic-faulty:lacks-a-module is broken" in listed
     assert "What to do: install what provides the Python module 'nowhere'" in listed
-    assert "plugin mosaic-faulty:run: broken: the command 'run' is built in" in told
+    assert "plugin mosaic-faulty:run: broken: the command 'run' is built in" in output
 
 
 def test_a_plugin_that_is_switched_off_is_not_imported(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
     assert plugins["switched-off"]["status"] == "disabled"
-    found = run(site, "run", "--score", "switched-off", "--steps", "1")
-    assert found.returncode == 3
-    assert "Disabled by MOSAIC_DISABLE_PLUGINS" in found.stderr
+    result = run(site, "run", "--score", "switched-off", "--steps", "1")
+    assert result.returncode == 3
+    assert "Disabled by MOSAIC_DISABLE_PLUGINS" in result.stderr
     assert run(site, "show", "score", "switched-off", disable="slow").returncode == 0
 
 
 def test_a_distribution_adds_a_command(site: Path) -> None:
     assert run(site, "hello", "world").stdout == "hello world\n"
     assert run(site, "hello", "world", disable="mosaic-faulty").returncode == 2
-    told = run(site, "--help").stdout
-    assert "Commands of other distributions" in told
-    assert "hello" in told
+    output = run(site, "--help").stdout
+    assert "Commands of other distributions" in output
+    assert "hello" in output
 
 
 def test_an_error_of_ours_in_a_command_is_one_sentence(site: Path) -> None:
-    found = run(site, "refuse")
-    assert (found.returncode, found.stderr) == (2, "Error: not like this\n")
+    result = run(site, "refuse")
+    assert (result.returncode, result.stderr) == (2, "Error: not like this\n")
 
 
 def test_a_command_cannot_take_a_built_in_ones_place(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
@@ -222,8 +222,8 @@ def test_a_command_cannot_take_a_built_in_ones_place(site: Path, plugins: dict[s
 def test_a_command_that_is_wrong_says_so(
     site: Path, plugins: dict[str, dict[str, Any]], name: str, message: str
 ) -> None:
-    found = run(site, name)
-    assert found.returncode == 3
-    assert message in found.stderr
+    result = run(site, name)
+    assert result.returncode == 3
+    assert message in result.stderr
     assert message in plugins[name]["error"]
     assert run(site, "list").returncode == 0

@@ -85,7 +85,7 @@ def test_the_way_from_nothing_to_a_published_plugin(tmp_path: Path) -> None:
     """Every line of the section, in its order, in an environment of its own."""
     environment = environment_below(tmp_path / "env")
     (section,) = re.findall(r"^## Write a score plugin\n(.*?)^## ", README.read_text(), flags=re.DOTALL | re.MULTILINE)
-    told = ""
+    output = ""
     steps = r"[Ll]et `(\S+)`\s+be\s+```python\n(.*?)^```|^    (\S[^\n]*)$"
     for file, code, line in re.findall(steps, section, flags=re.DOTALL | re.MULTILINE):
         if file:
@@ -95,11 +95,11 @@ def test_the_way_from_nothing_to_a_published_plugin(tmp_path: Path) -> None:
         line = line.replace("python -m build", "python -m build --no-isolation")  # there is no index to fetch from
         done = subprocess.run(line, shell=True, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stdout, done.stderr)
-        told += done.stdout
+        output += done.stdout
     assert Path("nearest-mean/mosaic_nearest_mean/__init__.py").read_text().count("\n") < 30
     assert f"\n{blocks('toml')[0].strip()}\n" in Path("nearest-mean/pyproject.toml").read_text()
-    assert "neighbours" in told
-    assert "mosaic-nearest-mean:nearest-mean" in told
+    assert "neighbours" in output
+    assert "mosaic-nearest-mean:nearest-mean" in output
     with mosaic.open("nearest.nc") as run:
         assert '"neighbours": 5' in run.attrs["configuration"]
 
@@ -142,11 +142,11 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
         assert invoke(*arguments).exit_code == 0
     exec(blocks("python")[2], {})
     assert "largest_tile" in capsys.readouterr().out
-    with xr.open_dataset("comparison-001.nc") as found:
-        theory, ideal = found["pearson_r_median"].sel(compared=["run", "baseline"]).values
+    with xr.open_dataset("comparison-001.nc") as actual:
+        theory, ideal = actual["pearson_r_median"].sel(compared=["run", "baseline"]).values
         assert theory > 0.8
         assert theory > ideal
-        assert float(found["pearson_r_gain_low"]) > 0
+        assert float(actual["pearson_r_gain_low"]) > 0
     exec(blocks("python")[3], {})
     assert "pearson_r" in capsys.readouterr().out
 

@@ -56,8 +56,8 @@ def test_every_step_of_a_run_is_within_a_thousandth_of_float64(name: str, limit:
         level = Level(float(one["signal"]), float(one["noise"]))
         exact = mosaic.equivariant_local_posterior(x, data.images, level, k, compute=Compute("reference")).mean()
         for engine in engines():
-            found = mosaic.equivariant_local_posterior(x, data.images, level, k, compute=Compute(engine)).mean()
-            assert float((found - exact).abs().max()) < ACCURACY, (engine, step)
+            actual = mosaic.equivariant_local_posterior(x, data.images, level, k, compute=Compute(engine)).mean()
+            assert float((actual - exact).abs().max()) < ACCURACY, (engine, step)
 
 
 @pytest.mark.slow
@@ -71,5 +71,5 @@ def test_all_of_mnist_is_within_a_thousandth_of_float64(step: int) -> None:
     x = signal * data.images[7:8] + level.noise * torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     exact = mosaic.equivariant_local_posterior(x.double(), data.images, level, k, compute=Compute("torch")).mean()
     for engine in engines():
-        found = mosaic.equivariant_local_posterior(x, data.images, level, k, compute=Compute(engine)).mean()
-        assert float((found - exact).abs().max()) < ACCURACY, engine
+        actual = mosaic.equivariant_local_posterior(x, data.images, level, k, compute=Compute(engine)).mean()
+        assert float((actual - exact).abs().max()) < ACCURACY, engine

@@ -19,21 +19,21 @@ import mosaic
 
 
 def test_a_checkpoint_records_what_was_trained_on_what(tiny: mosaic.DataSet) -> None:
-    found = train(tiny)
-    assert sorted(path.name for path in found.folder.iterdir()) == [
+    actual = train(tiny)
+    assert sorted(path.name for path in actual.folder.iterdir()) == [
         "checkpoint.json",
         "loss.nc",
         "training.safetensors",
         "weights.safetensors",
     ]
-    assert found.shape == tiny.shape
-    assert found.classes == ()
-    assert found.description["dataset_fingerprint"] == tiny.fingerprint
-    assert found.config.network_options == {"padding": "zeros", "class_conditional": False, "channels": 4, "blocks": 1}
-    assert found.config.schedule == "cosine"
-    assert found.receptive_field() == 7
-    assert found.progress()["step"] == 9
-    assert found.progress()["epoch"] == 3
+    assert actual.shape == tiny.shape
+    assert actual.classes == ()
+    assert actual.description["dataset_fingerprint"] == tiny.fingerprint
+    assert actual.config.network_options == {"padding": "zeros", "class_conditional": False, "channels": 4, "blocks": 1}
+    assert actual.config.schedule == "cosine"
+    assert actual.receptive_field() == 7
+    assert actual.progress()["step"] == 9
+    assert actual.progress()["epoch"] == 3
 
 
 def truncate(folder: Path) -> None:

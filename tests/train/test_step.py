@@ -47,8 +47,8 @@ def test_the_loss_is_the_mean_squared_error_of_eps(tiny: mosaic.DataSet) -> None
         x = np.cos(angles[i]) * x0[i].double().numpy() + np.sin(angles[i]) * eps[i].double().numpy()
         predicted = 0.5 * x - 0.25 * float(t[i]) + [0.0, 0.5, 1.0][int(labels[i])]
         total += ((predicted - eps[i].double().numpy()) ** 2).mean() / 4
-    found = eps_loss(Affine(3), schedule(), x0, labels, t, eps)
-    assert math.isclose(float(found.detach()), total, rel_tol=1e-6)
+    actual = eps_loss(Affine(3), schedule(), x0, labels, t, eps)
+    assert math.isclose(float(actual.detach()), total, rel_tol=1e-6)
 
 
 def test_each_epoch_takes_every_image_once_in_an_order_of_its_own(tiny: mosaic.DataSet) -> None:

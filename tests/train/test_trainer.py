@@ -34,8 +34,8 @@ def test_the_loss_of_every_step_is_kept_as_netcdf(tiny: mosaic.DataSet) -> None:
 
 
 def test_the_weights_are_the_running_average(tiny: mosaic.DataSet) -> None:
-    found = train(tiny, ema=0.5, learning_rate=0.05)
-    state, weights = load_file("net/training.safetensors"), found.load().state_dict()
+    actual = train(tiny, ema=0.5, learning_rate=0.05)
+    state, weights = load_file("net/training.safetensors"), actual.load().state_dict()
     for name, value in weights.items():
         assert torch.equal(value, state[f"average.{name}"])
     assert any(not torch.equal(value, state[f"module.{name}"]) for name, value in weights.items())
@@ -66,8 +66,8 @@ def test_more_epochs_stretch_the_decay_that_was_not_asked_for_and_are_remembered
     free = {**SMALL, "lr_decay": None}
     mosaic.train("resnet", tiny, out="net", epochs=2, **free)
     mosaic.train("resnet", tiny, out="net", epochs=8, resume=True, max_time=1e-9)
-    found = mosaic.train(out="net", dataset=tiny, resume=True)
-    assert (found.config.epochs, found.progress()["epoch"]) == (8, 8)
+    actual = mosaic.train(out="net", dataset=tiny, resume=True)
+    assert (actual.config.epochs, actual.progress()["epoch"]) == (8, 8)
     with xr.open_dataset("net/loss.nc") as history:
         rates = history["learning_rate"].values
         assert json.loads(history.attrs["description"])["configuration"]["epochs"] == 8

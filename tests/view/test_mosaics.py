@@ -23,10 +23,10 @@ def test_tiles_by_flooding(seed: int) -> None:
     rows, cols = np.indices((9, 7))
     image = rng.integers(-1, 2, (9, 7))
     row, column = rows + rng.integers(0, 2, (9, 1)), cols + rng.integers(0, 2, (1, 7))
-    found = tiles_of(image, row, column)
-    assert tile_sizes(found).tolist() == flooded(image, row, column)
-    assert (found >= 0).sum() == (image >= 0).sum()
-    assert sorted(set(found[found >= 0].tolist())) == list(range(found.max() + 1))
+    actual = tiles_of(image, row, column)
+    assert tile_sizes(actual).tolist() == flooded(image, row, column)
+    assert (actual >= 0).sum() == (image >= 0).sum()
+    assert sorted(set(actual[actual >= 0].tolist())) == list(range(actual.max() + 1))
 
 
 def test_a_snake_is_one_tile() -> None:

@@ -28,7 +28,7 @@ from mosaic.registry.data import data_access
 from mosaic.run.runner import run_batch
 from mosaic.run.settings import layered
 from mosaic.storage.files import as_attribute, open_stored
-from mosaic.storage.job import Advance, FileJob, Output, Part
+from mosaic.storage.job import Advance, FileJob, Output, Part, no_advance
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.schema import CALIBRATION_SCHEMA, described
 
@@ -49,10 +49,10 @@ def cosine_and_distance(eps: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.cosine_similarity(first, second), torch.linalg.vector_norm(first - second, dim=1)
 
 
-def calibrate_batch(plan: CalibrationPlan, batch: range, advance: Advance = lambda done, note: None) -> xr.Dataset:
+def calibrate_batch(plan: CalibrationPlan, batch: range, advance: Advance = no_advance) -> xr.Dataset:
     """Compare the machine with the network along a batch of its trajectories, at every scale.
 
-    `advance(work done, note)` is called after each comparison.
+    `advance(work done, note)` is called after each k of each step.
     """
     network, sizes, work = plan.network, plan.sizes, plan.work(batch)
     trajectory, labels = run_batch(network, batch), network.labels_of(batch)

@@ -73,7 +73,7 @@ class Board:
         return self.folder / "leaderboard.nc"
 
     def dropped(self) -> list[str]:
-        """Name the theories that the leaderboard which is there ranks, and this one will not."""
+        """Name the theories that the stored leaderboard ranks, and this one leaves out."""
         if not self.file.exists():
             return []
         with xr.open_dataset(self.file, engine="netcdf4") as stored:
@@ -98,7 +98,7 @@ class Board:
         return unfinished
 
     def made_by_other_code(self) -> list[str]:
-        """Name those of whom something is there that other code of mosaic made than runs now."""
+        """Name the entries with stored files that other code of mosaic made than runs now."""
         return [name for name, entry in self.entries.items() if any(map(_is_of_other_code, (entry.out, entry.steps)))]
 
     def forecast(self, progress: Progress = silent) -> dict[str, float | None]:
@@ -129,7 +129,7 @@ def _is_of_other_code(file: Path) -> bool:
 
 
 def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess, memory: str | None = None) -> Board:
-    """Find out who takes part, and how.
+    """Resolve who takes part, metrics and files.
 
     Parameters
     ----------
@@ -149,9 +149,9 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
     """
     checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
     participants = participants_of(config)
-    network = prepare(network_run(config, checkpoint), access)
-    dataset, metrics = network.dataset, metrics_of(config, network.dataset)
     runs = {NETWORK: network_run(config, checkpoint)}
+    network = prepare(runs[NETWORK], access)
+    dataset, metrics = network.dataset, metrics_of(config, network.dataset)
     runs |= {name: theory_run(config, checkpoint, name, dataset) for name in participants.theories}
     levels = reverse_levels(network.schedule, config.steps)[::-1]
     scales = None if config.scales is None else list(resolve_scales(config.scales, levels))
