@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from click.shell_completion import CompletionItem
 
+from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
 from mosaic.run.settings import from_environment, from_file, layered, plugin_options, sections_of, setting_names
 
@@ -116,7 +117,17 @@ def layers_of(
         Settings of what is resumed.
     sections : sequence of str, optional
         Kinds or plugins that -o, and tables of the file, may name; by default those that `model` has options of.
+
+    Raises
+    ------
+    UsageError
+        If what is resumed was started with settings that there are no longer.
     """
+    if unknown := sorted((kept or {}).keys() - model.model_fields.keys()):
+        raise UsageError(
+            f"What is there was started by another version of mosaic, with other settings ({', '.join(unknown)}), and "
+            "cannot be resumed; use `overwrite`, or another `out`."
+        )
     known = tuple(sections_of(model) if sections is None else sections)
     return [
         from_environment(model),

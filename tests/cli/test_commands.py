@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from click.testing import Result
+from netCDF4 import Dataset
 from PIL import Image
 
 import mosaic
@@ -66,6 +67,15 @@ def test_run_agrees_with_the_python_function(invoke: Invoke, tiny_file: Path) ->
     with mosaic.open("a.nc") as stored:
         for name in ("state", "denoised", "image", "seed", "label", "scale"):
             np.testing.assert_array_equal(stored[name], run[name])
+
+
+def test_a_run_of_a_version_with_other_settings_is_not_resumed(invoke: Invoke) -> None:
+    assert invoke("run", "--steps", 2, "--out", "a.nc").exit_code == 0
+    with Dataset("a.nc", "a") as stored:
+        stored.configuration = json.dumps({**json.loads(stored.configuration), "scales_from": "paper"})
+    result = invoke("run", "--resume", "--out", "a.nc")
+    assert result.exit_code == 2
+    assert "scales_from" in result.stderr
 
 
 def test_json_is_exactly_one_document(invoke: Invoke, tmp_path: Path) -> None:

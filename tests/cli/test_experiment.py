@@ -219,7 +219,7 @@ def test_a_run_of_a_data_set_object_is_compared_without_it(invoke: Invoke, tiny:
     assert "nearest_train, memorized are left out" in result.stderr
 
 
-def test_resuming_what_was_not_begun_leaves_pictures_alone(invoke: Invoke, checkpoint: Path, tmp_path: Path) -> None:
+def test_resuming_what_was_not_started_leaves_pictures_alone(invoke: Invoke, checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("mine")
     refused(invoke("run", "--out", "a.nc", "--resume", "--steps", 2), 2, "'a.png' exists already")
     refused(invoke("calibrate", "--checkpoint", checkpoint, "--out", "a.nc", "--resume"), 2, "'a.png' exists already")

@@ -38,7 +38,7 @@ def total() -> float:
 
 
 @pytest.mark.usefixtures("_two_threads")
-def test_an_interrupt_leaves_out_the_tiles_not_begun() -> None:
+def test_an_interrupt_leaves_out_the_blocks_not_started() -> None:
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         stream(torch.zeros(TILES, 1, 2, 2), 1, counted(done, interrupt_at=5))

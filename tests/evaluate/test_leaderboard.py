@@ -1,4 +1,4 @@
-"""The leaderboard: what it measures, who takes part, and that it is gone on with."""
+"""The leaderboard: what it measures, who takes part, and that it is resumed."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_what_was_changed_in_place_is_noticed(network: Path, tmp_path: Path) -> 
         mosaic.leaderboard(own, out=tmp_path / "board", **settings)
 
 
-def test_a_run_that_was_begun_otherwise_is_refused_before_anything_is_done(network: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_started_otherwise_is_refused_before_anything_is_done(network: Path, tmp_path: Path) -> None:
     mosaic.leaderboard(network, out=tmp_path, **{**SETTINGS, "scores": "gaussian"})
     data = {"dataset_options": {"limit": 40}}
     mosaic.run("els", "digits", out=tmp_path / "els.nc", **data, samples=3, steps=3, scales="3")

@@ -48,7 +48,7 @@ def test_the_example_plugin_is_run_shown_and_compared(example: Path) -> None:
     assert Path("d-provenance.png").exists()
     output = mosaic(example, "run", "--score", "els-dihedral", "--dry-run", *options)
     assert "window comparisons" in output
-    # Without the distribution its runs can still be read, but not gone on with.
+    # Without the distribution its runs can still be read, but not resumed.
     assert "els-dihedral" in mosaic(Path("nowhere"), "inspect", "d.nc")
     mosaic(Path("nowhere"), "run", "--score", "els-dihedral", status=3)
 

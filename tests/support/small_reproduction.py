@@ -1,0 +1,21 @@
+"""The settings of a reproduction that takes seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+
+SMALL: dict[str, Any] = {
+    "dataset": "digits",
+    "dataset_options": {"limit": 30},
+    "network_options": {"channels": 4, "blocks": 1},
+    "epochs": 2,
+    "samples": 3,
+    "calibration_samples": 2,
+}
+
+
+def same(one: Any, two: Any) -> None:
+    """Hold two data sets equal but for the times at which they were made."""
+    xr.testing.assert_equal(one.drop_attrs(), two.drop_attrs())
