@@ -47,7 +47,7 @@ def _complete(model: type[Options]) -> Callable[[click.Context, click.Parameter,
             from mosaic.registry.loading import registry
 
             known = registry().names(name)
-        return [CompletionItem(one) for one in known if one.startswith(incomplete)]
+        return [CompletionItem(value) for value in known if value.startswith(incomplete)]
 
     return complete
 

@@ -34,13 +34,13 @@ def written(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--score", "elz"], 3, ["'elz'", "Did you mean 'els'"]),
-        (["--dataset", "digit"], 3, ["'digit'", "Did you mean 'digits'"]),
-        (["--schedule", "cosin"], 3, ["'cosin'", "Did you mean 'cosine'"]),
+        (["--score", "elz"], 3, ["'elz'", "'els'"]),
+        (["--dataset", "digit"], 3, ["'digit'", "'digits'"]),
+        (["--schedule", "cosin"], 3, ["'cosin'", "'cosine'"]),
         (["--sampler", "dddim"], 2, ["'dddim'", "'ddim' or 'ddpm'"]),
-        (["-o", "score.boundry=zeros"], 2, ["'boundry'", "Did you mean 'boundary'"]),
+        (["-o", "score.boundry=zeros"], 2, ["'boundry'", "'boundary'"]),
         (["-o", "score.boundary=zero"], 2, ["'zero'", "'zeros', 'circular' or 'valid'"]),
-        (["-o", "scor.boundary=zeros"], 2, ["'scor'", "Did you mean 'score'"]),
+        (["-o", "scor.boundary=zeros"], 2, ["'scor'", "'score'"]),
         (["-o", "boundary"], 2, ["KIND.OPTION=VALUE"]),
         (["-o", "dataset.limit=0"], 2, ["limit", "'0'"]),
         (["--scales", "4"], 2, ["Scale 4", "odd"]),
@@ -148,10 +148,10 @@ def test_plot_and_inspect_refuse_what_is_no_run(invoke: Invoke, tmp_path: Path) 
 def test_unknown_commands_kinds_and_names(invoke: Invoke) -> None:
     result = invoke("rum")
     assert result.exit_code == 2
-    assert "Did you mean 'run'" in result.stderr
-    check(invoke("list", "scoer"), 2, "Did you mean 'score'")
-    check(invoke("show", "score", "elss"), 3, "Did you mean 'els'")
-    check(invoke("show", "scre", "els"), 2, "Did you mean 'score'")
+    assert "'run'" in result.stderr
+    check(invoke("list", "scoer"), 2, "'score'")
+    check(invoke("show", "score", "elss"), 3, "'els'")
+    check(invoke("show", "scre", "els"), 2, "'score'")
 
 
 def test_a_failure_inside_names_itself_and_shows_where_on_request(

@@ -77,12 +77,12 @@ def test_resume_takes_the_settings_of_the_training(invoke: Invoke, checkpoint: P
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["resnt"], 3, ["no network 'resnt'", "Did you mean 'resnet'"]),
+        (["resnt"], 3, ["'resnt'", "'resnet'"]),
         (["--dataset", "digts"], 3, ["'digts'"]),
-        (["-o", "network.chanels=3"], 2, ["'chanels'", "Did you mean 'channels'"]),
+        (["-o", "network.chanels=3"], 2, ["'chanels'", "'channels'"]),
         (["-o", "network.channels=0"], 2, ["channels", "'0'"]),
-        (["-o", "score.boundary=zeros"], 2, ["no kind 'score'", "network, dataset, schedule"]),
-        (["unet", "-o", "network.channels=2,2,2,2,2"], 2, ["multiples of 16, not 8 x 8"]),
+        (["-o", "score.boundary=zeros"], 2, ["'score'", "network, dataset, schedule"]),
+        (["unet", "-o", "network.channels=2,2,2,2,2"], 2, ["16", "8 x 8"]),
         (["--epochs", "0"], 2, ["epochs", "'0'"]),
         (["--learning-rate", "-1"], 2, ["learning_rate"]),
         (["--precision", "float16"], 2, ["float16"]),
@@ -105,10 +105,10 @@ def test_a_network_that_cannot_be_used_is_refused_before_anything_is_written(
 ) -> None:
     run = ("run", "--score", "network", "-o", "dataset.limit=40")
     use = (*run, "-o", "score.checkpoint=net")
-    refused(invoke(*run), 2, "needs the option 'checkpoint'")
-    refused(invoke(*run, "-o", "score.checkpoint=none"), 4, "no checkpoint folder 'none'")
+    refused(invoke(*run), 2, "'checkpoint'")
+    refused(invoke(*run, "-o", "score.checkpoint=none"), 4, "'none'")
     refused(invoke(*use, "--dataset", "shapes"), 2, "shape (1, 8, 8)", "--dataset digits")
-    refused(invoke(*use, "--schedule", "flow"), 2, "schedule 'cosine'")
+    refused(invoke(*use, "--schedule", "flow"), 2, "'cosine'")
     refused(invoke(*use, "--labels", "3"), 2, "without classes")
     weights = checkpoint / "weights.safetensors"
     whole = load_file(weights)
@@ -117,14 +117,14 @@ def test_a_network_that_cannot_be_used_is_refused_before_anything_is_written(
     weights.write_bytes(weights.read_bytes()[:-9])
     refused(invoke(*use), 4, "truncated")
     weights.unlink()
-    refused(invoke(*use), 4, "holds no weights.safetensors")
+    refused(invoke(*use), 4, "weights.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net"]
 
 
 def test_a_note_tells_of_other_data_than_trained_on(invoke: Invoke, checkpoint: Path) -> None:
     arguments = ("run", "--score", "network", "-o", f"score.checkpoint={checkpoint}", "--steps", 2, "--samples", 1)
     result = done(invoke(*arguments))
-    assert "trained on 40 images of 'digits', which are not those" in result.stderr
+    assert "40 images of 'digits'" in result.stderr
     assert "Note" not in done(invoke(*arguments, "-o", "dataset.limit=40")).stderr
 
 
@@ -143,7 +143,7 @@ def test_calibrate_writes_a_file_that_run_reads_and_prints_json(invoke: Invoke, 
     assert done(invoke(*arguments, "--sizes", "3,7", "--out", "s.nc", "--resume")).stdout == "s.nc\n"
     refused(invoke(*arguments, "--out", "t.nc", "--sizes", "4"), 2, "Scale 4")
     refused(invoke(*arguments[:-1], "is", "--out", "t.nc"), 2, "'is' has no locality scale")
-    refused(invoke("calibrate", "--out", "t.nc"), 2, "needs the option 'checkpoint'")
+    refused(invoke("calibrate", "--out", "t.nc"), 2, "'checkpoint'")
     refused(invoke("calibrate", "--checkpoint", "nowhere", "--out", "t.nc"), 4, "no checkpoint folder")
 
 
@@ -165,7 +165,7 @@ def test_compare_prints_a_table_and_writes_values_and_pictures(invoke: Invoke, t
     wider = ("--metrics", "local_consistency, mse", "-o", "local_consistency.k=5")
     assert "local_consistency" in done(invoke("compare", "els.nc", "ls.nc", *wider, "--out", "d.nc")).stdout
     refused(invoke("compare", "els.nc", "ls.nc", "--out", "c.nc"), 2, "exists already")
-    refused(invoke("compare", "els.nc", "ls.nc", "--metrics", "mze"), 3, "no metric 'mze'", "Did you mean 'mse'")
+    refused(invoke("compare", "els.nc", "ls.nc", "--metrics", "mze"), 3, "no metric 'mze'", "'mse'")
     refused(invoke("compare", "els.nc", "ls.nc", "-o", "mse.k=3"), 2, "has no option 'k'")
     refused(invoke("compare", "els.nc", "no.nc"), 4, "no.nc")
 
@@ -216,7 +216,7 @@ def test_runs_on_different_data_are_noted(invoke: Invoke) -> None:
 def test_a_run_of_a_data_set_object_is_compared_without_it(invoke: Invoke, tiny: mosaic.DataSet) -> None:
     mosaic.run("els", tiny, samples=2, steps=2, scales="3", out="a.nc").close()
     result = done(invoke("compare", "a.nc", "a.nc"))
-    assert "nearest_train, memorized are left out" in result.stderr
+    assert "nearest_train, memorized" in result.stderr
 
 
 def test_resuming_what_was_not_started_leaves_pictures_alone(invoke: Invoke, checkpoint: Path, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_compare_leaves_out_what_needs_data_that_are_gone(invoke: Invoke, tiny_f
     done(invoke("run", "--score", "ls", *data, "--init", "a.nc", "--out", "b.nc"))
     tiny_file.unlink()
     result = done(invoke("compare", "a.nc", "b.nc"))
-    assert "nearest_train, memorized are left out" in result.stderr
+    assert "nearest_train, memorized" in result.stderr
     assert "nearest_train" not in result.stdout
 
 

@@ -184,7 +184,7 @@ def test_a_slow_import_is_measured_and_told(site: Path, plugins: dict[str, dict[
     assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (fix or uninstall" in output
     result = run(site, "plugins", disable="switched-off,swiched-of")
     assert result.stderr.count("MOSAIC_DISABLE_PLUGINS names") == 1
-    assert "MOSAIC_DISABLE_PLUGINS names 'swiched-of', but no plugin is called so." in result.stderr
+    assert "'swiched-of'" in result.stderr
     listed = result.stdout
     assert "mosaic-faulty:lacks-a-module is broken" in listed
     assert "What to do: install what provides the Python module 'nowhere'" in listed
@@ -195,7 +195,7 @@ def test_a_plugin_that_is_switched_off_is_not_imported(site: Path, plugins: dict
     assert plugins["switched-off"]["status"] == "disabled"
     result = run(site, "run", "--score", "switched-off", "--steps", "1")
     assert result.returncode == 3
-    assert "Disabled by MOSAIC_DISABLE_PLUGINS" in result.stderr
+    assert "MOSAIC_DISABLE_PLUGINS" in result.stderr
     assert run(site, "show", "score", "switched-off", disable="slow").returncode == 0
 
 
