@@ -15,7 +15,7 @@ import platformdirs
 
 from mosaic.engine.kernel import layout_error
 
-__all__ = ["KernelUnavailable", "kernel_build", "kernel_status", "load_kernel"]
+__all__ = ["KernelUnavailable", "kernel_build", "kernel_status", "load_kernel", "with_build"]
 
 KERNEL_FILE = Path(__file__).with_name("kernel.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC")
@@ -51,6 +51,11 @@ def kernel_status() -> str:
 def kernel_build() -> str:
     """Identify the build: source, flags, compiler and processor."""
     return Path(load_kernel()._name).stem
+
+
+def with_build(engine: str) -> str:
+    """Name an engine down to its build, where it is compiled on this machine."""
+    return f"{engine} {kernel_build()}" if engine == "compiled" else engine
 
 
 @cache

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from mosaic.device import accumulator_dtype, full_precision
 from mosaic.engine.compiled import compiled_windows, unsupported
-from mosaic.engine.compiler import kernel_build
 from mosaic.engine.compute import DEFAULT, Compute, check_input, log_weights_of
 from mosaic.engine.convolved import convolved_band
 from mosaic.engine.posterior import BITS, Posterior, energy_of, weights_of
@@ -69,7 +68,9 @@ def local_posterior(
     UsageError
         If k, the boundary, the engine, the weights or the values cannot be used.
     """
-    problem = _window_problem(x, images, level, (k, boundary), (weights, values), compute, aligned=True)
+    problem = _window_problem(
+        x, images, level, k, boundary, weights=weights, values=values, compute=compute, aligned=True
+    )
     engine = _engine(problem)
     if engine == "compiled":
         return compiled_windows(problem)
@@ -139,7 +140,9 @@ def equivariant_local_posterior(
     UsageError
         If k, the boundary, the engine, the weights or the values cannot be used.
     """
-    problem = _window_problem(x, images, level, (k, boundary), (weights, values), compute, aligned=False)
+    problem = _window_problem(
+        x, images, level, k, boundary, weights=weights, values=values, compute=compute, aligned=False
+    )
     engine = _engine(problem)
     if engine == "compiled":
         return compiled_windows(problem)
@@ -154,19 +157,19 @@ def _window_problem(
     x: Tensor,
     images: Tensor,
     level: Level,
-    windows: tuple[int, str],
-    given: tuple[Tensor | None, Tensor | None],
-    compute: Compute,
+    k: int,
+    boundary: str,
     *,
+    weights: Tensor | None,
+    values: Tensor | None,
+    compute: Compute,
     aligned: bool,
 ) -> WindowProblem:
     check_input(x, images, level)
     channels, height, width = x.shape[1:]
-    (k, boundary), inside = windows, windows[0] ** 2
     rows, cols = (window_axis(size, k, boundary, aligned=aligned) for size in (height, width))
-    pixels = channels * (inside if boundary == "circular" else min(inside, height * width))
+    pixels = channels * (k**2 if boundary == "circular" else min(k**2, height * width))
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
-    weights, values = given
     log_weights = log_weights_of(weights, len(images), height, width)
     return WindowProblem(x, images, level, rows, cols, log_weights, _values(values, images), how, compute)
 
@@ -205,6 +208,11 @@ def chosen_engine(engine: str, x: Tensor, images: Tensor) -> str:
 
 
 def engine_of(engine: str, images: Tensor, dtype: torch.dtype) -> str:
-    """Name the engine that windows in `dtype` are compared by with these images, down to the kernel's build."""
-    chosen = chosen_engine(engine, images[:1].to(dtype), images)
-    return f"compiled {kernel_build()}" if chosen == "compiled" else chosen
+    """Name the engine that windows in `dtype` are compared by with these images: compiled, torch or reference.
+
+    Raises
+    ------
+    UsageError
+        If the compiled engine is asked for, and cannot serve.
+    """
+    return chosen_engine(engine, images[:1].to(dtype), images)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mosaic.engine import compiled, convolved, reference
+from mosaic.engine.compiler import with_build
 from mosaic.engine.compute import DEFAULT, Compute
 from mosaic.engine.posterior import Posterior
 from mosaic.engine.windows import check_window_size
@@ -28,13 +29,19 @@ class AnalyticMachine(ScoreModel):
     """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
 
     `posterior` is all that a subclass must define; `sources` and the trait `comparisons` belong to it. `evaluate`,
-    `compute`, `held_bytes` and `workspace_bytes` may be overridden, too.
+    `compute`, `engine_for`, `held_bytes` and `workspace_bytes` may be overridden, too.
     """
 
     @property
     def traits(self) -> Traits:
         """It attributes pixels, and compares a sample with a label only with its class."""
-        return Traits(has_attribution=True, is_conditional=True)
+        return Traits(
+            has_attribution=True, is_conditional=True, engine=lambda dtype: with_build(self.engine_for(dtype))
+        )
+
+    def engine_for(self, dtype: torch.dtype) -> str:
+        """Name the engine that computes in a dtype: compiled, torch or reference."""
+        return "torch"
 
     @property
     def compute(self) -> Compute:
@@ -74,7 +81,7 @@ class AnalyticMachine(ScoreModel):
     def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most, whatever the number of training images: the engine's own count."""
         shape, k = self.dataset.shape, scale if self.traits.has_scale else 0
-        engine = self.traits.engine(dtype).partition(" ")[0]
+        engine = self.engine_for(dtype)
         if engine == "compiled":
             return compiled.workspace_bytes(batch, shape, k)
         block = self.compute.block_on(self.dataset.images.device)

@@ -6,7 +6,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,6 +62,7 @@ class DataSet:
     rule: Rule | None = None
     origin: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    _digest: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -108,9 +108,13 @@ class DataSet:
         _, channels, height, width = self.images.shape
         return channels, height, width
 
-    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of shape, pixels and labels: two sets are the same data exactly if these agree."""
+        """Hash shape, pixels and labels, the first time: two sets are the same data exactly if their SHA-256 agree."""
+        if self._digest is None:
+            object.__setattr__(self, "_digest", self._sha256())
+        return str(self._digest)
+
+    def _sha256(self) -> str:
         digest = hashlib.sha256(f"{self.images.dtype} {tuple(self.images.shape)}".encode())
         digest.update(self.images.cpu().contiguous().numpy().data)
         if self.labels is not None:

@@ -49,14 +49,14 @@ class Traits:
         Whether a sample with a label is compared only with the training images of its class.
     is_equivariant : bool
         Whether x0hat of a circularly shifted x is the shifted x0hat.
-    schedule : NoiseSchedule or None
-        Noise schedule that a run must have, such as a network's; None where any will do.
     window : callable
         window(scale): side of the window about a pixel, going round the border, that x0hat there depends on; None for
         all of x.
     comparisons : callable
         comparisons(scale): comparisons, of windows or of whole images, that one sample needs at this scale; 0 for a
         model that makes none.
+    schedule : callable
+        schedule(): the noise schedule that a run must have, such as a network's; None where any will do.
     engine : callable
         engine(dtype): what computes the numbers of a dtype: its name and, where it is compiled, its build. A run is
         resumed by the same one only.
@@ -68,9 +68,9 @@ class Traits:
     has_attribution: bool = False
     is_conditional: bool = False
     is_equivariant: bool = False
-    schedule: NoiseSchedule | None = None
     window: Callable[[int], int | None] = _whole_image
     comparisons: Callable[[int], int] = _no_comparisons
+    schedule: Callable[[], NoiseSchedule | None] = _nothing
     engine: Callable[[torch.dtype], str] = _torch
     fingerprint: Callable[[], str | None] = _nothing
 

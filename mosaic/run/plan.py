@@ -254,7 +254,7 @@ def _model(
 
 def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> None:
     """Refuse another schedule than the model was made for."""
-    wanted = model.traits.schedule
+    wanted = model.traits.schedule()
     if wanted is None or (wanted.name, wanted.options) == (schedule.name, schedule.options):
         return
     options = "".join(f" `schedule.{key}={value}`" for key, value in wanted.options.model_dump(mode="json").items())

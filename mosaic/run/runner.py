@@ -84,7 +84,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
         "configuration": plan.config.model_dump(mode="json"),
         "scales": list(plan.scales),
         "labels": list(plan.labels),
-        "dataset_fingerprint": plan.dataset.fingerprint,
+        "dataset_fingerprint": plan.dataset.fingerprint(),
         "init_fingerprint": start,
         "versions": versions_of(names),
         "engine": plan.model.traits.engine(plan.dtype),

@@ -87,7 +87,7 @@ def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
     """
     configuration = json.loads(run.attrs["configuration"])
     dataset = load_dataset(configuration["dataset"], configuration["dataset_options"], access)
-    if dataset.fingerprint != json.loads(run.attrs["dataset_fingerprint"]):
+    if dataset.fingerprint() != json.loads(run.attrs["dataset_fingerprint"]):
         raise DataError(f"Data set '{configuration['dataset']}' is no longer the one that the run was made with.")
     return dataset
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,7 +56,7 @@ class PluginCase:
         Its class.
     options : mapping
         Its options.
-    dataset : DataSet, optional
+    dataset : DataSet
         Training set of a score model or metric; by default a small one with labels.
     scale : int
         Window size that score models with a scale are evaluated with.
@@ -70,15 +69,10 @@ class PluginCase:
 
     plugin: type[Any]
     options: Mapping[str, Any] = field(default_factory=dict)
-    dataset: DataSet | None = None
+    dataset: DataSet = field(default_factory=small_dataset)
     scale: int = 3
     oracle: Callable[[np.ndarray, np.ndarray, Level, int], np.ndarray] | None = None
     access: DataAccess = field(default_factory=DataAccess)
-
-    @cached_property
-    def data(self) -> DataSet:
-        """The training set."""
-        return self.dataset if self.dataset is not None else small_dataset()
 
     def parsed(self) -> Any:
         """The plugin's options, validated."""
@@ -96,6 +90,6 @@ class PluginCase:
 
     def noisy(self, level: Level, count: int = 3, dtype: torch.dtype = torch.float32, seed: int = 1) -> Tensor:
         """Noisy training images (count, C, H, W)."""
-        images = self.data.images[:count].to(dtype)
+        images = self.dataset.images[:count].to(dtype)
         noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         return level.signal * images + level.noise * noise.to(dtype)

@@ -51,7 +51,7 @@ def it_loads_the_same_twice(case: PluginCase) -> None:
     """The same options give the same data, to the bit: whatever is random is seeded by an option."""
     first = _loaded(case)
     torch.randn(3)
-    require(first.fingerprint == _loaded(case).fingerprint, "the fingerprint differs the second time")
+    require(first.fingerprint() == _loaded(case).fingerprint(), "the fingerprint differs the second time")
 
 
 def limit_takes_a_balanced_subset(case: PluginCase) -> None:
@@ -63,7 +63,7 @@ def limit_takes_a_balanced_subset(case: PluginCase) -> None:
     half = len(whole) // 2
     subset = _loaded(case, limit=half)
     require(len(subset) == half, f"limit={half} gave {len(subset)} images")
-    require(subset.fingerprint == _loaded(case, limit=half).fingerprint, "the subset differs the second time")
+    require(subset.fingerprint() == _loaded(case, limit=half).fingerprint(), "the subset differs the second time")
     if whole.labels is not None and subset.labels is not None:
         fair = whole.labels[balanced_subset(len(whole), half, 0, whole.labels)]
         counts = [

@@ -18,13 +18,15 @@ class MetricCase:
     """A metric under test, with images to measure."""
 
     def __init__(self, case: PluginCase) -> None:
-        self.data = case.data
-        if len(self.data) < 6:
-            raise UsageError(f"Checks of a metric need six images; data set '{self.data.name}' has {len(self.data)}.")
-        self.metric: Metric = case.plugin(case.parsed(), self.data)
+        self.dataset = case.dataset
+        if len(self.dataset) < 6:
+            raise UsageError(
+                f"Checks of a metric need six images; data set '{self.dataset.name}' has {len(self.dataset)}."
+            )
+        self.metric: Metric = case.plugin(case.parsed(), self.dataset)
         generator = torch.Generator().manual_seed(3)
-        self.images = self.data.images[:4] + 0.2 * torch.randn(self.data.images[:4].shape, generator=generator)
-        self.reference = self.data.images[2:6].clone()
+        self.images = self.dataset.images[:4] + 0.2 * torch.randn(self.dataset.images[:4].shape, generator=generator)
+        self.reference = self.dataset.images[2:6].clone()
 
     def __call__(self, images: Tensor, reference: Tensor) -> Tensor:
         """Measure images, against a reference where the metric compares."""
@@ -54,7 +56,12 @@ def values_stay_in_its_range(case: PluginCase) -> None:
     """On images near the data, far from them, and on the data themselves; NaN aside."""
     measured = MetricCase(case)
     low, high = measured.metric.range
-    for images in (measured.images, 5 * measured.images, measured.data.images[:4], torch.zeros_like(measured.images)):
+    for images in (
+        measured.images,
+        5 * measured.images,
+        measured.dataset.images[:4],
+        torch.zeros_like(measured.images),
+    ):
         values = measured(images, measured.reference)
         known = values[~torch.isnan(values)]
         inside = (known >= low - 1e-9) & (known <= high + 1e-9)

@@ -22,14 +22,14 @@ class ScoreCase:
 
     def __init__(self, case: PluginCase, dataset: DataSet | None = None) -> None:
         self.case = case
-        self.dataset = dataset if dataset is not None else case.data
+        self.dataset = dataset if dataset is not None else case.dataset
         self.model: ScoreModel = case.plugin(case.parsed(), self.dataset)
         self.traits = self.model.traits
         self.scale = case.scale if self.traits.has_scale else 0
 
     def level(self, noise: float) -> Level:
         """Give a level with about this noise, one of the model's schedule where it has one."""
-        schedule = self.traits.schedule
+        schedule = self.traits.schedule()
         return Level(1.0, noise) if schedule is None else schedule.level(min(1.0, max(0.05, noise)))
 
     def accepts(self, level: Level) -> bool:
@@ -66,7 +66,7 @@ def analytic(case: PluginCase) -> ScoreCase:
         If it does not.
     """
     score = ScoreCase(case)
-    if score.traits.schedule is not None or not all(score.accepts(Level(1.0, noise)) for noise in (1e-3, HIGH)):
+    if score.traits.schedule() is not None or not all(score.accepts(Level(1.0, noise)) for noise in (1e-3, HIGH)):
         raise NotApplicable
     return score
 

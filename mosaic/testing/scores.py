@@ -236,7 +236,7 @@ def a_run_is_stored_and_read_back(case: PluginCase) -> None:
     score = ScoreCase(case)
     labels = int(score.labels(torch.zeros(1, 1, 1, 1))[0])
     settings: dict[str, Any] = {"steps": 3, "samples": 2, "labels": "none" if labels < 0 else str(labels)}
-    own = score.traits.schedule
+    own = score.traits.schedule()
     if own is not None:
         settings |= {"schedule": own.name, "schedule_options": own.options.model_dump(mode="json")}
     if score.scale:

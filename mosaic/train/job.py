@@ -78,7 +78,7 @@ class TrainingJob(Job):
         self.max_seconds, self.save_seconds = max_seconds, save_seconds
         self.identity = {
             "configuration": plan.config.model_dump(mode="json"),
-            "dataset_fingerprint": plan.dataset.fingerprint,
+            "dataset_fingerprint": plan.dataset.fingerprint(),
         }
         self.free = ("configuration.epochs",) if epochs_free else ()
         self.summary: Summary | None = None

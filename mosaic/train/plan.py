@@ -137,7 +137,7 @@ def describe_training(plan: TrainPlan) -> dict[str, Any]:
         "classes": dataset.classes,
         "dataset": dataset.name,
         "dataset_size": len(dataset),
-        "dataset_fingerprint": dataset.fingerprint,
+        "dataset_fingerprint": dataset.fingerprint(),
         "dataset_source": dataset.origin,
         "versions": versions_of({kind: getattr(plan.config, kind) for kind in kinds}),
         **made_by(dataset.images.device),

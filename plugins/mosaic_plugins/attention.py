@@ -132,14 +132,17 @@ class ELSAttention(ELS):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """Attention reaches everywhere, mixture only weighs windows; whole windows are averaged by torch."""
+        """Attention reaches everywhere, mixture only weighs windows."""
         plain = super().traits
         local = self.options.form == "mixture" or self.options.attention == "identity"
         return replace(
             plain,
             window=plain.window if local else lambda scale: None,
-            engine=(lambda dtype: "torch") if self.options.embedding == "window" else plain.engine,
         )
+
+    def engine_for(self, dtype: torch.dtype) -> str:
+        """Name the engine of ELS; whole windows are averaged by torch."""
+        return "torch" if self.options.embedding == "window" else super().engine_for(dtype)
 
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -91,13 +91,16 @@ class Windowed(mosaic.AnalyticMachine):
             has_scale=True,
             window=lambda scale: scale,
             comparisons=self.comparisons,
-            engine=partial(mosaic.engine_of, self.options.engine, self.dataset.images),
         )
 
     @property
     def compute(self) -> mosaic.Compute:
         """By the engine of the options."""
         return mosaic.Compute(self.options.engine)
+
+    def engine_for(self, dtype: torch.dtype) -> str:
+        """Name the engine of the options; for auto the one that serves."""
+        return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
 
     def comparisons(self, scale: int) -> int:
         """Count the windows that the pixels of one sample are compared with."""

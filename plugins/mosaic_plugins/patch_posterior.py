@@ -41,8 +41,12 @@ class PatchPosterior(LS):
 
     @property
     def traits(self) -> mosaic.Traits:
+        """A pixel depends on all patches that hold it."""
+        return replace(super().traits, window=self._window)
+
+    def engine_for(self, dtype: torch.dtype) -> str:
         """Posterior means of whole patches are averaged by torch, whatever attributes their pixels."""
-        return replace(super().traits, window=self._window, engine=lambda dtype: "torch")
+        return "torch"
 
     def _window(self, scale: int) -> int | None:
         """The patches that hold a pixel; all of x, where a patch is all of it."""

@@ -73,7 +73,7 @@ class Switch(mosaic.ScoreModel):
             has_attribution=above.has_attribution and below.has_attribution,
             is_conditional=above.is_conditional and below.is_conditional,
             is_equivariant=above.is_equivariant and below.is_equivariant,
-            schedule=below.schedule or above.schedule,
+            schedule=lambda: below.schedule() or above.schedule(),
             window=lambda scale: _wider(above.window(scale), below.window(scale)),
             comparisons=lambda scale: max(above.comparisons(scale), below.comparisons(scale)),
             engine=lambda dtype: " and ".join(dict.fromkeys((above.engine(dtype), below.engine(dtype)))),

@@ -48,8 +48,9 @@ class TrainedNetwork(mosaic.ScoreModel):
     @property
     def traits(self) -> mosaic.Traits:
         """Its schedule is the one it was trained with; its fingerprint, the weights'."""
-        checkpoint = self.read_checkpoint()
-        return mosaic.Traits(schedule=checkpoint.schedule, fingerprint=checkpoint.fingerprint)
+        return mosaic.Traits(
+            schedule=lambda: self.read_checkpoint().schedule, fingerprint=lambda: self.read_checkpoint().fingerprint()
+        )
 
     def _time_of(self, level: mosaic.Level) -> float:
         """Give the time of a level on the schedule it was trained with."""
@@ -122,7 +123,7 @@ class TrainedNetwork(mosaic.ScoreModel):
     def _notes(self) -> list[str]:
         """Say if the data are not those it was trained on."""
         checkpoint = self.read_checkpoint()
-        if self.dataset.fingerprint == checkpoint.description["dataset_fingerprint"]:
+        if self.dataset.fingerprint() == checkpoint.description["dataset_fingerprint"]:
             return []
         return [
             f"The network in '{self.options.checkpoint}' was trained on {checkpoint.description['dataset_size']} "

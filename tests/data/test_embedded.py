@@ -32,8 +32,8 @@ def test_digits_limit_is_balanced_and_repeatable() -> None:
     first, second = source.load(), source.load()
     assert first.labels is not None
     assert first.labels.bincount().tolist() == [5] * 10
-    assert first.fingerprint == second.fingerprint
-    assert first.fingerprint != Digits(Digits.Options(limit=50, limit_seed=4)).load().fingerprint
+    assert first.fingerprint() == second.fingerprint()
+    assert first.fingerprint() != Digits(Digits.Options(limit=50, limit_seed=4)).load().fingerprint()
 
 
 def test_digits_are_always_available_and_registered() -> None:

@@ -84,7 +84,7 @@ def test_no_window_of_size_minus_7_pixels_sees_both(name: str, options: dict[str
 def test_training_images_are_consistent_and_a_seed_decides_them(name: str, options: dict[str, Any]) -> None:
     dataset = load(name, **options)
     assert set(verdicts(dataset, dataset.images)) == {"consistent"}
-    assert load(name, **options).fingerprint == dataset.fingerprint != load(name, **options, seed=1).fingerprint
+    assert load(name, **options).fingerprint() == dataset.fingerprint() != load(name, **options, seed=1).fingerprint()
     noisy = dataset.images + 0.1 * torch.randn(dataset.images.shape, generator=torch.Generator().manual_seed(0))
     assert set(verdicts(dataset, noisy)) == {"consistent"}
 

@@ -55,8 +55,8 @@ def test_shapes_have_even_classes_and_follow_from_the_seed() -> None:
     assert first.labels is not None
     assert first.labels.bincount().tolist() == [334, 333, 333]
     assert first.classes == ("circle", "square", "triangle")
-    assert first.fingerprint == second.fingerprint
-    assert first.fingerprint != Shapes(Shapes.Options(seed=1)).load().fingerprint
+    assert first.fingerprint() == second.fingerprint()
+    assert first.fingerprint() != Shapes(Shapes.Options(seed=1)).load().fingerprint()
 
 
 def test_shapes_draw_what_the_label_says() -> None:

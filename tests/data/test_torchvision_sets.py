@@ -69,7 +69,7 @@ def test_limit_before_resizing_gives_what_limit_after_it_does(tmp_path: Path) ->
     small_mnist(tmp_path)
     whole, part = load(Mnist, tmp_path), load(Mnist, tmp_path, limit=20, limit_seed=5)
     expected = whole.select(mosaic.balanced_subset(40, 20, 5, whole.labels))
-    assert part.fingerprint == expected.fingerprint
+    assert part.fingerprint() == expected.fingerprint()
     assert part.labels is not None
     assert part.labels.bincount().tolist() == [2] * 10
 
@@ -168,7 +168,7 @@ def test_real_mnist_resized_keeps_its_corners_black_and_its_classes_even() -> No
     assert (first.images[:, :, 0, 0] == -1).all()
     assert first.labels is not None
     assert first.labels.bincount().tolist() == [10] * 10
-    assert first.fingerprint == second.fingerprint
+    assert first.fingerprint() == second.fingerprint()
 
 
 def test_real_mnist_reads_as_torchvision_reads_it() -> None:

@@ -118,7 +118,7 @@ def test_classes_of_the_same_number_but_other_names_are_refused(tiny: mosaic.Dat
 
 
 def notes_of(network: mosaic.ScoreModel) -> list[str]:
-    schedule = network.traits.schedule
+    schedule = network.traits.schedule()
     assert schedule is not None
     return list(network.check((schedule.level(0.5),), (0,), (-1,)))
 

@@ -36,7 +36,7 @@ def test_the_stored_run_follows_the_schema_and_opens_with_plain_xarray(tiny: mos
             assert run.attrs[name]
         configuration = json.loads(run.attrs["configuration"])
         assert configuration["score_options"] == {"boundary": "zeros", "engine": "auto"}
-        assert run.attrs["dataset_fingerprint"] == json.dumps(tiny.fingerprint)
+        assert run.attrs["dataset_fingerprint"] == json.dumps(tiny.fingerprint())
 
 
 def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_checkpoint_records_what_was_trained_on_what(tiny: mosaic.DataSet) -> 
     ]
     assert actual.shape == tiny.shape
     assert actual.classes == ()
-    assert actual.description["dataset_fingerprint"] == tiny.fingerprint
+    assert actual.description["dataset_fingerprint"] == tiny.fingerprint()
     assert actual.config.network_options == {"padding": "zeros", "class_conditional": False, "channels": 4, "blocks": 1}
     assert actual.config.schedule == "cosine"
     assert actual.receptive_field() == 7

@@ -110,7 +110,7 @@ def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
     network = plan.network
     return {
         "configuration": plan.config.model_dump(mode="json"),
-        "dataset_fingerprint": network.dataset.fingerprint,
+        "dataset_fingerprint": network.dataset.fingerprint(),
         "network_fingerprint": network.model.traits.fingerprint(),
         "versions": versions_of({"score": plan.config.score, "dataset": network.config.dataset}),
         "engine": plan.machine.traits.engine(network.dtype),

@@ -155,7 +155,7 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
     runs |= {name: theory_run(config, checkpoint, name, dataset) for name in participants.theories}
     levels = reverse_levels(network.schedule, config.steps)[::-1]
     scales = None if config.scales is None else list(resolve_scales(config.scales, levels))
-    facts = {"checkpoint": checkpoint.fingerprint(), "dataset": dataset.fingerprint}
+    facts = {"checkpoint": checkpoint.fingerprint(), "dataset": dataset.fingerprint()}
     resolved = {"dataset_options": network.config.dataset_options}
     entries = {
         name: LeaderboardEntry(

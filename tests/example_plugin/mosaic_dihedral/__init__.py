@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial, reduce
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -58,8 +58,11 @@ class DihedralELS(mosaic.AnalyticMachine):
             is_equivariant=self.options.boundary == "circular",
             window=lambda scale: scale,
             comparisons=self.comparisons,
-            engine=partial(mosaic.engine_of, "auto", self.dataset.images),
         )
+
+    def engine_for(self, dtype: torch.dtype) -> str:
+        """Name the engine that serves; windows may be compared by any."""
+        return mosaic.engine_of("auto", self.dataset.images, dtype)
 
     def comparisons(self, scale: int) -> int:
         """Count those of ELS, once for each orientation."""
