@@ -62,21 +62,14 @@ def command(
 
     from mosaic.evaluate.leaderboard.board import prepare_leaderboard
     from mosaic.registry.data import data_access
-    from mosaic.storage.job import ConfigMismatch
 
     board = prepare_leaderboard(checked, out.expanduser(), data_access(data_dir), memory)
     if dropped := board.dropped():
         terminal.note(f"Note: leaderboard.nc in '{board.folder}' will no longer rank {', '.join(dropped)}.")
     for name, reason in board.left_out.items():
         terminal.note(f"Left out: {name}: {reason}.")
-    try:
-        seconds = _forecast(board, terminal)
-        table = None if dry_run else _execute(board, terminal)
-    except ConfigMismatch as error:
-        differing = "; ".join(error.differing)
-        raise UsageError(
-            f"'{error.place}' was made with other settings ({differing}); give those, or use another `out`."
-        ) from None
+    seconds = _forecast(board, terminal)
+    table = None if dry_run else _execute(board, terminal)
     if table is None:
         if as_json:
             print_json({"seconds": seconds, "left_out": dict(board.left_out)})

@@ -65,7 +65,7 @@ def command(
     checked = None if resume else configured(RunConfig, flags, options, config)  # before anything heavy is imported
 
     from mosaic.registry.data import data_access
-    from mosaic.run.plan import prepare
+    from mosaic.run.prepare import prepare
     from mosaic.storage.job import Output
 
     output = None if out is None else Output(out.expanduser(), resume, overwrite, beside=(".png",))

@@ -11,12 +11,11 @@ import click
 
 from mosaic.errors import ExitCode, UsageError
 from mosaic.progress import progress_bar
-from mosaic.run.settings import layered
 from mosaic.train.config import TrainConfig
 from mosaic_cli.data_options import data_dir, download
 from mosaic_cli.durations import duration
 from mosaic_cli.resumption import command_to_resume
-from mosaic_cli.settings import layers_of, settings
+from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, standard
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def command(
     """
     if resume and out is None:
         raise UsageError("`resume` needs `out`, the training to resume.")
-    if not resume:
-        layered(TrainConfig, *layers_of(TrainConfig, flags, options, config))  # before anything heavy is imported
+    checked = None if resume else configured(TrainConfig, flags, options, config)  # before anything heavy is imported
 
     from mosaic.registry.data import data_access
     from mosaic.train.job import TrainingJob, check_folder
@@ -84,7 +82,9 @@ def command(
     kept = kept_settings(out) if resume and out is not None else {}
     if resume and not kept:
         terminal.note(f"Note: there is no training at '{out}' to resume; it starts.")
-    plan = prepare_training(layers_of(TrainConfig, flags, options, config, kept), data_access(data_dir, download))
+    plan = prepare_training(
+        checked or configured(TrainConfig, flags, options, config, kept), data_access(data_dir, download)
+    )
     folder = out if out is not None else _unused(f"{plan.config.network}-{plan.config.dataset}")
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():

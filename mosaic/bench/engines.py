@@ -32,7 +32,8 @@ from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import Level
 from mosaic.registry.data import load_dataset
 from mosaic.run.config import RunConfig
-from mosaic.run.plan import Plan, prepare
+from mosaic.run.plan import Plan
+from mosaic.run.prepare import prepare
 from mosaic.run.runner import run_batch
 from mosaic.run.settings import layered
 from mosaic.sampling.scales import preset_names

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.train.config import TrainConfig
 from mosaic.train.plan import prepare_training
 
 __all__ = ["training_throughput"]
@@ -26,13 +27,13 @@ def training_throughput(dataset: DataSet, channels: int, batch_size: int, repeat
     dict
         `seconds` and `bare_seconds` of each of `repeats` turns, the medians' `images_per_second` of both, and `ratio`.
     """
-    settings = {
-        "network": "resnet",
-        "network_options": {"channels": channels},
-        "batch_size": min(batch_size, len(dataset)),
-        "device": "cpu",
-    }
-    plan = prepare_training([settings], DataAccess(), dataset)
+    config = TrainConfig(
+        network="resnet",
+        network_options={"channels": channels},
+        batch_size=min(batch_size, len(dataset)),
+        device="cpu",
+    )
+    plan = prepare_training(config, DataAccess(), dataset)
     training = plan.build()
     bare = bare_loop(plan.build().module, dataset, plan.config.batch_size, plan.config.precision)
 

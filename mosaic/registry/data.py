@@ -8,16 +8,28 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.dataset import DataAccess, DataSet, DataSource
 from mosaic.registry.loading import registry
 
-__all__ = ["data_access", "load_dataset"]
+__all__ = ["data_access", "data_source", "load_dataset"]
 
 
 def data_access(data_dir: str | PathLike[str] | None, download: bool = False) -> DataAccess:
     """Where data may be found: `data_dir`, else MOSAIC_DATA, else the data sets' own default."""
     root = data_dir or os.environ.get("MOSAIC_DATA") or None
     return DataAccess(None if root is None else Path(root), download)
+
+
+def data_source(name: str, options: Mapping[str, Any], access: DataAccess) -> DataSource:
+    """Make the data source that is registered under a name, with these options; nothing is read yet.
+
+    Raises
+    ------
+    UsageError, PluginError
+        If an option cannot be used, or nothing is registered under this name.
+    """
+    source: DataSource = registry().make("dataset", name, options, access)
+    return source
 
 
 def load_dataset(name: str, options: Mapping[str, Any], access: DataAccess) -> DataSet:
@@ -28,5 +40,4 @@ def load_dataset(name: str, options: Mapping[str, Any], access: DataAccess) -> D
     UsageError, PluginError, DataError
         If an option cannot be used, nothing is registered under this name, or the data are not available.
     """
-    dataset: DataSet = registry().make("dataset", name, options, access).load()
-    return dataset
+    return data_source(name, options, access).load()

@@ -26,7 +26,6 @@ from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
 from mosaic.run.settings import layered
 from mosaic.storage.files import as_attribute, write_netcdf
-from mosaic.storage.job import ConfigMismatch
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import REPRODUCTION_SCHEMA, described
 from mosaic.view.images import save_figure
@@ -59,7 +58,9 @@ def execute_reproduction(target: Target) -> xr.Dataset:
     Raises
     ------
     UsageError
-        If the folder cannot be written, or holds a step that was made with other settings.
+        If the folder cannot be written.
+    ConfigMismatch
+        If it holds a step that was made with other settings.
     """
     study = target.study
     try:
@@ -67,22 +68,10 @@ def execute_reproduction(target: Target) -> xr.Dataset:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"`out` '{study.folder}' cannot be written ({reason}); choose another place.") from None
-    try:
-        measured = target.measure()
-    except ConfigMismatch as error:
-        raise _made_otherwise(error) from None
-    measured = described(measured, REPRODUCTION_SCHEMA).assign_attrs(_attributes(target))
+    measured = described(target.measure(), REPRODUCTION_SCHEMA).assign_attrs(_attributes(target))
     write_netcdf(measured, study.folder / f"{target.name}.nc")
     save_figure(target.draw(measured), study.folder / f"{target.name}.png")
     return measured
-
-
-def _made_otherwise(error: ConfigMismatch) -> UsageError:
-    """Say what to do where a step was made with other settings."""
-    return UsageError(
-        f"'{error.place}' was made with other settings ({'; '.join(error.differing)}); give those, use another `out`, "
-        f"or remove '{error.place.parent}'."
-    )
 
 
 def forecast_reproduction(target: Target) -> list[Forecast]:
@@ -90,13 +79,10 @@ def forecast_reproduction(target: Target) -> list[Forecast]:
 
     Raises
     ------
-    UsageError
+    ConfigMismatch
         If a step was made with other settings.
     """
-    try:
-        return forecast(target.steps(), target.study.progress)
-    except ConfigMismatch as error:
-        raise _made_otherwise(error) from None
+    return forecast(target.steps(), target.study.progress)
 
 
 def _attributes(target: Target) -> dict[str, str]:

@@ -24,13 +24,14 @@ from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
-from mosaic.run.plan import Plan, ScoreLike, prepare
+from mosaic.run.plan import Plan
+from mosaic.run.prepare import ScoreLike, prepare
 from mosaic.run.saved import NEEDS_POSTERIOR, record_step, saved_arrays
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import SAMPLERS, reverse_flow, reverse_times
 from mosaic.sampling.noise import StepNoise
 from mosaic.storage.files import OutputInUse, as_attribute, unused_path
-from mosaic.storage.job import Advance, FileJob, Output, Part, no_advance
+from mosaic.storage.job import Advance, FileJob, Output, Part, no_advance, start_job
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.schema import TRAJECTORY_SCHEMA
 from mosaic.storage.trajectory import assemble
@@ -106,7 +107,7 @@ def attributes_of(plan: Plan) -> dict[str, str]:
     }
 
 
-def job_of(plan: Plan, path: Path = Path()) -> FileJob:
+def job_of(plan: Plan, path: Path) -> FileJob:
     """The job of a run that is kept at `path`."""
     moved = [f"configuration.score_options.{name}" for name in plan.model.path_options]
     return FileJob(
@@ -131,10 +132,7 @@ def start(plan: Plan, progress: Progress = silent) -> xr.Dataset:
     xarray.Dataset
         The trajectory: in memory, or (with an output) opened from the file.
     """
-    if plan.output is None:
-        return job_of(plan).compute(progress)
-    output = plan.output
-    return job_of(plan, output.path).execute(resume=output.resume, overwrite=output.overwrite, progress=progress)
+    return start_job(partial(job_of, plan), plan.output, progress)
 
 
 def start_unnamed(

@@ -23,7 +23,18 @@ from mosaic.progress import Progress, silent
 from mosaic.storage.files import check_writable, locked, open_stored
 from mosaic.storage.parts import PartFiles, encoded, join
 
-__all__ = ["Advance", "ConfigMismatch", "FileJob", "Job", "Output", "Part", "State", "differences", "no_advance"]
+__all__ = [
+    "Advance",
+    "ConfigMismatch",
+    "FileJob",
+    "Job",
+    "Output",
+    "Part",
+    "State",
+    "differences",
+    "no_advance",
+    "start_job",
+]
 
 
 class State(StrEnum):
@@ -49,8 +60,7 @@ class ConfigMismatch(UsageError):
     def __init__(self, place: Path, differing: Sequence[str]) -> None:
         self.place, self.differing = place, differing
         super().__init__(
-            f"'{place}' was started with another configuration ({'; '.join(differing)}); resume with that one, or use "
-            f"`overwrite` or another `out`."
+            f"'{place}' was made with other settings ({'; '.join(differing)}); give those, or use another `out`."
         )
 
 
@@ -327,3 +337,21 @@ class Output:
             return None
         with xr.open_dataset(self.path, engine="netcdf4") as stored:
             return dict(json.loads(stored.attrs["configuration"]))
+
+
+def start_job(job_at: Callable[[Path], FileJob], output: Output | None, progress: Progress) -> xr.Dataset:
+    """Do the work of a job, and keep its result where `output` says.
+
+    Parameters
+    ----------
+    job_at : callable
+        job_at(path): the job that is kept at a path.
+
+    Returns
+    -------
+    xarray.Dataset
+        In memory, or (with an output) opened from the file.
+    """
+    if output is None:
+        return job_at(Path()).compute(progress)
+    return job_at(output.path).execute(resume=output.resume, overwrite=output.overwrite, progress=progress)

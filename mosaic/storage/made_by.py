@@ -18,13 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import xarray as xr
 
 from mosaic.device import device_name
 from mosaic.registry.loading import registry
 from mosaic.registry.plugin import CORE
 from mosaic.storage.schema import JSON_ATTRIBUTES
 
-__all__ = ["RECORDED", "code_changed", "code_digest", "command_line", "core_digest", "made_by", "record", "versions_of"]
+__all__ = [
+    "RECORDED",
+    "code_changed",
+    "code_digest",
+    "command_line",
+    "core_digest",
+    "made_by",
+    "record",
+    "stored_code",
+    "versions_of",
+]
 
 # Rooms and folders of the core that compute nothing that is stored.
 IDLE = {"bench", "testing", "view", "scaffold"}
@@ -82,6 +93,12 @@ def code_changed(code: object) -> bool:
     but its numbers may no longer be what they would be.
     """
     return code != core_digest()
+
+
+def stored_code(file: Path) -> object:
+    """Read the digest of the code that made a stored file."""
+    with xr.open_dataset(file, engine="netcdf4") as stored:
+        return stored.attrs.get("code")
 
 
 def code_digest(cls: type) -> str:

@@ -128,6 +128,7 @@ class TrainingJob(Job):
                 if differing := self.differing(kept):
                     raise ConfigMismatch(self.place, differing)
                 description = {**kept, "configuration": {**kept["configuration"], "epochs": self.plan.config.epochs}}
-            session = TrainingSession(training, self.place, description, resumes, progress)
+            session = TrainingSession(training, self.place, description, progress)
+            session.start(resumes=resumes)
             self.summary = session.run(self.max_seconds, self.save_seconds)
         return load_checkpoint(self.place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.network import Network
 from mosaic.interfaces.schedule import NoiseSchedule
-from mosaic.registry.data import load_dataset
+from mosaic.registry.data import data_source
 from mosaic.registry.loading import registry
 from mosaic.run.settings import layered
 from mosaic.storage.made_by import made_by, versions_of
@@ -73,39 +72,42 @@ def parse_seconds(text: str | float, setting: str) -> float:
     return total
 
 
-def prepare_training(
-    layers: Sequence[Mapping[str, Any]], access: DataAccess, dataset: DataSet | None = None
-) -> TrainPlan:
-    """Resolve settings, given in rising order of precedence; the data set's own defaults come before them all.
+def prepare_training(config: TrainConfig, access: DataAccess, dataset: DataSet | None = None) -> TrainPlan:
+    """Resolve a configuration; what it was not given is as the data set declares, else the general default.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        What is asked for; which settings were given counts (`model_fields_set`).
+    access : DataAccess
+        Where data may be found.
+    dataset : DataSet, optional
+        Object to use in place of `config.dataset`.
 
     Raises
     ------
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
-    names = registry()
-    config = layered(TrainConfig, *layers)
+    names, dataset_options = registry(), config.dataset_options
     names.get("network", config.network)  # before the data are read, which can take long
     if dataset is None:
-        options = names.parse("dataset", config.dataset, config.dataset_options)
-        dataset = load_dataset(config.dataset, config.dataset_options, access)
-        layers = [*layers, {"dataset": config.dataset, "dataset_options": options.model_dump(mode="json")}]
-    # Only now are the defaults known that the data set has; they come before all that was asked for.
-    config = layered(TrainConfig, _defaults_of(dataset, config.network), *layers)
-    parts = {
-        kind: names.make(kind, getattr(config, kind), getattr(config, f"{kind}_options"))
-        for kind in ("network", "schedule")
-    }
-    parts["network"].check(dataset.shape)
+        source = data_source(config.dataset, dataset_options, access)
+        dataset, dataset_options = source.load(), source.options.model_dump(mode="json")
+    # Only now are the data set's own defaults known; what was given goes over them.
+    config = layered(TrainConfig, _defaults_of(dataset, config.network), config.model_dump(exclude_unset=True))
+    network: Network = names.make("network", config.network, config.network_options)
+    network.check(dataset.shape)
+    schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
     device = chosen_device(config.device, "float32", dataset.images.device)
-    config = config.model_copy(
-        update={
-            **{f"{kind}_options": part.options.model_dump(mode="json") for kind, part in parts.items()},
-            "device": str(device),
-            "precision": _precision(config.precision, device),
-        }
-    )
-    plan = TrainPlan(config, dataset.to(device), parts["network"], parts["schedule"])
+    resolved = {
+        "network_options": network.options.model_dump(mode="json"),
+        "dataset_options": dataset_options,
+        "schedule_options": schedule.options.model_dump(mode="json"),
+        "device": str(device),
+        "precision": _precision(config.precision, device),
+    }
+    plan = TrainPlan(config.model_copy(update=resolved), dataset.to(device), network, schedule)
     if plan.is_conditional and dataset.labels is None:
         raise UsageError(f"Data set '{dataset.name}' has no labels; use `network.class_conditional=false`.")
     return plan

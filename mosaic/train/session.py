@@ -60,38 +60,42 @@ class TrainingSession:
     Parameters
     ----------
     training : Training
-        Not started; it is restored from the folder where `resumes`.
+        Not started.
     folder : Path
         Of the checkpoint.
     description : mapping
         What checkpoint.json holds.
-    resumes : bool
-        Whether to resume what is in the folder. If not, a checkpoint there stays until the first new one.
     progress : callable
         Called with the images trained a few times a second.
-
-    Raises
-    ------
-    DataError
-        If the state in the folder cannot be read.
     """
 
     def __init__(
-        self,
-        training: Training,
-        folder: Path,
-        description: Mapping[str, Any],
-        resumes: bool,
-        progress: Progress = silent,
+        self, training: Training, folder: Path, description: Mapping[str, Any], progress: Progress = silent
     ) -> None:
         self.training, self.folder, self.description, self.progress = training, folder, description, progress
-        self.earlier, self.replaces = 0.0, not resumes and (folder / DESCRIPTION).is_file()
-        self.max_seconds = math.inf
-        if resumes and (folder / TRAINING).is_file():
-            self._restore(load_tensors(folder / TRAINING))
+        self.earlier, self.replaces, self.max_seconds = 0.0, False, math.inf
+        self.first, self.begin = training.step, time.perf_counter()
+
+    def start(self, *, resumes: bool) -> None:
+        """Write checkpoint.json, and start the clock.
+
+        Parameters
+        ----------
+        resumes : bool
+            Whether to restore the training from what is in the folder. If not, a checkpoint there stays until the
+            first new one.
+
+        Raises
+        ------
+        DataError
+            If the state in the folder cannot be read.
+        """
+        self.replaces = not resumes and (self.folder / DESCRIPTION).is_file()
+        if resumes and (self.folder / TRAINING).is_file():
+            self._restore(load_tensors(self.folder / TRAINING))
         if not self.replaces:
             self._describe()
-        self.first, self.begin = training.step, time.perf_counter()
+        self.first, self.begin = self.training.step, time.perf_counter()
 
     def _restore(self, state: dict[str, torch.Tensor]) -> None:
         try:

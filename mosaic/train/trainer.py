@@ -10,7 +10,9 @@ from typing import Any
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
+from mosaic.run.settings import layered
 from mosaic.train.checkpoint import Checkpoint
+from mosaic.train.config import TrainConfig
 from mosaic.train.job import TrainingJob, check_folder
 from mosaic.train.plan import kept_settings, parse_seconds, prepare_training
 
@@ -75,9 +77,9 @@ def train(
     images = dataset if isinstance(dataset, DataSet) else None
     asked = {"network": network, "dataset": images.name if images is not None else dataset}
     names = {key: value for key, value in asked.items() if value is not None}
-    layers = [kept_settings(folder) if resume else {}, {**names, **settings}]
+    config = layered(TrainConfig, kept_settings(folder) if resume else {}, {**names, **settings})
     job = TrainingJob(
-        prepare_training(layers, data_access(data_dir, download), images),
+        prepare_training(config, data_access(data_dir, download), images),
         folder,
         epochs_free=True,
         max_seconds=math.inf if max_time is None else parse_seconds(max_time, "max_time"),

@@ -9,7 +9,8 @@ from mosaic.interfaces.dataset import DataAccess
 from mosaic.run import estimate
 from mosaic.run.config import RunConfig
 from mosaic.run.estimate import _arithmetic, predict_seconds
-from mosaic.run.plan import Plan, prepare
+from mosaic.run.plan import Plan
+from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 
 

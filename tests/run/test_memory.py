@@ -15,7 +15,8 @@ from mosaic.device import peak_bytes, physical_memory
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import parse_memory, predict_memory
-from mosaic.run.plan import Plan, prepare
+from mosaic.run.plan import Plan
+from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 
 
@@ -64,7 +65,7 @@ from mosaic.device import peak_bytes
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import predict_memory
-from mosaic.run.plan import prepare
+from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 
 score, engine, dtype, noise, channels = sys.argv[1:]
@@ -110,7 +111,7 @@ from mosaic.device import peak_bytes
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import predict_memory
-from mosaic.run.plan import prepare
+from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 
 torch.set_num_threads(1)

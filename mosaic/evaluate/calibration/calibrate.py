@@ -27,8 +27,9 @@ from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.runner import run_batch
 from mosaic.run.settings import layered
+from mosaic.run.work import unit_of
 from mosaic.storage.files import as_attribute, open_stored
-from mosaic.storage.job import Advance, FileJob, Output, Part, no_advance
+from mosaic.storage.job import Advance, FileJob, Output, Part, no_advance, start_job
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.schema import CALIBRATION_SCHEMA, described
 
@@ -130,7 +131,7 @@ def attributes_of(plan: CalibrationPlan) -> dict[str, str]:
     }
 
 
-def job_of(plan: CalibrationPlan, path: Path = Path()) -> FileJob:
+def job_of(plan: CalibrationPlan, path: Path) -> FileJob:
     """The job of a calibration that is kept at `path`."""
     steps = len(plan.network.levels)
     return FileJob(
@@ -141,7 +142,7 @@ def job_of(plan: CalibrationPlan, path: Path = Path()) -> FileJob:
         parts=[
             Part(steps * sum(plan.work(batch)), partial(calibrate_batch, plan, batch)) for batch in plan.network.batches
         ],
-        unit=plan.at_sizes.unit,
+        unit=unit_of(plan.machine, plan.sizes),
         attributes=partial(attributes_of, plan),
         complete=partial(chosen_scales, criterion=plan.config.criterion),
         free=("configuration.checkpoint",),  # its weights count, wherever they lie
@@ -156,10 +157,7 @@ def start(plan: CalibrationPlan, progress: Progress = silent) -> xr.Dataset:
     xarray.Dataset
         In memory, or (with an output) opened from the file.
     """
-    if plan.output is None:
-        return job_of(plan).compute(progress)
-    output = plan.output
-    return job_of(plan, output.path).execute(resume=output.resume, overwrite=output.overwrite, progress=progress)
+    return start_job(partial(job_of, plan), plan.output, progress)
 
 
 def open_calibration(path: str | PathLike[str]) -> xr.Dataset:

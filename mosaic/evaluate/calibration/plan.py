@@ -13,7 +13,9 @@ from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import threads_within
-from mosaic.run.plan import Plan, prepare
+from mosaic.run.plan import Plan
+from mosaic.run.prepare import prepare
+from mosaic.run.work import step_work
 from mosaic.storage.job import Output
 from mosaic.train.checkpoint import Checkpoint, boundary_of, load_checkpoint
 
@@ -52,14 +54,9 @@ class CalibrationPlan:
     output: Output | None = None
     notes: tuple[str, ...] = ()
 
-    @property
-    def at_sizes(self) -> Plan:
-        """What the machine does at one step of the network's flow: a step at each size."""
-        return replace(self.network, model=self.machine, scales=self.sizes)
-
     def work(self, batch: range) -> list[float]:
-        """Work of each size at one step of a batch, as `Plan.work` counts it."""
-        return self.at_sizes.work(batch)
+        """Work of each size at one step of a batch."""
+        return step_work(self.machine, self.sizes, self.network.labels[batch.start : batch.stop])
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -120,7 +117,7 @@ def prepare_calibration(
     options = registry().parse("score", config.score, config.score_options)  # before the data are read
     sizes = parse_sizes(str(config.sizes))
     network = prepare(_network_run(config, checkpoint), access, dataset=dataset)
-    machine: ScoreModel = registry().make("score", config.score, config.score_options, network.dataset)
+    machine: ScoreModel = registry().get("score", config.score)(options, network.dataset)
     if not machine.traits.has_scale:
         raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; name one that has.")
     notes = [*network.notes, *machine.check(network.levels, sizes, network.labels)]
@@ -132,9 +129,9 @@ def prepare_calibration(
             "device": network.config.device,
         }
     )
-    plan = CalibrationPlan(config, network, machine, sizes, output=output)
-    threads, more = threads_within(memory, machine, plan.at_sizes.size, config.score)
-    return replace(plan, threads=threads, notes=(*notes, *more))
+    size = replace(network.size, largest_scale=max(sizes))
+    threads, more = threads_within(memory, machine, size, config.score)
+    return CalibrationPlan(config, network, machine, sizes, threads, output, (*notes, *more))
 
 
 def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> CalibrationConfig:

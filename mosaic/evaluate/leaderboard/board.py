@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,19 @@ from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.config import RunConfig
 from mosaic.run.estimate import predict_seconds
-from mosaic.run.plan import prepare
+from mosaic.run.plan import Plan
+from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
 from mosaic.storage.files import as_attribute, write_netcdf
-from mosaic.storage.job import ConfigMismatch
-from mosaic.storage.made_by import code_changed, command_line, made_by, versions_of
+from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
 from mosaic.storage.schema import NETWORK
 from mosaic.train.checkpoint import load_checkpoint
 from mosaic.view.images import save_figure
 from mosaic.view.leaderboard import draw_leaderboard
 
 __all__ = ["Board", "leaderboard", "prepare_leaderboard", "start"]
-
-UNIT = "score model"
 
 
 @dataclass(frozen=True)
@@ -79,27 +78,33 @@ class Board:
         with xr.open_dataset(self.file, engine="netcdf4") as stored:
             return [name for name in stored["score"].values.tolist() if name not in self.entries]
 
-    def unfinished(self) -> dict[str, LeaderboardEntry]:
-        """Give the entries that are not done.
+    def plan_unfinished(self) -> dict[str, Plan | None]:
+        """Plan the runs of the entries that are not done; None where that fails, which is reported when it is executed.
 
         Raises
         ------
         ConfigMismatch
             If what is there was made with other settings.
         """
-        unfinished = {name: entry for name, entry in self.entries.items() if not entry.is_done()}
-        for entry in unfinished.values():
+        plans: dict[str, Plan | None] = {}
+        for name, entry in self.entries.items():
+            if entry.is_done():
+                continue
             try:
-                entry.check(self.dataset)
-            except ConfigMismatch:
-                raise
+                plan = entry.prepare(self.dataset)
             except MosaicError:
-                continue  # reported when it is executed
-        return unfinished
+                plans[name] = None
+            else:
+                entry.check(plan)
+                plans[name] = plan
+        return plans
 
     def made_by_other_code(self) -> list[str]:
         """Name the entries with stored files that other code of mosaic made than runs now."""
-        return [name for name, entry in self.entries.items() if any(map(_is_of_other_code, (entry.out, entry.steps)))]
+        files = {
+            name: [file for file in (entry.out, entry.steps) if file.exists()] for name, entry in self.entries.items()
+        }
+        return [name for name, stored in files.items() if any(code_changed(stored_code(file)) for file in stored)]
 
     def forecast(self, progress: Progress = silent) -> dict[str, float | None]:
         """Predict the seconds of each analytic machine; 0 where all is there, None where it cannot be predicted.
@@ -110,22 +115,12 @@ class Board:
             If what is there was made with other settings.
         """
         forecast: dict[str, float | None] = dict.fromkeys(self.entries, 0.0)
-        unfinished = self.unfinished()
-        for number, (name, entry) in enumerate(unfinished.items()):
-            progress(number, len(unfinished), UNIT, f"measuring how long {name} will take")
-            try:
-                seconds = predict_seconds(entry.prepare(self.dataset))
-            except MosaicError:
-                seconds = None  # reported when it is executed
-            forecast[name] = None if seconds is None else 2 * seconds  # the flow, and along the network's
+        plans = self.plan_unfinished()
+        for number, (name, plan) in enumerate(plans.items()):
+            progress(number, len(plans), "measurement", f"measuring how long {name} will take")
+            seconds = None if plan is None else predict_seconds(plan)
+            forecast[name] = None if seconds is None else seconds / self.entries[name].flow_share
         return forecast
-
-
-def _is_of_other_code(file: Path) -> bool:
-    if not file.exists():
-        return False
-    with xr.open_dataset(file, engine="netcdf4") as stored:
-        return code_changed(stored.attrs.get("code"))
 
 
 def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess, memory: str | None = None) -> Board:
@@ -187,29 +182,41 @@ def start(board: Board, progress: Progress = silent) -> xr.Dataset:
     A score model that fails is named in the attribute `failed`, and has no numbers.
     """
     board.folder.mkdir(parents=True, exist_ok=True)
-    failed: dict[str, str] = {}
-    total = len(board.entries)
-    board.unfinished()  # refuses what was started with other settings before anything is done
-    for number, (name, entry) in enumerate(board.entries.items()):
-        if entry.is_done():
-            continue
-
-        def advance(share: float, number: int = number, name: str = name) -> None:
-            progress(number + share, total, UNIT, name)
-
-        try:
-            advance(0.0)
-            _execute_in_own_process(entry, advance)
-        except MosaicError as error:
-            if name == NETWORK:
-                raise
-            failed[name] = str(error)
-    progress(total, total, UNIT, "comparing")
+    plans = board.plan_unfinished()  # refuses what was made with other settings before anything is done
+    # The network's steps and the theories' comparisons cannot be added up: first the one, then the others.
+    _execute({name: plan for name, plan in plans.items() if name == NETWORK}, board, progress)
+    failed = _execute({name: plan for name, plan in plans.items() if name != NETWORK}, board, progress)
     table = leaderboard_table(board.entries, [name for name in board.entries if name not in failed], board.metrics)
     table = table.assign_attrs(_attributes(board, failed))
     write_netcdf(table, board.file)
     save_figure(draw_leaderboard(table), board.file.with_suffix(".png"))
     return table
+
+
+def _execute(plans: Mapping[str, Plan | None], board: Board, progress: Progress) -> dict[str, str]:
+    """Execute entries, each in a process of its own; gives what those said that failed, but for the network."""
+    works = {name: _work_of(plan) / board.entries[name].flow_share for name, plan in plans.items()}
+    unit = "comparison" if any(plan is not None and plan.unit == "comparison" for plan in plans.values()) else "step"
+    failed, done, total = {}, 0.0, sum(works.values())
+    for name, work in works.items():
+        progress(done, total, unit, name)
+        try:
+            _execute_in_own_process(board.entries[name], partial(_advance, progress, done, work, total, unit, name))
+        except MosaicError as error:
+            if name == NETWORK:
+                raise
+            failed[name] = str(error)
+        done += work
+    return failed
+
+
+def _work_of(plan: Plan | None) -> float:
+    return 0.0 if plan is None else sum(sum(plan.work(batch)) for batch in plan.batches)
+
+
+def _advance(progress: Progress, done: float, work: float, total: float, unit: str, note: str, share: float) -> None:
+    """Report a share of an entry's work, beside what is done of the others."""
+    progress(done + share * work, total, unit, note)
 
 
 def _execute_in_own_process(entry: LeaderboardEntry, advance: Callable[[float], None]) -> None:
@@ -223,9 +230,8 @@ def _execute_in_own_process(entry: LeaderboardEntry, advance: Callable[[float], 
     command = [sys.executable, "-m", "mosaic.evaluate.leaderboard.entry", entry.model_dump_json()]
     message = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 if line.startswith("progress "):
                     advance(float(line.split()[1]))
                 else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from mosaic.errors import MosaicError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.options import Options
 from mosaic.run.config import RunConfig
-from mosaic.run.plan import Plan, prepare
+from mosaic.run.plan import Plan
+from mosaic.run.prepare import prepare
 from mosaic.run.runner import job_of
 from mosaic.storage.job import Advance, FileJob, Part
 from mosaic.storage.made_by import made_by
-from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import ENTRY_SCHEMA, described
 from mosaic.storage.trajectory import open_trajectory
 
@@ -61,7 +61,11 @@ class LeaderboardEntry(Options):
         """
         return self.along.exists() and self.out.exists() and steps_job(self).is_done()
 
-    def check(self, dataset: DataSet) -> None:
+    def prepare(self, dataset: DataSet | None = None) -> Plan:
+        """Prepare the run; the data set is loaded unless it is given."""
+        return prepare(self.run, DataAccess(self.data_dir, False), dataset=dataset, memory=self.memory)
+
+    def check(self, plan: Plan) -> None:
         """Refuse what is at the place of the run, if it is another run's.
 
         Raises
@@ -69,12 +73,12 @@ class LeaderboardEntry(Options):
         ConfigMismatch
             If it is.
         """
-        if self.out.exists() or PartFiles(self.out).folder.exists():
-            job_of(self.prepare(dataset), self.out).is_done()
+        job_of(plan, self.out).is_done()
 
-    def prepare(self, dataset: DataSet | None = None) -> Plan:
-        """Prepare the run; the data set is loaded unless it is given."""
-        return prepare(self.run, DataAccess(self.data_dir, False), dataset=dataset, memory=self.memory)
+    @property
+    def flow_share(self) -> float:
+        """Share of the work that its own flow is; the rest is that along the network's, at about the same scales."""
+        return self.run.steps / (self.run.steps + self.moments)
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,7 @@ def plan_along(entry: LeaderboardEntry, plan: Plan) -> Plan:
     # A list of scales is of the theory's steps: the network's are looked up in its run, by noise-to-signal ratio.
     scales = str(entry.out) if "," in (entry.run.scales or "") else entry.run.scales
     config = entry.run.model_copy(update={"steps": steps, "scales": scales})
-    along_plan = prepare(config, DataAccess(), score=plan.model, dataset=plan.dataset, memory=entry.memory)
-    return replace(along_plan, threads=plan.threads)
+    return prepare(config, DataAccess(), score=plan.model, dataset=plan.dataset, memory=entry.memory)
 
 
 def single_steps(entry: LeaderboardEntry, plan: Plan, work: list[float], advance: Advance) -> xr.Dataset:
@@ -169,8 +172,7 @@ def _evaluate(plan: Plan, states: torch.Tensor, step: int, batch: range) -> np.n
 
 def execute(entry: LeaderboardEntry) -> None:
     """Run the score model, or resume its run; then evaluate it along the network's flow. Says how much is done."""
-    plan = entry.prepare()
-    flow = entry.run.steps / (entry.run.steps + entry.moments)  # the flow's share of the work
+    plan, flow = entry.prepare(), entry.flow_share
     job_of(plan, entry.out).execute(resume=True, progress=partial(_print_share, 0.0, flow)).close()
     single = steps_job(entry, plan_along(entry, plan))
     single.execute(resume=True, progress=partial(_print_share, flow, 1.0)).close()

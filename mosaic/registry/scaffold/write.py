@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -56,8 +57,6 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
     UsageError
         If the name or the kind cannot be used, or the folder exists or cannot be made.
     """
-    import jinja2
-
     check_name(name)
     if kind not in KINDS:
         raise UsageError(f"There is no kind '{kind}'; kinds: {', '.join(KINDS)}.")
@@ -68,8 +67,29 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
     if folder.exists():
         raise UsageError(f"'{folder}' exists already; remove it, or choose another name.")
     module = "mosaic_" + name.replace("-", "_")
+    templates = {
+        "pyproject.toml": "pyproject.toml.j2",
+        "README.md": "README.md.j2",
+        f"{module}/__init__.py": f"{kind}.py.j2",
+        f"{module}/py.typed": None,
+        f"tests/test_{module}.py": "test.py.j2",
+        ".github/workflows/test.yml": "test.yml.j2",
+    }
+    fields = _fields(name, kind, module)
+    try:
+        for page, template in templates.items():
+            path = folder / page
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("" if template is None else _rendered(template, fields))
+    except OSError as error:
+        raise UsageError(f"'{folder}' cannot be written ({error.strerror}); choose another place.") from None
+    return [Path(page) for page in templates]
+
+
+def _fields(name: str, kind: str, module: str) -> dict[str, str]:
+    """What the templates are filled with."""
     core = Version(version("mosaic-diffusion"))
-    fields = {
+    return {
         "name": name,
         "kind": kind,
         "module": module,
@@ -77,22 +97,15 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
         "core": core.public,
         "next_core": f"{core.major}.{core.minor + 1}" if core.major == 0 else f"{core.major + 1}",
     }
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    templates = files("mosaic.registry.scaffold").joinpath("templates")
-    pages = {
-        "pyproject.toml": "pyproject.toml.j2",
-        "README.md": "README.md.j2",
-        f"{module}/__init__.py": f"{kind}.py.j2",
-        f"{module}/py.typed": "",
-        f"tests/test_{module}.py": "test.py.j2",
-        ".github/workflows/test.yml": "test.yml.j2",
-    }
-    try:
-        for page, template in pages.items():
-            path = folder / page
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = templates.joinpath(template).read_text() if template else ""
-            path.write_text(environment.from_string(text).render(fields))
-    except OSError as error:
-        raise UsageError(f"'{folder}' cannot be written ({error.strerror}); choose another place.") from None
-    return [Path(page) for page in pages]
+
+
+def _rendered(template: str, fields: Mapping[str, str]) -> str:
+    """Fill in a template of `templates/`."""
+    import jinja2
+
+    text = files("mosaic.registry.scaffold").joinpath("templates", template).read_text()
+    return (
+        jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+        .from_string(text)
+        .render(fields)
+    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -28,6 +27,7 @@ from mosaic.storage.files import as_attribute, write_netcdf
 from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import record
 from mosaic.train.checkpoint import Checkpoint
+from mosaic.train.config import TrainConfig
 from mosaic.train.job import TrainingJob
 from mosaic.train.plan import TrainPlan, prepare_training
 from mosaic.view.comparison import draw_agreement, draw_side_by_side
@@ -78,13 +78,13 @@ class Experiment:
             If a setting cannot be used, or the data are not there.
         """
         if self._plan is None:
-            self._plan = prepare_training([self._training_settings()], self.study.access)
+            self._plan = prepare_training(self._training_config(), self.study.access)
         return self._plan
 
-    def _training_settings(self) -> dict[str, Any]:
+    def _training_config(self) -> TrainConfig:
         config, sizes = self.study.config, self.sizes
         is_own = config.dataset is None or config.dataset == self.row.dataset
-        return {
+        settings = {
             "network": self.row.network,
             "dataset": config.dataset or self.row.dataset,
             "dataset_options": {**(sizes.dataset_options if is_own else {}), **config.dataset_options},
@@ -93,8 +93,8 @@ class Experiment:
             "seed": config.seed,
             "device": config.device,
             "precision": config.precision,
-            **({} if config.epochs is None else {"epochs": config.epochs}),
         }
+        return TrainConfig.parse(settings if config.epochs is None else {**settings, "epochs": config.epochs}, "train")
 
     def load_dataset(self) -> DataSet:
         """Give the training set, read once."""

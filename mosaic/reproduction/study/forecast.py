@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import xarray as xr
-
 from mosaic.progress import Progress, silent
 from mosaic.storage.job import Job
-from mosaic.storage.made_by import code_changed
+from mosaic.storage.made_by import code_changed, stored_code
 from mosaic.train.checkpoint import load_checkpoint
 
 __all__ = ["Forecast", "Step", "forecast"]
@@ -76,22 +74,20 @@ def forecast(steps: Iterable[Step], progress: Progress = silent) -> list[Forecas
             places[step.name] = job.place if job is not None and job.is_done() else None
         return places[step.name]
 
-    forecasts: dict[str, Forecast] = {}
+    distinct: dict[str, Step] = {}
     for step in steps:
-        if step.name in forecasts:
-            continue
-        progress(0.0, 1.0, "step", f"{step.name}, measuring how long it will take")
+        distinct.setdefault(step.name, step)
+    forecasts = []
+    for number, step in enumerate(distinct.values()):
+        progress(number, len(distinct), "measurement", f"{step.name}, measuring how long it will take")
         place = place_of(step)
         if place is None:
-            forecasts[step.name] = Forecast(step.name, step.seconds(), False)
+            forecasts.append(Forecast(step.name, step.seconds(), False))
         else:
-            forecasts[step.name] = Forecast(step.name, 0.0, True, code_changed(_code_of(place)))
-    return list(forecasts.values())
+            forecasts.append(Forecast(step.name, 0.0, True, code_changed(_code_of(place))))
+    return forecasts
 
 
 def _code_of(place: Path) -> object:
-    """Give the digest of the code that made a stored file, or a checkpoint."""
-    if place.is_dir():
-        return load_checkpoint(place).description.get("code")
-    with xr.open_dataset(place) as stored:
-        return stored.attrs.get("code")
+    """Read the digest of the code that made a stored file, or a checkpoint."""
+    return load_checkpoint(place).description.get("code") if place.is_dir() else stored_code(place)

@@ -13,7 +13,8 @@ from mosaic.progress import Progress, silent
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.run.config import RunConfig
 from mosaic.run.estimate import predict_seconds
-from mosaic.run.plan import Plan, prepare
+from mosaic.run.plan import Plan
+from mosaic.run.prepare import prepare
 from mosaic.run.runner import job_of
 from mosaic.storage.job import FileJob, Job
 from mosaic.storage.made_by import record

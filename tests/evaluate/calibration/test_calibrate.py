@@ -18,21 +18,14 @@ from mosaic.evaluate.calibration.calibrate import (
     open_calibration,
 )
 from mosaic.evaluate.calibration.config import CalibrationConfig
-from mosaic.evaluate.calibration.plan import CalibrationPlan, parse_sizes, prepare_calibration
+from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.interfaces.schedule import Level
 from mosaic.run.config import RunConfig
-from mosaic.run.plan import prepare
-from mosaic.run.settings import layered
+from mosaic.run.prepare import prepare
 from mosaic.sampling.scales import resolve_scales
 
 TRUE = "3,3,5,5,7"  # from the lowest noise up
-
-
-@pytest.fixture
-def network(tiny: mosaic.DataSet) -> mosaic.Checkpoint:
-    options = {"channels": 4, "blocks": 1}
-    return mosaic.train("resnet", tiny, out="net", network_options=options, epochs=2, batch_size=4, precision="float32")
 
 
 def machine(name: str, data: mosaic.DataSet) -> mosaic.ScoreModel:
@@ -145,30 +138,6 @@ def test_finished_batches_are_not_computed_again(tiny: mosaic.DataSet, monkeypat
     with job_of(plan, Path("a.nc")).execute(resume=True, progress=listen) as resumed:
         assert (resumed["cosine"].values == expected).all()
     assert set(batches) == {"batch 2", "batch 3"}
-
-
-@pytest.mark.parametrize(
-    ("text", "sizes"), [("3-9", (3, 5, 7, 9)), ("5", (5,)), ("3,9,11", (3, 9, 11)), ("3-8", (3, 5, 7))]
-)
-def test_sizes_are_read(text: str, sizes: tuple[int, ...]) -> None:
-    assert parse_sizes(text) == sizes
-
-
-@pytest.mark.parametrize("text", ["", "9-3", "5,3", "3,3", "2-8", "3,4", "-1", "many", "3-5-7"])
-def test_what_are_no_sizes_is_refused(text: str) -> None:
-    with pytest.raises(mosaic.UsageError):
-        parse_sizes(text)
-
-
-def test_a_machine_without_scales_is_refused(network: mosaic.Checkpoint, tiny_file: Path) -> None:
-    layers = [{"checkpoint": "net", "dataset": "file", "dataset_options": {"path": str(tiny_file)}}]
-    with pytest.raises(mosaic.UsageError, match="'is' has no locality scale"):
-        prepare_calibration(layered(CalibrationConfig, *layers, {"score": "is"}), DataAccess())
-    with pytest.raises(mosaic.UsageError, match="'checkpoint'"):
-        prepare_calibration(layered(CalibrationConfig), DataAccess())
-    plan = prepare_calibration(layered(CalibrationConfig, *layers, {"sizes": "3,7"}), DataAccess())
-    assert plan.sizes == (3, 7)
-    assert plan.network.config.score == "network"
 
 
 def test_data_set_objects_and_lists_will_do_and_the_boundary_is_the_networks(tiny: mosaic.DataSet) -> None:

@@ -1,0 +1,186 @@
+"""From a configuration to a plan: names resolved, data loaded, everything checked, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from mosaic.device import chosen_device
+from mosaic.errors import UsageError
+from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.options import Options
+from mosaic.interfaces.schedule import Level, NoiseSchedule
+from mosaic.interfaces.score import EpsModel, ScoreModel
+from mosaic.registry.data import data_source
+from mosaic.registry.loading import registry
+from mosaic.run.config import RunConfig
+from mosaic.run.memory import Size, threads_within
+from mosaic.run.plan import Plan
+from mosaic.run.samples import samples_of
+from mosaic.run.saved import resolve_save
+from mosaic.sampling.flow import reverse_levels, reverse_times
+from mosaic.sampling.scales import coarse_to_fine, resolve_scales
+from mosaic.storage.job import Output
+
+__all__ = ["ScoreLike", "prepare"]
+
+EpsFunction = Callable[[Tensor, Tensor], Tensor]
+ScoreLike = str | ScoreModel | EpsFunction
+
+
+def prepare(
+    config: RunConfig,
+    access: DataAccess,
+    *,
+    score: ScoreModel | EpsFunction | None = None,
+    dataset: DataSet | None = None,
+    memory: str | None = None,
+    output: Output | None = None,
+) -> Plan:
+    """Resolve a configuration.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What is asked for.
+    access : DataAccess
+        Where data may be found.
+    score, dataset
+        Objects to use in place of `config.score` and `config.dataset`.
+    memory : str, optional
+        What the run may take, such as 2G; by default a quarter of what the machine has.
+    output : Output, optional
+        Where the run is to be kept; refused here if it cannot be.
+
+    Raises
+    ------
+    UsageError, PluginError, DataError
+        With one sentence each; nothing has been written by then.
+    """
+    if isinstance(score, type):
+        raise UsageError(f"`score` is the class {score.__name__}; give its registered name, or an object of it.")
+    if output is not None:
+        output.check()
+    device, names = _device(config, score, dataset), registry()
+    schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
+    # Options are checked before the data are read, which can take long.
+    options = names.parse("score", config.score, config.score_options) if score is None else None
+    dataset_options = config.dataset_options
+    if dataset is None:
+        source = data_source(config.dataset, dataset_options, access)
+        dataset, dataset_options = source.load(), source.options.model_dump(mode="json")
+    dataset = dataset.to(device)
+    levels, times = tuple(reverse_levels(schedule, config.steps)), reverse_times(config.steps)
+    model = _model(config, score, options, dataset, dict(zip(levels, times, strict=True)).__getitem__)
+    _check_schedule(config.score, model, schedule)
+    scales, notes = _scales(config, model, dataset, levels, times)
+    start, seeds, labels = samples_of(config, dataset)
+    notes += [*_oddities(dataset, scales), *model.check(levels, scales, labels)]
+    save, save_steps = resolve_save(config, model)
+    size = _size(config, save, len(labels), max(scales))
+    threads, more = threads_within(memory, model, size, config.score)
+    resolved = {
+        "dataset_options": dataset_options,
+        "score_options": model.options.model_dump(mode="json"),
+        "schedule_options": schedule.options.model_dump(mode="json"),
+        "samples": len(labels),
+        "save": ",".join(save) or "none",
+        "device": str(device),
+    }
+    return Plan(
+        config=config.model_copy(update=resolved),
+        dataset=dataset,
+        schedule=schedule,
+        model=model,
+        levels=levels,
+        scales=scales,
+        labels=labels,
+        seeds=seeds,
+        start=start,
+        device=device,
+        size=size,
+        save=save,
+        save_steps=save_steps,
+        threads=threads,
+        output=output,
+        notes=(*notes, *more),
+    )
+
+
+def _size(config: RunConfig, save: tuple[str, ...], samples: int, largest_scale: int) -> Size:
+    """What the run's memory depends on."""
+    return Size(
+        samples=samples,
+        steps=config.steps,
+        batch=min(config.batch_size, samples),
+        largest_scale=largest_scale,
+        dtype=torch.float64 if config.dtype == "float64" else torch.float32,
+        save=save,
+    )
+
+
+def _model(
+    config: RunConfig,
+    score: ScoreModel | EpsFunction | None,
+    options: Options | None,
+    dataset: DataSet,
+    time_of: Callable[[Level], float],
+) -> ScoreModel:
+    """Make the score model: the registered one with its options, or that of the object given."""
+    if score is None:
+        return cast(ScoreModel, registry().get("score", config.score)(options, dataset))
+    return score if isinstance(score, ScoreModel) else EpsModel(score, time_of, dataset)
+
+
+def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> None:
+    """Refuse another schedule than the model was made for."""
+    wanted = model.traits.schedule()
+    if wanted is None or (wanted.name, wanted.options) == (schedule.name, schedule.options):
+        return
+    options = "".join(f" `schedule.{key}={value}`" for key, value in wanted.options.model_dump(mode="json").items())
+    raise UsageError(
+        f"Score model '{name}' was trained with the schedule '{wanted.name}', not with '{schedule.name}' as it is set "
+        f"here; use `schedule` {wanted.name}{options}."
+    )
+
+
+def _device(config: RunConfig, score: ScoreModel | EpsFunction | None, dataset: DataSet | None) -> torch.device:
+    """Device of the run."""
+    given = dataset.images.device if dataset is not None else torch.device("cpu") if score is not None else None
+    device = chosen_device(config.device, config.dtype, given)
+    if config.device != "auto" and isinstance(score, ScoreModel) and score.dataset.images.device != device:
+        raise UsageError(
+            f"The score model's data are on {score.dataset.images.device}; use `device` auto, or move them."
+        )
+    return device
+
+
+def _scales(
+    config: RunConfig, model: ScoreModel, dataset: DataSet, levels: Sequence[Level], times: Sequence[float]
+) -> tuple[tuple[int, ...], list[str]]:
+    """Scale of each step, from noise to data, and what there is to say about it."""
+    if not model.traits.has_scale:
+        note = [f"Score model '{config.score}' has no locality scale; `scales` is not used."] if config.scales else []
+        return (0,) * len(levels), note
+    rising = levels[::-1]
+    spec = config.scales or dataset.scales
+    if spec is not None:
+        return resolve_scales(spec, rising)[::-1], []
+    side = min(dataset.shape[1:])
+    return coarse_to_fine(side, times[::-1], rising).scales[::-1], []
+
+
+def _oddities(dataset: DataSet, scales: Sequence[int]) -> list[str]:
+    """What is allowed but probably unintended."""
+    notes, side = [], min(dataset.shape[1:])
+    if dataset.range[0] < 0 <= float(dataset.images.min()):
+        notes.append(
+            f"Data set '{dataset.name}' has no pixel below 0 in the range {dataset.range}; if 0 is meant to be black, "
+            f"say so (data set 'file': `dataset.range=0,1`)."
+        )
+    if max(scales) > side:
+        notes.append(f"Scales up to {max(scales)} exceed the images' {side} pixels.")
+    return notes

@@ -1,0 +1,36 @@
+"""How much work a flow is, in the measure that progress is shown in: comparisons times k."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mosaic.interfaces.score import ScoreModel
+
+__all__ = ["count_comparisons", "step_work", "unit_of"]
+
+
+def count_comparisons(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -> int:
+    """Count the comparisons, of windows or of whole images, of samples with these labels at one step of each scale."""
+    return round(sum(map(model.traits.comparisons, scales)) * _share(model, labels))
+
+
+def step_work(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -> list[float]:
+    """Give the work of samples with these labels at one step of each scale: comparisons times k, as time is.
+
+    (An engine shares the products of windows that overlap; k of a window's k x k are its own.) Where the model
+    compares nothing, a step of a sample counts 1.
+    """
+    comparisons, share = model.traits.comparisons, _share(model, labels)
+    steps = [comparisons(scale) * max(1, scale) * share for scale in scales]
+    return steps if any(steps) else [float(len(labels))] * len(scales)
+
+
+def unit_of(model: ScoreModel, scales: Sequence[int]) -> str:
+    """Name what `step_work` counts."""
+    return "comparison" if any(map(model.traits.comparisons, scales)) else "step"
+
+
+def _share(model: ScoreModel, labels: Sequence[int]) -> float:
+    """How often samples with these labels meet the whole training set, a class counting by its share of it."""
+    classes = model.dataset.labels
+    return sum(1.0 if label < 0 or classes is None else float((classes == label).double().mean()) for label in labels)

@@ -1,0 +1,26 @@
+"""A trained network, and its leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_leaderboard import SETTINGS
+
+import mosaic
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranking") / "net"
+    options = {"channels": 4, "blocks": 1, "padding": "circular"}
+    mosaic.train("resnet", "digits", out=folder, epochs=2, dataset_options={"limit": 40}, network_options=options)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def board(network: Path) -> Path:
+    """A folder with a leaderboard in it."""
+    out = network.parent / "board"
+    mosaic.leaderboard(network, out=out, **SETTINGS)
+    return out

@@ -1,0 +1,119 @@
+"""The leaderboard: what is done is kept, what is missing is made, and what was made otherwise is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import Result
+from small_leaderboard import FLAGS, SETTINGS
+
+import mosaic
+from mosaic.storage.job import ConfigMismatch
+from mosaic.view.leaderboard import ranked
+
+Invoke = Callable[..., Result]
+
+
+def test_what_is_done_is_kept_and_what_is_missing_is_made(board: Path, network: Path) -> None:
+    with xr.open_dataset(board / "leaderboard.nc") as stored:
+        before = stored.load()
+    kept = {
+        path: path.stat().st_mtime_ns for path in board.glob("*.nc") if path.stem not in ("leaderboard", "els-steps")
+    }
+    (board / "els-steps.nc").unlink()
+    seen: list[str] = []
+    actual = mosaic.leaderboard(
+        network, out=board, progress=lambda done, total, unit, note: seen.append(note), **SETTINGS
+    )
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert set(seen) == {"els"}
+    xr.testing.assert_equal(*(one.drop_vars(["seconds", "seconds_per_step", "peak_bytes"]) for one in (actual, before)))
+
+
+def test_other_settings_are_refused(board: Path, invoke: Invoke, network: Path) -> None:
+    result = invoke("leaderboard", "--checkpoint", network, "--scores", "els", "--out", board, *FLAGS[:-1], 5)
+    assert result.exit_code == 2
+    assert "facts.scales" in result.stderr
+
+
+def test_a_run_that_was_started_otherwise_is_refused_before_anything_is_done(network: Path, tmp_path: Path) -> None:
+    mosaic.leaderboard(network, out=tmp_path, **{**SETTINGS, "scores": "gaussian"})
+    data = {"dataset_options": {"limit": 40}}
+    mosaic.run("els", "digits", out=tmp_path / "els.nc", **data, samples=3, steps=3, scales="3")
+    for scores in ("els", "smoothed,els"):
+        with pytest.raises(ConfigMismatch, match="samples: 3, now 2"):
+            mosaic.leaderboard(network, out=tmp_path, **{**SETTINGS, "scores": scores})
+    assert not (tmp_path / "smoothed.nc").exists()
+
+
+def test_options_may_be_texts_as_on_the_command_line(network: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "scores": "gaussian", "dataset_options": {"limit": "30"}}
+    mosaic.leaderboard(network, out=tmp_path, **settings)
+    (tmp_path / "gaussian-steps.nc").unlink()
+    mosaic.leaderboard(network, out=tmp_path, **settings)
+    assert (tmp_path / "gaussian-steps.nc").exists()
+
+
+def test_entries_that_other_code_made_are_named(
+    board: Path, invoke: Invoke, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.leaderboard(network, out=board, **SETTINGS)
+    given = ("leaderboard", "--checkpoint", network, "--out", board, *FLAGS, "--scores", "els,gaussian", "--dry-run")
+    assert "other code" not in invoke(*given).stderr
+    monkeypatch.setattr("mosaic.storage.made_by.core_digest", lambda: "another")
+    assert "network, els, gaussian: " in invoke(*given).stderr
+    kept = (board / "els-steps.nc").read_bytes()
+    (board / "els-steps.nc").unlink()  # its run is used again
+    assert "network, els, gaussian: " in invoke(*given).stderr
+    (board / "els-steps.nc").write_bytes(kept)
+
+
+def test_a_run_that_was_removed_is_made_again(board: Path, network: Path) -> None:
+    (board / "els.nc").unlink()
+    mosaic.leaderboard(network, out=board, **SETTINGS)
+    assert (board / "els.nc").exists()
+
+
+def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: Invoke, network: Path) -> None:
+    given = ("--checkpoint", network, "--out", board, *FLAGS)
+    scores = ("--scores", "gaussian,els,switch", "-o", "switch.below=network")
+    result = invoke("leaderboard", *given, *scores)
+    assert result.exit_code == 0, result.stderr
+    assert "Dimensions" not in invoke("inspect", board / "leaderboard.nc").stderr
+    fewer = invoke("leaderboard", *given, "--scores", "els", "--dry-run")
+    assert "will no longer rank gaussian, switch" in fewer.stderr
+    lines = [line.split()[0] for line in result.stdout.splitlines()]
+    with xr.open_dataset(board / "leaderboard.nc") as stored:
+        assert lines[1:3] == ranked(stored)[:2]
+        assert np.isnan(float(stored["final_pearson_r_median"].sel(score="switch")))
+        assert "checkpoint" in json.loads(stored.attrs["failed"])["switch"]
+    assert lines[3:] == ["switch", "network", str(board / "leaderboard.nc")]
+    assert "score.below_options" in result.stderr
+
+
+def test_progress_counts_steps_of_the_network_and_comparisons_times_k_of_theories(
+    network: Path, tmp_path: Path
+) -> None:
+    reports: list[tuple[str, float, float]] = []
+    mosaic.leaderboard(
+        network,
+        out=tmp_path,
+        progress=lambda done, total, unit, note: reports.append((unit, done, total)),
+        **{**SETTINGS, "scores": "els"},
+    )
+    work = {unit: [(done, total) for each, done, total in reports if each == unit] for unit in ("step", "comparison")}
+    assert sum(map(len, work.values())) == len(reports)
+    assert reports == sorted(reports, key=lambda report: report[0] == "comparison")  # the network first
+    # 40 images, all 64 x 64 pairs of windows of an 8 x 8 image (circular), k = 3, 2 samples; 3 steps, and 3 along.
+    expected = {"step": 2 * (7 + 3), "comparison": 40 * 64**2 * 3 * 2 * (3 + 3)}
+    for unit, counted in work.items():
+        assert {total for _, total in counted} == {expected[unit]}
+        shares = [done / total for done, total in counted]
+        assert shares == sorted(shares)
+        assert shares[-1] == pytest.approx(1)
+        assert len(set(shares)) > 3

@@ -1,0 +1,47 @@
+"""From a configuration to a plan: everything is resolved and checked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import xarray as xr
+from careless import Careless
+
+import mosaic
+from mosaic.interfaces.dataset import DataAccess
+from mosaic.run.config import RunConfig
+from mosaic.run.prepare import prepare
+from mosaic.run.settings import layered
+
+
+def test_arguments_of_the_wrong_type_are_named(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"mosaic\.DataSet.*Tensor"):
+        mosaic.run("els", tiny.images)
+    with pytest.raises(mosaic.UsageError, match="Dataset"):
+        mosaic.run(dataset=tiny, init=xr.Dataset())
+    with pytest.raises(mosaic.DataError, match=r"name.*Tensor"):
+        mosaic.DataSet(tiny.images, tiny.labels)
+
+
+def test_what_is_probably_unintended_is_noted(tiny: mosaic.DataSet) -> None:
+    bright = mosaic.DataSet("bright", (tiny.images + 1) / 2)
+    notes = prepare(layered(RunConfig, {"scales": "7"}), DataAccess(), dataset=bright).notes
+    assert "no pixel below 0" in notes[0]
+    assert "exceed the images' 5 pixels" in notes[1]
+    assert prepare(layered(RunConfig, {"scales": "5"}), DataAccess(), dataset=tiny).notes == ()
+
+
+def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
+    model = mosaic.registry().get("score", "els")(None, tiny)
+    model.dataset = SimpleNamespace(name="d", images=torch.empty(1, 1, 6, 5, device="meta"))
+    with pytest.raises(mosaic.UsageError, match="meta"):
+        mosaic.run(score=model, device="cpu")
+    with pytest.raises(mosaic.UsageError, match="'meta' cannot be used"):
+        mosaic.run(dataset=tiny, device="meta")
+
+
+def test_a_class_in_place_of_a_score_model_is_refused(tiny):
+    with pytest.raises(mosaic.UsageError, match="Careless"):
+        mosaic.run(Careless, tiny, steps=1)
