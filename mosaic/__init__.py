@@ -13,9 +13,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 class _Package(ModuleType):
-    """Keeps public names what they are, though rooms are called so, too: `mosaic.run` is the function, not the folder.
+    """Keeps public names that are also names of rooms: `mosaic.run` is the function, not the folder.
 
-    Python binds a submodule to its package when it is first imported, and would replace the function.
+    Python binds a submodule to its package when it first imports it, and would replace the function.
     """
 
     def __setattr__(self, name: str, value: object) -> None:

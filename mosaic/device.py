@@ -42,7 +42,7 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def chosen_device(name: str, dtype: str, given: torch.device | None) -> torch.device:
-    """Choose the device called `name`; `auto` is the one of the objects given, else cuda where there is one, else cpu.
+    """Choose the device called `name`; `auto` is the device of the objects given, else cuda if available, else cpu.
 
     Raises
     ------
@@ -67,13 +67,13 @@ def device_name(device: torch.device) -> str:
 
 
 def accumulator_dtype(device: torch.device) -> torch.dtype:
-    """Precision of long sums: float64 wherever the device has it."""
+    """Precision of long sums: float64 on every device that has it."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Let CUDA multiply in full float32: TensorFloat-32, the default of convolutions, is wrong by 1e-3 and more."""
+    """Let CUDA multiply in full float32: TensorFloat-32, the default of convolutions, has errors of 1e-3 and more."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     allowed = cudnn.allow_tf32, matmul.allow_tf32
     cudnn.allow_tf32 = matmul.allow_tf32 = False
@@ -88,7 +88,7 @@ _one_at_a_time = threading.Lock()
 
 @contextmanager
 def single_threaded() -> Iterator[int]:
-    """Let torch use one thread an operation for a while; give the number it may use in all."""
+    """Let torch use one thread per operation inside the block; yields the number of threads it may use in all."""
     with _one_at_a_time:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -105,7 +105,7 @@ _thread_limit: ContextVar[int | None] = ContextVar("thread_limit", default=None)
 def limited_threads(count: int | None) -> Iterator[None]:
     """Work on at most `count` blocks of candidates at a time (None: as many as torch has threads).
 
-    It limits memory, and decides no number.
+    This limits memory and does not change any number.
     """
     token = _thread_limit.set(count)
     try:
@@ -120,7 +120,7 @@ def thread_limit() -> int | None:
 
 
 def physical_memory() -> int | None:
-    """Bytes of memory this machine has, or this container may take; None where the system does not tell."""
+    """Bytes of memory this machine has, or this container may take; None if the system does not say."""
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -132,13 +132,13 @@ def physical_memory() -> int | None:
 
 
 def peak_bytes(device: torch.device = CPU) -> int | None:
-    """Peak memory of this process so far, program and data included; None where the system does not tell.
+    """Peak memory of this process so far, program and data included; None if the system does not say.
 
     On a GPU, that of the tensors there.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    try:  # Linux's own count of a process: what getrusage tells starts from that of the parent
+    try:  # Linux's own count for this process: getrusage starts from the peak of the parent process
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
@@ -152,7 +152,7 @@ def peak_bytes(device: torch.device = CPU) -> int | None:
 
 @cache
 def _processor() -> dict[str, str]:
-    """Properties of the last processor that Linux lists; empty elsewhere."""
+    """Properties of the last processor in /proc/cpuinfo; empty if not on Linux."""
     if not CPUINFO.exists():
         return {}
     lines = (line.split(":", 1) for line in CPUINFO.read_text().splitlines() if ":" in line)
@@ -165,7 +165,7 @@ def processor_name() -> str:
 
 
 def instructions() -> list[str]:
-    """Those of the instruction sets that matter here which the processor has; none known but on Linux."""
+    """List the instruction sets of the processor, among those that matter here; empty if not on Linux."""
     flags = _processor().get("flags", "").split()
     return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
 
@@ -177,9 +177,9 @@ def multiplies_bfloat16() -> bool:
 
 @contextmanager
 def interrupts_held() -> Iterator[Callable[[], bool]]:
-    """Hold back Ctrl-C until the block ends, and raise it then; the block asks for it by calling what it is given.
+    """Hold back Ctrl-C until the block ends, and raise it then; yields a function that says whether Ctrl-C was pressed.
 
-    A second Ctrl-C is not held back. Outside the main thread, where Python hears no signals, nothing is changed.
+    A second Ctrl-C is not held back. Outside the main thread, where Python receives no signals, nothing is changed.
     """
     heard = False
 

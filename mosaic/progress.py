@@ -10,7 +10,7 @@ __all__ = ["Progress", "progress_bar", "reporting", "silent"]
 
 
 class Progress(Protocol):
-    """Whatever shows how far long work is.
+    """Shows how far long work is.
 
     Work is measured in what costs time (window comparisons, images trained), not in steps, which may differ in cost.
     """
@@ -75,7 +75,7 @@ def progress_bar(visible: bool = True) -> Iterator[Progress]:
     last: dict[str, Any] = {"done": 0.0, "work": None}
 
     def show(done: float, total: float, unit: str, note: str = "") -> None:
-        # Another piece of work is not as fast as the last one: its clock starts anew.
+        # Another piece of work has another speed, so its clock starts again.
         if last["work"] != (total, unit) or done < last["done"]:
             bar.reset(task, total=total)
         last["done"], last["work"] = done, (total, unit)

@@ -26,7 +26,7 @@ class ArrayFile(mosaic.DataSource):
     name = "file"
 
     class Options(mosaic.DataSetOptions):
-        """Options of the array file."""
+        """The file, and how its arrays become images."""
 
         path: Path = Field(description="A .npz or .nc file with `images` and optionally `labels`, or a .npy file.")
         layout: Literal["auto", "NHW", "NHWC", "NCHW"] = Field(
@@ -46,7 +46,7 @@ class ArrayFile(mosaic.DataSource):
             return bounds
 
     def available(self) -> str | None:
-        """Tell whether there is no such file."""
+        """Say that the file does not exist; None if it does."""
         path = self.options.path.expanduser()
         return None if path.is_file() else f"there is no file '{path}'"
 
@@ -130,7 +130,7 @@ def to_unit_range(images: Array, bounds: tuple[float, float] | None, path: Path)
         )
     if (low, high) == (-1.0, 1.0):  # (x + 1) - 1 would round what is in range already
         return torch.from_numpy(np.array(images, dtype=np.float32, order="C"))
-    # In the source's own precision: float32 could not tell 1000000 from 1000000.01.
+    # In the file's own precision: float32 cannot distinguish 1000000 from 1000000.01.
     precision = np.float64 if images.dtype.kind == "f" else np.float32
     unit = np.subtract(images, low, dtype=precision) / precision((high - low) / 2) - precision(1)
     return torch.from_numpy(np.ascontiguousarray(unit, dtype=np.float32))
@@ -151,7 +151,7 @@ def _check_labels(labels: Array, count: int, path: Path) -> Tensor:
 
 
 def _read_arrays(path: Path) -> tuple[list[str], dict[str, Array]]:
-    """Give the names of all arrays in a file, and those of `images` and `labels` that are there."""
+    """Give the names of all arrays in a file, and its arrays `images` and `labels`, if present."""
     readers = {".npz": _read_numpy, ".npy": _read_numpy, ".nc": _read_netcdf}
     if not path.is_file():
         raise mosaic.DataError(f"There is no file '{path}'; give dataset.path a .npz, .npy or .nc file.")

@@ -28,7 +28,7 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     Raises
     ------
     DataError
-        If the file is no such array, or not as long as its header says.
+        If the file is not such an array, or not as long as its header says.
 
     References: LeCun, Cortes & Burges, "The MNIST database", section "file formats".
     """

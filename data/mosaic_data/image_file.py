@@ -20,12 +20,12 @@ Mode = Literal["L", "RGB"]
 
 
 def inspect(path: Path) -> tuple[Mode, tuple[int, int]]:
-    """Tell an image's kind ("L": grey, "RGB": any other) and its (width, height), without decoding it.
+    """Give an image's kind ("L": grey, "RGB": any other) and its (width, height), without decoding it.
 
     Raises
     ------
     DataError
-        If the file is no image, or has more than 8 bits a channel.
+        If the file is not an image, or has more than 8 bits a channel.
     """
     with _opened(path) as image:
         if image.mode == "F" or image.mode.startswith("I"):
@@ -42,7 +42,7 @@ def decode(path: Path, mode: Mode) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file is missing, damaged or no image, or has transparent pixels.
+        If the file is missing, damaged or not an image, or has transparent pixels.
     """
     import numpy as np
 
@@ -63,7 +63,7 @@ def _opened(path: Path) -> Iterator[Image]:
             yield image
     except mosaic.DataError:
         raise
-    except Exception as error:  # PIL's decoders raise whatever a damaged file makes them stumble over
+    except Exception as error:  # PIL's decoders raise errors of many kinds for a damaged file
         raise mosaic.DataError(
             f"Image '{path}' cannot be read ({type(error).__name__}: {error}); repair it or take it out."
         ) from error

@@ -27,12 +27,12 @@ class ImageFolder(mosaic.DataSource):
     name = "folder"
 
     class Options(mosaic.DataSetOptions):
-        """Options of the image folder."""
+        """The folder."""
 
         path: Path = Field(description="Folder with one subfolder of images a class, or with images directly.")
 
     def available(self) -> str | None:
-        """Tell whether there is no such folder."""
+        """Say that the folder does not exist; None if it does."""
         path = self.options.path.expanduser()
         return None if path.is_dir() else f"there is no folder '{path}'"
 

@@ -19,7 +19,7 @@ __all__ = ["OBJECTS", "PALETTE", "Pairs", "PairsShape", "Templates"]
 
 SIDE = 3  # of an object, in pixels
 
-# A part of an image is an object, or empty, if it differs from it by less than this share of the object's energy.
+# A part of an image shows an object (or nothing) if it differs from this by less than this share of an object's energy.
 TOLERANCE = 0.25
 
 PALETTE = {
@@ -46,8 +46,8 @@ class Templates:
     def shown(self, images: Tensor) -> Tensor:
         """Say which object (B, 2), int64, the left and the right half of images (B, C, H, W) show.
 
-        A half is compared with black and with every object at every place, and is what it differs from least, if that
-        is little enough: else it is unknown.
+        A half is compared with black, and with every object at every place. It shows the one from which it differs
+        least, if the difference is small enough; otherwise it is unknown.
         """
         middle = images.shape[3] // 2
         halves = (images[..., :middle], images[..., middle:])
@@ -55,7 +55,8 @@ class Templates:
 
     def _recognised(self, parts: Tensor) -> Tensor:
         """Which object parts (B, C, H, W) show."""
-        # What is light in them, and in the objects: a squared difference is the sum of squares less twice the product.
+        # Black becomes 0, in the parts and in the objects: |part - object|^2 is the sum of both squares minus twice the
+        # product, and the product is a convolution.
         light, objects = parts.cpu().double() + 1, self.objects.double() + 1
         energy, total = objects.square().sum((1, 2, 3)), light.square().sum((1, 2, 3))
         products = torch.conv2d(light, objects).flatten(2).amax(2)
@@ -90,9 +91,9 @@ def draw_pairs(objects: Tensor, options: PairsOptions) -> tuple[Tensor, Tensor]:
     """Draw images (count, C, size, size) of two equal objects, near the left and the right edge, and which (count,).
 
     The left one begins in column 0 or 1, the right one ends in the last column or the one before it, each in one of
-    the first rows: windows of up to size - 7 pixels never see both, but those near the corners see where they are.
-    There are 4 rows^2 ways to place the two. Images of a kind are all different while there are ways left; then all
-    come again.
+    the first rows. Windows of up to size - 7 pixels never see both, but those near the corners see where they are.
+    There are 4 rows^2 ways to place the two. Images of a kind are all different until every way is used; then they
+    repeat.
     """
     generator = torch.Generator().manual_seed(options.seed)
     count, size = options.count, options.size

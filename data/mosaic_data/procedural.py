@@ -17,7 +17,7 @@ SIDE = 32
 
 
 class BlackWhite(mosaic.DataSource):
-    """Two images, one all black and one all white: the least training set that makes mosaics.
+    """Two images, one all black and one all white: the smallest training set that makes mosaics.
 
     References: Kamb & Ganguli 2025, fig. 3.
     """
@@ -25,7 +25,7 @@ class BlackWhite(mosaic.DataSource):
     name = "black-white"
 
     class Options(mosaic.DataSetOptions):
-        """Options of the two-image set."""
+        """Size and channels of the two images."""
 
         size: int = Field(32, ge=1, le=4096, description="Height of the images in pixels.")
         width: int | None = Field(None, ge=1, le=4096, description="Width in pixels; as the height when not given.")
@@ -57,7 +57,7 @@ class Shapes(mosaic.DataSource):
     name = "shapes"
 
     class Options(mosaic.DataSetOptions):
-        """Options of the shapes."""
+        """How many images, and their seed."""
 
         count: int = Field(1000, ge=1, le=100_000, description="Number of images.")
         seed: int = Field(0, ge=0, lt=2**63, description="Seed of shapes, colours, places and sizes.")
@@ -68,7 +68,7 @@ class Shapes(mosaic.DataSource):
         generator = torch.Generator().manual_seed(self.options.seed)
         labels = torch.randperm(count, generator=generator) % 3
         radius = 5 + 7 * torch.rand(count, generator=generator)
-        # Shapes stay a pixel clear of the border, so that no edge is cut.
+        # Shapes stay at least a pixel away from the border, so that no edge is cut.
         centre = (radius + 1)[:, None] + (SIDE - 2 - 2 * radius)[:, None] * torch.rand(count, 2, generator=generator)
         background = 2 * torch.rand(count, 3, generator=generator) - 1
         # A step of 0.5 to 1.5 round a circle of length 2 leaves each channel at least 0.5 away.

@@ -9,7 +9,7 @@ from torch.nn import functional
 __all__ = ["resize"]
 
 CHUNK = 4096
-"""Images resized at a time, so that the intermediate arrays stay small beside the result."""
+"""Images resized at a time, so that the intermediate arrays stay small compared with the result."""
 
 
 def resize(pixels: Tensor, size: int) -> Tensor:

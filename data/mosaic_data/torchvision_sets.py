@@ -38,7 +38,7 @@ class TorchvisionSource(mosaic.DataSource):
     files : tuple of str
         What that folder must hold.
     preset : str
-        Locality scales that suit it.
+        Name of the preset of locality scales that suits it.
     """
 
     remote: ClassVar[str]
@@ -47,7 +47,7 @@ class TorchvisionSource(mosaic.DataSource):
     preset: ClassVar[str]
 
     class Options(mosaic.DataSetOptions):
-        """Options of the downloaded data sets."""
+        """Size to which images are resized."""
 
         size: int = Field(32, ge=1, le=1024, description="Height and width that images are resized to, in pixels.")
 
@@ -62,7 +62,7 @@ class TorchvisionSource(mosaic.DataSource):
         return [name for name, path in paths.items() if not (path.exists() or Path(f"{path}.gz").exists())]
 
     def available(self) -> str | None:
-        """Tell which files are missing, where they may not be downloaded."""
+        """Name the missing files, unless they may be downloaded."""
         missing = self.missing()
         return f"{self.root / self.folder} lacks {', '.join(missing)}" if missing and not self.access.download else None
 
@@ -179,7 +179,7 @@ class Cifar10(TorchvisionSource):
     name = "cifar10"
     remote = "CIFAR10"
     folder = "cifar-10-batches-py"
-    # torchvision checks the test batch too, whichever split it reads.
+    # torchvision also checks the test batch when it reads the training split.
     files = (*(f"data_batch_{index}" for index in range(1, 6)), "test_batch", "batches.meta")
     preset = "paper/cifar10-resnet-zeros"
 

@@ -1,1 +1,1 @@
-"""Measurements of this installation: speed of engines and training, and the doctor."""
+"""Measurements of this installation: the speed of engines and training, and `mosaic doctor`."""

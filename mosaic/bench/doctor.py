@@ -66,7 +66,7 @@ def _availability(name: str, access: DataAccess) -> str:
 def self_check(seconds: float = 2.0) -> dict[str, Any]:
     """Compare ELS (boundary zeros) with `naive_els` in float64 on random cases, for about `seconds`.
 
-    Each case is computed in float64, then in float32, for which the compiled engine serves where there is one.
+    Each case is computed in float64, then in float32, with the compiled engine if there is one.
     """
     generator, begin, cases = torch.Generator().manual_seed(0), time.perf_counter(), 0
     worst = {torch.float64: 0.0, torch.float32: 0.0}

@@ -111,8 +111,8 @@ def share_of_ceilings(result: Mapping[str, Any], machine: Mapping[str, Any]) -> 
     """Time that the ceilings of the machine allow for all comparisons of a measurement, over the time it took.
 
     A comparison of windows of k x k pixels and C channels counts 2 C k^2 float32 operations and one power of two.
-    Above 1 where an engine does not make every comparison: it merges blank windows and leaves out hopeless ones.
-    None where no windows are compared.
+    Above 1 if an engine does not make every comparison: it may merge blank windows and skip those of negligible weight.
+    None if no windows are compared.
     """
     if not result.get("flop"):
         return None
@@ -122,7 +122,7 @@ def share_of_ceilings(result: Mapping[str, Any], machine: Mapping[str, Any]) -> 
 
 
 def machine() -> dict[str, Any]:
-    """Describe what the measurements are made on, with its ceilings, measured now."""
+    """Describe the machine of the measurements, with its ceilings, measured now."""
     return {
         "processor": processor_name(),
         "cores": os.cpu_count(),
@@ -213,7 +213,7 @@ def _amount(images: Tensor, each: Mapping[int, int], samples: float = 1) -> dict
 
 
 def _calibration(case: Case, images: Tensor, compute: Compute) -> dict[str, Any]:
-    """Every scale on the same x, one after the other."""
+    """Measure ELS at every scale on the same x, one after the other."""
     level = _level(9)
     x = _noisy(images, level, 1)
     scales = [k for k in CALIBRATION_SCALES if k <= min(images.shape[2:])]
@@ -230,7 +230,7 @@ def _calibration(case: Case, images: Tensor, compute: Compute) -> dict[str, Any]
 
 
 def _ceilings() -> dict[str, float]:
-    """What this machine's cores reach together, at best: float32 operations by convolution, powers of two."""
+    """Measure the best rates of all cores together: float32 operations by convolution, and powers of two."""
     images, filters, many = torch.rand(16, 16, 64, 64), torch.rand(128, 16, 9, 9), torch.rand(2**20)
     torch.conv2d(images, filters)
     products = 16 * 128 * 56 * 56 * 16 * 81

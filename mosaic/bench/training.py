@@ -16,7 +16,7 @@ from mosaic.train.plan import prepare_training
 
 __all__ = ["training_throughput"]
 
-STEPS = 4  # of each kind at a time, in turns, so that both run under the same load
+STEPS = 4  # steps of the training, then of the bare loop, and so on: both run under the same load
 
 
 def training_throughput(dataset: DataSet, channels: int, batch_size: int, repeats: int) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Posteriors over training images and windows, exactly: the sums of the four machines, and what computes them."""
+"""Exact posteriors over training images and windows: the sums of the four machines, and the engines."""

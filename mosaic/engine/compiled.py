@@ -17,18 +17,18 @@ from mosaic.engine.windows import WindowAxis, frame_of
 
 __all__ = ["LANES", "compiled_windows", "unsupported", "workspace_bytes"]
 
-# Images that the kernel works on at one time, where registers are widest.
+# Images that the kernel works on at a time where registers are widest: blocks are multiples of it, so no lane is idle.
 LANES = 16
 
-# Comparisons that a call of the kernel is given where there are many: enough to hide what a call costs.
+# Comparisons in one call of the kernel, at most about: enough to hide the cost of a call.
 CALL_COMPARISONS = 1e8
 
-# Calls that the training set is divided into at least: enough to keep several threads evenly busy.
+# The training set is divided into at least about this many calls, so that several threads stay evenly busy.
 CALLS = 32
 
 
 def unsupported(x: Tensor, images: Tensor) -> str | None:
-    """Say why the kernel cannot serve this input; None where it can."""
+    """Say why the kernel cannot be used for this input; None if it can."""
     if x.device.type != "cpu":
         return f"it computes on the CPU, not on {x.device}"
     if x.dtype != torch.float32 or images.dtype != torch.float32:
@@ -45,7 +45,8 @@ def unsupported(x: Tensor, images: Tensor) -> str | None:
 def workspace_bytes(batch: int, shape: tuple[int, int, int], k: int) -> int:
     """Bytes that a thread needs at most for windows of k pixels and `batch` noisy images of a shape (C, H, W).
 
-    Registers of 64 bytes: a block of images and of window products, sums and biases; frames may wrap.
+    It counts registers of 64 bytes: a block of images, window products, sums and biases. Frames may wrap, so that
+    sides grow by k.
     """
     channels, height, width = shape
     side = [size + k + LANES for size in (height, width)]
@@ -81,7 +82,7 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
             None if weights is None else weights.data_ptr(),
             *(tensor.data_ptr() for tensor in (reference, total, weighted, energy, best, source)),
         )  # fmt: skip
-        if compare(ctypes.byref(call)):  # channels were checked above, so it is memory
+        if compare(ctypes.byref(call)):  # channels were checked in `unsupported`, so memory is the only cause left
             raise MemoryError("The compiled engine found no memory for its workspace.")
         weighted = weighted.movedim(-1, 1)
         if not diagnostics:
@@ -96,7 +97,10 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
 def _diagnosed(
     reference: Tensor, total: Tensor, weighted: Tensor, energy: Tensor, best: Tensor, source: Tensor
 ) -> Posterior:
-    """Posterior relative to its best logit rather than to the kernel's reference."""
+    """Restate a posterior relative to its best logit: `merge` compares maxima to find the best candidate and ties.
+
+    The kernel sums relative to its reference, which is only near the largest logit.
+    """
     factor = torch.exp2(reference - best)
     energy = (energy + (reference - best) * total) * factor
     return Posterior(best, total * factor, weighted * factor[:, None], energy, source)

@@ -22,7 +22,7 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-Wno-psabi", 
 
 
 class KernelUnavailable(Exception):
-    """Why there is no compiled kernel on this machine."""
+    """There is no compiled kernel on this machine; the message says why."""
 
 
 def load_kernel() -> ctypes.CDLL:
@@ -31,7 +31,7 @@ def load_kernel() -> ctypes.CDLL:
     Raises
     ------
     KernelUnavailable
-        If there is no C++ compiler, or it fails.
+        If there is no C++ compiler, or it cannot build the kernel.
     """
     library = _load()
     if isinstance(library, str):
@@ -85,7 +85,8 @@ def _version(compiler: str) -> str:
 
 def _built(compiler: str) -> Path:
     """Path of the shared library, built under a temporary name and moved into place."""
-    # -march=native means another program on another processor that shares this cache folder.
+    # -march=native builds for this processor, and machines with other processors may share this cache folder. So the
+    # macros that the compiler defines for the processor are part of the build's identity.
     target = subprocess.run(
         [compiler, "-march=native", "-E", "-dM", "-x", "c++", os.devnull],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""How candidates are compared, whatever the machine: engine, diagnostics, memory; and what candidates weigh."""
+"""How every machine compares candidates (engine, diagnostics, memory), and the weights of candidates."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Compute:
     ----------
     engine : {"auto", "compiled", "torch", "reference"}
         What compares windows (LS and ELS): the kernel compiled on this machine, torch, or the plain formulation that
-        the others are tested against; `auto` is the kernel where it can serve, else torch.
+        the others are tested against; `auto` is the kernel where it can be used, else torch.
     diagnostics : bool
         Whether to find `Posterior.energy` and `Posterior.source` too.
     block : int, optional
-        Logits held at a time, by each thread of a CPU; by default what suits the kind of device. Neither memory nor
-        the number of threads decides, so that results repeat.
+        Logits held at a time, by each thread of a CPU; the default depends on the kind of device. It never depends on
+        free memory or the number of threads, so that results repeat.
     """
 
     engine: str = "auto"
@@ -70,7 +70,7 @@ def log_weights_of(weights: Tensor | None, *shape: int) -> Tensor | None:
 
 
 def check_input(x: Tensor, images: Tensor, level: Level) -> None:
-    """Refuse noisy images x that are no batch of images like the training images, or a level without a posterior.
+    """Refuse x that is not a batch of images like the training images, or a level that has no posterior.
 
     Raises
     ------

@@ -20,13 +20,13 @@ from mosaic.engine.windows import Band, cut_windows
 
 __all__ = ["convolved_band", "workspace_bytes"]
 
-# Noisy windows compared at a time: so many keep a convolution at the machine's peak.
+# Noisy windows compared at a time: with this many filters a convolution reaches the machine's peak speed.
 FILTERS = 128
 
 # Bytes for each logit of a block, at most: logits in float64, their products, weights and copies.
 BYTES_PER_LOGIT = 128
 
-# Training images whose largest logits serve as the references of all.
+# Training images from which the references of all blocks are taken: their largest logits.
 REFERENCE_IMAGES = 16
 
 
@@ -47,7 +47,7 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
     filters = _channels_last(cut_windows(problem.noisy_part(rows, cols, dtype), rows.width, cols.width) * scale)
     ones = filters.new_ones(1, 1, rows.width, cols.width)
     windows = len(rows.candidates) * len(cols.candidates)
-    # About FILTERS at a time, a multiple of 16, and no small remainder: that would be ten times slower.
+    # About FILTERS at a time, in a multiple of 16, and in groups of equal size: a small last group is ten times slower.
     length = 16 * math.ceil(len(filters) / (16 * max(1, round(len(filters) / FILTERS))))
     length = min(length, max(1, problem.block // windows))  # where one image has more windows than a block
 
@@ -58,13 +58,14 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
         return seen, (bias if weights is None else bias + weights.to(dtype)).reshape(-1, 1)
 
     def logits_of(seen: Tensor, bias: Tensor, group: Tensor, less: Tensor | None = None) -> Tensor:
-        """Logits (M, Q) less their references; in memory the filters are neighbours."""
+        """Logits (M, Q) minus their references; neighbours in memory belong to the same candidate."""
         products = conv2d(seen, group, None if less is None else -less)
         return products.permute(0, 2, 3, 1).flatten(0, 2).add_(bias)
 
+    # Logits of a few images give references for all blocks. So most blocks need no pass for their maximum (`_attend`).
     sample = seen_and_bias(0, problem.images[: max(1, min(REFERENCE_IMAGES, problem.block // FILTERS // windows))])
     references = filters.new_empty(len(filters))
-    with full_precision(), single_threaded():  # as the blocks: the numbers do not depend on the number of threads
+    with full_precision(), single_threaded():  # one thread, as for blocks: numbers must not depend on thread counts
         for group, less in zip(filters.split(length), references.split(length), strict=True):
             torch.amax(logits_of(*sample, group), 0, out=less)
 
@@ -86,19 +87,22 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
 
 
 def _attend(logits: Tensor, values: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Reduce logits (M, Q) less references (Q,) as `attend` does, but relative to those: no pass for the maximum.
+    """Reduce logits (M, Q) minus references (Q,) as `attend` does, relative to the references: no pass for the maximum.
 
-    None where a logit exceeds its reference by so much that a weight overflows. A reference is a logit that occurs, so
-    of all blocks together the total is at least 1.
+    None if a logit exceeds its reference by so much that a weight overflows. A reference is a logit that occurs, so the
+    total over all blocks is at least 1, and underflow in one block does no harm.
     """
     wide = accumulator_dtype(logits.device)
-    weights = logits.to(values.dtype).clamp_min_(-126).exp2_()  # results below that are denormal: twice as slow
+    weights = logits.to(values.dtype).clamp_min_(-126).exp2_()  # smaller results are denormal numbers, twice as slow
     sums = (values.T @ weights).to(wide)
     return (reference.to(wide), sums[0], sums[1:].T) if bool(torch.isfinite(sums[0]).all()) else None
 
 
 def _channels_last(images: Tensor) -> Tensor:
-    """Lay out images (n, C, H, W) with neighbouring channels, by strides that say so for one channel too."""
+    """Lay out images (n, C, H, W) with channels last.
+
+    For one channel, torch cannot tell this layout from the usual one; explicit strides make it choose the fast path.
+    """
     _, channels, height, width = images.shape
     strides = (height * width * channels, 1, width * channels, channels)
     return images.permute(0, 2, 3, 1).contiguous().as_strided(images.shape, strides)

@@ -57,7 +57,7 @@ def ideal_posterior(
         if log_weights is not None:
             logits += log_weights[first : first + len(block)]
         maximum, total, weighted, *rest = attend(logits, values, compute.diagnostics)
-        # Columns of a product are rounded in different ways, but a mean lies between its least and greatest value.
+        # A matrix product may round its columns differently from `total`, which would push a mean out of its range.
         low, high = flat.amin(0), flat.amax(0)
         weighted = weighted.clamp(total[:, None] * low, total[:, None] * high)
         ends = [tensor.view(-1, 1, 1) for tensor in (maximum, total, *rest)]
@@ -75,9 +75,9 @@ def equivariant_posterior(
 ) -> Posterior:
     """Equivariant score: one posterior an image, over all circular translates (eqs. 5-6).
 
-    The products of x with all H W translates of an image, and the mean of the translates, are circular
-    correlations, taken by FFT in float64 (where the device has it). Parameters as for `ideal_posterior`; the row and
-    column of `Posterior.source` are those of the training pixel that came to the image's first pixel.
+    The products of x with all H W translates of an image are a circular correlation, and so is the mean of the
+    translates. Both are computed by FFT, in float64 (where the device has it). Parameters as for `ideal_posterior`. The
+    row and column of `Posterior.source` are those of the training pixel that moved to the image's first pixel.
     """
     check_input(x, images, level)
     (batch, _, height, width), pixels = x.shape, images[0].numel()

@@ -22,7 +22,8 @@
 //
 // The reference of a query is a logit that occurs, raised whenever a logit exceeds it by more than RAISE bits;
 // groups of candidates with all logits more than DROP bits below it are skipped. As the largest weight is at
-// least 1, skipping loses less than 2^-DROP a candidate: 2e-7 of the sum for 6e7 candidates.
+// least 1, skipping loses less than 2^-DROP a candidate: 2e-7 of the sum for 6e7 candidates. RAISE is so large that
+// raising is rare, and so small that float sums of weights up to 2^RAISE cannot overflow within a block.
 
 #include <algorithm>
 #include <cmath>
@@ -65,7 +66,8 @@ namespace {
 
 constexpr float RAISE = 40, DROP = 48;
 
-// Bytes of a register, and tiles of sums that fit the registers (`A` noisy columns by `B` image columns; `GROUP` logits).
+// Bytes of a register; the A noisy columns by B image columns of gram whose sums fit in the registers at once; and the
+// neighbouring candidates whose logits are compared at once (GROUP).
 #if defined(__AVX512F__)
 constexpr int REGISTER = 64, A = 8, B = 3, GROUP = 6;
 #elif defined(__AVX__)
@@ -74,7 +76,7 @@ constexpr int REGISTER = 32, A = 4, B = 2, GROUP = 4;
 constexpr int REGISTER = 16, A = 4, B = 2, GROUP = 4;
 #endif
 
-// One value of each lane's image; weights are floats whatever the precision of the logits.
+// One value for the image in each lane. Weights are floats for logits in either precision.
 template <class T> struct Lane {
     static constexpr int count = REGISTER / sizeof(T);
     typedef T Values __attribute__((vector_size(REGISTER)));
@@ -89,7 +91,7 @@ template <class V> inline V load(const void* from) {
 }
 template <class V> inline void store(void* to, const V& v) { std::memcpy(to, &v, sizeof v); }
 
-// Keep a value in a register: left alone, compilers load it anew for every product, and loads become the limit.
+// Keep a value in a register. Without this, compilers load it again for every product, and loads limit the speed.
 template <class V> inline void hold(V& v) {
 #if defined(__x86_64__)
     asm("" : "+v"(v));
@@ -128,7 +130,7 @@ template <class Floats, class Ints> inline Floats exp2_of(Floats x) {
     return (Floats)((Ints)p + exponent);
 }
 
-// An array that begins at a cache line: register-wide loads that straddle two lines cost twice.
+// An array that begins at a cache line: a register-wide load across two lines costs twice as much.
 template <class T> class Lines {
     std::unique_ptr<T, decltype(&std::free)> memory;
     std::size_t length;
@@ -149,7 +151,7 @@ template <class T, int CHANNELS, bool DIAGNOSE> class Comparer {
     typedef typename Lane<T>::Ints Ints;
     static constexpr int LANES = Lane<T>::count;
 
-    // Of one query, over the images of a block, lane by lane: the sums; and, to diagnose, the best candidate so far.
+    // The sums of one query over the images of a block, one value per lane; to diagnose, also the best candidate so far.
     struct Nothing {};
     struct Best {
         Floats energy = {};
@@ -163,7 +165,7 @@ template <class T, int CHANNELS, bool DIAGNOSE> class Comparer {
     const Problem& problem;
     const Axis &rows, &cols;
     const int queries;              // of one noisy image
-    const int noisy_pitch, pitch;   // columns of a row of `noisy` and of `block`, with room for tiles that reach over the end
+    const int noisy_pitch, pitch;   // columns of a row of `noisy` and of `block`, with room for A x B pieces that reach over the end
     const std::size_t line;         // values of a row of `block`
     int low, high;                  // least and greatest candidate start - query start along a row
     Lines<T> noisy, block, bias, gram;
@@ -246,7 +248,9 @@ private:
         }
     }
 
-    // Compare one row of queries with one row of candidates, left to right, filling gram as far as needed.
+    // Compare one row of queries with one row of candidates, left to right. Neighbouring queries share noisy columns: `filled`
+    // counts those whose products are in gram, and each query adds only the columns that are new in its window, A at a time.
+    // Image columns that no query can meet there (outside low .. high) are left out.
     void compare_rows(int sample, int i, int row) {
         const T* queries_from = noisy.at(((std::size_t)sample * CHANNELS * problem.noisy_rows + rows.query_start[i]) * noisy_pitch);
         const T* candidates_from = block.at(rows.start[row] * line);
@@ -297,7 +301,8 @@ private:
             for (int m = 0; m < B; ++m) store(to + i * line + m * LANES, tile[i][m]);
     }
 
-    // Compare one query with COUNT neighbouring candidates.
+    // Compare one query with COUNT neighbouring candidates: their logits are sums along neighbouring diagonals of gram. The
+    // first candidates of a query always pass the test and raise its reference, which starts at minus infinity.
     template <int COUNT>
     inline __attribute__((always_inline)) void compare(std::size_t query, const T* diagonal, int width, std::size_t window, const T* centres, Sums& mine) {
         Values logits[COUNT];
@@ -328,7 +333,8 @@ private:
         }
     }
 
-    // Raise the reference of a query to one of its logits; all its sums follow.
+    // Raise the reference of a query to one of its logits, and restate all its sums relative to it. With rise = to - reference
+    // every weight is multiplied by 2^-rise, and every (logit - reference) in the energy falls by rise.
     void __attribute__((noinline)) raise(std::size_t query, T to, Sums& mine) {
         const bool first = std::isinf(reference[query]);  // nothing summed yet
         const double rise = first ? 0 : (double)to - reference[query], factor = std::exp2(-rise);
@@ -345,7 +351,8 @@ private:
         reference[query] = to;
     }
 
-    // Add up the lanes of a finished block, in double precision.
+    // Add up the lanes of a finished block, in double precision. Lanes are images in order, and only a strictly larger logit
+    // replaces the best one: of equal candidates the one with the first image, row and column stays.
     void collect(std::size_t query, int first) {
         Sums& mine = *sums.at(query);
         for (int n = 0; n < LANES; ++n) {
@@ -383,7 +390,7 @@ template <class T> int guarded(const Problem& problem) {
 
 }  // namespace
 
-// Logits in float or in double; 0, or 1 for a number of channels that is not built in, or 2 for want of memory.
+// Logits in float or in double; 0, or 1 for a number of channels that is not built in, or 2 if there is not enough memory.
 extern "C" int mosaic_compare_float(const Problem* problem) { return guarded<float>(*problem); }
 extern "C" int mosaic_compare_double(const Problem* problem) { return guarded<double>(*problem); }
 

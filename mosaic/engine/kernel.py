@@ -1,4 +1,4 @@
-"""The structures that Python shares with kernel.cpp, held to its own layout when it is loaded."""
+"""The structures that Python shares with kernel.cpp; their layout is checked when the kernel is loaded."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def local_posterior(
     weights : Tensor (N, H, W), positive, optional
         How many times the window about each pixel counts; once by default.
     values : Tensor (N, V, H, W), floating point, optional
-        What is averaged, of each window by its centre, in place of the images' pixels: the mean is (B, V, H, W). The
+        Values at the windows' centres that are averaged in place of the images' pixels: the mean is (B, V, H, W). The
         compiled engine averages pixels only.
     compute : Compute
         Engine, diagnostics and memory.
@@ -148,7 +148,7 @@ def equivariant_local_posterior(
         return compiled_windows(problem)
     if engine == "reference":
         return over_bands(problem, reference_band)
-    # A corner pixel of `zeros` meets only its own place: the local machine, cheaper for all corners at once.
+    # With `zeros`, a corner pixel has candidates at its own place only, as in LS. Box sums do all corners at once.
     corners = _boxes(problem, k, boundary) if boundary == "zeros" and k > 1 else None
     return over_bands(problem, convolved_band, corners)
 
@@ -175,7 +175,7 @@ def _window_problem(
 
 
 def _values(values: Tensor | None, images: Tensor) -> Tensor:
-    """What is averaged: the images, or values of as many windows."""
+    """Check the values to average; by default the images themselves."""
     if values is None:
         return images
     count, _, height, width = images.shape
@@ -187,7 +187,7 @@ def _values(values: Tensor | None, images: Tensor) -> Tensor:
 
 
 def _engine(problem: WindowProblem) -> str:
-    """Engine of a problem: what was asked for, but where products are too inexact the reference."""
+    """Choose the engine of a problem: the one asked for, or the reference where products are too inexact."""
     asked = problem.compute.engine
     if problem.values is not problem.images:
         if asked == "compiled":
@@ -198,7 +198,7 @@ def _engine(problem: WindowProblem) -> str:
 
 
 def chosen_engine(engine: str, x: Tensor, images: Tensor) -> str:
-    """Choose the engine; `auto` is the compiled kernel where it can serve, else torch."""
+    """Choose the engine; `auto` is the compiled kernel where it can be used, else torch."""
     if engine in ("torch", "reference"):
         return engine
     reason = unsupported(x, images)
@@ -213,6 +213,6 @@ def engine_of(engine: str, images: Tensor, dtype: torch.dtype) -> str:
     Raises
     ------
     UsageError
-        If the compiled engine is asked for, and cannot serve.
+        If the compiled engine is asked for and cannot be used.
     """
     return chosen_engine(engine, images[:1].to(dtype), images)

@@ -21,20 +21,20 @@ from mosaic.interfaces.score import ScoreModel, Traits
 
 __all__ = ["NEAREST", "AnalyticMachine"]
 
-# Which candidate is nearest does not depend on the level; at this one, products in float32 are exact enough.
+# The nearest candidate of x / a is the same at every level. At this level, products in float32 are exact enough.
 NEAREST = Level(1.0, 0.1)
 
 
 class AnalyticMachine(ScoreModel):
     """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
 
-    `posterior` is all that a subclass must define; `sources` and the trait `comparisons` belong to it. `evaluate`,
-    `compute`, `engine_for`, `held_bytes` and `workspace_bytes` may be overridden, too.
+    A subclass must define `posterior`, and then `sources` and the trait `comparisons` to match. It may also override
+    `evaluate`, `compute`, `engine_for`, `held_bytes` and `workspace_bytes`.
     """
 
     @property
     def traits(self) -> Traits:
-        """It attributes pixels, and compares a sample with a label only with its class."""
+        """Every machine attributes pixels, and compares a labelled sample with the images of its class only."""
         return Traits(
             has_attribution=True, is_conditional=True, engine=lambda dtype: with_build(self.engine_for(dtype))
         )
@@ -52,7 +52,7 @@ class AnalyticMachine(ScoreModel):
     def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int, compute: Compute) -> Posterior:
         """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W).
 
-        `compute` is handed to the function that compares the candidates.
+        Pass `compute` on to the function that compares the candidates.
         """
 
     def evaluate(
@@ -69,7 +69,7 @@ class AnalyticMachine(ScoreModel):
     def sources(self, posterior: Posterior, images: Tensor, level: Level, scale: int) -> Source:
         """Give the best candidates (B, h, w) of a posterior over images, with ties resolved.
 
-        As `Posterior.candidate` has them where it is not overridden; their multiplicity is 0 then: not counted.
+        The default returns `Posterior.candidate` with multiplicity 0, which means that equals were not counted.
         """
         image, row, column = posterior.candidate()
         return Source(image, row, column, torch.zeros_like(image))
@@ -79,7 +79,7 @@ class AnalyticMachine(ScoreModel):
         return 0
 
     def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
-        """Bytes that a thread needs at most, whatever the number of training images: the engine's own count."""
+        """Bytes that a thread needs at most, by the engine's own count, for any number of training images."""
         shape, k = self.dataset.shape, scale if self.traits.has_scale else 0
         engine = self.engine_for(dtype)
         if engine == "compiled":
@@ -108,7 +108,7 @@ class AnalyticMachine(ScoreModel):
     def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Attribution:
         """Give x0hat and what it is made of, in the same pass; arguments as for `denoise`, and noise may be 0.
 
-        At noise 0 every pixel is that of the nearest candidate; its equals share the weight, where they are counted.
+        At noise 0 every pixel is that of the nearest candidate, which shares the weight with its equals, if counted.
         """
         finished = level.noise == 0
         level = NEAREST if finished else level
@@ -158,7 +158,8 @@ class AnalyticMachine(ScoreModel):
 def expand_to_pixels(posterior: Posterior, source: Source) -> tuple[Source, Tensor, Tensor]:
     """Give source, weight and entropy at each pixel (B, H, W), also where all pixels share one posterior.
 
-    A shared posterior's source says which training pixel came to the image's first pixel; the others follow it round.
+    A shared posterior's source is the training pixel that moved to the image's first pixel. The other pixels follow by
+    the same circular shift.
     """
     batch, _, height, width = posterior.weighted.shape
     shape = (batch, height, width)

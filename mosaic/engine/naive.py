@@ -5,8 +5,8 @@ For each pixel p, with its window x_p of k x k pixels, and every training window
 
     x0hat(p) = sum_c softmax_c( -|x_p - a c|^2 / (2 s^2) ) centre(c).
 
-All windows are cut out and held at once, so it serves small training sets. The engines compute the same without
-holding them; the doctor and quick tests hold the engines to this page, and the benchmarks time them against it.
+All windows are cut out and held at once, so it works for small training sets only. The engines compute the same without
+holding them. The doctor and the quick tests compare the engines with this page, and the benchmarks time it beside them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def naive_els(
         `zeros`: a pixel's window is compared with the training windows that hang over the border as it does;
         `circular`: with all, and windows wrap; `valid`: a wrapping window, with those that lie inside their image.
     product : bool
-        Evaluate |x_p - a c|^2 by one matrix product, as one would for speed; at small s that cancels.
+        Evaluate |x_p - a c|^2 by one matrix product, which is fast but loses digits by cancellation at small s.
     """
     a, s = level.signal, level.noise
     queries, keys = _windows(x, k, boundary != "zeros"), _windows(images, k, boundary == "circular")
@@ -50,7 +50,7 @@ def naive_els(
 
 
 def _windows(images: Tensor, k: int, wraps: bool) -> Tensor:
-    """Cut out the k x k window about every pixel of images (n, C, H, W): (n, H W, C k^2); beyond are zeros."""
+    """Cut out the k x k window about every pixel of images (n, C, H, W): (n, H W, C k^2), zeros beyond the border."""
     if not wraps:
         return unfold(images, k, padding=k // 2).mT
     rows, cols = (torch.arange(-(k // 2), n + k // 2, device=images.device) % n for n in images.shape[2:])
@@ -61,7 +61,7 @@ def _window_groups(x: Tensor, k: int, boundary: str) -> list[tuple[Tensor, Tenso
     """Groups of pixels with the centres of the windows they are compared with, numbered row by row (app. B.2)."""
     height, width = x.shape[2:]
     rows, cols = (
-        torch.stack([(k // 2 - i).clamp(min=0), (i + k // 2 - i.max()).clamp(min=0)])  # what hangs over either end
+        torch.stack([(k // 2 - i).clamp(min=0), (i + k // 2 - i.max()).clamp(min=0)])  # pixels beyond either end
         for i in (torch.arange(height, device=x.device), torch.arange(width, device=x.device))
     )
     over = torch.cat([rows[:, :, None].expand(-1, -1, width), cols[:, None].expand(-1, height, -1)]).flatten(1)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 __all__ = ["nearest_images"]
 
-CHUNK = 2**23  # pixels of training images looked at a time
+CHUNK = 2**23  # pixels of training images compared at a time
 
 
 @torch.no_grad()
@@ -26,9 +26,9 @@ def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Te
     Returns
     -------
     distances : Tensor (B, count), float64
-        Rising.
+        In rising order.
     indices : Tensor (B, count), int64
-        Their places in the training set; of equally near ones the first comes first.
+        Their positions in the training set; of equally near images the earlier one comes first.
     """
     flat = images.flatten(1).double()
     distances = flat.new_empty(len(flat), 0)
@@ -36,9 +36,11 @@ def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Te
     length = max(count, CHUNK // flat.shape[1])
     for first in range(0, len(training), length):
         block = training[first : first + length].flatten(1).to(flat)
+        # By differences: products cancel, and the distance to a copy must be exactly 0.
         apart = torch.cdist(flat, block, compute_mode="donot_use_mm_for_euclid_dist")
         places = torch.arange(first, first + len(block), device=flat.device).expand(len(flat), -1)
         distances, indices = torch.cat([distances, apart], 1), torch.cat([indices, places], 1)
+        # A stable sort with the earlier images in front keeps the first of equally near ones.
         order = distances.sort(dim=1, stable=True).indices[:, :count]
         distances, indices = distances.gather(1, order), indices.gather(1, order)
     return distances, indices

@@ -42,8 +42,8 @@ class Posterior:
         Diagnostics: sum of 2^(logit - maximum) times (logit - maximum).
     source : Tensor (B, h, w), int64, optional
         Diagnostics: the candidate with the largest logit, as (image H + row) W + column of its centre, or of its
-        translation for whole images; on ties the first in that order (IS, ES and the torch engine of ELS may round
-        equal candidates differently, and then name another of them).
+        translation for whole images; on ties the first in that order. (IS, ES and the torch engine of ELS may round
+        equal candidates differently and then name another one; `mosaic.engine.ties` corrects this.)
 
     Logits are in bits, that is, times log2(e): powers of two are computed several times faster than powers
     of e. They are known up to a constant of each sample and pixel, the same for all candidates.
@@ -61,6 +61,8 @@ class Posterior:
 
     def merge(self, other: Posterior) -> Posterior:
         """Join two disjoint parts of the candidates; associative and commutative up to rounding."""
+        # Sums relative to m, restated relative to m' = max(m, other m): weights are multiplied by 2^(m - m'), and each
+        # (logit - m) in the energy becomes (logit - m) + (m - m'). No factor exceeds 1, so nothing overflows.
         maximum = torch.maximum(self.maximum, other.maximum)
         mine, theirs = torch.exp2(self.maximum - maximum), torch.exp2(other.maximum - maximum)
         merged = Posterior(
@@ -75,6 +77,7 @@ class Posterior:
         if self.source is not None and other.source is not None:
             nearer = torch.where(self.maximum > other.maximum, self.source, other.source)
             first = torch.minimum(self.source, other.source)
+            # On equal maxima the smaller number is the first candidate: ties do not depend on the order of merging.
             merged.source = torch.where(self.maximum == other.maximum, first, nearer)
         return merged
 
@@ -114,6 +117,7 @@ class Posterior:
         """
         if self.energy is None:
             raise UsageError("This posterior has no entropy; compute it with mosaic.Compute(diagnostics=True).")
+        # With p = 2^(logit - maximum) / total:  -sum p log2 p = log2(total) - energy / total, then bits to nats.
         return (torch.log2(self.total) - self.energy / self.total).clamp_min(0) / BITS
 
     def candidate(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,15 +135,16 @@ class Posterior:
         return self.source // (height * width), place // width, place % width
 
     def parts(self) -> tuple[Tensor, ...]:
-        """All tensors there are, in order."""
+        """The tensors that are not None, in the order of the fields."""
         return tuple(t for t in (self.maximum, self.total, self.weighted, self.energy, self.source) if t is not None)
 
 
 def attend(logits: Tensor, values: Tensor, diagnostics: bool = False) -> tuple[Tensor, ...]:
     """Reduce logits (Q, M) in bits and the candidates' values (M, 1 + V), the first column ones.
 
-    The total is the weighted sum of the ones, in one product with the others: rounded alike, a mean never
-    leaves the range of its values. Weights are computed in the precision of `values`; `logits` is overwritten.
+    The total is the weighted sum of the ones, computed in the same product as the other sums. It is rounded like them,
+    so that a mean never leaves the range of its values. Weights are computed in the precision of `values`; `logits` is
+    overwritten.
 
     Returns
     -------
@@ -148,7 +153,7 @@ def attend(logits: Tensor, values: Tensor, diagnostics: bool = False) -> tuple[T
     """
     wide = accumulator_dtype(logits.device)
     maximum = logits.amax(dim=1)
-    best = logits.argmax(dim=1) if diagnostics else maximum  # argmax gives the first of equal ones
+    best = logits.argmax(dim=1) if diagnostics else maximum  # the first of equal ones
     weights = weights_of(logits, maximum[:, None], values.dtype)
     sums = weights @ values
     result = maximum.to(wide), sums[:, 0].to(wide), sums[:, 1:].to(wide)
@@ -157,11 +162,12 @@ def attend(logits: Tensor, values: Tensor, diagnostics: bool = False) -> tuple[T
 
 def energy_of(weights: Tensor, *dims: int) -> Tensor:
     """Sum of weights times their logarithms in bits over `dims`, in the accumulator's precision."""
+    # As w = 2^(logit - maximum), this is the sum of w (logit - maximum); xlogy is 0 where w has underflowed to 0.
     return torch.xlogy(weights, weights).sum(dims, dtype=accumulator_dtype(weights.device)) * BITS
 
 
 def after_ones(values: Tensor) -> Tensor:
-    """Put a column of ones before values (M, V), for `attend`; column by column, which products like better."""
+    """Put a column of ones before values (M, V), for `attend`; stored by columns, which makes products faster."""
     return torch.cat([values.new_ones(1, len(values)), values.T]).T
 
 

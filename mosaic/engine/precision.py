@@ -40,11 +40,11 @@ LOGIT_TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-12}
 def choose_arithmetic(x: Tensor, level: Level, pixels: int, largest: float) -> Arithmetic:
     """Choose the cheapest way to evaluate logits whose rounding error stays within tolerance.
 
-    The product a x.c / s^2 sums `pixels` terms of size a |x| |c| / s^2, each rounded to one part in 1 / u,
-    u the unit roundoff: at small s this exceeds the logit differences that matter, and float32 would choose
-    wrong neighbours. Then float64 is used, and where even that is not enough (float64 results at small s)
-    or not available, squared differences, whose terms are themselves small where they matter: there one
-    rounding of a c moves a logit by u a sum_j |x_j - a c_j| |c_j| / s^2, as rounding the input would.
+    The product a x.c / s^2 sums `pixels` terms of size a |x| |c| / s^2, each with a rounding error of u times its size,
+    u the unit roundoff. At small s this exceeds the logit differences that matter, and float32 would choose wrong
+    neighbours. Then float64 products are used. Where even these are not exact enough (float64 results at small s), or
+    float64 is not available, squared differences are used: their terms are small where they matter. There, one
+    rounding of a c moves a logit by u a sum_j |x_j - a c_j| |c_j| / s^2, no more than rounding the input does.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def choose_arithmetic(x: Tensor, level: Level, pixels: int, largest: float) -> A
     """
     magnitude = float(x.double().square().mean().sqrt()) if x.device.type != "mps" else float(x.square().mean().sqrt())
     terms = pixels * level.signal * largest * (magnitude + level.signal * largest) / level.noise**2
-    terms *= max(1.0, math.sqrt(pixels) / 8)  # long sums are rounded often, though in turn up and down
+    terms *= max(1.0, math.sqrt(pixels) / 8)  # errors of long sums add up like a random walk
     for dtype in (torch.float32, torch.float64):
         if dtype == torch.float64 and x.device.type == "mps":
             break

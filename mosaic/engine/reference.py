@@ -13,7 +13,7 @@ from mosaic.engine.windows import Band, cut_windows
 
 __all__ = ["reference_band", "workspace_bytes"]
 
-# Differences, not products, which cancel.
+# Squared differences: products would cancel.
 EXACT = "donot_use_mm_for_euclid_dist"
 
 # Bytes for each logit of a block, at most: as the torch engine, and the windows cut out.

@@ -20,11 +20,12 @@ def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]
 
     A part is computed as part(first, block), `first` the number of the block's first image.
 
-    On a CPU each block is one thread's work from end to end: the numbers then do not depend on the number of
-    threads, and a busy machine slows a run in proportion, where threads that share each small operation wait
-    for one another at its end. As many blocks are worked on at a time as torch has threads, or as `limited_threads`
-    allows.
+    On a CPU one thread computes each block from start to end, so the numbers do not depend on the number of threads.
+    This is also faster on a busy machine, where threads that share every small operation wait for each other. At most
+    as many blocks are computed at a time as torch has threads, or as `limited_threads` allows.
     """
+    # Parts are merged from left to right in the order of the blocks, not as threads finish them, so that the sums are
+    # rounded in the same way in every run.
     firsts, blocks = range(0, len(images), length), images.split(length)
     if images.device.type != "cpu":
         return reduce(Posterior.merge, map(part, firsts, blocks))
@@ -33,13 +34,13 @@ def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]
         threads = min(threads, len(blocks), thread_limit() or threads)
         if threads == 1:
             return reduce(Posterior.merge, map(part, firsts, blocks))
-        # Ctrl-C while the pool holds one of its locks would leave its threads waiting for it for ever.
+        # A KeyboardInterrupt while the pool holds one of its locks would leave its threads waiting for ever.
         with interrupts_held() as interrupted, ThreadPoolExecutor(threads) as pool:
             return reduce(Posterior.merge, _until(interrupted, pool.map(part, firsts, blocks)))
 
 
 def _until(stopped: Callable[[], bool], parts: Iterator[Posterior]) -> Iterator[Posterior]:
-    """Give parts for as long as nothing stops it, one at least; then those not started are not computed."""
+    """Yield parts until `stopped()`, at least one. Leaving the pool then cancels the blocks that have not started."""
     for part in parts:
         yield part
         if stopped():
@@ -47,8 +48,9 @@ def _until(stopped: Callable[[], bool], parts: Iterator[Posterior]) -> Iterator[
 
 
 def _keep_freed_memory() -> None:
-    """Free a large block once, from which glibc learns not to hand freed memory back to the system.
+    """Free a large block once, so that glibc keeps freed memory in place of returning it to the system.
 
-    Handing 4 MiB back and getting it again, page by page, costs ten times what a convolution that fills them does.
+    Returning 4 MiB and getting it again, page by page, costs ten times as much as a convolution that fills it. Freeing
+    a mapped block raises glibc's threshold for mapping to the block's size, up to 32 MiB.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)

@@ -1,8 +1,8 @@
-"""Exact ties: which training windows equal a given one, whatever an engine's rounding makes of them.
+"""Exact ties: which training windows equal a given one, independent of how an engine rounds.
 
-Most windows of plain images have equals (blank ones above all), and a posterior's best candidate is then one of many.
-The convention (first image, row and column of all equal ones; how many there are) is kept here: a hash of 64 bits
-of their pixels distinguishes windows, in one pass over the training set that remembers the windows asked for only.
+Many windows of plain images are equal (above all blank ones), and a posterior's best candidate is then one of many. By
+convention it is the first of them, in the order of image, row and column; how many there are is its multiplicity. A
+64-bit hash of the pixels distinguishes windows. One pass over the training set counts the windows asked for only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mosaic.interfaces.attribution import Source
 
 __all__ = ["resolve_image_ties", "resolve_window_ties", "window_keys"]
 
-CHUNK = 2**18  # windows hashed at a time: what a processor's cache holds
+CHUNK = 2**18  # windows hashed at a time: as many as fit in a processor's cache
 TABLE = 2**20  # entries of the table that rules out most windows not asked for
 NONE = torch.iinfo(torch.int64).max
 
@@ -36,12 +36,12 @@ def window_keys(images: Tensor, k: int, wraps: bool, weights: Tensor | None = No
     wraps : bool
         Whether windows wrap round the border; else they hang over it, and are equal only to those that do so alike.
     weights : Tensor (N, H, W), optional
-        What windows count for: those that count differently are different.
+        Weights of the windows as candidates; windows with different weights are different.
 
     Returns
     -------
     Tensor (N, H, W), int64
-        A hash of 64 bits of each window. Two windows share theirs by chance once in 1e18 pairs or so.
+        A 64-bit hash of each window. Two different windows have the same hash about once in 1e18 pairs.
     """
     codes = _codes(images)
     r, (channels, height, width) = k // 2, codes.shape[1:]
@@ -49,9 +49,10 @@ def window_keys(images: Tensor, k: int, wraps: bool, weights: Tensor | None = No
         rows, cols = (torch.arange(-r, size + r, device=codes.device) % size for size in (height, width))
         codes = codes[:, :, rows][:, :, :, cols]
     else:
-        codes = functional.pad(codes, (r, r, r, r))  # no pixel has the code 0
+        codes = functional.pad(codes, (r, r, r, r))  # 0 marks pixels beyond the border: no pixel has this code
     factors = _factors(channels + 2 * k, images.device)
-    # Sums over a window of codes times a factor of each channel, row and column: one axis after the other.
+    # The hash of a window is the sum of its codes, each times random odd factors of its channel, row and column, modulo
+    # 2^64. Such a sum separates, so it is taken one axis after the other: 2 k additions a window, not k^2.
     across, along, sideways = factors.split([channels, k, k])
     flat = (codes * across[:, None, None]).sum(1)
     tall = _summed([flat[:, i : i + height] for i in range(k)], along)
@@ -69,7 +70,7 @@ def resolve_window_ties(
     aligned: bool = False,
     weights: Tensor | None = None,
 ) -> Source:
-    """Find the first of the windows that equal a pixel's best one, and how many there are.
+    """Find the first window that equals a pixel's best one, and how many do.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def resolve_window_ties(
 
 
 def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -> Source:
-    """Find the first of the images, or their circular translates, that equal the best one, and how many there are.
+    """Find the first image, or circular translate, that equals the best one, and how many do.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -
     Returns
     -------
     Source (B, 1, 1)
-        Row and column of the pixel that came to the first pixel.
+        Row and column of the training pixel that moved to the first pixel.
     """
     sums = _sums_of_codes(images) if translates else None
     rows = []
@@ -132,13 +133,13 @@ def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -
 
 
 def _sums_of_codes(images: Tensor) -> Tensor:
-    """A number (N,) of each image that its translates share: only images with the same can be each other's."""
+    """Hash images (N,) so that translates have equal hashes: a sum over pixels does not depend on their order."""
     parts = images.split(max(1, CHUNK // images[0].numel()))
     return torch.cat([_mixed(_codes(part)).flatten(1).sum(1) for part in parts])
 
 
 def _images_like(wanted: Tensor, images: Tensor) -> list[tuple[int, int, int]]:
-    """Places of the images that are equal to an image (C, H, W) in their central pixels, so may be equal to it."""
+    """Places of the images that equal an image (C, H, W) in their central pixels: a cheap test before the exact one."""
     rows, cols = (slice(size // 2 - min(2, size // 2), size // 2 + 2) for size in wanted.shape[1:])
     alike = (images[..., rows, cols] == wanted[..., rows, cols]).flatten(1).all(1)
     return [(n, 0, 0) for n in torch.nonzero(alike)[:, 0].tolist()]
@@ -147,7 +148,8 @@ def _images_like(wanted: Tensor, images: Tensor) -> list[tuple[int, int, int]]:
 def _translates_like(wanted: Tensor, images: Tensor, candidates: Tensor) -> list[tuple[int, int, int]]:
     """Image, row and column of all translates that may be equal to an image (C, H, W), in this order.
 
-    Of images with the same pixels those are equal whose product with it is its square: circular correlations, by FFT.
+    The candidates have the same pixels in some order. By Cauchy-Schwarz, the product of a translate with the image
+    reaches the image's square only if both are equal. All products are circular correlations, by FFT.
     """
     height, width = wanted.shape[1:]
     spectrum, square = torch.fft.rfft2(wanted.double()).conj(), float(wanted.double().square().sum())
@@ -161,7 +163,10 @@ def _translates_like(wanted: Tensor, images: Tensor, candidates: Tensor) -> list
 
 
 def _count(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Tensor]) -> tuple[Tensor, Tensor]:
-    """Find the first place of each wanted key among `count` images of `size` windows, and how often it comes."""
+    """Find the first place of each wanted key among `count` images of `size` windows, and how often it occurs.
+
+    A table of the keys' lowest 20 bits rules out most windows with one look-up; a binary search finds the rest.
+    """
     known, inverse = wanted.unique(return_inverse=True)
     table = torch.zeros(TABLE, dtype=torch.bool, device=wanted.device)
     table[known & (TABLE - 1)] = True
@@ -173,15 +178,15 @@ def _count(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Ten
         places = torch.nonzero(table[keys & (TABLE - 1)])[:, 0]
         candidates = keys[places]
         index = torch.searchsorted(known, candidates).clamp_max(len(known) - 1)
-        index = torch.where(known[index] == candidates, index, len(known))  # the last entry is of those not asked for
+        index = torch.where(known[index] == candidates, index, len(known))  # the last entry collects keys not asked for
         counts += torch.bincount(index, minlength=len(counts))
-        new = first[index] == NONE  # those found in an earlier chunk were found at an earlier place
+        new = first[index] == NONE  # places rise from chunk to chunk: what was found before comes first
         first.scatter_reduce_(0, index[new], places[new] + begin * size, "amin")
     return first[inverse], counts[inverse]
 
 
 def _count_in_place(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Tensor]) -> tuple[Tensor, Tensor]:
-    """As `_count`, of keys (B, size) that are each looked for at their own place in the images."""
+    """As `_count`, for keys (B, size) that are each searched at their own place in the images only."""
     wanted = wanted.flatten(1)
     counts, first = torch.zeros_like(wanted), torch.full_like(wanted, NONE)
     length = max(1, CHUNK // size)
@@ -197,7 +202,7 @@ def _count_in_place(wanted: Tensor, count: int, size: int, keys_of: Callable[[sl
 
 
 def _codes(values: Tensor) -> Tensor:
-    """A code of 64 bits, never 0, for each value; equal for equal values, also for 0 and -0."""
+    """A 64-bit code for each value, never 0 (odd), equal for equal values: adding 0.0 turns -0 into 0."""
     wide = torch.int64 if values.dtype == torch.float64 else torch.int32
     values = values if values.dtype == torch.float64 else values.float()
     return _mixed((values + 0.0).contiguous().view(wide).to(torch.int64)) | 1
@@ -212,18 +217,18 @@ def _summed(parts: list[Tensor], factors: Tensor) -> Tensor:
 
 
 def _mixed(codes: Tensor) -> Tensor:
-    """Spread the differences of codes over all their bits: multiply and fold, twice (Steele, Lea & Flood 2014)."""
+    """Spread differences of codes over all bits: multiply and fold high bits down, twice (Steele et al. 2014)."""
     for factor in _MIXING:
         codes = codes * factor
-        codes = codes ^ ((codes >> 31) & 0x1FFFFFFFF)  # no copies of the sign
+        codes = codes ^ ((codes >> 31) & 0x1FFFFFFFF)  # clear the copies of the sign bit: the shift must be logical
     return codes
 
 
-_MIXING = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # those of SplitMix64, as signed numbers
+_MIXING = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)  # the factors of SplitMix64, as signed numbers
 
 
 def _factors(count: int, device: torch.device) -> Tensor:
-    """Odd numbers of 64 bits, always the same."""
+    """Random odd 64-bit numbers, the same in every call: odd factors lose no bits modulo 2^64."""
     generator = torch.Generator().manual_seed(0)
     limits = torch.iinfo(torch.int64)
     return (torch.randint(limits.min, limits.max, (count,), generator=generator) | 1).to(device)

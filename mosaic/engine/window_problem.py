@@ -1,4 +1,4 @@
-"""One problem of noisy windows with training windows, and its division into bands and blocks.
+"""The comparison of noisy windows with training windows, and its division into bands and blocks.
 
 An engine computes the posterior of one problem: `mosaic.engine.compiled` at once, `mosaic.engine.convolved` and
 `mosaic.engine.reference` one pair of bands (rows x columns) at a time, by `over_bands`.
@@ -26,7 +26,7 @@ __all__ = ["BandEngine", "WindowProblem", "as_posterior", "empty_sums", "over_ba
 
 @dataclass(frozen=True)
 class WindowProblem:
-    """Noisy images, training images, and which of their windows meet.
+    """Noisy images, training images, and which of their windows are compared.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class WindowProblem:
     log_weights : Tensor (N, H, W), optional
         Added to the logits of the windows with these centres, in bits.
     values : Tensor (N, V, H, W)
-        What is averaged, of each window by its centre: the images' pixels, or what was given in their place.
+        What is averaged, at the centre of each window: the images' pixels, or other values given in their place.
     arithmetic : Arithmetic
         How logits are evaluated.
     compute : Compute
-        What is wanted.
+        Engine, diagnostics and block size.
     """
 
     x: Tensor
@@ -60,7 +60,7 @@ class WindowProblem:
 
     @property
     def block(self) -> int:
-        """Logits to hold at a time."""
+        """Logits to hold at a time, on the device of x."""
         return self.compute.block_on(self.x.device)
 
     def noisy_part(self, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
@@ -87,19 +87,19 @@ class WindowProblem:
         return values.permute(0, 2, 3, 1).reshape(-1, self.values.shape[1])
 
     def source(self, index: Tensor, first: int, rows: range, cols: range) -> Tensor:
-        """Number candidates as `Posterior.source` does, given by their index among those of images from `first` on."""
+        """Turn indices among the candidates of images from `first` on into the numbers of `Posterior.source`."""
         height, width = self.x.shape[2:]
         image, row, col = index // (len(rows) * len(cols)), index // len(cols) % len(rows), index % len(cols)
         return ((image + first) * height + row + rows.start) * width + col + cols.start
 
 
 def _part(frame: Tensor, row: int, height: int, col: int, width: int) -> Tensor:
-    """Cut rows and columns out: one fewer than pixels and window together are long."""
+    """Cut out the n + w - 1 rows and columns that n windows of w pixels cover; `height` and `width` are n + w."""
     return frame[:, :, row : row + height - 1, col : col + width - 1]
 
 
 BandEngine = Callable[[WindowProblem, Band, Band], Posterior]
-"""Compares the noisy windows of a pair of bands with all training windows of the pair: a posterior for its pixels."""
+"""Compares the noisy windows of a pair of bands with all its training windows; gives the posterior of its pixels."""
 
 
 def over_bands(problem: WindowProblem, engine: BandEngine, corners: Posterior | None = None) -> Posterior:
@@ -108,7 +108,7 @@ def over_bands(problem: WindowProblem, engine: BandEngine, corners: Posterior | 
     Parameters
     ----------
     corners : Posterior, optional
-        For all pixels, what is known already of those that meet only the candidates at their own place.
+        A posterior computed before. It is used at pixels whose candidates are all at their own place.
     """
     batch, _, height, width = problem.x.shape
     parts: list[tuple[Band, Band, Posterior]] = []
@@ -130,7 +130,10 @@ def over_bands(problem: WindowProblem, engine: BandEngine, corners: Posterior | 
 
 
 def _in_blocks(problem: WindowProblem, rows: Band, cols: Band, engine: BandEngine) -> list[tuple[Band, Posterior]]:
-    """Divide the rows of a pair of bands so that the windows cut out at a time are at most eight values a logit."""
+    """Divide the rows of a pair of bands, so that the windows cut out at a time hold at most eight values per logit.
+
+    Noisy windows are divided into separate results, candidates into parts that are merged in order.
+    """
     x, block = problem.x, problem.block
     pixels = x.shape[1] * rows.width * cols.width
     queries = max(1, 8 * block // (len(x) * len(cols.pixels) * pixels))
@@ -142,7 +145,7 @@ def _in_blocks(problem: WindowProblem, rows: Band, cols: Band, engine: BandEngin
 
 
 def empty_sums(problem: WindowProblem, queries: int) -> list[Tensor]:
-    """Room for what `attend` gives, made at once: small tensors kept between large ones would split the free memory."""
+    """Room for the results of `attend`, allocated at once: small tensors between large ones would fragment memory."""
     x, wide = problem.x, accumulator_dtype(problem.x.device)
     sums = [x.new_empty(queries, *more, dtype=wide) for more in ((), (), (problem.values.shape[1],))]
     if problem.compute.diagnostics:

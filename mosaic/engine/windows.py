@@ -1,8 +1,8 @@
 """Windows of an image and the bands of pixels whose windows hang over the border alike.
 
-Along one axis of `size` pixels a window of k pixels centred at i hangs max(0, r - i) pixels over the one
-end and max(0, i + r - (size - 1)) over the other, r = k // 2. Two windows may be compared if they hang over
-alike (THEORY "zeros"; Kamb & Ganguli 2025, sec. 3.4 and app. B.2). A `Band` is one such class of pixels.
+On an axis of `size` pixels, a window of k pixels centred at i reaches max(0, r - i) pixels beyond one end and
+max(0, i + r - (size - 1)) beyond the other, r = k // 2. With boundary `zeros`, two windows may be compared if they
+reach equally far beyond both ends (Kamb & Ganguli 2025, sec. 3.4 and app. B.2). A `Band` is one such class of pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Band", "WindowAxis", "check_window_size", "cut_windows", "frame_of",
 
 
 def check_window_size(k: int) -> None:
-    """Refuse what is not a window size: k must be odd and at least 1."""
+    """Refuse an invalid window size: k must be odd and at least 1."""
     if k < 1 or k % 2 == 0:
         raise UsageError(f"Scale {k} is not a valid window size: it must be odd and at least 1.")
 
@@ -71,7 +71,7 @@ class Band:
         ]
 
     def aligned(self) -> list[Band]:
-        """Divide into bands of one pixel that meets only the candidate at its own place."""
+        """Divide into bands of one pixel, whose only candidate is at its own place."""
         return [
             replace(pixel, candidates=pixel.pixels, candidate_start=self.candidate_start + pixel.start - self.start)
             for pixel in self.split_pixels(1)
@@ -97,7 +97,7 @@ class WindowAxis:
 
     @property
     def pairs(self) -> int:
-        """Pairs of a pixel and a candidate that it meets."""
+        """Number of pairs of a pixel and one of its candidates."""
         return sum(len(band.pixels) * len(band.candidates) for band in self.bands)
 
 
@@ -115,7 +115,7 @@ def window_axis(size: int, k: int, boundary: str, *, aligned: bool = False) -> W
         `circular`: all pixels against all, wrapping. `valid`: all pixels, wrapping, against the windows
         that lie wholly inside.
     aligned : bool
-        Whether each pixel meets only the candidate at its own place; not for `valid`.
+        Whether the only candidate of a pixel is at its own place (LS); not for `valid`.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def cut_windows(frame: Tensor, height: int, width: int) -> Tensor:
 
 
 def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
-    """Sum of `values` over the window of k about each pixel along an axis; beyond it are zeros, or it wraps.
+    """Sum of `values` over the window of k about each pixel along an axis, which has zeros beyond its ends or wraps.
 
     Sums of 1, 2, 4, ... neighbours add up to those of k in about 2 log2(k) passes. Every window is summed in the same
     order, so that equal windows have equal sums to the bit.
@@ -182,6 +182,7 @@ def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
     else:
         pad = [0, 0] * (values.ndim - 1 - dim % values.ndim) + [radius, radius]
         partial = torch.nn.functional.pad(values, pad)
+    # `partial` holds sums of 1, 2, 4, ... neighbours; the binary digits of k say which of them make up a window.
     result, summed, neighbours = None, 0, 1
     while summed < k:
         if k & neighbours:

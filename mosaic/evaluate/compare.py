@@ -50,7 +50,7 @@ def compare(
         Names of metrics; by default those that are marked `by_default`. Those that need a training set are left out
         where there is none.
     options : mapping
-        Options of metrics, by their names. An option `k` or `boundary` that is not given is the run's own, of its last
+        Options of metrics, by their names. Options `k` and `boundary` that are not given are those of the run's last
         step.
     dataset : DataSet, optional
         The training set (`training_set_of` reads it).
@@ -88,7 +88,7 @@ def compare(
 
 
 def _check_runs(runs: Mapping[str, xr.Dataset], dataset: DataSet | None) -> None:
-    """Refuse what cannot be compared."""
+    """Refuse runs from different noise or labels, and a training set of another shape."""
     run = runs["run"]
     for role, other in runs.items():
         if not isinstance(other, xr.Dataset):

@@ -43,7 +43,7 @@ def interval_of(values: NDArray[np.float64], statistic: str = "median", seed: in
         return _share_of(known)
     draws = np.random.default_rng(seed).integers(len(known), size=(RESAMPLES, len(known)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # infinities
+        warnings.simplefilter("ignore", RuntimeWarning)  # from infinite values
         summarise = np.mean if statistic == "mean" else np.median
         low, high = np.quantile(summarise(known[draws], axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return float(summarise(known)), float(low), float(high)
@@ -53,5 +53,5 @@ def _share_of(values: NDArray[np.float64]) -> tuple[float, float, float]:
     """Share of ones among zeros, and its Wilson score interval."""
     share = float(np.mean(values))
     interval = binomtest(round(float(values.sum())), len(values)).proportion_ci(CONFIDENCE, method="wilson")
-    # At 0 and 1 rounding must not leave the share outside.
+    # At shares 0 and 1, rounding must not put the share outside its interval.
     return share, min(share, float(interval.low)), max(share, float(interval.high))

@@ -42,7 +42,7 @@ class DataSet:
         Settings of a training (`mosaic.TrainConfig`) that suit this set, in place of the general defaults; under
         `networks` the options of each network, by name.
     rule : Rule, optional
-        What every image of the set obeys, where that can be judged in generated images, too.
+        A rule that every image of the set obeys and that can be judged in generated images.
     origin : str
         Where the images came from, for the record.
 
@@ -76,7 +76,7 @@ class DataSet:
                 f"not {images.dtype} of shape {tuple(images.shape)}."
             )
         low, high = float(images.min()), float(images.max())
-        if not (low > -float("inf") and high < float("inf")):  # a NaN makes either comparison false
+        if not (low > -float("inf") and high < float("inf")):  # with NaN both comparisons are false
             bad = int((~torch.isfinite(images)).flatten(1).any(1).nonzero()[0])
             raise DataError(f"Data set '{self.name}': image {bad} holds NaN or infinity; remove or repair it.")
         if low < self.range[0] - 1e-4 or high > self.range[1] + 1e-4:
@@ -109,7 +109,7 @@ class DataSet:
         return channels, height, width
 
     def fingerprint(self) -> str:
-        """Hash shape, pixels and labels, the first time: two sets are the same data exactly if their SHA-256 agree."""
+        """SHA-256 of shape, pixels and labels, computed at the first call; equal exactly for the same data."""
         if self._digest is None:
             object.__setattr__(self, "_digest", self._sha256())
         return str(self._digest)
@@ -127,12 +127,12 @@ class DataSet:
         return replace(self, images=self.images[indices], labels=labels)
 
     def class_groups(self, labels: Tensor | None) -> Iterator[tuple[Tensor | slice, Tensor | None]]:
-        """Yield the samples with each of these labels (B,), -1 for none, and the images they meet: their class, or all.
+        """Yield the samples with each label (B,), -1 for none, and the images they are compared with: a class, or all.
 
         Yields
         ------
         samples : Tensor (B,), bool, or slice
-            The samples that meet the same images.
+            The samples that are compared with the same images.
         places : Tensor (n,), int64, or None
             The places of these images; None for all of them.
 
@@ -168,7 +168,7 @@ def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = N
     Parameters
     ----------
     count, limit : int
-        Number of images there are, and number wanted; all are kept when `limit >= count`.
+        Number of images available, and number wanted; all are kept when `limit >= count`.
     seed : int
         Seed of the choice.
     labels : Tensor (count,), int64, optional
@@ -177,13 +177,13 @@ def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = N
     Returns
     -------
     Tensor (min(limit, count),), int64
-        Indices in rising order. Class sizes differ by at most one, but where a class runs out.
+        Indices in rising order. Class sizes differ by at most one, unless a class has too few images.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator)
     if labels is None or limit >= count:
         return order[:limit].sort().values
-    # An image's rank within its class decides: all firsts, then all seconds, ... in random order.
+    # Images are taken by their random rank within their class: all first ones, then all second ones, and so on.
     shuffled = labels.cpu()[order]
     rank = torch.empty(count, dtype=torch.int64)
     for label in shuffled.unique():

@@ -32,7 +32,7 @@ class Metric(ABC):
     statistic : {"median", "mean", "share"}
         What sums up its values over samples; `share` where they are 1 or 0.
     by_default : bool
-        Whether a comparison takes it unless told otherwise; a subclass says so for itself, and does not inherit it.
+        Whether a comparison uses it by default. A subclass does not inherit this; it states its own.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class Metric(ABC):
 
     @property
     def chance(self) -> float | None:
-        """The mean that chance alone would give; None where there is no such level."""
+        """The mean that chance alone would give; None if no such level is defined."""
         return None
 
     @abstractmethod

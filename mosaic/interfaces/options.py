@@ -1,4 +1,4 @@
-"""Options of a plugin: a frozen pydantic model, validated at the door."""
+"""Options of a plugin: a frozen pydantic model, validated when it is made."""
 
 from __future__ import annotations
 

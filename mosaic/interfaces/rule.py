@@ -1,4 +1,4 @@
-"""Rules that the images of a data set obey, and what becomes of them in generated images."""
+"""Rules that the images of a data set obey, and how generated images are judged by them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Rule:
     ----------
     shows : callable
         Gives, for images (B, C, H, W), what each part shows: (B, parts), int64, an index into `kinds`; `Rule.EMPTY`
-        where it shows nothing, `Rule.UNKNOWN` where nothing that there is in the data.
+        where it shows nothing, `Rule.UNKNOWN` where it shows something that is not in the data.
     kinds : tuple of str
         What a part can show.
     """
@@ -34,14 +34,14 @@ class Rule:
 
     @property
     def chance(self) -> float:
-        """Share of consistent images if parts showed each kind as often, independently of each other; of two parts."""
+        """Share of consistent images, of two parts, if each part showed every kind equally often and independently."""
         return 1 / len(self.kinds)
 
     def judge(self, images: Tensor) -> Tensor:
         """Judge images (B, C, H, W): indices (B,), int64, into `mosaic.VERDICTS`.
 
-        An image is malformed if any part shows something unknown; else missing, if any is empty; else, its parts being
-        whole, consistent if all show the same kind, and different if not.
+        An image is malformed if any part shows something unknown, and otherwise missing if any part is empty. An image
+        of whole parts is consistent if all parts show the same kind, and different if not.
         """
         return verdicts_of(self.shows(images))
 

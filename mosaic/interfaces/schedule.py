@@ -75,7 +75,7 @@ class NoiseSchedule(ABC):
         Raises
         ------
         ValueError
-            If the level is none of this schedule's, to one part in a million.
+            If this schedule does not have the level, to one part in a million.
         """
         low, high = 0.0, 1.0
         for t in (low, high):

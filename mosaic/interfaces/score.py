@@ -37,7 +37,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Traits:
-    """What a score model can do, and what its numbers rest on; every trait has a default.
+    """What a score model can do, and what its numbers depend on; every trait has a default.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Traits:
         engine(dtype): what computes the numbers of a dtype: its name and, where it is compiled, its build. A run is
         resumed by the same one only.
     fingerprint : callable
-        fingerprint(): SHA-256 of what decides the numbers beside options and data, such as weights; None for nothing.
+        fingerprint(): SHA-256 of what else decides the numbers, apart from options and data, such as weights; or None.
     """
 
     has_scale: bool = False
@@ -78,7 +78,7 @@ class Traits:
 class ScoreModel(ABC):
     """Interface of a score model plugin; subclass it, give it a `name` and register it.
 
-    Analytic machines and trained networks are the same kind. The constructor stores, and does not work.
+    Analytic machines and trained networks are both score models. The constructor only stores its arguments.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class ScoreModel(ABC):
     Options : type[mosaic.Options]
         The model's options.
     path_options : tuple of str
-        Options that say where files lie that the fingerprint identifies: they may have moved when a run is resumed.
+        Options that are paths of files which the fingerprint identifies. These may differ when a run is resumed.
     """
 
     name: ClassVar[str] = ""
@@ -100,7 +100,7 @@ class ScoreModel(ABC):
 
     @property
     def traits(self) -> Traits:
-        """What the model can do with these options. Cheap: whatever is work is a callable among them."""
+        """What the model can do with these options. Cheap to get: traits that need work are callables."""
         return Traits()
 
     @abstractmethod
@@ -171,7 +171,7 @@ def score_from_denoised(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
 
 
 class EpsModel(ScoreModel):
-    """A score model made of any noise prediction `eps(x, t)`, such as a user's own network.
+    """A score model from any noise prediction `eps(x, t)`, such as a user's own network.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class EpsModel(ScoreModel):
         self.time_of = time_of
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
-        """Refuse labels, which a callable has no place for."""
+        """Refuse labels: `eps(x, t)` has no argument for them."""
         if any(label >= 0 for label in labels):
             raise UsageError("A callable eps(x, t) takes no labels; use `labels` none, or pass a ScoreModel.")
         return ()

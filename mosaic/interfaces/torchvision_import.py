@@ -15,16 +15,16 @@ from mosaic.errors import DataError
 
 __all__ = ["import_torchvision"]
 
-# torch.library takes definitions back when the object that made them is collected.
+# Kept for good: torch.library removes definitions when the object that made them is collected.
 _schemas: list[Any] = []
 
 
 @cache
 def import_torchvision() -> ModuleType:
-    """Import `torchvision`, with its data sets, also beside a torch that its compiled operators do not fit.
+    """Import `torchvision` with its data sets, even if its compiled operators do not fit the installed torch.
 
-    A CUDA build of torchvision beside a CPU-only torch cannot load its operators, and fails on import because
-    it then describes two that were never defined. Nothing here uses them, so defining them is enough.
+    A CUDA build of torchvision beside a CPU-only torch cannot load its operators. Its import then fails, because it
+    describes two operators that were never defined. Nothing here uses them, so defining them is enough.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def foreign_commands(built_in: Collection[str]) -> dict[str, EntryPoint]:
 
 
 def command_plugins(built_in: Collection[str]) -> list[Plugin]:
-    """Tell what became of every entry point of the group `mosaic.commands`; loads them, to see."""
+    """List every entry point of the group `mosaic.commands` with its status; loads the commands to find out."""
     rows, chosen = [], foreign_commands(built_in)
     for entry in _entries():
         distribution, number = distribution_of(entry)
@@ -65,7 +65,7 @@ def load_command(entry: EntryPoint) -> Any:
     Raises
     ------
     PluginError
-        If that fails, or it is no click command.
+        If that fails, or it is not a click command.
     """
     owner = distribution_of(entry)[0]
     try:

@@ -15,7 +15,7 @@ __all__ = ["data_access", "data_source", "load_dataset"]
 
 
 def data_access(data_dir: str | PathLike[str] | None, download: bool = False) -> DataAccess:
-    """Where data may be found: `data_dir`, else MOSAIC_DATA, else the data sets' own default."""
+    """Say where data may be found: `data_dir`, else MOSAIC_DATA, else each data set's own default."""
     root = data_dir or os.environ.get("MOSAIC_DATA") or None
     return DataAccess(None if root is None else Path(root), download)
 

@@ -1,4 +1,4 @@
-"""Loading of plugins, one by one, so that a broken one takes nothing down.
+"""Loading of plugins, one by one, so that a broken one does not affect the others.
 
 pluggy's own entry-point loader stops at the first plugin with a bad hook signature and drops the second
 of two distributions that use one entry-point name.
@@ -44,7 +44,7 @@ def load_registry(entries: Iterable[EntryPoint], disabled: Iterable[str] = ()) -
             continue
         begin = time.perf_counter()
         try:
-            with redirect_stdout(sys.stderr):  # what a plugin prints must not get into a document on stdout
+            with redirect_stdout(sys.stderr):  # a plugin must not print into a document on stdout
                 module = entry.load()
         except BaseException as error:  # a plugin may even call sys.exit() at import
             if isinstance(error, KeyboardInterrupt):
@@ -60,6 +60,6 @@ def load_registry(entries: Iterable[EntryPoint], disabled: Iterable[str] = ()) -
 @cache
 def registry() -> Registry:
     """Load every installed plugin, once; `MOSAIC_DISABLE_PLUGINS=a,b` leaves some out."""
-    # A distribution can stand twice on the path (an editable install, say): the first one counts.
+    # A distribution can be on the path twice (by an editable install, for example): the first one counts.
     unique = {(distribution_of(e)[0], e.name): e for e in reversed(list(entry_points(group=GROUP)))}
     return load_registry(unique.values(), disabled_names())

@@ -1,4 +1,4 @@
-"""A plugin: an entry point, and what became of it."""
+"""A plugin: an entry point, and its status after loading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CORE = "mosaic-diffusion"
 
 @dataclass
 class Plugin:
-    """One entry point and what became of it.
+    """One entry point and its status after loading.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class Plugin:
     seconds: float = 0.0
 
     def broken(self, error: str, remedy: str = "") -> None:
-        """Note what is wrong, and what can be done: by default fixing the code; always going without."""
+        """Record what is wrong and the remedy (by default: fix the code); leaving the plugin out is always offered."""
         self.status, self.error, self.provides = "broken", error, []
         remedy = remedy or f"fix or uninstall {self.distribution}"
         self.remedy = f"{remedy}; MOSAIC_DISABLE_PLUGINS={self.key} leaves it out"
 
     def failed(self, error: BaseException) -> None:
-        """Note an error of the plugin's own code."""
+        """Record an error of the plugin's own code."""
         lacking = error.name if isinstance(error, ModuleNotFoundError) else None
         remedy = f"install what provides the Python module '{lacking}'" if lacking else ""
         self.broken(f"{type(error).__name__}: {error}", remedy)

@@ -1,4 +1,4 @@
-"""The registry: names to plugin classes, and what is registered under which conditions."""
+"""The registry: names of plugin classes, and the conditions for registering one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Registration:
 
 @dataclass
 class Registrar:
-    """What a registration hook is given as `register`: checks each class, and notes it.
+    """What a registration hook is given as `register`: it checks each class and records it.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Registrar:
         Raises
         ------
         RuntimeError, TypeError, ValueError
-            If the hook is over, the class is not of the hook's kind, or a name cannot be used.
+            If the hook has returned, the class is not of the hook's kind, or a name cannot be used.
         """
         kind, base = self.kind, KINDS[self.kind]
         if not self.is_open:
@@ -79,7 +79,7 @@ class Registry:
     Attributes
     ----------
     plugins : list[Plugin]
-        Every entry point found, whatever became of it.
+        Every entry point found, with its status.
     hook : pluggy.HookRelay
         The lifecycle hooks of the active plugins.
     """
@@ -97,7 +97,7 @@ class Registry:
         return self._manager.hook
 
     def add(self, module: object, plugin: Plugin) -> None:
-        """Register what `module` provides, all of it or nothing; `plugin` notes the outcome.
+        """Register what `module` provides, all of it or nothing; `plugin` records the outcome.
 
         A name that another plugin holds already breaks this one. Its classes are then available as
         `distribution:name` only.
@@ -105,7 +105,7 @@ class Registry:
         self.plugins.append(plugin)
         try:
             registrations = _registrations_of(module, plugin.key)
-        except (Exception, SystemExit) as error:  # whatever a third party's code raises must not take the rest down
+        except (Exception, SystemExit) as error:  # an error in a third party's code must not stop the other plugins
             plugin.failed(error)
             return
         for entry in registrations:
@@ -181,7 +181,7 @@ class Registry:
         return self.get(kind, name)(self.parse(kind, name, values), *arguments)
 
     def default_metrics(self) -> list[str]:
-        """Names of the metrics that a comparison takes unless told otherwise, in the order they were registered."""
+        """Names of the metrics that a comparison uses by default, in the order they were registered."""
         return [name for (kind, name), cls in self._classes.items() if kind == "metric" and cls.by_default]  # type: ignore[attr-defined]
 
     def checkpoint_score(self) -> str:
@@ -205,7 +205,7 @@ def _plugin_manager() -> pluggy.PluginManager:
 
 
 def _registrations_of(module: object, key: str) -> list[Registration]:
-    """Call a plugin's registration hooks by themselves, and check all that it registers."""
+    """Call the registration hooks of one plugin, and check everything that it registers."""
     manager = _plugin_manager()
     manager.register(module, name=key)
     for name, value in vars(module).items():

@@ -1,4 +1,4 @@
-"""Reproduce a table or figure of the paper, in a folder where everything that it rests on is kept."""
+"""Reproduce a table or figure of the paper, in a folder that keeps everything it depends on."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def execute_reproduction(target: Target) -> xr.Dataset:
 
 
 def forecast_reproduction(target: Target) -> list[Forecast]:
-    """Say what there is to do and how long it will take; computes nothing that is kept.
+    """Predict the steps still to do and their times; nothing that it computes is kept.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a run requires of a score model at every step, whoever wrote it."""
+"""What a run requires of every score model at every step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["assert_unmodified", "check_result"]
 
 @contextmanager
 def assert_unmodified(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
-    """Refuse a score model that writes into tensors it was lent; they count their changes themselves.
+    """Refuse a score model that writes into the tensors it is given; tensors count their own changes.
 
     Raises
     ------
     MosaicError
-        At the end, if it did.
+        When the block ends, if it wrote into one.
     """
     before = {what: tensor._version for what, tensor in held.items()}
     yield

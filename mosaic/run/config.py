@@ -1,4 +1,4 @@
-"""The configuration of a command: one validated model, layered from defaults, environment, file and flags."""
+"""The configuration of a run: one validated model, layered from defaults, environment, file and flags."""
 
 from __future__ import annotations
 

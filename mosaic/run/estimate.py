@@ -19,7 +19,7 @@ __all__ = ["predict_seconds"]
 # Training images that the first measurement of a step takes.
 FIRST_IMAGES = 16
 
-# Seconds that a measurement must take to be believed: short beside any run worth predicting.
+# Seconds that a measurement must take to be reliable; short compared with any run worth predicting.
 LONG_ENOUGH = 0.15
 
 
@@ -54,13 +54,13 @@ def _arithmetic(plan: Plan, index: int) -> Arithmetic:
 
 
 def _state(plan: Plan, index: int) -> Tensor:
-    """A state of about the size that the first batch has at one step."""
+    """A state with about the magnitude that the first batch has at one step: the arithmetic depends on it."""
     level = plan.levels[index]
     return plan.starts(plan.batches[0]) * (math.hypot(level.signal, level.noise) / plan.levels[0].noise)
 
 
 def _step_seconds(plan: Plan, index: int) -> float:
-    """Time of one step: measured on ever more images until it takes long enough, the rest in proportion."""
+    """Predict the time of one step: time more and more images until it takes long enough, then extrapolate."""
     total = len(plan.dataset)
     few, count = min(FIRST_IMAGES, total), min(2 * FIRST_IMAGES, total)
     less, seconds = _seconds(plan, index, few), _seconds(plan, index, count)

@@ -27,7 +27,7 @@ PROGRAM = 384 * 2**20
 
 @dataclass(frozen=True)
 class Size:
-    """What the memory of a run depends on, beside its model and training set.
+    """What the memory of a run depends on, apart from its model and training set.
 
     Attributes
     ----------
@@ -65,9 +65,9 @@ def parse_memory(text: str) -> int:
 
 
 def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
-    """Bytes, at most, of the program, the training set, the trajectory, what the machine holds besides, and a thread's.
+    """Bytes, at most, of the program, the training set, the trajectory, the machine's shared data and one thread.
 
-    The training set counts twice, for the moment it is read, and the trajectory twice, for the moment it is joined.
+    The training set counts twice, because reading it needs a copy. So does the trajectory, because joining it does.
     """
     images = model.dataset.images
     element = 8 if size.dtype == torch.float64 else 4
@@ -91,7 +91,7 @@ def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str)
     Parameters
     ----------
     memory : str, optional
-        The budget, such as 2G; by default a quarter of the machine's memory, where the system tells it.
+        The budget, such as 2G; by default a quarter of the machine's memory, if the system says how much it has.
     name : str
         Name of the score model.
 

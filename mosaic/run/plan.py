@@ -44,7 +44,7 @@ class Plan:
     size : Size
         What its memory depends on.
     save, save_steps : tuple
-        What to keep of the posterior beside its mean, and at which steps.
+        What to keep of the posterior apart from its mean, and at which steps.
     threads : int or None
         Blocks of candidates to work on at a time, at most, so that the memory allowed is enough; None for no limit.
     output : Output or None
@@ -105,13 +105,13 @@ class Plan:
 
     def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
         """Evaluate the score model on a batch at one step."""
-        with self._unmodified(x), full_precision():  # networks, too
+        with self._unmodified(x), full_precision():  # for networks as well
             denoised = self.model.denoise(x, self.levels[index], self.labels_of(batch), self.scales[index])
         self._check(x, denoised, index)
         return denoised
 
     def attribute(self, x: Tensor, index: int, batch: range) -> Attribution:
-        """Evaluate it, and find what x0hat is made of."""
+        """Evaluate the score model at one step, and find what x0hat is made of."""
         with self._unmodified(x), full_precision():
             attribution = self.model.attribute(x, self.levels[index], self.labels_of(batch), self.scales[index])
         self._check(x, attribution.denoised, index)

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
-import mosaic.view.accessor  # noqa: F401 - runs are given with `run.mosaic`
+import mosaic.view.accessor  # noqa: F401 - every run has `run.mosaic`
 from mosaic.device import limited_threads
 from mosaic.engine.machine import AnalyticMachine
 from mosaic.errors import UsageError
@@ -62,7 +62,7 @@ def run_batch(plan: Plan, batch: range, advance: Advance = no_advance) -> xr.Dat
             denoised.append(step.denoised)
             advance(sum(work[: step.index + 1]), f"step {step.index + 1}/{len(plan.levels)}")
         source = None
-        if "provenance" in plan.save:  # of finished images: the nearest candidates (theorem 4.1)
+        if "provenance" in plan.save:  # for final images: the nearest candidates (theorem 4.1)
             finished = Level(1.0, 0.0)
             source = plan.model.attribute(denoised[-1], finished, plan.labels_of(batch), plan.scales[-1]).source
     coordinates: dict[str, Any] = {
@@ -78,7 +78,7 @@ def run_batch(plan: Plan, batch: range, advance: Advance = no_advance) -> xr.Dat
 
 
 def identity_of(plan: Plan) -> dict[str, Any]:
-    """What must agree for two runs to give the same bytes on one machine."""
+    """Identity of a run: two that agree in it give the same bytes on one machine."""
     names = {kind: getattr(plan.config, kind) for kind in ("score", "dataset", "schedule")}
     start = None if plan.start is None else hashlib.sha256(plan.start.numpy().tobytes()).hexdigest()
     return {
@@ -94,7 +94,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
 
 
 def attributes_of(plan: Plan) -> dict[str, str]:
-    """Root attributes of a run beside its identity."""
+    """Root attributes of a run, in addition to its identity."""
     traits = {name: value for name, value in vars(plan.model.traits).items() if isinstance(value, bool)}
     return {
         **made_by(plan.device),
@@ -120,7 +120,7 @@ def job_of(plan: Plan, path: Path) -> FileJob:
         attributes=lambda: attributes_of(plan),
         before=lambda: registry().hook.before_run(config=plan.config),
         after=lambda whole: registry().hook.after_run(config=plan.config, trajectory=whole),
-        free=("configuration.scales", *moved),  # what a file of scales held is `scales`, wherever it lay
+        free=("configuration.scales", *moved),  # a path; the scales themselves are in the identity
     )
 
 
@@ -138,7 +138,7 @@ def start(plan: Plan, progress: Progress = silent) -> xr.Dataset:
 def start_unnamed(
     plan: Plan, folder: Path, chosen: Callable[[Path], object], progress: Progress = silent
 ) -> xr.Dataset:
-    """Run a plan into the first of run-001.nc, run-002.nc, ... in a folder that no other run takes at that moment.
+    """Run a plan into the first free file of run-001.nc, run-002.nc, ..., even if other runs start at the same time.
 
     `chosen(path)` is called with the file before the run starts.
     """

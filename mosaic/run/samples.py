@@ -1,4 +1,4 @@
-"""The samples of a run: the noise that they start from, their seeds and labels."""
+"""The samples of a run: their start noise, seeds and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run keeps of its posteriors beside their means, and at which steps."""
+"""What a run keeps of its posteriors, apart from their means, and at which steps."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def setting_names(model: type[Options]) -> list[str]:
 def from_environment(model: type[Options], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Read the settings that variables give: `MOSAIC_STEPS=50`, `MOSAIC_OPTIONS="score.boundary=zeros ..."`.
 
-    Options of kinds that `model` has no use for are left aside: another command may have.
+    Options of kinds that `model` does not use are ignored: they are meant for other commands.
     """
     environ = os.environ if environ is None else environ
     variables = {name: environ.get(f"MOSAIC_{name.upper()}") for name in setting_names(model)}
@@ -50,7 +50,7 @@ def plugin_options(pairs: Sequence[str], sections: Sequence[str]) -> dict[str, d
     Raises
     ------
     UsageError
-        If a pair does not read KIND.OPTION=VALUE, or its kind is none of `sections`.
+        If a pair is not KIND.OPTION=VALUE, or its kind is not in `sections`.
     """
     layer: dict[str, dict[str, str]] = {}
     for pair in pairs:
@@ -68,8 +68,8 @@ def plugin_options(pairs: Sequence[str], sections: Sequence[str]) -> dict[str, d
 def from_file(path: Path, model: type[Options], sections: Sequence[str] | None = None) -> dict[str, Any]:
     """Read a TOML file: settings at the top, options in tables.
 
-    A table such as `[score]` holds the score model's options, and may hold its `name`. `sections` are the tables that
-    there may be; by default the kinds of plugin that the configuration names.
+    A table such as `[score]` holds the score model's options, and may hold its `name`. `sections` are the allowed
+    tables; by default the kinds of plugin that the configuration names.
 
     Raises
     ------

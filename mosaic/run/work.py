@@ -15,10 +15,10 @@ def count_comparisons(model: ScoreModel, scales: Sequence[int], labels: Sequence
 
 
 def step_work(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -> list[float]:
-    """Give the work of samples with these labels at one step of each scale: comparisons times k, as time is.
+    """Give the work of samples with these labels at one step of each scale: comparisons times k.
 
-    (An engine shares the products of windows that overlap; k of a window's k x k are its own.) Where the model
-    compares nothing, a step of a sample counts 1.
+    Time is in proportion to it: an engine shares the products of overlapping windows, so a window adds only k of its
+    k x k products. Where the model compares nothing, a step of a sample counts 1.
     """
     comparisons, share = model.traits.comparisons, _share(model, labels)
     steps = [comparisons(scale) * max(1, scale) * share for scale in scales]
@@ -31,6 +31,6 @@ def unit_of(model: ScoreModel, scales: Sequence[int]) -> str:
 
 
 def _share(model: ScoreModel, labels: Sequence[int]) -> float:
-    """How often samples with these labels meet the whole training set, a class counting by its share of it."""
+    """Passes over the training set for these labels: 1 without a class, else the share of images in the class."""
     classes = model.dataset.labels
     return sum(1.0 if label < 0 or classes is None else float((classes == label).double().mean()) for label in labels)

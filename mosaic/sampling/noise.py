@@ -19,6 +19,7 @@ def sample_seed(seed: int, sample: int) -> int:
 
 
 def _mixed(seed: int, sample: int, purpose: int) -> int:
+    # SeedSequence gives independent streams for neighbouring seeds. The seed is stored as int64, so one bit is dropped.
     return int(np.random.SeedSequence((seed, sample, purpose)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -27,12 +28,12 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def initial_noise(seed: int, samples: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
-    """Standard normal noise (len(samples), C, H, W), float32 on the CPU."""
+    """Standard normal noise (len(samples), C, H, W), float32, drawn on the CPU so that all devices get the same."""
     return torch.stack([torch.randn(shape, generator=_generator(sample_seed(seed, i))) for i in samples])
 
 
 class StepNoise:
-    """The noise of an ancestral sampler: one generator a sample, apart from that of its initial noise.
+    """The noise of an ancestral sampler: one generator per sample, separate from that of its initial noise.
 
     Parameters
     ----------

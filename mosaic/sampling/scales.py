@@ -1,7 +1,7 @@
 """Locality scales k(t): the one free hyperparameter of the local machines.
 
-What decides a scale is the noise-to-signal ratio s / a, so a `ScaleSchedule` is a table of k against s / a,
-and any run looks its steps up in it, whatever its schedule and number of steps.
+The noise-to-signal ratio s / a decides a scale, so a `ScaleSchedule` is a table of k against s / a. Runs of any
+schedule and number of steps look up their steps in it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def paper_scales(name: str) -> ScaleSchedule:
 
 
 def coarse_to_fine(size: int, times: Sequence[float], levels: Sequence[Level]) -> ScaleSchedule:
-    """Fall back where nothing is calibrated: k from about half the image at t = 1 down to 3 at t = 0.
+    """Default scales if none are calibrated: k from about half the image at t = 1 down to 3 at t = 0.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def coarse_to_fine(size: int, times: Sequence[float], levels: Sequence[Level]) -
         The run's steps, in rising order of noise.
     """
     half = max(3.0, size / 2)
-    # Round up to the next odd number where exactly between two: half of 8 is 4 is 5.
+    # Rounded to the nearest odd number, up if halfway between two: for 8 pixels, 4 at t = 1 gives k = 5.
     scales = [2 * math.floor((3 + (half - 3) * t) / 2) + 1 for t in times]
     return ScaleSchedule(tuple(min(k, 2 * size - 1) for k in scales), tuple(level.ratio for level in levels))
 

@@ -39,8 +39,8 @@ def unused_path(folder: Path, name: str = "run", endings: Sequence[str] = (".nc"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path that takes `path`'s place when the block ends well: readers see old or whole new."""
-    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that a killed writer leaves nothing behind for good
+    """Give a temporary path that replaces `path` if the block succeeds: readers see the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")  # a fixed name: the next writer replaces what a kill left
     try:
         yield temporary
         temporary.replace(path)
@@ -61,12 +61,12 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
 
 
 class OutputInUse(UsageError):
-    """Another process is working on this output, or began it between the check and the start."""
+    """Another process is working on this output, or started it between the check and the start."""
 
 
 @contextmanager
 def locked(folder: Path, work: Path) -> Iterator[None]:
-    """Hold a folder against other processes; the system lets go of it when this one ends.
+    """Lock a folder against other processes; the system releases the lock when this process ends.
 
     Raises
     ------
@@ -81,13 +81,13 @@ def locked(folder: Path, work: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows keeps what is open; elsewhere whoever waits sees that it is gone
+        with suppress(OSError):  # Windows cannot remove an open file; elsewhere filelock notices that it is gone
             (folder / LOCK).unlink()
         lock.release()
 
 
 def as_attribute(value: Any) -> str:
-    """Text of a root attribute: JSON, since netCDF attributes hold no null, bool or mapping."""
+    """Write a root attribute as JSON: netCDF attributes cannot hold null, bool or mappings."""
     return json.dumps(value)
 
 
@@ -107,7 +107,7 @@ def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
     Raises
     ------
     DataError
-        If there is no such file, or its root has none of `schemas`: then it is not `what` was asked for.
+        If there is no such file, or its root has none of `schemas`; the message says that it is not `what`.
     """
     if path.is_dir():
         raise DataError(f"'{path}' is a folder, not {what}.")

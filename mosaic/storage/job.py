@@ -1,7 +1,7 @@
 """Jobs: work whose result is kept. A run, a calibration, a training, a leaderboard entry are one kind of thing.
 
-A job has an identity (what must agree for its result to be used again), a place, and a state. Whether a result is
-there, can be resumed, or belongs to something else is decided here, from what `kept` lists.
+A job has an identity (what must agree for its result to be used again), a place and a state. `kept` lists what is at
+the place. From this the job decides whether its result is finished, can be resumed, or belongs to another job.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class Job(ABC):
             return State.MISSING
         if self.differing(kept[0][1]):
             return State.OTHER
-        # Where a result is being replaced by another one, what is in progress counts, unless the result is the same.
+        # Both can be there: a finished result, and work in progress that will replace it. The work in progress counts,
+        # unless the finished result has the wanted identity.
         done = any(state is State.DONE and not self.differing(identity) for state, identity in kept)
         return State.DONE if done else State.IN_PROGRESS
 
@@ -102,7 +103,7 @@ class Job(ABC):
         Raises
         ------
         ConfigMismatch
-            If something else is.
+            If something else is there.
         """
         state = self.state()
         if state is State.OTHER:
@@ -124,7 +125,7 @@ class Job(ABC):
         resume : bool
             Compute only what is missing of a result with the same identity.
         overwrite : bool
-            Replace what is there. With neither, a place that is taken is refused.
+            Replace what is there. With neither option, a place that holds something is refused.
         progress : Progress
             Called with the work done.
         """
@@ -184,11 +185,12 @@ class FileJob(Job):
     unit : str
         What work is counted in.
     attributes : callable
-        Gives its root attributes, beside the identity and the schema.
+        Gives its root attributes, in addition to the identity and the schema.
     complete : callable
         What is done to the joined parts before they are written.
     before, after : callable
-        Called before the first part that is computed, and with the finished result; not where all is there already.
+        `before()` is called before the first part is computed, `after(whole)` with the finished result. Neither is
+        called if the result was finished already.
     """
 
     place: Path
@@ -205,7 +207,7 @@ class FileJob(Job):
 
     @property
     def files(self) -> PartFiles:
-        """Its files."""
+        """The finished file, and the parts of an unfinished one."""
         return PartFiles(self.place)
 
     def open(self) -> xr.Dataset:
@@ -234,13 +236,13 @@ class FileJob(Job):
         Raises
         ------
         ConfigMismatch
-            If it is to be resumed, and something else is there.
+            If `resume` is set, and something else is there.
         OutputInUse
             If another process is working on it.
         """
         files = self.files
         if resume and self.is_done():
-            files.clear()
+            files.clear()  # a kill after the file was written, before its parts were removed, leaves both
             return self.open()
         with files.hold(self.identity, resume=resume, overwrite=overwrite):
             try:
@@ -280,7 +282,7 @@ def _advance(progress: Progress, start: float, total: float, unit: str, batch: s
 
 @dataclass(frozen=True)
 class Output:
-    """Where a result is to be kept, and what may become of what is there.
+    """Where a result is kept, and whether it may resume or replace what is there.
 
     Attributes
     ----------
@@ -289,7 +291,7 @@ class Output:
     resume, overwrite : bool
         Resume what is unfinished there; or replace what is there.
     beside : tuple of str
-        What is written beside it, by what takes the place of `.nc`: (".png",) for its picture.
+        Endings, in place of `.nc`, of files written together with it: (".png",) for its picture.
     """
 
     path: Path
@@ -307,7 +309,7 @@ class Output:
         Raises
         ------
         UsageError
-            With the way out.
+            With what to do about it.
         """
         check_writable(self.path)
         files = PartFiles(self.path)

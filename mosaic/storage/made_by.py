@@ -40,7 +40,7 @@ __all__ = [
 # Rooms and folders of the core that compute nothing that is stored.
 IDLE = {"bench", "testing", "view", "scaffold"}
 
-# Root attributes that tell how a stored result was made, in the record of what rests on it.
+# Root attributes that say how a stored result was made; results that use it record them.
 RECORDED = (
     "configuration",
     "dataset_fingerprint",
@@ -81,7 +81,7 @@ def command_line() -> list[str]:
 
 
 def record(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """What the root attributes of a stored result tell of how it was made, for the record of what rests on it."""
+    """Take from the root attributes of a stored result how it was made; results that use it record this."""
     known = {key: attributes[key] for key in RECORDED if key in attributes}
     return {key: json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in known.items()}
 
@@ -89,8 +89,8 @@ def record(attributes: Mapping[Any, Any]) -> dict[str, Any]:
 def code_changed(code: object) -> bool:
     """Tell whether a result with this `code` was made by other code of mosaic than runs now.
 
-    Versions and configuration are compared when it is used again; a change of the code itself makes it no other run,
-    but its numbers may no longer be what they would be.
+    Versions and configuration are compared when a result is used again. A change of the code alone does not make it
+    another result, but the code of today may give other numbers.
     """
     return code != core_digest()
 
@@ -112,7 +112,7 @@ def code_digest(cls: type) -> str:
 
 @cache
 def core_digest() -> str:
-    """First digits of the SHA-256 of those modules of the core and its own plugins that numbers may rest on."""
+    """First digits of the SHA-256 of the modules of the core and built-in plugins that can change stored numbers."""
     digest = hashlib.sha256()
     for package in ("mosaic", "mosaic_plugins"):
         spec = find_spec(package)
@@ -137,7 +137,7 @@ def versions_of(names: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def _git_commit() -> str:
-    """Commit of the checkout this package is used from, empty where there is none."""
+    """Commit of the checkout this package runs from; empty if it is not a checkout."""
     (root,) = Path(__file__).resolve().parents[2:3]
     if not (root / ".git").exists():
         return ""

@@ -29,8 +29,8 @@ IDENTITY = "identity.json"
 class PartFiles:
     """A netCDF file, and its parts in `<path>.parts` until it is finished.
 
-    The identity of what is in progress is kept with the parts; its entries are root attributes of the finished file.
-    Parts without one are what a kill left behind, and stale.
+    The identity of the work in progress is kept with the parts; its entries become root attributes of the finished
+    file. Parts without an identity are stale: a kill left them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,19 +53,19 @@ class PartFiles:
 
     @contextmanager
     def hold(self, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[None]:
-        """Make the folder for the parts, emptied of what is stale, and hold it until the block ends.
+        """Make the folder for the parts, remove stale ones, and lock the folder until the block ends.
 
         Raises
         ------
         OutputInUse
-            If another process started here meanwhile, has finished meanwhile, or is working on this.
+            If another process has started or finished here since the check, or is working on this.
         UsageError
             If it cannot be written.
         """
         try:
             if overwrite or (resume and self.in_progress() is None):
                 self.clear()
-            try:
+            try:  # mkdir is atomic: of two new runs that start here at once, one fails
                 self.folder.mkdir(exist_ok=resume)
             except FileExistsError:
                 raise OutputInUse(f"another run has just started at '{self.path}'; use another `out`.") from None
@@ -84,7 +84,7 @@ class PartFiles:
     def finish(self, count: int, attributes: Mapping[str, str], complete: Callable[[xr.Dataset], xr.Dataset]) -> None:
         """Join the parts, `complete` the whole, write it with `attributes` on its root, and remove the parts."""
         parts = [xr.load_dataset(self.part(number), engine="netcdf4") for number in range(count)]
-        # Several digests where a run was resumed by other code than started it: none of them alone made the file.
+        # Several digests, if other code resumed the run than started it: no single one made the file.
         codes = sorted({str(part.attrs.get("code")) for part in parts})
         write_netcdf(complete(join(parts, {**attributes, "code": " ".join(codes)})), self.path)
         self._clean()
@@ -108,12 +108,12 @@ class PartFiles:
             self._sweep()
 
     def _clean(self) -> None:
-        """Remove the parts: first what makes them a run, so that a kill here leaves stale parts, not a false run."""
+        """Remove the identity, then the parts: a kill between leaves stale parts, not a run that lacks some."""
         (self.folder / IDENTITY).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove what `_clean` could not while the lock was held: Windows keeps files that are open."""
+        """Remove what `_clean` could not while the lock was held: Windows does not remove open files."""
         if os.name == "nt" and self.in_progress() is None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -125,5 +125,5 @@ def join(parts: Sequence[xr.Dataset], attributes: Mapping[str, str]) -> xr.Datas
 
 
 def encoded(identity: Mapping[str, Any]) -> dict[str, str]:
-    """An identity as root attributes."""
+    """Write each entry of an identity as a root attribute."""
     return {key: as_attribute(value) for key, value in identity.items()}

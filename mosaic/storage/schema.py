@@ -49,7 +49,7 @@ class Variable:
     dtype : type or None
         How it is stored; None for the precision of the computation.
     fill : float
-        What stands where nothing is known.
+        Value of entries that are not known.
     """
 
     description: str
@@ -155,7 +155,7 @@ COMPARISON = {
     "compared": Variable("what is compared with the reference: run, baseline", ("compared",)),
     "role": Variable("run, reference, baseline", ("role",)),
 }
-NETWORK = "network"  # the network's entry along `score`, whichever plugin runs it
+NETWORK = "network"  # the network's entry along `score`, for any plugin that runs it
 LEADERBOARD = {
     "final_METRIC": Variable("{metric} of the theory's final image with the network's"),
     "step_METRIC": Variable("{metric} of the theory's x0hat at a state of the network's flow with the network's there"),

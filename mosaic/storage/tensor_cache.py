@@ -1,4 +1,4 @@
-"""Tensors kept on disk: what is costly to compute and follows from a description alone."""
+"""Tensors cached on disk: costly to compute, and determined by a description alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def digest_of(tensor: Tensor) -> str:
 
 
 def cache_folder() -> Path:
-    """Folder of the files."""
+    """Folder of the cached tensors, below the user's cache folder."""
     return Path(platformdirs.user_cache_dir("mosaic-diffusion")) / "tensors"
 
 
@@ -36,15 +36,15 @@ def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tens
     Parameters
     ----------
     key : mapping
-        All that decides it, JSON-serialisable.
+        Everything that decides the tensor, JSON-serialisable.
     compute : callable
         Gives a tensor on the CPU.
 
     Returns
     -------
     Tensor
-        Of the same type and shape. A file that cannot be read is computed again; a folder that cannot be written is no
-        error.
+        Of the same type and shape. A file that cannot be read is computed again. A folder that cannot be written is not
+        an error.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = cache_folder() / f"{name}.npy"

@@ -1,4 +1,4 @@
-"""Trajectories: a stored run as a plain `xarray.Dataset`, by the schema, and its training set read again."""
+"""Trajectories: a stored run as a plain `xarray.Dataset` of the schema; and its training set, read again."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
     Raises
     ------
     DataError
-        If there is no such file, or it is no trajectory of a schema known here.
+        If there is no such file, or it is not a trajectory of a schema known here.
     """
     stored = open_stored(Path(path), (TRAJECTORY_SCHEMA,), "a stored run")
     if any(name not in stored for name in RUN):
@@ -92,7 +92,7 @@ def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
     return dataset
 
 
-# Starts are float32, multiplied by one run's s(1) and divided by it again.
+# Start noise is float32, multiplied by a run's s(1) and later divided by it: equal noise agrees up to this rounding.
 START_TOLERANCE = 1e-4
 
 

@@ -1,4 +1,4 @@
-"""The conformance suite: what every plugin must hold to, for the tests of its author.
+"""The conformance suite: the checks that every plugin must pass, for its author's tests.
 
 In a test module of the plugin's distribution:
 

@@ -1,4 +1,4 @@
-"""What every score model that attributes pixels must hold to."""
+"""The checks that every score model that attributes pixels must pass."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class PluginCase:
         return self.plugin.Options.parse(self.options, self.plugin.name or self.plugin.__name__)
 
     def check_options(self) -> None:
-        """Require that options come back from JSON as they went, and that each has a description."""
+        """Require that options are the same after a round trip through JSON, and that each has a description."""
         options = self.parsed()
         again = self.plugin.Options.parse(
             json.loads(json.dumps(options.model_dump(mode="json"), allow_nan=False)), "options"

@@ -1,4 +1,4 @@
-"""What every data set must hold to."""
+"""The checks that every data set must pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _loaded(case: PluginCase, **more: object) -> DataSet:
 
 
 def it_is_available_and_loads(case: PluginCase) -> None:
-    """`available` gives None where `load` works, and a `DataSet` comes of it, which checks itself."""
+    """`available` gives None, and `load` gives a `DataSet`, which checks itself."""
     source = _source(case)
     reason = source.available()
     require(reason is None, f"it is not available here: {reason}")
@@ -36,7 +36,7 @@ def it_is_available_and_loads(case: PluginCase) -> None:
 
 
 def images_and_labels_fit(case: PluginCase) -> None:
-    """float32 images that use the range they declare, labels that all classes have names for."""
+    """Images are float32 and use their declared range; every label has a class name."""
     dataset = _loaded(case)
     require(dataset.images.dtype == torch.float32, f"images are {dataset.images.dtype}, not float32")
     low, high = dataset.range
@@ -48,14 +48,14 @@ def images_and_labels_fit(case: PluginCase) -> None:
 
 
 def it_loads_the_same_twice(case: PluginCase) -> None:
-    """The same options give the same data, to the bit: whatever is random is seeded by an option."""
+    """The same options give the same data, to the bit: an option must seed everything random."""
     first = _loaded(case)
     torch.randn(3)
     require(first.fingerprint() == _loaded(case).fingerprint(), "the fingerprint differs the second time")
 
 
 def limit_takes_a_balanced_subset(case: PluginCase) -> None:
-    """`limit` and `limit_seed` work: a subset, with classes as even as they allow."""
+    """`limit` and `limit_seed` choose a subset, with classes as even as possible."""
     require(issubclass(case.plugin.Options, DataSetOptions), "its Options do not derive from mosaic.DataSetOptions")
     whole = _loaded(case)
     if len(whole) < 4:
@@ -88,7 +88,7 @@ def its_scales_exist(case: PluginCase) -> None:
 
 
 def its_images_obey_its_rule(case: PluginCase) -> None:
-    """Where it has a rule, all of its images are consistent."""
+    """If it has a rule, all of its images are consistent."""
     dataset = _loaded(case)
     if dataset.rule is None:
         raise NotApplicable
@@ -97,7 +97,7 @@ def its_images_obey_its_rule(case: PluginCase) -> None:
 
 
 def options_survive_json(case: PluginCase) -> None:
-    """They come back as they were; each has a description."""
+    """Options are the same after a round trip through JSON; each has a description."""
     case.check_options()
 
 

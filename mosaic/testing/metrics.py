@@ -1,4 +1,4 @@
-"""What every metric must hold to."""
+"""The checks that every metric must pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MetricCase:
 
 
 def it_declares_what_it_is(case: PluginCase) -> None:
-    """`range`, `higher_is_better` and `statistic` are there, and make sense."""
+    """`range`, `higher_is_better` and `statistic` exist and are valid."""
     for name in ("range", "higher_is_better"):
         require(hasattr(case.plugin, name), f"it has no attribute `{name}`")
     low, high = case.plugin.range
@@ -53,7 +53,7 @@ def one_float64_value_a_sample(case: PluginCase) -> None:
 
 
 def values_stay_in_its_range(case: PluginCase) -> None:
-    """On images near the data, far from them, and on the data themselves; NaN aside."""
+    """Values (NaN aside) stay in `range` on the data, near them and far from them."""
     measured = MetricCase(case)
     low, high = measured.metric.range
     for images in (
@@ -101,7 +101,7 @@ def nothing_is_closer_than_the_reference_itself(case: PluginCase) -> None:
 
 
 def options_survive_json(case: PluginCase) -> None:
-    """They come back as they were; each has a description."""
+    """Options are the same after a round trip through JSON; each has a description."""
     case.check_options()
 
 

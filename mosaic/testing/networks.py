@@ -1,4 +1,4 @@
-"""What every network must hold to."""
+"""The checks that every network must pass."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def eps_is_like_x(case: PluginCase) -> None:
 
 
 def torch_seed_decides_its_weights(case: PluginCase) -> None:
-    """Built after the same seed it has the same weights, and its own state can be loaded again."""
+    """Modules built from the same seed have the same weights; a module can load its own state."""
     inputs = NetworkCase(case)
     first, second = inputs.build().state_dict(), inputs.build().state_dict()
     same = all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
@@ -58,7 +58,7 @@ def torch_seed_decides_its_weights(case: PluginCase) -> None:
 
 
 def evaluation_is_deterministic(case: PluginCase) -> None:
-    """After eval() the same input gives the same eps, whatever torch's generator, alone or in a batch."""
+    """After eval() the same input gives the same eps, for any state of torch's generator, alone or in a batch."""
     inputs = NetworkCase(case)
     module = inputs.build().eval()
     with torch.no_grad():
@@ -106,12 +106,12 @@ def time_matters(case: PluginCase) -> None:
 
 
 def its_receptive_field_is_what_it_says(case: PluginCase) -> None:
-    """Where it names one: no pixel of eps depends on x beyond that window."""
+    """No pixel of eps depends on x beyond the receptive field, if the network names one."""
     inputs = NetworkCase(case)
     side = inputs.network.receptive_field()
     if side is None:
         raise NotApplicable
-    size = -(-(side + 8) // 16) * 16  # as divisible as the images that `check` accepted
+    size = -(-(side + 8) // 16) * 16  # a multiple of 16, like the images that `check` accepted
     module = inputs.build().eval()
     x = torch.randn(1, SHAPE[0], size, size, generator=torch.Generator().manual_seed(4)).requires_grad_()
     eps = module(x, inputs.t[:1], None if inputs.labels is None else inputs.labels[:1])
@@ -122,7 +122,7 @@ def its_receptive_field_is_what_it_says(case: PluginCase) -> None:
 
 
 def options_survive_json(case: PluginCase) -> None:
-    """They come back as they were; each has a description."""
+    """Options are the same after a round trip through JSON; each has a description."""
     case.check_options()
 
 

@@ -1,4 +1,4 @@
-"""What every noise schedule must hold to."""
+"""The checks that every noise schedule must pass."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def signal_is_positive_and_noise_not_negative(case: PluginCase) -> None:
 
 
 def noise_over_signal_rises_with_t(case: PluginCase) -> None:
-    """Strictly: a level has one time."""
+    """noise / signal rises strictly, so a level has only one time."""
     signal, noise = _schedule(case).signal_noise(TIMES)
     ratio = noise / signal
     falls = torch.nonzero(ratio.diff() <= 0)
@@ -70,7 +70,7 @@ def time_is_the_inverse_of_level(case: PluginCase) -> None:
 
 
 def options_survive_json(case: PluginCase) -> None:
-    """They come back as they were; each has a description."""
+    """Options are the same after a round trip through JSON; each has a description."""
     case.check_options()
 
 

@@ -14,7 +14,7 @@ from mosaic.testing.case import NotApplicable, PluginCase, require
 
 __all__ = ["HIGH", "ScoreCase", "analytic", "require_close"]
 
-HIGH = 1e5  # noise so high that images of range 1 are nothing beside it
+HIGH = 1e5  # noise so high that images of range 1 are negligible
 
 
 class ScoreCase:
@@ -72,6 +72,6 @@ def analytic(case: PluginCase) -> ScoreCase:
 
 
 def require_close(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-5) -> None:
-    """Fail unless two tensors agree to a tolerance, with a message that says by how much they do not."""
+    """Fail unless two tensors agree to a tolerance; the message says by how much they differ."""
     apart = float((actual.double() - expected.double()).abs().max())
     require(apart <= tolerance, f"{message} (by {apart:.2g}, more than {tolerance:g})")

@@ -1,4 +1,4 @@
-"""What every score model must hold to."""
+"""The checks that every score model must pass."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def a_batch_is_its_samples_one_by_one(case: PluginCase) -> None:
 
 
 def the_same_input_gives_the_same_result(case: PluginCase) -> None:
-    """Twice, from a new object, and from one that has seen other levels: an option seeds whatever is random."""
+    """Also from a new object, or one that has seen other levels: an option must seed everything random."""
     score, again, used = ScoreCase(case), ScoreCase(case), ScoreCase(case)
     x = case.noisy(score.level(0.4))
     first = score(x, score.level(0.4))
-    torch.randn(3)  # torch's own generator has nothing to do with it
+    torch.randn(3)  # changes the state of torch's generator, which must not matter
     require(torch.equal(first, score(x, score.level(0.4))), "the second evaluation differs from the first")
     require(torch.equal(first, again(x, score.level(0.4))), "a new object gives another result")
     for noise in (0.9, 0.1):
@@ -108,7 +108,7 @@ def x0hat_at_infinite_noise_is_the_mean(case: PluginCase) -> None:
 
 
 def labels_choose_the_training_images(case: PluginCase) -> None:
-    """With the trait `is_conditional`: a sample with a label meets the images of that class only; -1 is none.
+    """With the trait `is_conditional`, a labelled sample is compared with images of its class only; -1 is no label.
 
     A model without it refuses labels, or gives the same x0hat with and without them.
     """
@@ -125,7 +125,7 @@ def labels_choose_the_training_images(case: PluginCase) -> None:
     chosen, level, images = present[1], score.level(0.5), score.dataset.images.clone()
     images[labels != chosen] = images[labels != chosen].flip(0) * 0.5
     changed = ScoreCase(case, replace(score.dataset, images=images))
-    # Noisy images of other classes, so that a label which says that they are of this one must change x0hat.
+    # Noisy images of other classes: the label of this class must change x0hat.
     others = torch.nonzero(labels != chosen)[:3, 0]
     x = case.noisy(level, len(labels), torch.float64)[others]
     wanted, none = (torch.full((len(x),), label, dtype=torch.int64) for label in (chosen, -1))
@@ -203,7 +203,7 @@ def x0hat_depends_on_no_more_than_the_window(case: PluginCase) -> None:
 
 
 def options_survive_json(case: PluginCase) -> None:
-    """They come back as they were, so that a stored run states them; each has a description."""
+    """Options are the same after a round trip through JSON, as in a stored run; each has a description."""
     case.check_options()
 
 

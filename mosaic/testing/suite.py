@@ -34,7 +34,7 @@ KINDS: dict[str, dict[str, Callable[[PluginCase], None]]] = {
 
 
 class NotConforming(AssertionError):
-    """A plugin does not hold to what its kind requires; the message names the checks and what went wrong."""
+    """A plugin fails checks of its kind; the message names them and what went wrong."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Check:
             If it fails, or passes where a failure was expected.
         """
         try:
-            with torch.random.fork_rng(devices=[]):  # what checks draw does not change what the caller draws
+            with torch.random.fork_rng(devices=[]):  # random numbers of checks must not change those of the caller
                 self.work()
         except NotApplicable:
             if self.reason is None:

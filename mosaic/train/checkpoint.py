@@ -5,8 +5,8 @@
     training.safetensors   everything that the training is resumed from
     loss.nc                the loss of every step
 
-Each file is written under a temporary name and moved into place, so that a kill leaves the last one whole. The
-training resumes from training.safetensors alone.
+Each file is written under a temporary name and moved into place, so that after a kill the previous file is still whole.
+The training resumes from training.safetensors alone.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ DESCRIPTION, WEIGHTS, TRAINING, LOSS = "checkpoint.json", "weights.safetensors",
 
 
 class _Description(BaseModel):
-    """What is read of checkpoint.json; there is more in it."""
+    """The entries of checkpoint.json that are read; it holds more."""
 
     configuration: TrainConfig
     shape: tuple[Size, Size, Size]

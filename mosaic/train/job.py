@@ -26,7 +26,7 @@ def check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
     Raises
     ------
     UsageError
-        With the way out.
+        With what to do about it.
     """
     if resume and overwrite:
         raise UsageError("`resume` and `overwrite` exclude each other.")
@@ -62,7 +62,7 @@ class TrainingJob(Job):
     Attributes
     ----------
     summary : Summary or None
-        How far the latest `execute` came.
+        How far the training was after the latest `execute`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TrainingJob(Job):
 
     def kept(self) -> list[tuple[State, Mapping[str, Any]]]:
         """Read what is in the folder: done, or in progress while there are steps left."""
-        if not (self.place / DESCRIPTION).is_file():  # what has no description is what a kill left
+        if not (self.place / DESCRIPTION).is_file():  # a kill left a folder without a description
             return []
         description = load_checkpoint(self.place).description
         return [(State.IN_PROGRESS if self.steps_left() else State.DONE, description)]

@@ -147,5 +147,5 @@ def describe_training(plan: TrainPlan) -> dict[str, Any]:
 
 
 def kept_settings(folder: Path) -> dict[str, Any]:
-    """Settings of the training in a folder, to resume it; none where there is no training."""
+    """Settings of the training in a folder, to resume it; empty if it holds no training."""
     return load_checkpoint(folder).config.model_dump(mode="json") if (folder / DESCRIPTION).is_file() else {}

@@ -1,4 +1,4 @@
-"""A training session: from where its folder says the training is to where it stops, with checkpoints on the way."""
+"""A training session: it continues from the state in its folder until it stops, and saves checkpoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mosaic.train.step import Training
 
 __all__ = ["Summary", "TrainingSession"]
 
-# Losses are fetched from the device this often: each fetch waits for it.
+# Seconds between two fetches of the losses: each fetch waits for the device.
 FETCH_SECONDS = 0.2
 
 
@@ -116,7 +116,7 @@ class TrainingSession:
         return self.earlier + time.perf_counter() - self.begin
 
     def run(self, max_seconds: float, save_seconds: float) -> Summary:
-        """Train to the end, or for as long as there is; an interrupt is heard between two steps, after a checkpoint.
+        """Train to the end or until `max_seconds`. An interrupt waits for the step in progress and a checkpoint.
 
         Raises
         ------
@@ -136,13 +136,13 @@ class TrainingSession:
                     saved = now
                     self.save()
             self.fetch()
-            summary = self.summary()  # before the last checkpoint: its time is not that of training
+            summary = self.summary()  # before the last checkpoint, whose time must not count as training
             if training.step > self.first or not (self.folder / WEIGHTS).is_file():
                 self.save()
         return summary
 
     def summary(self) -> Summary:
-        """Sum up how far the training is."""
+        """Say how far the training is, its recent loss and its speed."""
         training, recent = self.training, self.training.losses[-100:]
         images = (training.step - self.first) / training.steps_per_epoch * len(training.dataset)
         return Summary(
@@ -155,7 +155,7 @@ class TrainingSession:
         )
 
     def fetch(self) -> None:
-        """Fetch the losses from the device, see that they are finite, and report."""
+        """Fetch the losses from the device, fail if one is not finite, and report progress."""
         training = self.training
         known = len(training.losses)
         training.flush()
@@ -163,7 +163,7 @@ class TrainingSession:
             if not math.isfinite(loss):
                 self._fail(f"The loss became {loss} at step {step} of {training.total_steps}.")
         now = self.summary()
-        share = max(now.step / now.steps, now.seconds / self.max_seconds)  # whichever end is nearer
+        share = max(now.step / now.steps, now.seconds / self.max_seconds)  # of steps or of time, by which ends first
         total = len(training.dataset) * training.config.epochs
         note = f"epoch {now.epoch:.1f}, loss {now.loss:.4f}, {now.images_per_second:.0f} images/s"
         self.progress(min(1.0, share) * total, total, "image", note)
@@ -183,7 +183,7 @@ class TrainingSession:
         state = training.state()
         if not all(bool(torch.isfinite(value).all()) for value in state.values()):
             self._fail(f"The weights became NaN or infinite by step {training.step} of {training.total_steps}.")
-        if self.replaces:  # the state first: what is left is the old checkpoint, then none
+        if self.replaces:  # the state goes first: a kill between leaves the old weights or nothing, never a mixture
             for name in (TRAINING, LOSS, WEIGHTS):
                 (folder / name).unlink(missing_ok=True)
             self._describe()
@@ -196,8 +196,8 @@ class TrainingSession:
         }
         average = {name: value for name, value in state.items() if name.startswith("average.")}
         weights = {name.removeprefix("average."): value for name, value in average.items()}
-        # First what is used, then what the training resumes from: a kill in between loses nothing. The weights say how
-        # far the training is, so the losses must be there when they are.
+        # The state that a training resumes from comes last: after a kill between, it is older than the weights, and the
+        # steps since are repeated exactly. The losses come before the weights, which say how far the training is.
         write_netcdf(self.history(), folder / LOSS)
         save_tensors(weights, folder / WEIGHTS, numbers)
         save_tensors({**state, "seconds": torch.tensor(self.seconds())}, folder / TRAINING, numbers)

@@ -1,8 +1,8 @@
 """Training of a network: eps-prediction with mean squared error, Adam, decaying learning rate, averaged weights.
 
-The state of a training is a function of its configuration and of the number of steps done: which images a step takes,
-their times and noise, and what the network draws, come from the seed and the step's number. So a training that is
-resumed continues as if nothing had happened.
+The state of a training is a function of its configuration and the number of steps done. The images, times and noise of
+a step, and the random numbers of the network, come from the seed and the number of the step. So a resumed training
+gives the same weights as one without an interruption.
 
 References: Kamb & Ganguli 2025, app. C.1; Ho et al. 2020, eq. 14.
 """
@@ -26,12 +26,12 @@ __all__ = ["Training", "eps_loss"]
 
 _ORDER, _NOISE, _MODULE = 1, 2, 3
 
-# The paper's decay a step, over 300 epochs of 60,000 images in batches of 128.
+# The paper's decay of the learning rate per step, and its number of steps: 300 epochs of 60,000 images, batches of 128.
 PAPER_DECAY, PAPER_STEPS = 0.999965, 300 * math.ceil(60_000 / 128)
 
 
 def _seed(seed: int, purpose: int, number: int = 0) -> int:
-    """Mix the training's seed with what it is for and the number of the step or epoch; non-negative int64."""
+    """Mix the training's seed with a purpose and the number of the step or epoch; non-negative int64."""
     return int(np.random.SeedSequence((seed, purpose, number)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -107,13 +107,13 @@ class Training:
         return self.config.total_steps(len(self.dataset))
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step; where no decay is asked for, it falls as far as the paper's, whatever the steps."""
+        """Learning rate of a step; by default it falls by as much as the paper's over any number of steps."""
         decay = self.config.lr_decay or PAPER_DECAY ** (PAPER_STEPS / self.total_steps)
         return float(self.config.learning_rate * decay**step)
 
     @torch.no_grad()
     def _average(self, averages: Any, weights: Any, count: Any) -> None:
-        """Move the averages of `count` weights towards the next: quickly at first, when the old ones mislead."""
+        """Move the averages of `count` updates towards the new weights: fast at first, to forget the initial ones."""
         done = int(count)
         torch._foreach_lerp_(averages, weights, 1 - min(self.config.ema, (1 + done) / (10 + done)))
 
@@ -181,7 +181,7 @@ class Training:
         self.module.load_state_dict(_below("module.", state))
         self.average.module.load_state_dict(_below("average.", state))
         self.step = int(state["step"])
-        self.average.n_averaged.fill_(self.step)
+        self.average.n_averaged.fill_(self.step)  # one update of the average per step; state() does not hold it
         self.losses, self.rates = state["loss"].tolist(), state["learning_rate"].tolist()
         if not len(self.losses) == len(self.rates) == self.step >= 0:
             raise ValueError(f"{self.step} steps with {len(self.losses)} losses")

@@ -30,7 +30,7 @@ def open(path: str | PathLike[str]) -> xr.Dataset:
     Raises
     ------
     DataError
-        If there is no such file, or it is no trajectory of a schema known here.
+        If there is no such file, or it is not a trajectory of a schema known here.
     """
     return open_trajectory(path)
 
@@ -40,12 +40,12 @@ class MosaicAccessor:
     """Questions to a run as `mosaic.open` and `mosaic.run` give it; `import mosaic.view.accessor` adds
     them to any data set.
 
-    Those that need the training set read it again, as the run's configuration and MOSAIC_DATA say, and refuse it if it
-    has changed; `dataset` hands it over, such as `run.mosaic.training_set(data_dir)` gives it.
+    Methods that need the training set read it again, as the run's configuration and MOSAIC_DATA say, and refuse it if
+    it has changed. The argument `dataset` passes it in, for example from `run.mosaic.training_set(data_dir)`.
     """
 
     def __init__(self, run: xr.Dataset) -> None:
-        if "sample" in run.coords and "sample" not in run.dims:  # one that was selected is a run of one
+        if "sample" in run.coords and "sample" not in run.dims:  # a single selected sample: make it a run of one
             single = {name: ("sample", [run[name].item()]) for name in ("seed", "label") if name in run.coords}
             run = run.drop_vars(single).expand_dims("sample").assign_coords(single)
         self._run = run
@@ -65,7 +65,7 @@ class MosaicAccessor:
         return json.loads(self._run.attrs[name])
 
     def _whole(self) -> xr.Dataset:
-        """The run, with all that the verbs need that speak of its end.
+        """The whole run, for methods that need its last step.
 
         Raises
         ------
@@ -151,8 +151,8 @@ class MosaicAccessor:
     def mosaic_map(self, sample: int = 0, dataset: DataSet | None = None) -> xr.DataArray:
         """Rebuild a final image (channel, height, width) from the pixels of its last step's best candidates.
 
-        `sample` is the position in the run. The result equals the image, but for what other candidates still weigh at
-        the last noise level (Kamb & Ganguli 2025, theorem 4.1): the less the more steps.
+        `sample` is the position in the run. The result equals the image, except for the weight of other candidates at
+        the last noise level (Kamb & Ganguli 2025, theorem 4.1). This difference shrinks with the number of steps.
 
         Raises
         ------
@@ -179,9 +179,9 @@ class MosaicAccessor:
     def sources(self) -> xr.Dataset:
         """Count what each final image is made of.
 
-        A tile is a piece copied whole: pixels connected by their sides whose sources lie side by side just as they do.
-        Blank windows are equal to thousands of others, and their source is a matter of convention. So everything is
-        counted of all pixels, and of those whose source is not known to have equals (`multiplicity` at most 1).
+        A tile is a piece copied whole: pixels connected by their sides whose sources are neighbours in the same way.
+        Blank windows are equal to thousands of others, so that their source is only a convention. Therefore everything
+        is counted twice: over all pixels, and over pixels whose source has no known equals (`multiplicity` at most 1).
 
         Returns
         -------
@@ -199,15 +199,15 @@ class MosaicAccessor:
         True
         """
         options = self._attribute("configuration")["score_options"]
-        # Candidates of an equivariant machine lie beyond the border, too. Older files do not hold the traits.
+        # With an equivariant machine, sources may wrap round the border. Older files do not hold the traits.
         wraps = json.loads(self._run.attrs.get("traits", "{}")).get("is_equivariant", False)
         return count_sources(self.provenance(), wraps or options.get("boundary") == "circular")
 
     def collapse_time(self) -> xr.DataArray:
-        """Tell when each pixel is decided: t of the first step from which on its last candidate has most of the weight.
+        """Say when each pixel is decided: t of the first step from which on its last candidate has most of the weight.
 
-        That candidate is the most probable one of the last step. Equal ones count with it, and where it has equals, it
-        is left open which of them is named. NaN where even the last step leaves the pixel undecided: none over half.
+        That candidate is the most probable one of the last step. Its equals count with it, and any of them may be named
+        at earlier steps. NaN if no candidate has over half of the weight even at the last step.
 
         Returns
         -------
@@ -238,7 +238,7 @@ class MosaicAccessor:
         Returns
         -------
         xarray.Dataset
-            `distance` (L2) and `image`, its place in the training set, both (sample).
+            `distance` (L2) and `image`, its position in the training set, both (sample).
 
         Examples
         --------
@@ -260,9 +260,9 @@ class MosaicAccessor:
         return xr.Dataset(variables, {"sample": self._run["sample"]})
 
     def memorized(self, dataset: DataSet | None = None) -> xr.DataArray:
-        """Tell which final images are copies of training images (sample): 1 or 0, by the metric `memorized`.
+        """Say which final images are copies of training images (sample): 1 or 0, by the metric `memorized`.
 
-        NaN where that is undefined, since the training set has one image only.
+        NaN if the training set has only one image, for which this is undefined.
 
         Examples
         --------

@@ -95,7 +95,7 @@ def _draw_metric(axis: Any, names: list[str], comparison: xr.Dataset) -> None:
     axis.set_title(f"{metric} with {names[1]}", fontsize=9)
     values, centres = comparison[metric].values, _centres(comparison, metric)
     known = values[np.isfinite(values)]
-    # Correlations are shown from 0 to 1 at least; what exceeds that sets its own bounds.
+    # The axes of correlations show at least 0 to 1; values outside extend them.
     bounds = (min([0.0, *known.tolist()]), max([1.0, *known.tolist()]))
     if len(values) == 1:
         axis.hist(known, bins=20, range=bounds, color=BLUE)

@@ -71,7 +71,7 @@ def check_samples(run: xr.Dataset, samples: Sequence[int]) -> None:
     Raises
     ------
     UsageError
-        With those there are.
+        With the samples that the run has.
     """
     available = run.sizes["sample"]
     for sample in samples:

@@ -55,7 +55,7 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
         look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
         median, low, high = (float(entry[f"final_{metric}_{end}"]) for end in ("median", "low", "high"))
         left.errorbar(float(entry["seconds_per_step"]), median, [[median - low], [high - median]], lw=0.8, **look)
-        style = "-" if number < len(COLOURS) else "--"  # colours come twice
+        style = "-" if number < len(COLOURS) else "--"  # dashed lines for the second use of the colours
         handles += right.plot(entry["time"], entry[f"step_{metric}_median"], lw=1.2, ls=style, label=name, **look)
     if NETWORK in board["score"].values:
         seconds = float(board["seconds_per_step"].sel(score=NETWORK))

@@ -22,7 +22,7 @@ SOURCES = {
 def tiles_of(
     image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64], wraps: bool = False
 ) -> NDArray[np.int64]:
-    """Number the tiles of a mosaic: pixels connected by their sides whose sources lie side by side just as they do.
+    """Number the tiles of a mosaic: pixels connected by their sides whose sources are neighbours in the same way.
 
     Parameters
     ----------
@@ -37,6 +37,7 @@ def tiles_of(
         Number of each pixel's tile, from 0 in the order of their first pixels; -1 for none.
     """
     height, width = image.shape
+    # Two neighbours belong together if both come from one image, moved by the same distance.
     down, right = row - np.arange(height)[:, None], column - np.arange(width)
     if wraps:
         down, right = down % height, right % width
@@ -47,7 +48,7 @@ def tiles_of(
     links = coo_array((joined[joined], (first[joined], second[joined])), shape=(height * width, height * width))
     _, parts = connected_components(links, directed=False)
     parts = np.where(image >= 0, parts.reshape(height, width), -1)
-    # Numbered in the order of their first pixels.
+    # Number the parts in the order of their first pixels.
     _, firsts, inverse = np.unique(parts, return_index=True, return_inverse=True)
     order = firsts[inverse].reshape(height, width)
     _, tiles = np.unique(np.where(image >= 0, order, -1), return_inverse=True)
@@ -137,6 +138,8 @@ def collapse_times(saved: xr.Dataset) -> xr.DataArray:
     """
     multiplicity = saved["candidate_multiplicity"].clip(min=1)
     same = xr.concat([saved[name] == saved[name].isel(step=-1) for name in PLACE], "place").all("place")
+    # Equal candidates count as one, with their joint weight. The one that is named depends on rounding, so a candidate
+    # with equals counts as the same if the last one has equals, too.
     named = same | ((multiplicity > 1) & (multiplicity.isel(step=-1) > 1))
     taken = ((saved["candidate_weight"] * multiplicity > TAKEN_OVER) & named).transpose("step", ...).values
     lasting = np.logical_and.accumulate(taken[::-1])[::-1]

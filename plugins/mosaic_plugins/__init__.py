@@ -1,1 +1,1 @@
-"""Built-in schedules and score models, registered exactly as a third party's are."""
+"""Built-in schedules, score models, networks and metrics, registered exactly as a third party's are."""

@@ -1,7 +1,7 @@
-"""Attention on top of the equivariant local score: what becomes of ELS where distant pixels attend to each other.
+"""Attention on top of the equivariant local score: how ELS changes when distant pixels attend to each other.
 
 Finn, Keller, Theodosis & Ba (2025, arXiv 2506.17324) extend the theory to a network with one attention layer. Of
-their paper we know a third party's notes only (seed 004 of the project, "Part 4: Attention + My Workshop Paper";
+their paper we know only a third party's notes (seed 004 of the project, "Part 4: Attention + My Workshop Paper";
 lines are those of its file). What here follows them:
 
 - line 181: g~(p) = g(window p) + sum_q alpha_pq g(window q), alpha_pq = softmax_q <g(window p), g(window q)>, with g
@@ -93,7 +93,7 @@ class ELSAttention(ELS):
     name = "els-attention"
 
     class Options(ELS.Options):
-        """Options of the machine with attention."""
+        """Form of the attention, what attends to what, and how windows are weighted."""
 
         form: Literal["compose", "mixture"] = Field(
             "compose", description="compose: mix the field of ELS over positions; mixture: weigh training windows."
@@ -132,7 +132,7 @@ class ELSAttention(ELS):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """Attention reaches everywhere, mixture only weighs windows."""
+        """With `compose`, a pixel depends on all of x; `mixture` only weighs windows, so it stays local."""
         plain = super().traits
         local = self.options.form == "mixture" or self.options.attention == "identity"
         return replace(
@@ -154,7 +154,7 @@ class ELSAttention(ELS):
         return notes
 
     def held_bytes(self, batch: int, scale: int, element: int) -> int:
-        """Weights of all pairs of pixels, five times for a moment; all windows (float32), their means, and copies."""
+        """Count weights of all pairs of pixels, up to five times at once; all windows (float32), means and copies."""
         if self.options.attention == "identity":
             return 0
         channels, height, width = self.dataset.shape
@@ -178,7 +178,7 @@ class ELSAttention(ELS):
         )
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
-        """Give the best windows; those that count differently do not tie."""
+        """Give the best windows; windows with different weights are not ties."""
         if self.options.form == "compose" or self.options.attention == "identity":
             return super().sources(posterior, images, level, scale)
         return self.resolved(posterior, images, scale, self.window_weights(images, level, scale))
@@ -186,7 +186,7 @@ class ELSAttention(ELS):
     def attribute(
         self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
     ) -> mosaic.Attribution:
-        """Give what x0hat is made of before attention; at noise 0 what windows count decides nothing."""
+        """Give what x0hat is made of before attention; at noise 0 the weights of windows have no effect."""
         if level.noise > 0:
             return super().attribute(x, level, labels, scale)
         plain = ELS(ELS.Options(boundary=self.options.boundary, engine=self.options.engine), self.dataset)

@@ -1,4 +1,4 @@
-"""Score models made of statistics of the images that a sample meets: all of them, or those of its class."""
+"""Score models made of statistics of training images: of all, or of those of a sample's class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ByClass"]
 
 
 class ByClass(mosaic.ScoreModel):
-    """A score model that is fitted once to all images, and once to those of each class that a sample has."""
+    """A score model that is fitted to all images, or to those of one class when a sample has this class."""
 
     def __init__(self, options: Any, dataset: mosaic.DataSet) -> None:
         super().__init__(options, dataset)
@@ -27,15 +27,15 @@ class ByClass(mosaic.ScoreModel):
 
     @abstractmethod
     def fit(self, images: Tensor, labels: Tensor | None) -> Any:
-        """Take what is needed of images (N, C, H, W) and their labels (N,)."""
+        """Compute the statistics of images (N, C, H, W) with labels (N,) that `apply` needs."""
 
     @abstractmethod
     def apply(self, fitted: Any, x: Tensor, level: mosaic.Level) -> Tensor:
         """Give x0hat (B, D), of flat x (B, D), float64; D = C H W."""
 
     def fitted(self, places: Tensor | None) -> Any:
-        """What was taken of the images at these places, or of all; computed once."""
-        key = -1 if places is None else int(places[0])  # places are those of one class: its first image tells which
+        """Statistics of the images at these places, or of all; computed at the first call and kept."""
+        key = -1 if places is None else int(places[0])  # places are all of one class, so the first one identifies it
         if key not in self._fits:
             data = self.dataset if places is None else self.dataset.select(places)
             self._fits[key] = self.fit(data.images, data.labels)

@@ -21,7 +21,7 @@ __all__ = ["Diffusers"]
 
 CONFIGURATION = "scheduler_config.json"
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
-# Those that hold the betas that the network was trained on, and whose states are a x_0 + s eps up to scale.
+# Schedulers that hold the betas of the training, and whose states are a x_0 + s eps up to a factor.
 SCHEDULERS = tuple(
     f"{name}Scheduler"
     for name in (
@@ -41,7 +41,7 @@ SCHEDULERS = tuple(
     )
 )
 
-# The library keeps the squared signal in float32, which knows the least noise to a thousandth.
+# The library keeps the squared signal in float32, so the lowest noise level is known to a thousandth only.
 ROUNDING = 1e-3
 
 
@@ -64,8 +64,8 @@ class Pipeline(NamedTuple):
 class Diffusers(mosaic.ScoreModel):
     """A UNet2DModel of a diffusers pipeline, from a local folder (extra: diffusers).
 
-    A level is met at the training timestep of its noise-to-signal ratio s / a, interpolated in log(s / a), with x
-    scaled to preserve variance: so any schedule within the ratios that the network was trained on will do.
+    A level is evaluated at the training timestep with its noise-to-signal ratio s / a, interpolated in log(s / a), and
+    x is scaled to preserve variance. So any schedule works within the ratios that the network was trained on.
 
     References: Ho et al. 2020, eq. 15; Salimans & Ho 2022, sec. 4 (v-prediction).
     """
@@ -100,7 +100,7 @@ class Diffusers(mosaic.ScoreModel):
             unet = library.UNet2DModel.from_pretrained(
                 folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
             )
-        except Exception as error:  # the library raises whatever its parts do
+        except Exception as error:  # the library passes on errors of many kinds
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise mosaic.DataError(f"'{folder}' holds no UNet2DModel that can be read: {reason}") from None
         return unet.eval().requires_grad_(False).to(self.dataset.images.device)

@@ -44,11 +44,12 @@ class Moments:
 
     @classmethod
     def of(cls, images: Tensor) -> Moments:
-        """Take the moments of images (N, C, H, W), through the smaller of the Gram matrices of images and of pixels."""
+        """Compute the moments of images (N, C, H, W), from the smaller Gram matrix: of images or of pixels."""
         flat = images.flatten(1)
         mean = flat.mean(0, dtype=torch.float64)
         rounding = 1e-28 * flat.square().sum(1, dtype=torch.float64).mean()
 
+        # Eigenvalues up to this are rounding errors: of the largest one, or of the pixels if all images are alike.
         def lowest(values: Tensor) -> Tensor:
             return torch.maximum(1e-12 * values.amax(), rounding)
 
@@ -93,11 +94,11 @@ class Gaussian(ByClass):
     name = "gaussian"
 
     def fit(self, images: Tensor, labels: Tensor | None) -> Moments:
-        """Take mean and covariance."""
+        """Compute mean and covariance."""
         return Moments.of(images)
 
     def apply(self, fitted: Moments, x: Tensor, level: mosaic.Level) -> Tensor:
-        """Filter."""
+        """Apply the Wiener filter."""
         return fitted.denoise(x, level)
 
 
@@ -107,7 +108,7 @@ def clusters_of(images: Tensor, count: int, seed: int) -> Tensor:
 
     flat = images.flatten(1).double().cpu().numpy()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of empty clusters, which do no harm
+        warnings.simplefilter("ignore", UserWarning)  # about empty clusters, which are left out
         _, members = kmeans2(flat, count, iter=50, minit="++", seed=seed)
     return torch.from_numpy(members).to(images.device, torch.int64)
 
@@ -135,14 +136,14 @@ class GaussianMixture(ByClass):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """Clusters rest on the version of scipy, whose k-means it is."""
+        """With clusters, the fingerprint holds the version of scipy, whose k-means makes them."""
         return replace(super().traits, fingerprint=self._fingerprint)
 
     def _fingerprint(self) -> str | None:
         return None if self.options.components is None else sha256(f"scipy {version('scipy')}".encode()).hexdigest()
 
     def fit(self, images: Tensor, labels: Tensor | None) -> list[tuple[float, Moments]]:
-        """Take weight, mean and covariance of each component."""
+        """Compute weight, mean and covariance of each component."""
         if self.options.components is not None:
             members = clusters_of(images, min(self.options.components, len(images)), self.options.seed)
         else:
@@ -154,7 +155,7 @@ class GaussianMixture(ByClass):
         ]
 
     def apply(self, fitted: list[tuple[float, Moments]], x: Tensor, level: mosaic.Level) -> Tensor:
-        """Filter by every component, and weigh."""
+        """Average the components' Wiener filters by their posterior probabilities."""
         logits = torch.stack([log(weight) + moments.log_density(x, level) for weight, moments in fitted])
         denoised = torch.stack([moments.denoise(x, level) for _, moments in fitted])
         return torch.einsum("jb,jbd->bd", logits.softmax(0), denoised)

@@ -1,4 +1,4 @@
-"""The ideal machine over a few images, chosen for each sample by a coarse look: what a subset costs."""
+"""The ideal machine over a few images, chosen for each sample by comparing block averages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GoldenSubset(IS):
     name = "golden-subset"
 
     class Options(mosaic.Options):
-        """Options of the machine."""
+        """Shares of the images kept, and the size of the blocks."""
 
         high: float = Field(0.1, gt=0, le=1, description="Share of the images kept where there is only noise.")
         low: float = Field(0.05, gt=0, le=1, description="Share of the images kept where there is none.")
@@ -39,7 +39,7 @@ class GoldenSubset(IS):
         self._coarse: tuple[Tensor, Tensor] | None = None
 
     def kept(self, count: int, level: mosaic.Level) -> int:
-        """How many of `count` images are kept at a level."""
+        """Number of images, of `count`, that are kept at a level."""
         noise = level.noise**2 / (level.signal**2 + level.noise**2)
         share = self.options.low + noise * (self.options.high - self.options.low)
         return max(1, round(share * count))
@@ -65,7 +65,7 @@ class GoldenSubset(IS):
         return mosaic.Posterior(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     def _look(self, images: Tensor) -> Tensor:
-        """Means of blocks, flat; blocks that hang over the border are means of what is inside."""
+        """Means of blocks, flat; a block that reaches beyond the border is the mean of its pixels inside."""
         block = min(self.options.block, *images.shape[2:])
         return functional.avg_pool2d(images.double(), block, ceil_mode=True).flatten(1)
 

@@ -111,14 +111,15 @@ class FieldAttention(nn.Module):
 class _StraightThrough(torch.autograd.Function):
     """All weight on one q a row, drawn from the softmax, with the gradient of the softmax of the noisy logits.
 
-    As `torch.nn.functional.gumbel_softmax(hard=True)`, many times faster: of uniform numbers, not exponential ones, in
-    place. In float32 whatever the logits are: numbers of bfloat16 are too few for the tail, and their ties fall to the
-    first q.
+    The same as `torch.nn.functional.gumbel_softmax(hard=True)`, but many times faster: it starts from uniform numbers,
+    not exponential ones, and works in place. The noise is float32 for logits of any dtype: bfloat16 is too coarse for
+    the tail of the distribution, and ties would always go to the first q.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
         """Draw (..., P) of logits (..., P)."""
+        # For uniform u, -log(-log u) is Gumbel noise; log(-log u) is subtracted below.
         noise = torch.rand(logits.shape, dtype=torch.float32, device=logits.device).log_().neg_().log_()
         soft = torch.softmax(torch.sub(logits, noise, out=noise), -1, out=noise)
         ctx.save_for_backward(soft)

@@ -26,7 +26,7 @@ class IS(mosaic.AnalyticMachine):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """It makes N comparisons."""
+        """Each sample is compared with N images."""
         return replace(super().traits, comparisons=lambda scale: len(self.dataset))
 
     def posterior(
@@ -50,7 +50,7 @@ class ES(mosaic.AnalyticMachine):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """All translates are candidates: N H W comparisons."""
+        """Equivariant; each sample is compared with N H W translates."""
         return replace(super().traits, is_equivariant=True, comparisons=lambda scale: self.dataset.images[:, 0].numel())
 
     def posterior(
@@ -68,7 +68,7 @@ class Windowed(mosaic.AnalyticMachine):
     """What LS and ELS share: windows, and a choice of engines to compare them."""
 
     class Options(mosaic.Options):
-        """Options of both."""
+        """The engine of both machines."""
 
         boundary: str
 
@@ -95,11 +95,11 @@ class Windowed(mosaic.AnalyticMachine):
 
     @property
     def compute(self) -> mosaic.Compute:
-        """By the engine of the options."""
+        """Use the engine of the options."""
         return mosaic.Compute(self.options.engine)
 
     def engine_for(self, dtype: torch.dtype) -> str:
-        """Name the engine of the options; for auto the one that serves."""
+        """Name the engine of the options; for `auto` the one that is used."""
         return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
 
     def comparisons(self, scale: int) -> int:
@@ -132,7 +132,7 @@ class LS(Windowed):
     aligned = True
 
     class Options(Windowed.Options):
-        """Options of the local score machine."""
+        """The engine and the boundary of LS."""
 
         boundary: Literal["zeros", "circular"] = Field(
             "zeros", description="What windows see beyond the border: nothing, or the other side."
@@ -157,7 +157,7 @@ class ELS(Windowed):
     aligned = False
 
     class Options(Windowed.Options):
-        """Options of the equivariant local score machine."""
+        """The engine and the boundary of ELS."""
 
         boundary: Literal["zeros", "circular", "valid"] = Field(
             "zeros",
@@ -170,7 +170,7 @@ class ELS(Windowed):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """It is equivariant unless pixels at the border have candidates of their own."""
+        """Equivariant, except with `zeros`, where pixels at the border have their own candidates."""
         return replace(super().traits, is_equivariant=self.options.boundary != "zeros")
 
     def posterior(

@@ -109,7 +109,7 @@ class NearestTrain(mosaic.Metric):
     needs_dataset = True
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
-        """Search the whole training set; `mosaic.nearest_images` tells which image it is."""
+        """Search the whole training set; `mosaic.nearest_images` says which image it is."""
         distances, _ = mosaic.nearest_images(images, self.dataset.images)
         return distances[:, 0]
 
@@ -131,7 +131,7 @@ class Memorized(mosaic.Metric):
     needs_dataset = True
 
     class Options(mosaic.Options):
-        """Options of the rule."""
+        """The ratio of distances below which an image is a copy."""
 
         ratio: float = Field(1 / 3, gt=0, le=1, description="Largest ratio of the two distances of a copy.")
 
@@ -159,7 +159,7 @@ class LocalConsistency(mosaic.Metric):
     needs_dataset = True
 
     class Options(mosaic.Options):
-        """Options of the check."""
+        """Windows to compare, and the tolerance of equality."""
 
         k: int = Field(3, ge=1, description="Window size, odd: that of the flow's last steps.")
         boundary: Literal["zeros", "circular", "valid"] = Field("zeros", description="Boundary, as for ELS.")

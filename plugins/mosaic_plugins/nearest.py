@@ -1,4 +1,4 @@
-"""The machines without noise at every level: the nearest training image, and the nearest training patches."""
+"""The limits of IS and ELS at vanishing noise, used at every level: nearest training image, nearest patches."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ __all__ = ["ResNet", "ResNetAttention", "UNet", "UNetAttention"]
 
 
 class NetworkOptions(mosaic.Options):
-    """What all built-in networks let one choose."""
+    """Options that all built-in networks share."""
 
     padding: Padding = Field("zeros", description="What convolutions see beyond the border: zeros, or the other side.")
     class_conditional: bool = Field(False, description="Whether the network is given the class of the image.")
@@ -123,7 +123,7 @@ class AttentionModule(nn.Module):
 
 
 class UNetModule(nn.Module):
-    """Pairs of convolutions at ever lower resolution and back up, with skip connections."""
+    """Pairs of convolutions, down to the lowest resolution and back up, with skip connections."""
 
     def __init__(self, channels: int, classes: int, widths: tuple[int, ...], padding: Padding, attention: bool) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ class UNet(mosaic.Network):
         return UNetModule(channels, classes, self.options.channels, self.options.padding, self.attention)
 
     def receptive_field(self) -> int | None:
-        """Of the pixel that reaches farthest: which pixels share a pool decides."""
+        """Give that of the pixel that reaches farthest: pixels differ by their position within a pooling cell."""
         if self.attention:
             return None
         levels = len(self.options.channels)
@@ -207,7 +207,10 @@ class UNet(mosaic.Network):
 
 
 def _reach(low: int, high: int, levels: int) -> tuple[int, int]:
-    """Pixels that a level's input needs for its output pixels low .. high: two pairs of convolutions, and below."""
+    """Input pixels of a level that its output pixels low .. high depend on.
+
+    Each level has a pair of 3 x 3 convolutions before and after the coarser level: 2 pixels to each side for each pair.
+    """
     if levels == 1:
         return low - 2, high + 2
     low, high = low - 2, high + 2

@@ -31,7 +31,7 @@ class PatchPosterior(LS):
     name = "patch-posterior"
 
     class Options(LS.Options):
-        """Options of the machine."""
+        """The engine of the attribution, and the boundary of the patches."""
 
         boundary: Literal["zeros", "circular"] = Field(
             "zeros", description="zeros: patches wholly inside the image (the paper's); circular: patches wrap."
@@ -45,11 +45,11 @@ class PatchPosterior(LS):
         return replace(super().traits, window=self._window)
 
     def engine_for(self, dtype: torch.dtype) -> str:
-        """Posterior means of whole patches are averaged by torch, whatever attributes their pixels."""
+        """Name torch, which averages whole patches; the engine option only chooses the one that attributes pixels."""
         return "torch"
 
     def _window(self, scale: int) -> int | None:
-        """The patches that hold a pixel; all of x, where a patch is all of it."""
+        """Side of the union of all patches that hold a pixel; None (all of x) if a patch is the whole image."""
         inside = self.options.boundary == "circular" or scale <= min(self.dataset.shape[1:])
         return 2 * scale - 1 if inside else None
 
@@ -64,13 +64,14 @@ class PatchPosterior(LS):
 def composite(x: Tensor, images: Tensor, level: mosaic.Level, k: int, boundary: str) -> Tensor:
     """Posterior means of all k x k patches of x (B, C, H, W) over images (N, C, H, W), averaged where they overlap.
 
-    That is, at each pixel, the mean over images with the weights of the patches that hold it: the weights of patches,
-    summed over windows. One pass for the softmax's maximum and mass, one for the weights; float32 or float64, as x.
+    The value of a pixel is a weighted mean over images. The weight of an image is the sum of the softmax weights of all
+    patches that hold the pixel, a box sum. One pass over the images finds the softmax's maximum and mass, a second one
+    the weights. It computes in float32 or float64, as x.
     """
     height, width = x.shape[2:]
     inside = x.new_ones(height, width)
     if boundary == "zeros" and k > min(height, width):
-        k = 2 * max(height, width) - 1  # about every pixel it is the whole image
+        k = 2 * max(height, width) - 1  # about every pixel, such a window is the whole image
     elif boundary == "zeros":
         r = k // 2
         inside[:r], inside[height - r :], inside[:, :r], inside[:, width - r :] = 0, 0, 0, 0

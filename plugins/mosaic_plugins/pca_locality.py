@@ -41,7 +41,7 @@ class PCALocality(ByClass):
     name = "pca-locality"
 
     class Options(mosaic.Options):
-        """Options of the machine."""
+        """The threshold of the masks."""
 
         threshold: float = Field(
             0.005,
@@ -54,7 +54,7 @@ class PCALocality(ByClass):
     options: Options
 
     def fit(self, images: Tensor, labels: Tensor | None) -> Fit:
-        """Take mean and covariance."""
+        """Compute mean and covariance."""
         return Fit(images.flatten(1).double(), Moments.of(images))
 
     def apply(self, fitted: Fit, x: Tensor, level: mosaic.Level) -> Tensor:
@@ -63,7 +63,7 @@ class PCALocality(ByClass):
         return torch.stack([_masked_mean(flat, fitted.images, mask, level) for flat in x])
 
     def mask(self, moments: Moments, level: mosaic.Level) -> Tensor:
-        """Tell which pixels (columns) matter to each output pixel (rows): (D, D), float64, 0 or 1."""
+        """Mark the pixels (columns) that matter to each output pixel (rows): (D, D), float64, 0 or 1."""
         gain = moments.values / (moments.values + level.ratio**2)
         wiener = ((moments.vectors * gain) @ moments.vectors.T).abs()
         return (wiener >= self.options.threshold * wiener.amax(1, keepdim=True)).double()

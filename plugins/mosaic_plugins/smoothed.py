@@ -26,7 +26,7 @@ class Smoothed(IS):
     name = "smoothed"
 
     class Options(mosaic.Options):
-        """Options of the machine."""
+        """Number, size and seed of the perturbations."""
 
         draws: int = Field(16, ge=2, le=10_000, multiple_of=2, description="M, the number of perturbations, even.")
         sigma: float = Field(
@@ -54,7 +54,7 @@ class Smoothed(IS):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """It makes M N comparisons."""
+        """Each sample is compared with N images for each of the M perturbations."""
         return replace(super().traits, comparisons=lambda scale: self.options.draws * len(self.dataset))
 
 

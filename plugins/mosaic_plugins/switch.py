@@ -24,7 +24,7 @@ class Switch(mosaic.ScoreModel):
     name = "switch"
 
     class Options(mosaic.Options):
-        """Options of the model."""
+        """The two models, their options, and the ratio at which they switch."""
 
         above: str = Field("gaussian", description="Score model at high noise.")
         below: str = Field("els", description="Score model at low noise.")
@@ -61,7 +61,7 @@ class Switch(mosaic.ScoreModel):
         return model
 
     def model_at(self, level: mosaic.Level) -> mosaic.ScoreModel:
-        """Give the model that serves at a level."""
+        """Give the model that is used at a level."""
         return self.above if level.ratio >= self.options.at else self.below
 
     @property
@@ -83,7 +83,7 @@ class Switch(mosaic.ScoreModel):
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
-        """Refuse what the model that serves at a level refuses."""
+        """Refuse what the model used at each level refuses."""
         scales = scales or (0,) * len(levels)
         notes: list[str] = []
         for model in (self.above, self.below):
@@ -93,13 +93,13 @@ class Switch(mosaic.ScoreModel):
         return notes
 
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
-        """Give x0hat of the model that serves at the level."""
+        """Give x0hat of the model used at the level."""
         return self.model_at(level).denoise(x, level, labels, scale)
 
     def attribute(
         self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
     ) -> mosaic.Attribution:
-        """Give the attribution by the model that serves at the level; by that of low noise at noise 0."""
+        """Give the attribution of the model used at the level; noise 0 is low noise."""
         return self.model_at(level).attribute(x, level, labels, scale)
 
 

@@ -40,7 +40,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         self._times: dict[mosaic.Level, float] = {}
 
     def read_checkpoint(self) -> mosaic.Checkpoint:
-        """Read the checkpoint's description, once; refuses a folder that is none."""
+        """Read the checkpoint's description, once; refuses a folder that is not a checkpoint."""
         if self._checkpoint is None:
             self._checkpoint = mosaic.load_checkpoint(self.options.checkpoint.expanduser())
         return self._checkpoint
@@ -71,7 +71,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         Raises
         ------
         UsageError
-            If the level is none of the schedule it was trained with, or x or the labels do not fit it.
+            If its schedule does not have the level, or x or the labels do not fit the network.
         """
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         module = self.load().to(x.dtype)
@@ -82,7 +82,7 @@ class TrainedNetwork(mosaic.ScoreModel):
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
-        """Refuse images, noise levels and labels that the network was not trained for, and weights that are spoilt."""
+        """Refuse images, noise levels and labels that the network was not trained for, and unreadable weights."""
         checkpoint, dataset = self.read_checkpoint(), self.dataset
         folder = self.options.checkpoint
         if dataset.shape != checkpoint.shape:
@@ -121,7 +121,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         return self._notes()
 
     def _notes(self) -> list[str]:
-        """Say if the data are not those it was trained on."""
+        """Note if the data differ from those it was trained on."""
         checkpoint = self.read_checkpoint()
         if self.dataset.fingerprint() == checkpoint.description["dataset_fingerprint"]:
             return []

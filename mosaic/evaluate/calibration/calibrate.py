@@ -107,7 +107,7 @@ def chosen_scales(table: xr.Dataset, criterion: str) -> xr.Dataset:
 
 
 def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
-    """What must agree for two calibrations to give the same table."""
+    """Identity of a calibration: two that agree in it give the same table."""
     network = plan.network
     return {
         "configuration": plan.config.model_dump(mode="json"),
@@ -119,7 +119,7 @@ def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
 
 
 def attributes_of(plan: CalibrationPlan) -> dict[str, str]:
-    """Root attributes of a calibration beside its identity."""
+    """Root attributes of a calibration, in addition to its identity."""
     dataset = plan.network.dataset
     return {
         **made_by(plan.network.device),
@@ -145,7 +145,7 @@ def job_of(plan: CalibrationPlan, path: Path) -> FileJob:
         unit=unit_of(plan.machine, plan.sizes),
         attributes=partial(attributes_of, plan),
         complete=partial(chosen_scales, criterion=plan.config.criterion),
-        free=("configuration.checkpoint",),  # its weights count, wherever they lie
+        free=("configuration.checkpoint",),  # a path; the identity holds the fingerprint of the weights
     )
 
 

@@ -12,7 +12,7 @@ __all__ = ["CalibrationConfig"]
 
 
 class CalibrationConfig(Options):
-    """What is calibrated, against what, on what."""
+    """Every setting that decides the numbers of a calibration."""
 
     checkpoint: str = Field(description="Folder of the trained network.")
     score: str = Field("els", description="Score model whose scales are chosen.")

@@ -21,7 +21,7 @@ from mosaic.train.checkpoint import Checkpoint, boundary_of, load_checkpoint
 
 __all__ = ["CalibrationPlan", "parse_sizes", "prepare_calibration"]
 
-LARGEST = 9999  # what a range of scales may reach: more than any image needs
+LARGEST = 9999  # largest scale allowed in a range, more than any image needs
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def prepare_calibration(
     access : DataAccess
         Where data may be found.
     memory : str, optional
-        What the machine may take, such as 2G; by default a quarter of what there is.
+        Memory the machine may use, such as 2G; by default a quarter of the total.
     dataset : DataSet, optional
         Object to use in place of `config.dataset`.
     output : Output, optional
@@ -135,7 +135,7 @@ def prepare_calibration(
 
 
 def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> CalibrationConfig:
-    """Fill in what the training decides where nothing is asked for: data, boundary, labels and sizes."""
+    """Fill in the settings not given from the training: data, boundary, labels and sizes."""
     trained = checkpoint.config
     boundary = boundary_of(checkpoint, registry().get("score", config.score))
     changes = {
@@ -150,7 +150,7 @@ def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> Calibra
 
 
 def _largest(checkpoint: Checkpoint) -> int:
-    """Largest scale worth trying: the network's receptive field, or the image's side, to the odd number below."""
+    """Largest scale worth trying: the network's receptive field, or the image's side rounded down to an odd number."""
     side, field = (min(checkpoint.shape[1:]) - 1) | 1, checkpoint.receptive_field()
     return side if field is None else min(side, field)
 

@@ -1,4 +1,4 @@
-"""From a trained network to its leaderboard: the entries, what is there of them, and the table of all."""
+"""From a trained network to its leaderboard: the entries, which of them are done, and the table of all."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Board:
         return self.folder / "leaderboard.nc"
 
     def dropped(self) -> list[str]:
-        """Name the theories that the stored leaderboard ranks, and this one leaves out."""
+        """Name the theories that the stored leaderboard ranks but this one does not."""
         if not self.file.exists():
             return []
         with xr.open_dataset(self.file, engine="netcdf4") as stored:
@@ -100,14 +100,14 @@ class Board:
         return plans
 
     def made_by_other_code(self) -> list[str]:
-        """Name the entries with stored files that other code of mosaic made than runs now."""
+        """Name the entries whose stored files were made by other code of mosaic than the code running now."""
         files = {
             name: [file for file in (entry.out, entry.steps) if file.exists()] for name, entry in self.entries.items()
         }
         return [name for name, stored in files.items() if any(code_changed(stored_code(file)) for file in stored)]
 
     def forecast(self, progress: Progress = silent) -> dict[str, float | None]:
-        """Predict the seconds of each analytic machine; 0 where all is there, None where it cannot be predicted.
+        """Predict the seconds of each analytic machine; 0 if all is done, None if it cannot be predicted.
 
         Raises
         ------
@@ -220,7 +220,7 @@ def _advance(progress: Progress, done: float, work: float, total: float, unit: s
 
 
 def _execute_in_own_process(entry: LeaderboardEntry, advance: Callable[[float], None]) -> None:
-    """Execute an entry where its peak memory is its own; `advance(share)` is called as it says how much is done.
+    """Execute an entry in a process of its own, to measure its peak memory; calls `advance(share)` as it reports.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def _execute_in_own_process(entry: LeaderboardEntry, advance: Callable[[float], 
                     advance(float(line.split()[1]))
                 else:
                     message = line.strip() or message
-        except BaseException:  # an interrupt, too, must not leave it running
+        except BaseException:  # even an interrupt must not leave the process running
             process.kill()
             raise
     if process.returncode:
@@ -244,7 +244,7 @@ def _execute_in_own_process(entry: LeaderboardEntry, advance: Callable[[float], 
 
 
 def _attributes(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
-    """Root attributes: by what, of what, and who is missing."""
+    """Root attributes: the configuration, the data, and the score models that are missing."""
     return {
         **made_by(),
         "title": f"theories against the network in {board.config.checkpoint}",

@@ -12,7 +12,7 @@ __all__ = ["LeaderboardConfig"]
 
 
 class LeaderboardConfig(Options):
-    """What decides the numbers of a leaderboard."""
+    """Every setting that decides the numbers of a leaderboard."""
 
     checkpoint: str = Field(description="Folder of the trained network.")
     scores: str = Field("all", description="Score models, a list such as els,is; or all that need no options.")

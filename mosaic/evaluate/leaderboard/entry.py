@@ -52,7 +52,7 @@ class LeaderboardEntry(Options):
     command_line: list[str] = Field([], description="The command that this is part of, for the record.")
 
     def is_done(self) -> bool:
-        """Tell whether run and single steps are there, of the same run along the same flow.
+        """Tell whether both are done: the run, and its single steps along the network's flow.
 
         Raises
         ------
@@ -66,12 +66,12 @@ class LeaderboardEntry(Options):
         return prepare(self.run, DataAccess(self.data_dir, False), dataset=dataset, memory=self.memory)
 
     def check(self, plan: Plan) -> None:
-        """Refuse what is at the place of the run, if it is another run's.
+        """Refuse a file at the place of the run that belongs to another run.
 
         Raises
         ------
         ConfigMismatch
-            If it is.
+            If there is one.
         """
         job_of(plan, self.out).is_done()
 
@@ -83,7 +83,7 @@ class LeaderboardEntry(Options):
 
 @dataclass(frozen=True)
 class StepsJob(FileJob):
-    """The single steps of an entry; what differs is named without the attribute that it is stored in."""
+    """The single steps of an entry. Differences are named without `job`, the attribute that holds the identity."""
 
     def differing(self, identity: Mapping[str, Any]) -> list[str]:
         """Name what differs between an identity and the job's own, as `key: stored, now wanted`."""
@@ -93,7 +93,7 @@ class StepsJob(FileJob):
 def steps_job(entry: LeaderboardEntry, plan: Plan | None = None) -> StepsJob:
     """The job of an entry's single steps, along the network's run, which must be there.
 
-    Without the plan of the network's steps (`plan_along`) it tells what is there, and computes nothing.
+    Without the plan of the network's steps (`plan_along`) it reads what is stored and cannot compute.
     """
     with open_trajectory(entry.along) as along:
         network = {name: along.attrs[name] for name in ("configuration", "score_fingerprint", "dataset_fingerprint")}
@@ -110,7 +110,7 @@ def steps_job(entry: LeaderboardEntry, plan: Plan | None = None) -> StepsJob:
 
 
 def _part(entry: LeaderboardEntry, plan: Plan) -> Part:
-    """All single steps: the work of each is that of all samples together."""
+    """All single steps as one part; the work of a step counts all samples."""
     with open_trajectory(entry.along) as along:
         steps = moments_of(along, entry.moments)["step"].values.tolist()
     of_batches = [plan.work(batch) for batch in plan.batches]
@@ -119,7 +119,7 @@ def _part(entry: LeaderboardEntry, plan: Plan) -> Part:
 
 
 def _attributes(entry: LeaderboardEntry, device: torch.device | None) -> dict[str, str]:
-    """Root attributes of the single steps, asked for when they are done."""
+    """Root attributes of the single steps; called when they are done."""
     peak = None if device is None else peak_bytes(device)
     title = f"x0hat of {entry.run.score} at states of the network's flow"
     return {**made_by(device), "title": title, "peak_bytes": str(peak or "nan")}
@@ -135,7 +135,8 @@ def plan_along(entry: LeaderboardEntry, plan: Plan) -> Plan:
     """Prepare an entry's score model, as its run has it, for every step of the network's run."""
     with open_trajectory(entry.along) as along:
         steps = along.sizes["step"]
-    # A list of scales is of the theory's steps: the network's are looked up in its run, by noise-to-signal ratio.
+    # A list of scales has an entry for each of the theory's steps. Scales at the network's steps are looked up in the
+    # theory's run, by noise-to-signal ratio.
     scales = str(entry.out) if "," in (entry.run.scales or "") else entry.run.scales
     config = entry.run.model_copy(update={"steps": steps, "scales": scales})
     return prepare(config, DataAccess(), score=plan.model, dataset=plan.dataset, memory=entry.memory)
@@ -148,7 +149,7 @@ def single_steps(entry: LeaderboardEntry, plan: Plan, work: list[float], advance
     states, steps = torch.from_numpy(moments["state"].values), moments["step"].values.tolist()
     denoised, seconds = np.empty(states.shape, np.float32), np.zeros(len(steps))
     with limited_threads(plan.threads):
-        for batch in plan.batches:  # what is done once, for each class and at each end of the flow, is done now
+        for batch in plan.batches:  # work done only once (per class, at either end of the flow) must not be timed
             for place in (0, -1):
                 _evaluate(plan, states[:, place], steps[place], batch[:1])
         for place, step in enumerate(steps):

@@ -1,4 +1,4 @@
-"""Who takes part in a leaderboard, in what run, and by what metrics they are judged."""
+"""The score models that take part in a leaderboard, their runs, and the metrics that judge them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def participants_of(config: LeaderboardConfig) -> Participants:
 
 
 def _all_that_can(config: LeaderboardConfig, names: list[str]) -> Participants:
-    """Leave out those that need options which are not given."""
+    """Leave out score models that need options which are not given."""
     plugins, theories, left_out = registry(), [], {}
     for name in names:
         if name in config.score_options:
@@ -88,7 +88,7 @@ def _has_scale(name: str, options: dict[str, object], dataset: DataSet) -> bool:
 
 
 def _run(config: LeaderboardConfig, checkpoint: Checkpoint) -> RunConfig:
-    """What all runs share: they start from the same noise, with the same labels."""
+    """The settings that all runs share, so that they start from the same noise and labels."""
     trained = checkpoint.config
     return RunConfig(
         dataset=trained.dataset,

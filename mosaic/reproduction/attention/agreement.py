@@ -1,4 +1,4 @@
-"""How often the parts of images agree, beyond what chance would give, and how often in images that are no copies."""
+"""How often the parts of images agree: in all, beyond chance, and in images that are not copies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["SHARES", "agreement_of", "copies_among", "rule_of", "whole"]
 
 SHARES = ("consistency", "new", "agreement")
 ENDS = ("share", "low", "high")
-FEWEST = 10  # whole images that a bootstrap needs to mean anything
+FEWEST = 10  # whole images that a bootstrap needs to be meaningful
 
 
 def rule_of(dataset: DataSet) -> Rule:
@@ -38,7 +38,7 @@ def rule_of(dataset: DataSet) -> Rule:
 def copies_among(images: Tensor, dataset: DataSet) -> NDArray[np.bool_]:
     """Which of the images (B, C, H, W) are copies of training images (B,), by the metric `memorized`.
 
-    Images that the training set holds several times are taken once: else copies of them would be as near to two.
+    Duplicates in the training set are removed first: a copy of one would be equally near to two training images.
     """
     _, first = np.unique(dataset.images.cpu().flatten(1).numpy(), axis=0, return_index=True)
     distinct = dataset.select(torch.from_numpy(np.sort(first)))
@@ -67,7 +67,7 @@ def agreement_of(shown: NDArray[np.int64], copies: NDArray[np.bool_], kinds: int
     Returns
     -------
     dict of arrays (...)
-        `consistency_share`, of consistent images among all; `new_share`, of those that are no copies among all;
+        `consistency_share`, of consistent images among all; `new_share`, of those that are not copies among all;
         `agreement_share`, of consistent images among those whose parts are whole; each with the ends `_low` and
         `_high` of its Wilson interval. `chance`: the agreement of whole parts if each part kept its own frequencies of
         kinds, but they were independent; `beyond_chance`: agreement minus that, `beyond_chance_low` and `_high` its
@@ -91,7 +91,7 @@ def _shares(shown: NDArray[np.int64], copies: NDArray[np.bool_], kinds: int) -> 
 
 
 def _beyond_chance(shown: NDArray[np.int64], kinds: int, seed: int = 0) -> tuple[float, float, float, float]:
-    """Agreement by chance of whole images (n, parts), that beyond it, and the interval of this."""
+    """Agreement by chance of whole images (n, parts), agreement beyond chance, and the interval of the latter."""
     count = len(shown)
     if count < FEWEST:
         return (float("nan"),) * 4
@@ -101,7 +101,7 @@ def _beyond_chance(shown: NDArray[np.int64], kinds: int, seed: int = 0) -> tuple
     def chance_of(frequencies: NDArray[np.float64]) -> Any:
         return frequencies.prod(-2).sum(-1)
 
-    # How often each image is drawn: a resample's means are weighted ones.
+    # A bootstrap resample, as the share of draws of each image: its means are products with these shares.
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
     resampled = draws @ agree - chance_of(np.einsum("rn,npk->rpk", draws, is_kind))
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

@@ -48,7 +48,7 @@ def _state(run: xr.Dataset, step: int) -> Tensor:
 
 
 def _maps(weights: list[Tensor], run: xr.Dataset, steps: np.ndarray) -> xr.Dataset:
-    """Cut weights (P, P) at every moment to what two pixels attend to."""
+    """Take from weights (P, P) at every moment the two rows of the pixels shown."""
     height, width = run.sizes["height"], run.sizes["width"]
     pixels = [(height // 8, 1), (height // 8, width - 2)]
     alpha = torch.stack(weights).reshape(-1, height, width, height, width)

@@ -84,7 +84,7 @@ def _write_likeness(axis: Axes, measured: xr.Dataset) -> None:
     axis.set_axis_off()
     axis.set_xlim(-0.5, len(networks) - 0.5)
     for column, network in enumerate(networks):
-        # The networks' own rows, the first ones, are free for the headings.
+        # The first rows are the networks themselves, which have no value here: room for the headings.
         axis.text(column, len(networks) - 0.6, network, rotation=90, ha="center", va="bottom", fontsize=6)
         for theory in measured["theory"].values.tolist():
             value = float(measured["pearson_r_median"].sel(theory=theory, network=network))

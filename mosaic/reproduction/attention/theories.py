@@ -41,7 +41,7 @@ NETWORKS = {
 FORMS: dict[str, dict[str, Any]] = {
     "compose": {"form": "compose"},
     "compose-score": {"form": "compose", "value": "score"},
-    # Without this, each pixel attends to itself nearly alone, which is ELS.
+    # Without `exclude_self`, each pixel attends almost only to itself, which is ELS.
     "compose-window": {"form": "compose", "embedding": "window", "exclude_self": True},
     "mixture": {"form": "mixture"},
 }
@@ -51,7 +51,8 @@ ATTENTIVE = {
     for kind in ("softmax", "top1", "identity")
     if kind != "identity" or form in ("compose", "mixture")
 }
-# When do mixed scores act: at the first step, t = 1, where noise is 80 times the signal, or later, where 11 or less?
+# Mixed scores at the first step only (t = 1, noise 80 times the signal), or at later steps only (11 times or less):
+# this shows which of them makes parts agree.
 MIXED = ATTENTIVE["compose-score softmax"]
 THEORIES: dict[str, tuple[str, dict[str, Any]]] = {
     "els": ("els", {}),
@@ -76,8 +77,8 @@ def stem_of(name: str) -> str:
 def scale_of(base: Experiment) -> int:
     """Give the window of the theories at every step: all that the network without attention can see about a pixel.
 
-    Its optimum is the ELS machine with this window. Scales that agree best with the network as it is trained are
-    smaller; at those the machine cannot tell where in the image it is, and hardly makes a whole square.
+    The optimum of such a network is the ELS machine with this window. Scales calibrated on the trained network are
+    smaller; with these the machine cannot see where in the image it is, and makes hardly any whole square.
     """
     side = base.load_plan().network.receptive_field()
     assert side is not None  # it is convolutions only
@@ -104,7 +105,7 @@ def theory_step(
 
 
 def seconds_of_theory(base: Experiment, name: str) -> Callable[[], float]:
-    """Give what predicts the seconds of a theory's run, measured once.
+    """Give a function that predicts the seconds of a theory's run; it measures once.
 
     In-degrees of `mixture` are the fields of as many images as there are; averaging whole windows costs about as much
     as comparing them, by the torch engine.

@@ -55,7 +55,7 @@ class AttentionTradeoff(Target):
         """List the runs."""
         base, steps = self._base(), []
         for name in MACHINES:
-            seconds = seconds_of_theory(base, name)  # of each factor, about that of the scale itself
+            seconds = seconds_of_theory(base, name)  # taken as the same for every factor
             for factor, k in _sizes(base).items():
                 step = f"{self.name}: {name} x {factor:g}"
                 steps.append(theory_step(base, step, name, _stem(name, factor), seconds, k))

@@ -39,8 +39,8 @@ def in_the_majority(images: np.ndarray, boundary: str, by_sign: bool = False) ->
     images : array (B, 1, H, W)
         Final images. Pixels count as black or white by their sign.
     boundary : {"circular", "zeros"}
-        What a window sees beyond the border: the other side, or nothing. With nothing there are even windows: a pixel
-        whose window is half black and half white may be either.
+        What a window sees beyond the border: the other side, or nothing. With nothing, windows at the border can hold
+        an even number of pixels; a pixel whose window is half black and half white may be either.
     by_sign : bool
         Whether pixels that are still grey count by their sign, too.
 

@@ -31,7 +31,7 @@ __all__ = ["Fig4", "beside_the_centre", "receptive_field", "width_of"]
 IMAGES = 32
 SHOWN = 6  # times
 SHARE = 0.95
-FAINTEST = 1e-3  # of the largest value, that is shown apart from black
+FAINTEST = 1e-3  # smallest value not drawn black, as a share of the largest
 COLORS = ("#0072b2", "#d55e00")
 
 
@@ -71,7 +71,7 @@ def width_of(field: np.ndarray, share: float = SHARE) -> int:
 
 
 def beside_the_centre(field: np.ndarray) -> np.ndarray:
-    """Copy a field (H, W) without its centre: a pixel of eps depends on itself above all, however wide the rest is."""
+    """Copy a field (H, W) with its centre set to 0: the centre is the largest value, however wide the field is."""
     rest = field.copy()
     rest[field.shape[0] // 2, field.shape[1] // 2] = 0
     return rest
@@ -95,8 +95,8 @@ class Fig4(Target):
         -------
         xarray.Dataset
             `field` (row, time, height, width), mean |d score(centre) / d x|; `width` (row, time), side of the square
-            about the centre that holds 95 % of the rest of its square, beside the centre's own, which a faint floor
-            adds little to; `scale`, `scale_q25`, `scale_q75` (row, time), calibrated; `paper` (row, time), the paper's
+            about the centre that holds 95 % of the squared field, its centre left out (squares, so that a faint floor
+            counts little); `scale`, `scale_q25`, `scale_q75` (row, time), calibrated; `paper` (row, time), the paper's
             scales, NaN where it gives none.
         """
         parts = [self._row(self.experiment(row)) for row in self.rows]

@@ -1,4 +1,4 @@
-"""From mosaics towards copies: what becomes of ELS as its locality scales grow.
+"""From mosaics towards copies: how the images of ELS change as its locality scales grow.
 
 References: Kamb & Ganguli 2025, sec. 4; Yoon et al. 2023 (copies).
 """
@@ -30,7 +30,7 @@ BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
 def multiplied(scales: list[int], factor: float) -> list[int]:
-    """Multiply scales and round them to the nearest odd number, up where two are equally near."""
+    """Multiply scales and round them to the nearest odd number, up if two are equally near."""
     return [2 * int(k * factor / 2) + 1 for k in scales]
 
 
@@ -57,7 +57,7 @@ class Memorization(Target):
         """List the training, the calibration and the runs at every factor."""
         experiment = self.experiment(self.rows[0])
         share = min(SAMPLES, experiment.samples) / experiment.samples
-        seconds = cache(lambda: machine_seconds(experiment, "els") * share)  # of each factor, much alike
+        seconds = cache(lambda: machine_seconds(experiment, "els") * share)  # taken as the same for every factor
         return calibration_steps(experiment) + [
             scaled_step(
                 experiment, f"memorization: x {factor:g}", _stem(factor), partial(_config, experiment, factor), seconds

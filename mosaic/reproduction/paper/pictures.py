@@ -1,4 +1,4 @@
-"""What several figures are drawn with."""
+"""Drawing shared by several figures."""
 
 from __future__ import annotations
 

@@ -86,14 +86,14 @@ def _comparisons(folder: Path) -> dict[str, xr.Dataset]:
 
 
 def _of_theory(comparisons: Mapping[str, xr.Dataset], theory: str) -> xr.Dataset:
-    """What the comparisons say of one theory: IS is their baseline."""
+    """Select one theory from the comparisons; IS is the baseline of each."""
     if theory == "is":
         return comparisons["els"].sel(compared="baseline")
     return comparisons[theory].sel(compared="run")
 
 
 def _recipe(root: Path, name: str, comparisons: Mapping[str, xr.Dataset]) -> dict[str, Any]:
-    """What a row was made by: its training, runs and calibration."""
+    """Collect how a row was made: its training, runs and calibration."""
     els, ls = (comparisons[theory].attrs for theory in ("els", "ls"))
     runs = {**json.loads(els["runs"]), "ls": json.loads(ls["runs"])["run"]}
     recipe = {"training": json.loads(els["training"]), "runs": runs}

@@ -12,7 +12,7 @@ __all__ = ["ReproduceConfig"]
 
 
 class ReproduceConfig(Options):
-    """What is reproduced, and how large; what is not given is the preset's."""
+    """What is reproduced, and at what size; settings not given are the preset's."""
 
     preset: Literal["cpu", "paper"] = Field(
         "cpu", description="cpu: a row in about 25 minutes on two cores; paper: the paper's sizes."

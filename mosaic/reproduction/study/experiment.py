@@ -1,7 +1,7 @@
 """One row's experiment: train, calibrate, run theories and network from the same noise, compare.
 
-Every step is a job that is kept in the row's folder: what is there is used, what is unfinished is resumed, and what
-was made with other settings is refused.
+Every step is a job in the row's folder. Finished results are used again, unfinished ones are resumed, and those made
+with other settings are refused.
 
 References: Kamb & Ganguli 2025, sec. 5 and app. C.
 """
@@ -57,7 +57,7 @@ class Experiment:
         self.samples = study.config.samples or self.sizes.samples
         self.folder = study.folder / row.name
         self.network_folder, self.scales_file = self.folder / "network", self.folder / "scales.nc"
-        # What is read or made is kept: every run of the row asks for it.
+        # Read or made once, then kept: every run of the row uses it.
         self._plan: TrainPlan | None = None
         self._checkpoint: Checkpoint | None = None
         self._owner: Experiment | None = None
@@ -101,16 +101,16 @@ class Experiment:
         return self.load_plan().dataset
 
     def training_job(self) -> TrainingJob:
-        """Give the job of the training. It refuses other epochs, too: the runs beside it are of that network."""
+        """Give the job of the training. Other epochs are refused, because the stored runs belong to that network."""
         return TrainingJob(self.load_plan(), self.network_folder)
 
     def train(self) -> Checkpoint:
-        """Train the network, as far as that has not been done.
+        """Train the network, or finish its training.
 
         Raises
         ------
         ConfigMismatch
-            If another network is there; it is not changed.
+            If the folder holds another network, which is left as it is.
         """
         if self._checkpoint is None:
             step = self.step("train")
@@ -202,7 +202,7 @@ class Experiment:
         return self.study.run_job(config, self.folder / f"{stem}.nc", self.load_dataset())
 
     def run(self, score: str) -> xr.Dataset:
-        """Run a theory at the calibrated scales, or the network, and whatever it rests on; gives the trajectory."""
+        """Run a theory at the calibrated scales, or the network, after what it depends on; gives the trajectory."""
         if score == NETWORK:
             self.train()
         elif score in SCALED:

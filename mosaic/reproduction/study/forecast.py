@@ -1,4 +1,4 @@
-"""What there is to do for a reproduction, and how long it will take."""
+"""The steps of a reproduction that are still to do, and how long they will take."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Step:
     name : str
         Its name.
     job : callable
-        Gives its job; called when what it rests on is done.
+        Gives its job; called only when the steps it depends on are done.
     seconds : callable
         Predicts how long it takes.
     rests_on : Step, optional
@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is known of a step before it is executed.
+    """State and predicted time of a step before it is executed.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Forecast:
     done : bool
         Whether it is.
     other_code : bool
-        Whether it was done by other code of mosaic than runs now.
+        Whether it was done by other code of mosaic than the code running now.
     """
 
     step: str
@@ -66,7 +66,7 @@ def forecast(steps: Iterable[Step], progress: Progress = silent) -> list[Forecas
     ConfigMismatch
         If a step was done, or started, with other settings.
     """
-    places: dict[str, Path | None] = {}  # of what is done; None for what is not
+    places: dict[str, Path | None] = {}  # where each finished step is stored; None if it is not finished
 
     def place_of(step: Step) -> Path | None:
         if step.name not in places:

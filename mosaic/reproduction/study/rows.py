@@ -115,16 +115,16 @@ class Sizes:
 
 
 def sizes_of(row: Row, preset: str) -> Sizes:
-    """Sizes of a row: the paper's (app. C.1; 100 seeds), or what two cores can do."""
+    """Sizes of a row: the paper's (app. C.1; 100 seeds), or sizes for two cores."""
     own = {"padding": row.padding, "class_conditional": row.conditional, **row.options}
     if row.dataset == "pairs":  # not the paper's: both presets alike
-        # Half of the 108 ways in which two squares of three colours can lie: whether the others come up can be seen.
+        # Half of the 108 possible images of two squares of one of three colours: the other half can come up as new.
         training = {"epochs": 9000, "batch_size": 32, "learning_rate": 2e-3}
         own |= {"channels": 64, "blocks": 2}
         return Sizes({"count": 54}, own, training, 8, 400, NETWORK_STEPS)
     if preset == "paper":
         return Sizes({}, own, {"epochs": 300, "batch_size": 128, "learning_rate": 1e-4}, 32, 100, NETWORK_STEPS)
-    # Windows that wrap round are several times as many to compare; CIFAR10 is large in pixels and images.
+    # Circular windows need several times as many comparisons; CIFAR10 has more pixels and images.
     circular = row.padding == "circular"
     images = {"cifar10": 15_000}.get(row.dataset, 1000 if circular else 2000)
     channels, passes = {

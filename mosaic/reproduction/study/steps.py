@@ -1,4 +1,4 @@
-"""The steps of an experiment, and how long each takes here: measured on a little of it, and thrown away."""
+"""The steps of an experiment, and their times on this machine, predicted from a short measurement of each."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def steps_of(experiment: Experiment) -> list[Step]:
 
 
 def _training_seconds(experiment: Experiment) -> float:
-    """Seconds of the training steps that are left, by a second of training that is thrown away."""
+    """Seconds of the training steps that are left, extrapolated from one second of training that is not kept."""
     training = experiment.load_plan().build()
     training.run_step()  # starts threads, chooses algorithms
     training.flush()

@@ -1,4 +1,4 @@
-"""What the steps of a reproduction share: sizes, a folder, data, memory, progress, and a record of what was made."""
+"""What the steps of a reproduction share: sizes, folder, data, memory, progress, and how each result was made."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Study:
         return show
 
     def execute(self, step: str, job: Job) -> Any:
-        """Do what is left of a step's job, and give its result."""
+        """Execute or resume a step's job, and give its result."""
         job.place.parent.mkdir(parents=True, exist_ok=True)
         return job.execute(resume=True, progress=self.progress_of(step))
 
@@ -71,7 +71,7 @@ class Study:
         return job_of(self.prepare(config, dataset), path)
 
     def run_seconds(self, config: RunConfig, dataset: DataSet | None = None) -> float:
-        """Predict the seconds of a run; 0 where its score model is no machine."""
+        """Predict the seconds of a run; 0 if its score model is not a machine."""
         return predict_seconds(self.prepare(config, dataset)) or 0.0
 
     def run(self, step: str, config: RunConfig, path: Path, dataset: DataSet | None = None) -> xr.Dataset:

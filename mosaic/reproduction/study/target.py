@@ -73,10 +73,10 @@ class Target(ABC):
 
     @abstractmethod
     def measure(self) -> xr.Dataset:
-        """Compute what is to be shown; what is there already is not computed again."""
+        """Compute what is to be shown; finished steps are not computed again."""
 
     def notes(self) -> list[str]:
-        """Say beforehand what will be left out, and why."""
+        """Say, before any work, what will be left out and why."""
         return []
 
     def summary(self, measured: xr.Dataset) -> list[str]:

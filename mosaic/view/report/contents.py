@@ -39,7 +39,7 @@ def picture_of(images: NDArray[np.float64], low: float, high: float) -> str:
 
 
 def contents_of(run: xr.Dataset, name: str, samples: list[int], dataset: DataSet | None, frames: int) -> dict[str, Any]:
-    """What a report shows of a run.
+    """Collect what a report shows of a run.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _class_of(run: xr.Dataset, label: int) -> str:
 
 
 def _apart(sample: xr.Dataset, dataset: DataSet, span: float) -> NDArray[np.uint16]:
-    """How far final pixels are from their sources', in any channel: 65,535 is the whole range of pixels."""
+    """Largest difference over channels between final pixels and their sources; 65,535 is the whole range of pixels."""
     place = [sample[f"source_{name}"].values.astype(np.int64) for name in ("image", "row", "column")]
     source = dataset.images[place[0], :, place[1], place[2]].cpu().numpy()
     apart = np.abs(np.moveaxis(source, -1, 0) - sample["image"].values).max(0) / span
@@ -127,7 +127,7 @@ def _apart(sample: xr.Dataset, dataset: DataSet, span: float) -> NDArray[np.uint
 
 
 def _levels(image: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint16]:
-    """An image (C, H, W), clamped, in 65,535 levels, for scatters."""
+    """An image (C, H, W), clamped, as integers from 0 to 65,535, for scatter plots."""
     levels: NDArray[np.uint16] = (np.clip((image - low) / (high - low), 0, 1) * 65535).round().astype(np.uint16)
     return levels
 
@@ -161,7 +161,7 @@ def _places(sample: xr.Dataset, prefix: str, multiplicity: str) -> dict[str, Any
 
 
 def _training(run: xr.Dataset, frames: NDArray[np.int64], dataset: DataSet, low: float, high: float) -> dict[str, Any]:
-    """Training images that pixels come from, in one picture: first those of final images, then by use on the way."""
+    """Training images that pixels come from, in one picture: those of final images first, then those of other steps."""
     final, final_counts = np.unique(run["source_image"].values, return_counts=True)
     way, way_counts = np.unique(run["candidate_image"].isel(step=frames).values, return_counts=True)
     ordered = [*final[np.argsort(-final_counts, kind="stable")], *way[np.argsort(-way_counts, kind="stable")]]

@@ -22,7 +22,7 @@ __all__ = ["SAMPLES", "make_report"]
 
 SAMPLES = 16  # shown, unless asked otherwise
 FRAMES = (20, 14, 10, 7, 5)  # steps of the flow shown, at most: as many as the page has room for
-LARGEST = 4_800_000  # bytes of a page, if fewer frames can make it so
+LARGEST = 4_800_000  # bytes of a page; frames are left out until it is smaller
 
 
 def make_report(
@@ -31,7 +31,7 @@ def make_report(
     samples: Sequence[int] | None = None,
     title: str = "Mosaics",
 ) -> str:
-    """Make a page about one run, or several side by side, that needs nothing beside itself.
+    """Make a self-contained page about one run, or several side by side.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def make_report(
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(parts["page.html.j2"])
     pearson = _correlations([run.isel(sample=chosen) for _, run in runs])
     page = ""
-    for frames in FRAMES:  # the fewer, the smaller
+    for frames in FRAMES:  # fewer frames, until the page is small enough
         pairs = zip(runs, datasets, strict=True)
         shown = [contents_of(run, name, chosen, dataset, frames) for (name, run), dataset in pairs]
         # In a script element neither an end tag nor a comment may begin.
