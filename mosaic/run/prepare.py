@@ -136,7 +136,7 @@ def _model(
 
 
 def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> None:
-    """Refuse another schedule than the model was made for."""
+    """Refuse a schedule other than the one the model requires."""
     wanted = model.traits.schedule()
     if wanted is None or (wanted.name, wanted.options) == (schedule.name, schedule.options):
         return
@@ -161,7 +161,7 @@ def _device(config: RunConfig, score: ScoreModel | EpsFunction | None, dataset: 
 def _scales(
     config: RunConfig, model: ScoreModel, dataset: DataSet, levels: Sequence[Level], times: Sequence[float]
 ) -> tuple[tuple[int, ...], list[str]]:
-    """Scale of each step, from noise to data, and what there is to say about it."""
+    """Scale of each step, from noise to data, and notes for the user."""
     if not model.traits.has_scale:
         note = [f"Score model '{config.score}' has no locality scale; `scales` is not used."] if config.scales else []
         return (0,) * len(levels), note
@@ -174,7 +174,7 @@ def _scales(
 
 
 def _oddities(dataset: DataSet, scales: Sequence[int]) -> list[str]:
-    """What is allowed but probably unintended."""
+    """Notes on scales and data that are allowed but probably unintended."""
     notes, side = [], min(dataset.shape[1:])
     if dataset.range[0] < 0 <= float(dataset.images.min()):
         notes.append(
