@@ -278,7 +278,7 @@ private:
 
     // gram[a][b] = sum over channels and window rows, for A x B neighbouring columns.
     void fill_gram(const T* queries_from, const T* candidates_from, int height, T* to) const {
-        Values tile[A][B] = {};
+        Values products[A][B] = {};
         for (int c = 0; c < CHANNELS; ++c) {
             const T* query = queries_from + (std::size_t)c * problem.noisy_rows * noisy_pitch;
             const T* candidate = candidates_from + c * problem.image_rows * line;
@@ -292,13 +292,13 @@ private:
 #pragma GCC unroll 8
                 for (int i = 0; i < A; ++i)
 #pragma GCC unroll 8
-                    for (int m = 0; m < B; ++m) tile[i][m] += query[i] * column[m];
+                    for (int m = 0; m < B; ++m) products[i][m] += query[i] * column[m];
             }
         }
 #pragma GCC unroll 8
         for (int i = 0; i < A; ++i)
 #pragma GCC unroll 8
-            for (int m = 0; m < B; ++m) store(to + i * line + m * LANES, tile[i][m]);
+            for (int m = 0; m < B; ++m) store(to + i * line + m * LANES, products[i][m]);
     }
 
     // Compare one query with COUNT neighbouring candidates: their logits are sums along neighbouring diagonals of gram. The
