@@ -1,4 +1,6 @@
-"""The data set `folder`: what it makes of good folders, and what it says of bad ones."""
+"""The data set `folder`: what it makes of good folders, and what it refuses."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
@@ -56,22 +58,13 @@ def test_folder_of_images_has_no_labels(tmp_path: Path) -> None:
     assert dataset.images[1, 0, 0, 0] == -1
 
 
-def test_folder_is_rgb_as_soon_as_one_image_is(tmp_path: Path) -> None:
+def test_folder_is_rgb_as_soon_as_any_image_is(tmp_path: Path) -> None:
     save(tmp_path / "a.png", GREY)
     save(tmp_path / "b.png", RGB)
     images = folder(tmp_path).images
     assert images.shape == (2, 3, 4, 5)
     assert torch.equal(images[0, 0], images[0, 2])
     torch.testing.assert_close(images[1], torch.from_numpy(RGB).permute(2, 0, 1) / 127.5 - 1, rtol=0, atol=1e-6)
-
-
-def test_folder_takes_alpha_that_hides_nothing_and_refuses_transparency(tmp_path: Path) -> None:
-    Image.fromarray(RGB).convert("RGBA").save(tmp_path / "b.png")
-    assert folder(tmp_path).images.shape == (1, 3, 4, 5)
-    palette = Image.fromarray(RGB).quantize(4)
-    palette.save(tmp_path / "a.png", transparency=bytes([0, 128, 255, 255]))
-    with pytest.raises(mosaic.DataError, match=r"a\.png.*transparent"):
-        folder(tmp_path)
 
 
 def test_folder_limit_is_balanced(tmp_path: Path) -> None:
@@ -112,23 +105,17 @@ def test_folder_refuses_images_beside_class_folders(tmp_path: Path) -> None:
         folder(tmp_path)
 
 
-@pytest.mark.parametrize("keep", [0, 20, 45], ids=["empty", "header", "pixels"])
-def test_folder_names_a_damaged_image(tmp_path: Path, keep: int) -> None:
+def test_folder_names_an_image_that_cannot_be_decoded(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", GREY)
     path = save(tmp_path / "bad.png", GREY)
-    path.write_bytes(path.read_bytes()[:keep])
+    path.write_bytes(path.read_bytes()[:45])
     with pytest.raises(mosaic.DataError, match=r"bad\.png'"):
         folder(tmp_path)
 
 
-def test_folder_refuses_16_bit_images(tmp_path: Path) -> None:
-    save(tmp_path / "deep.png", GREY.astype(np.uint16) * 200)
-    with pytest.raises(mosaic.DataError, match=r"deep\.png'.*I;16"):
-        folder(tmp_path)
-
-
-def test_missing_folder_is_told_before_and_on_reading(tmp_path: Path) -> None:
+def test_missing_folder_is_known_before_reading_and_refused_on_it(tmp_path: Path) -> None:
     lost = tmp_path / "lost"
-    assert ImageFolder(ImageFolder.Options(path=lost)).available() == f"there is no folder '{lost}'"
+    assert f"'{lost}'" in (ImageFolder(ImageFolder.Options(path=lost)).available() or "")
     assert ImageFolder(ImageFolder.Options(path=tmp_path)).available() is None
     with pytest.raises(mosaic.DataError, match=r"lost'.*dataset\.path"):
         folder(lost)

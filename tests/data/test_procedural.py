@@ -9,7 +9,7 @@ import mosaic
 from mosaic_data.procedural import BlackWhite, Shapes, shape_coverage
 
 
-def test_black_white_is_one_image_of_each() -> None:
+def test_black_white_is_an_image_of_each() -> None:
     dataset = BlackWhite().load()
     assert dataset.shape == (1, 32, 32)
     assert (dataset.images[0] == -1).all()

@@ -39,7 +39,7 @@ def test_resize_keeps_black_and_white_within_range() -> None:
     assert white.max() <= 1
 
 
-def test_resize_in_chunks_equals_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resize_in_chunks_equals_resize_of_single_images(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = torch.randint(0, 256, (7, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr("mosaic_data.resize.CHUNK", 3)
     assert torch.equal(resize(pixels, 32), torch.cat([resize(image[None], 32) for image in pixels]))

@@ -1,34 +1,19 @@
-"""The compiled kernel of ELS: the same numbers as torch in float64 and as brute force, and what happens without it."""
+"""The compiled kernel of ELS: the same numbers as torch in float64 and as brute force."""
 
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 
 import oracle
 import pytest
 import torch
+from built_kernel import MISSING, needs_kernel
+from candidate_posteriors import ADVERSARIAL, adversarial, by_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mosaic
-from mosaic.engine.compiler import KernelUnavailable, load_kernel
 from mosaic.engine.compute import ENGINES
-
-try:
-    load_kernel()
-    MISSING = ""
-except KernelUnavailable as error:
-    MISSING = str(error)
-needs_kernel = pytest.mark.skipif(bool(MISSING), reason=f"no compiled kernel: {MISSING}")
-
-
-def exact(x: torch.Tensor, images: torch.Tensor, level: mosaic.Level, k: int, boundary: str) -> torch.Tensor:
-    return mosaic.equivariant_local_posterior(
-        x.double(), images.double(), level, k, boundary, compute=mosaic.Compute("reference")
-    ).mean()
 
 
 @needs_kernel
@@ -49,35 +34,19 @@ def test_the_kernel_agrees_with_float64(seed: int, boundary: str, log_noise: flo
     actual = mosaic.equivariant_local_posterior(
         x, images, level, k, boundary, compute=mosaic.Compute("compiled")
     ).mean()
-    torch.testing.assert_close(actual, exact(x, images, level, k, boundary), rtol=0, atol=2e-4)
+    torch.testing.assert_close(actual, by_reference(x, images, level, k, boundary), rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("engine", ["compiled", "torch"])
+@needs_kernel
 @pytest.mark.parametrize("noise", [1e-3, 1e-2, 0.3, 80.0])
-@pytest.mark.parametrize("case", ["constant", "duplicates", "one", "far", "spike", "equal"])
-def test_adversarial_cases_agree_with_float64(case: str, noise: float, engine: str) -> None:
-    if engine == "compiled" and MISSING:
-        pytest.skip(f"no compiled kernel: {MISSING}")
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(60, 1, 9, 9, generator=generator) * 2 - 1
-    level = mosaic.Level(1.0, noise)
-    if case == "constant":
-        images[:] = 0.5
-    elif case == "duplicates":
-        images = images[:3].repeat(40, 1, 1, 1)
-    elif case == "one":
-        images = images[:1]
-    elif case == "spike":  # one window far above all others, late: the reference must rise by thousands of bits
-        images = images * 0.01
-        images[-1] = 1
-    x = images[-1:] + noise * torch.randn(2, 1, 9, 9, generator=generator)
-    if case == "far":
-        x = x + 30
-    if case == "equal":  # every window is as far from x as any other
-        images, x = images.sign(), torch.zeros_like(x)
+@pytest.mark.parametrize("case", ADVERSARIAL)
+def test_adversarial_cases_agree_with_float64(case: str, noise: float) -> None:
+    x, images, level = adversarial(case, noise)
     for k in (1, 5, 17):
-        actual = mosaic.equivariant_local_posterior(x, images, level, k, "zeros", compute=mosaic.Compute(engine)).mean()
-        torch.testing.assert_close(actual, exact(x, images, level, k, "zeros"), rtol=0, atol=2e-4)
+        actual = mosaic.equivariant_local_posterior(
+            x, images, level, k, "zeros", compute=mosaic.Compute("compiled")
+        ).mean()
+        torch.testing.assert_close(actual, by_reference(x, images, level, k, "zeros"), rtol=0, atol=2e-4)
 
 
 @needs_kernel
@@ -120,45 +89,4 @@ def test_every_engine_is_within_the_bound_of_float32(engine: str, noise: float) 
     level = mosaic.Level(math.sqrt(1 - noise**2), noise)
     x = level.signal * images[:2] + noise * torch.randn(2, 3, 10, 8, generator=generator)
     actual = mosaic.equivariant_local_posterior(x, images, level, 5, "zeros", compute=mosaic.Compute(engine)).mean()
-    torch.testing.assert_close(actual, exact(x, images, level, 5, "zeros"), rtol=0, atol=2e-4)
-
-
-def test_an_engine_that_cannot_serve_is_refused_and_auto_does_without(tiny: mosaic.DataSet) -> None:
-    x = torch.zeros(1, 1, 6, 5, dtype=torch.float64)
-    level = mosaic.Level(0.6, 0.8)
-    with pytest.raises(mosaic.UsageError, match="float32"):
-        mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("compiled"))
-    with pytest.raises(mosaic.UsageError, match="'fast'"):
-        mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("fast"))
-    assert (
-        mosaic.equivariant_local_posterior(x, tiny.images, level, 3, "zeros", compute=mosaic.Compute("auto"))
-        .mean()
-        .dtype
-        == torch.float64
-    )
-
-
-def test_without_a_compiler_torch_serves_and_doctor_says_so(tmp_path: os.PathLike[str]) -> None:
-    code = "from mosaic_cli.main import cli; cli()"
-    environment = {**os.environ, "PATH": str(tmp_path), "CXX": "", "XDG_CACHE_HOME": str(tmp_path)}
-    run = [sys.executable, "-c", code, "run", "-q", "--steps", "2", "--samples", "1", "--out", "a.nc"]
-    subprocess.run(run, env=environment, check=True)
-    with mosaic.open("a.nc") as stored:
-        assert stored.attrs["engine"] == '"torch"'
-    report = subprocess.run([sys.executable, "-c", code, "doctor"], env=environment, capture_output=True, text=True)
-    assert report.returncode == 0
-    assert "compiled engine: not available: there is no C++ compiler" in report.stdout
-    explicit = subprocess.run(
-        [*run, "--overwrite", "-o", "score.engine=compiled"], env=environment, capture_output=True
-    )
-    assert explicit.returncode == 2
-    assert b"no C++ compiler" in explicit.stderr
-
-
-@needs_kernel
-def test_a_run_records_the_engine_that_computed_it(tiny: mosaic.DataSet) -> None:
-    engines = {
-        dtype: mosaic.run(dataset=tiny, steps=1, dtype=dtype).attrs["engine"] for dtype in ("float32", "float64")
-    }
-    assert engines["float32"].startswith('"compiled ')
-    assert engines["float64"] == '"torch"'
+    torch.testing.assert_close(actual, by_reference(x, images, level, 5, "zeros"), rtol=0, atol=2e-4)

@@ -1,16 +1,19 @@
-"""Partial posteriors: merging is exact, means stay in range, and numbers do not depend on threads."""
+"""Partial posteriors: merging is exact, means stay in range, and neither order nor repetition of candidates counts."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from analytic_machines import MACHINES, denoise, uniform
+from candidate_posteriors import noisy_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mosaic
-from mosaic.engine.posterior import after_ones, attend
+from mosaic.engine.posterior import after_ones, attend, energy_of
 
 
 def posterior_of(logits: torch.Tensor, values: torch.Tensor) -> mosaic.Posterior:
@@ -53,35 +56,38 @@ def test_posterior_means_stay_within_the_range_of_the_data(score: str, noise: fl
         assert bool((mean[:, :, :, :3] == -1).all())
 
 
-@pytest.mark.parametrize("score", ["is", "es", "ls", "els"])
-def test_numbers_do_not_depend_on_the_number_of_threads(score: str) -> None:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(300, 1, 16, 16, generator=generator) * 2 - 1
-    x = torch.randn(2, 1, 16, 16, generator=generator)
-    model = mosaic.registry().get("score", score)(None, mosaic.DataSet("d", images))
-    results, threads = [], torch.get_num_threads()
-    try:
-        for number in (1, 2, 5):
-            torch.set_num_threads(number)
-            results.append(model.denoise(x, mosaic.Level(0.6, 0.8), None, 5))
-            assert torch.get_num_threads() == number
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
+def test_one_training_image_comes_back_exactly() -> None:
+    for precision in (np.float32, np.float64):
+        image = uniform(0, 1, 3, 5, 4).astype(precision)
+        x = (3 * uniform(1, 2, 3, 5, 4)).astype(precision)
+        for machine, boundary, k in (("is", None, 0), ("ls", "zeros", 3), ("ls", "circular", 9)):
+            for level in ((0.9, 1e-3), (0.1, 0.99), (1.0, 80.0)):
+                result = denoise(machine, boundary, x, image, level, k)
+                assert (result == image).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.int64])
-def test_other_dtypes_are_refused(tiny: mosaic.DataSet, dtype: torch.dtype) -> None:
-    model = mosaic.registry().get("score", "els")(None, tiny)
-    with pytest.raises(mosaic.UsageError, match=str(dtype)):
-        model.denoise(torch.zeros(1, 1, 6, 5, dtype=dtype), mosaic.Level(0.6, 0.8), None, 3)
+@MACHINES
+def test_a_repeated_training_set_changes_nothing(machine: str, boundary: str | None) -> None:
+    x, images, level = uniform(0, 2, 1, 4, 5), uniform(1, 3, 1, 4, 5), (0.7, 1.0)
+    once = denoise(machine, boundary, x, images, level, 3)
+    twice = denoise(machine, boundary, x, np.concatenate([images, images]), level, 3)
+    np.testing.assert_allclose(twice, once, rtol=0, atol=1e-12)
+    # ... but a single image repeated draws the posterior to itself, in the odds 4 : 1.
+    weighted = np.concatenate([images, images[:1], images[:1], images[:1]])
+    assert np.abs(denoise(machine, boundary, x, weighted, level, 3) - once).max() > 1e-3
 
 
-def test_a_level_without_noise_is_refused(tiny: mosaic.DataSet) -> None:
-    model = mosaic.registry().get("score", "els")(None, tiny)
-    with pytest.raises(mosaic.UsageError, match="positive"):
-        model.denoise(torch.zeros(1, 1, 6, 5), mosaic.Level(1.0, 0.0), None, 3)
+@MACHINES
+def test_order_of_the_training_images_does_not_matter(machine: str, boundary: str | None) -> None:
+    x, images = uniform(0, 2, 1, 5, 4), uniform(1, 7, 1, 5, 4)
+    order = np.random.default_rng(2).permutation(7)
+    for level in ((0.9, 0.4), (1.0, 0.02)):
+        np.testing.assert_allclose(
+            denoise(machine, boundary, x, images[order], level, 3),
+            denoise(machine, boundary, x, images, level, 3),
+            rtol=0,
+            atol=1e-12,
+        )
 
 
 @pytest.mark.parametrize("candidates", ["images", "translates", "windows"])
@@ -100,3 +106,58 @@ def test_a_certain_posterior_is_what_a_posterior_comes_to_without_noise(candidat
     torch.testing.assert_close(certain.mean(), posterior(mosaic.Level(1.0, 1e-3)).mean(), rtol=0, atol=1e-9)
     assert float(certain.entropy().abs().max()) == 0.0
     assert (certain.total == 1).all()
+
+
+def test_a_posterior_without_diagnostics_says_how_to_get_them() -> None:
+    x, images, level = noisy_case(1, 0.4)
+    actual = mosaic.ideal_posterior(x, images, level)
+    for question in (actual.entropy, actual.candidate):
+        with pytest.raises(mosaic.UsageError, match="diagnostics=True"):
+            question()
+
+
+def test_a_posterior_is_shown_by_its_shape() -> None:
+    x, images, level = noisy_case(1, 0.4)
+    assert repr(mosaic.ideal_posterior(x, images, level)) == "Posterior(B, C, H, W = (2, 1, 7, 6))"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_attending_is_a_softmax_with_its_entropy_and_its_best(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(6, 30, generator=generator, dtype=torch.float64)
+    logits[2, 7] = logits[2, 19] = 50.0
+    values = torch.rand(30, 3, generator=generator, dtype=dtype)
+    weights = torch.softmax(logits * math.log(2), dim=1)
+    maximum, total, weighted, energy, best = attend(logits.clone(), after_ones(values), diagnostics=True)
+    exact = 1e-6 if dtype == torch.float32 else 1e-13
+    assert {tensor.dtype for tensor in (maximum, total, weighted, energy)} == {torch.float64}
+    torch.testing.assert_close(weighted / total[:, None], weights @ values.double(), rtol=0, atol=exact)
+    assert best.tolist() == logits.argmax(1).tolist()
+    assert int(best[2]) == 7  # the first of equal ones
+    entropy = torch.distributions.Categorical(weights).entropy()
+    torch.testing.assert_close((total.log2() - energy / total) * math.log(2), entropy, rtol=0, atol=10 * exact)
+
+
+@pytest.mark.parametrize("cut", [1, 12, 29])
+def test_merging_keeps_entropy_and_the_first_of_equal_candidates(cut: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = 6 * torch.randn(4, 30, generator=generator, dtype=torch.float64)
+    logits[1, [3, 20]] = 60.0
+    values = torch.rand(30, 1, generator=generator, dtype=torch.float64)
+
+    def part(first: int, last: int) -> mosaic.Posterior:
+        own = logits[:, first:last].clone()
+        maximum, total, weighted, energy, best = attend(own, after_ones(values[first:last]), diagnostics=True)
+        shaped = (tensor[:, None, None] for tensor in (maximum, total, weighted, energy, best + first))
+        return mosaic.Posterior(*(t.movedim(-1, 1) if t.ndim == 4 else t for t in shaped))
+
+    whole = part(0, 30)
+    for merged in (part(0, cut).merge(part(cut, 30)), part(cut, 30).merge(part(0, cut))):
+        torch.testing.assert_close(merged.entropy(), whole.entropy(), rtol=0, atol=1e-13)
+        assert torch.equal(merged.source, whole.source)
+        assert int(merged.source[1]) == 3
+
+
+def test_energy_counts_a_weight_of_zero_as_nothing() -> None:
+    weights = torch.tensor([[1.0, 0.0, 0.5, 0.25]])
+    assert energy_of(weights, 1).tolist() == pytest.approx([0.5 * -1 + 0.25 * -2], abs=1e-7)

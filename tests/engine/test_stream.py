@@ -1,19 +1,35 @@
-"""Streaming over tiles: Ctrl-C ends it soon, and leaves nothing that waits."""
+"""Streaming over blocks: neither their size nor the number of threads counts, and Ctrl-C ends it soon."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from analytic_machines import MACHINES, denoise, uniform
+from built_kernel import ENGINES
+from candidate_posteriors import noisy_case, posterior
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import mosaic
 from mosaic.engine.posterior import Posterior
 from mosaic.engine.stream import stream
 
+CASES = [
+    (machine, boundary, k, engine)
+    for machine, boundary, k in (
+        ("ls", "zeros", 3), ("ls", "zeros", 9), ("ls", "circular", 5),
+        ("els", "zeros", 1), ("els", "zeros", 3), ("els", "zeros", 7), ("els", "circular", 3), ("els", "valid", 3),
+    )
+    for engine in ENGINES
+]  # fmt: skip
 TILES = 60
 
 
@@ -74,3 +90,104 @@ def _two_threads() -> Any:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(threads)
+
+
+class CountOperations(TorchDispatchMode):
+    """Counts tensor operations: another way of cutting is another number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@MACHINES
+@pytest.mark.parametrize("noise", [0.6, 0.01])
+def test_result_does_not_depend_on_how_the_training_set_is_cut(
+    machine: str, boundary: str | None, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = uniform(0, 9, 1, 6, 5), np.array([0, 0, 0, 0, 1, 2, 1, 2, 2])
+    images[4] = images[0]
+    # The best candidates come early for one sample, late for another, and are off the data for the last;
+    # with labels, whole tiles have no candidate for a sample.
+    x = np.stack([images[0], images[8], images[5], 5 * images[3]])
+    for wanted in (None, [2, 1, -1, 0]):
+        results: list[np.ndarray] = []
+        counts: list[int] = []
+        for elements in (2**40, 64, 1):
+            monkeypatch.setattr("mosaic.engine.compute.CPU_BLOCK", elements)
+            with CountOperations() as operations:
+                result = denoise(machine, boundary, x, images, (1.0, noise), 3, labels, wanted)
+            results.append(result)
+            counts.append(operations.count)
+        assert counts[0] != counts[2]  # the constant does decide how the work is cut
+        for result in results[1:]:
+            np.testing.assert_allclose(result, results[0], rtol=0, atol=1e-12)
+
+
+MEMORY_PROBE = """
+import resource, sys
+import torch
+import mosaic
+
+cls = mosaic.registry().get("score", "els")
+
+def peak(count):
+    images = torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    model = cls(cls.Options(boundary=sys.argv[1]), mosaic.DataSet(name="t", images=images))
+    x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    model.denoise(x, mosaic.Level(0.8, 0.6), None, 5)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+print(peak(400), peak(1600))
+"""
+
+
+@pytest.mark.parametrize("boundary", ["zeros", "circular"])
+def test_memory_does_not_grow_with_the_training_set(boundary: str | None) -> None:
+    # All logits of one sample would be 1600 x 144^2 (zeros) or 256^2 (circular) floats: 0.13 or 0.4 GB.
+    pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_PROBE, boundary],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    small, large = map(int, done.stdout.split())
+    data = 1600 * 16 * 16 * 4
+    assert large - small < 30e6 + data
+
+
+@pytest.mark.parametrize(("machine", "boundary", "k", "engine"), CASES)
+def test_no_engine_depends_on_the_number_of_threads(machine: str, boundary: str, k: int, engine: str) -> None:
+    x, images, level = noisy_case(1, 0.4, 200)
+    threads, actual = torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            actual.append(posterior(machine, boundary, x, images, level, k, engine, block=2**12).mean())
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(actual[0], other) for other in actual[1:])
+
+
+@pytest.mark.parametrize("score", ["is", "es", "ls", "els"])
+def test_numbers_do_not_depend_on_the_number_of_threads(score: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(300, 1, 16, 16, generator=generator) * 2 - 1
+    x = torch.randn(2, 1, 16, 16, generator=generator)
+    model = mosaic.registry().get("score", score)(None, mosaic.DataSet("d", images))
+    results, threads = [], torch.get_num_threads()
+    try:
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            results.append(model.denoise(x, mosaic.Level(0.6, 0.8), None, 5))
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])

@@ -1,4 +1,4 @@
-"""Exact ties: windows have the same key if, and only if, they are equal."""
+"""Exact ties: windows have the same key if, and only if, they are equal, and the first of equal ones is named."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import itertools
 from typing import Any
 
 import numpy as np
+import oracle
 import pytest
 import torch
+from analytic_machines import ATTRIBUTED, build, two_valued_images
 
 import mosaic
+
+K, LEVEL = 3, mosaic.Level(0.8, 0.6)
 
 
 def window(image: torch.Tensor, i: int, j: int, k: int, wraps: bool) -> tuple[Any, ...]:
@@ -79,3 +83,80 @@ def test_ties_of_translated_images_must_be_asked_for() -> None:
     with pytest.raises(mosaic.MosaicError, match="translates=True"):
         mosaic.resolve_image_ties(moved, images, translates=False)
     assert mosaic.resolve_image_ties(moved, images, translates=True).image.item() == 0
+
+
+def assert_explained(
+    actual: mosaic.Attribution, machine: str, boundary: str | None, x: Any, images: Any, exact: float
+) -> None:
+    """Hold one sample's diagnosis equal to brute force wherever `exact` does not leave the best candidate open."""
+    compared = 0
+    for pixel in oracle.pixels(machine, boundary, x, images, LEVEL.signal, K):
+        place = (0, pixel.row, pixel.column)
+        weights, logits = pixel.weights(LEVEL.noise), pixel.logits(LEVEL.noise)
+        entropy = -(weights[weights > 0] * np.log(weights[weights > 0])).sum()
+        assert float(actual.entropy[place]) == pytest.approx(entropy, abs=max(exact, 1e-9))
+        assert float(actual.weight[place]) == pytest.approx(weights.max(), rel=10 * max(exact, 1e-9))
+        best = int(logits.argmax())
+        equal = (pixel.patches == pixel.patches[best]).all(1)
+        if (logits[best] - logits[~equal] <= exact).any():
+            continue
+        compared += 1
+        source = tuple(int(value[place]) for value in (actual.source.image, actual.source.row, actual.source.column))
+        assert int(actual.source.multiplicity[place]) == equal.sum()
+        assert source in [pixel.places[n] for n in np.flatnonzero(equal)]
+        if machine != "es":  # whose order is that of the first pixel's sources
+            assert source == pixel.places[int(np.flatnonzero(equal)[0])]
+    assert compared >= 20
+
+
+@ATTRIBUTED
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sources_ties_weights_and_entropy_by_brute_force(
+    machine: str, boundary: str | None, engine: str, channels: int, seed: int
+) -> None:
+    images = two_valued_images(seed, channels)
+    x = LEVEL.signal * images[3:4] + LEVEL.noise * torch.randn(1, channels, 6, 5, dtype=torch.float64)
+    dtype = torch.float32 if engine == "compiled" else torch.float64
+    model = build(machine, boundary, images.to(dtype), engine=engine)
+    actual = model.attribute(x.to(dtype), LEVEL, None, K)
+    assert actual is not None
+    assert_explained(
+        actual,
+        machine,
+        boundary,
+        x[0].to(dtype).double().numpy(),
+        images.numpy(),
+        2e-4 if engine == "compiled" else 1e-9,
+    )
+    denoised = model.denoise(x.to(dtype), LEVEL, None, K)
+    torch.testing.assert_close(actual.denoised, denoised, rtol=0, atol=1e-6 if engine == "compiled" else 1e-12)
+
+
+@ATTRIBUTED
+@pytest.mark.parametrize("labels", [None, [0, 1]])
+def test_final_images_are_traced_to_the_nearest_candidates(
+    machine: str, boundary: str | None, engine: str, labels: list[int] | None
+) -> None:
+    """Theorem 4.1: what a pixel is at the end of the flow; by brute force, among images of the sample's class."""
+    images = two_valued_images(5)
+    classes = torch.tensor([0, 1, 0, 1, 1, 0])
+    dtype = torch.float32 if engine == "compiled" else torch.float64
+    model = build(machine, boundary, images.to(dtype), classes, engine)
+    finals = images[[3, 0]] + 0.3 * torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0)).double()
+    given = None if labels is None else torch.tensor(labels)
+    actual = model.attribute(finals.to(dtype), mosaic.Level(1.0, 0.0), given, K).source
+    assert actual is not None
+    for sample, final in enumerate(finals):
+        allowed = torch.arange(6) if labels is None else torch.nonzero(classes == labels[sample])[:, 0]
+        for pixel in oracle.pixels(machine, boundary, final.numpy(), images[allowed].numpy(), 1.0, K):
+            squares = (pixel.differences**2).sum(1)
+            best = int(squares.argmin())
+            equal = (pixel.patches == pixel.patches[best]).all(1)
+            if (squares[~equal] - squares[best] < 1e-4).any():
+                continue
+            place = (sample, pixel.row, pixel.column)
+            image, *rest = (int(value[place]) for value in (actual.image, actual.row, actual.column))
+            sources = [(int(allowed[n]), i, j) for n, i, j in (pixel.places[m] for m in np.flatnonzero(equal))]
+            assert (image, *rest) == sources[0] if machine != "es" else (image, *rest) in sources
+            assert int(actual.multiplicity[place]) == len(sources)

@@ -10,6 +10,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
+from analytic_machines import two_valued_images
 from torch import Tensor
 
 import mosaic
@@ -232,3 +233,29 @@ def test_it_runs_by_name(tiny_file: Path) -> None:
         score_options={"form": "mixture", "attention": "top1"},
     )  # fmt: skip
     assert bool(np.isfinite(run["image"].values).all())
+
+
+@pytest.mark.parametrize("form", ["compose", "mixture"])
+@pytest.mark.parametrize("embedding", ["score", "window"])
+def test_attention_names_the_windows_of_its_posterior(form: str, embedding: str) -> None:
+    images = two_valued_images(4, 3)
+    kind, els = (mosaic.registry().get("score", name) for name in ("els-attention", "els"))
+    dataset = mosaic.DataSet("plain", images)
+    model = kind(kind.Options(form=form, embedding=embedding, attention="top1"), dataset)
+    x = LEVEL.signal * images[:2] + LEVEL.noise * torch.randn(2, 3, 6, 5, dtype=torch.float64)
+    actual = model.attribute(x, LEVEL, None, K)
+    plain = els(els.Options(), dataset).attribute(x, LEVEL, None, K)
+    torch.testing.assert_close(actual.denoised, model.denoise(x, LEVEL, None, K), rtol=0, atol=1e-12)
+    if form == "compose":
+        assert torch.equal(actual.source.image, plain.source.image)
+        assert torch.equal(actual.source.multiplicity, plain.source.multiplicity)
+        return
+    counts = model.window_weights(images, LEVEL, K)
+    source = actual.source
+    windows = mosaic.window_keys(images, K, wraps=False)
+    chosen = (source.image, source.row, source.column)
+    for place in np.ndindex(*source.image.shape):
+        own = tuple(int(value[place]) for value in chosen)
+        equal = (windows == windows[own]) & (counts == counts[own])
+        assert int(source.multiplicity[place]) == int(equal.sum())
+        assert own == tuple(torch.nonzero(equal)[0].tolist())

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 import mosaic
-from mosaic_plugins.layers import FieldAttention, _StraightThrough
 from mosaic_plugins.networks import ResNet, ResNetAttention, UNet, UNetAttention
 
 SMALL: list[tuple[type[mosaic.Network], dict[str, Any]]] = [
@@ -66,70 +65,6 @@ def test_attention_sees_the_whole_image() -> None:
     one = network(UNetAttention, channels=(3, 4))
     assert one.receptive_field() is None
     assert support(built(one), 32, 3, draws=20)[-8:, -8:].any()
-
-
-@pytest.mark.parametrize("kind", ["softmax", "top1"])
-def test_field_attention_by_its_definition(kind: Any) -> None:
-    g = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    actual = FieldAttention(kind).eval()(g)
-    for b in range(2):
-        places = [(i, j) for i in range(4) for j in range(5)]
-        mean = sum(g[b, :, i, j] for i, j in places) / len(places)
-        for i, j in places:
-            products = torch.stack([(g[b, :, i, j] - mean) @ (g[b, :, *q] - mean) for q in places])
-            if kind == "softmax":
-                weights = (products.exp() / products.exp().sum()).tolist()
-                attended = sum(w * g[b, :, *q] for w, q in zip(weights, places, strict=True))
-            else:
-                attended = g[b, :, *places[int(products.argmax())]]
-            assert torch.allclose(actual[b, :, i, j], g[b, :, i, j] + attended)
-
-
-def test_top1_is_drawn_in_training_only_and_lets_gradients_through() -> None:
-    attention, g = FieldAttention("top1"), torch.randn(1, 2, 4, 4, requires_grad=True)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        drawn = [attention.weights(g) for _ in range(3)]
-        for weights in drawn:
-            assert torch.equal(weights.sum(-1), torch.ones(1, 16))
-            assert torch.equal(weights.max(-1).values, torch.ones(1, 16))
-        assert not torch.equal(drawn[0], drawn[1])
-        (slope,) = torch.autograd.grad((drawn[0] * torch.randn(16, 16)).sum(), g)
-        assert slope.abs().max() > 0
-        attention.eval()
-        state = torch.get_rng_state()
-        assert torch.equal(attention.weights(g), attention.weights(g))
-        assert torch.equal(state, torch.get_rng_state())
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_top1_is_drawn_from_the_softmax_also_at_low_precision(dtype: torch.dtype) -> None:
-    logits = torch.zeros(2000, 4, 64, dtype=dtype)
-    logits[:, 1, 40], logits[:, 2, 40] = 6, 9
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        drawn = _StraightThrough.apply(logits)
-    shares, expected = drawn.double().mean(0), logits[0].double().softmax(-1)
-    assert drawn.dtype == dtype
-    for q in range(64):
-        for row in range(4):
-            spread = (expected[row, q] * (1 - expected[row, q]) / 2000).sqrt()
-            assert abs(shares[row, q] - expected[row, q]) < 4.5 * spread + 1e-3
-
-
-def test_top1_has_the_gradient_of_the_softmax_of_its_noisy_logits() -> None:
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(3, 5, 7, generator=generator, requires_grad=True)
-    slope = torch.randn(3, 5, 7, generator=generator)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        drawn = _StraightThrough.apply(logits)
-        torch.manual_seed(0)
-        noisy = logits.double() - (-torch.rand(3, 5, 7).double().log()).log()
-    assert torch.equal(drawn.argmax(-1), noisy.argmax(-1))
-    (actual,) = torch.autograd.grad((drawn * slope).sum(), logits)
-    (expected,) = torch.autograd.grad((noisy.softmax(-1) * slope).sum(), logits)
-    assert torch.allclose(actual, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("attention", ["softmax", "top1"])

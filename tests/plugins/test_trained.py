@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -148,24 +147,3 @@ def test_a_run_is_gone_on_with_where_its_checkpoint_and_scales_have_moved(
     Path("scales.nc").rename("others.nc")
     mosaic.run("els", **options, scales="others.nc", out="els.nc", resume=True)
     assert Path("els.nc").stat().st_mtime_ns == kept
-
-
-# The inverse of a schedule
-
-
-@pytest.mark.parametrize("name", ["cosine", "linear", "exponential", "ddpm-linear", "flow", "edm", "cosine-nichol"])
-def test_the_time_of_a_level_is_the_inverse_of_the_level_of_a_time(name: str) -> None:
-    schedule = mosaic.registry().get("schedule", name)()
-    for t in (0.0, 1e-3, 0.05, 0.37, 0.5, 0.95, 0.99):
-        level = schedule.level(t)
-        actual = schedule.time(level)
-        assert math.isclose(actual, t, abs_tol=1e-7), t
-    ends = schedule.time(schedule.level(1.0))
-    assert schedule.level(ends) == schedule.level(1.0)
-
-
-def test_a_level_of_another_schedule_has_no_time() -> None:
-    with pytest.raises(ValueError, match="level"):
-        cosine().time(mosaic.Level(0.5, 0.5))
-    with pytest.raises(ValueError, match="level"):
-        cosine().time(mosaic.Level(1e-6, 1.0))

@@ -1,19 +1,19 @@
-"""Plugins are loaded one by one; installed distributions are found."""
+"""Plugins are loaded each by itself, those of installed distributions too."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plugin_modules import module, registering, schedule
+from distributions import MOSAIC
+from installed_distribution import lay_out
+from plugin_modules import registering, schedule
 
-import mosaic
 from mosaic.registry.loading import load_registry
 
 
@@ -51,21 +51,6 @@ def test_loading_survives_imports_that_fail_or_exit_and_honours_disabled() -> No
     assert registry.names("schedule") == ["core", "fine"]
 
 
-def test_lifecycle_hooks_are_called_with_the_run(tiny: mosaic.DataSet) -> None:
-    calls: list[tuple[str, Any]] = []
-    observer = module(
-        before_run=lambda config: calls.append(("before", config.steps)),
-        after_run=lambda config, trajectory: calls.append(("after", trajectory.sizes["step"])),
-    )
-    registry = mosaic.registry()
-    registry._manager.register(observer, name="observer")
-    try:
-        mosaic.run(score="is", dataset=tiny, steps=3, samples=1)
-    finally:
-        registry._manager.unregister(observer)
-    assert calls == [("before", 3), ("after", 3)]
-
-
 DISTRIBUTION = """\
 import mosaic
 {top}
@@ -82,26 +67,17 @@ def register_scores(register):
 """
 
 
-def install(folder: Path, name: str, text: str) -> None:
-    """Lay a distribution of one plugin module out in `folder`, as pip would."""
-    (folder / f"{name}_module.py").write_text(text)
-    info = folder / f"{name}-1.2.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text(f"[mosaic]\nscore = {name}_module\n")
-
-
 @pytest.mark.parametrize(("top", "code"), [("", 0), ("raise OSError('disk on fire')", 3)], ids=["sound", "raises"])
-def test_an_installed_distribution_is_found_and_runs_or_is_reported(tmp_path: Path, top: str, code: int) -> None:
+def test_an_installed_distribution_runs_or_is_reported(tmp_path: Path, top: str, code: int) -> None:
     site = tmp_path / "site"
     site.mkdir()
-    install(site, "acme", DISTRIBUTION.format(top=top))
+    files = {"acme_module.py": DISTRIBUTION.format(top=top)}
+    lay_out(site, "acme", files, {"mosaic": {"score": "acme_module"}})
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    command = [sys.executable, "-c", "from mosaic_cli.main import cli; cli()"]
-    listed = subprocess.run([*command, "plugins"], env=environment, capture_output=True, text=True, check=True)
+    listed = subprocess.run([*MOSAIC, "plugins"], env=environment, capture_output=True, text=True, check=True)
     assert "acme:score" in listed.stdout
     ran = subprocess.run(
-        [*command, "run", "--score", "mean", "--samples", "1", "--steps", "2"],
+        [*MOSAIC, "run", "--score", "mean", "--samples", "1", "--steps", "2"],
         env=environment,
         capture_output=True,
         text=True,

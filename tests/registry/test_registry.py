@@ -9,6 +9,7 @@ import pytest
 from plugin_modules import module, plugin, registering, schedule
 
 import mosaic
+from mosaic.registry.plugin import Plugin
 from mosaic.registry.registry import Registry
 
 
@@ -24,15 +25,15 @@ def test_names_and_aliases_lead_to_the_registered_class() -> None:
 
 def test_a_collision_breaks_the_later_plugin_and_names_both_owners() -> None:
     registry, first, second = Registry(), schedule("flat"), schedule("flat")
-    registry.add(registering(first), plugin("one:p"))
-    registry.add(registering(second, schedule("other")), plugin("two:p"))
+    registry.add(registering(first), plugin("acme:p"))
+    registry.add(registering(second, schedule("other")), plugin("best:p"))
     later = registry.plugins[1]
     assert later.status == "broken"
-    assert "one:p" in later.error
-    assert "two:p" in later.error
-    assert "two:flat" in later.remedy
+    assert "acme:p" in later.error
+    assert "best:p" in later.error
+    assert "best:flat" in later.remedy
     assert registry.get("schedule", "flat") is first
-    assert registry.get("schedule", "two:flat") is second
+    assert registry.get("schedule", "best:flat") is second
     assert "other" not in registry.names("schedule")  # all or nothing
 
 
@@ -42,45 +43,35 @@ def half(register: mosaic.Register) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "message"),
+    ("broken", "value"),
     [
         (module(register_schedules=half), "then it failed"),
         (module(register_schedules=lambda registrar: None), "registrar"),
         (registering(str), "NoiseSchedule"),
-        (registering(schedule("Upper Case ")), "not a name"),
-        (registering(schedule("a:b")), "not a name"),
-        (registering(schedule("")), "not a name"),
-        (registering(schedule("x"), schedule("x")), "twice"),
-        (module(register_schedules=lambda register: sys.exit(1)), "SystemExit"),
-        (module(register_schedule=lambda register: None), "register_schedule"),
+        (registering(schedule("Upper Case ")), "'Upper Case '"),
+        (registering(schedule("a:b")), "'a:b'"),
+        (registering(schedule("")), "''"),
+        (registering(schedule("x"), schedule("x")), "schedule 'x'"),
+        (module(register_schedules=lambda register: sys.exit(1)), "SystemExit: 1"),
+        (module(register_schedule=lambda register: None), "'register_schedules'"),
         (registering(mosaic.NoiseSchedule, name="abstract"), "signal_noise"),
     ],
     ids=["half", "signature", "no-subclass", "case", "colon", "empty", "twice", "exits", "misspelt", "abstract"],
 )
-def test_a_broken_plugin_registers_nothing_and_harms_nobody(broken: Any, message: str) -> None:
+def test_a_broken_plugin_registers_nothing_and_harms_nobody(broken: Any, value: str) -> None:
     registry = Registry()
     registry.add(broken, plugin("bad:p"))
     registry.add(registering(schedule("good")), plugin("good:p"))
     assert registry.plugins[0].status == "broken"
-    assert message in registry.plugins[0].error
+    assert value in registry.plugins[0].error
     assert registry.names("schedule") == ["good"]
 
 
 def test_registering_after_the_hook_is_an_error() -> None:
     kept: list[mosaic.Register] = []
     Registry().add(module(register_schedules=lambda register: kept.append(register)), plugin("d:p"))
-    with pytest.raises(RuntimeError, match="over"):
+    with pytest.raises(RuntimeError, match="register_schedules"):
         kept[0](schedule("late"))
-
-
-@pytest.mark.parametrize(
-    ("kind", "base", "method"), [("metric", mosaic.Metric, "__call__"), ("network", mosaic.Network, "build")]
-)
-def test_metrics_and_networks_register_by_their_hooks(kind: str, base: type, method: str) -> None:
-    cls = type("Some", (base,), {"name": "some", method: lambda self, *args: None})
-    registry = Registry()
-    registry.add(module(**{f"register_{kind}s": lambda register: register(cls)}), plugin("d:p"))
-    assert registry.get(kind, "some") is cls
 
 
 def test_dataset_options_must_have_limit() -> None:
@@ -102,5 +93,30 @@ def test_an_unknown_name_suggests_the_nearest_and_mentions_broken_plugins() -> N
     registry.add(module(register_schedules=half), plugin("bad:p"))
     with pytest.raises(mosaic.PluginError, match=r"'cosin'.*'cosine'.*bad:p"):
         registry.get("schedule", "cosin")
-    with pytest.raises(mosaic.UsageError, match="Did you mean 'schedule'"):
+    with pytest.raises(mosaic.UsageError, match=r"'schedul'.*'schedule'"):
         registry.get("schedul", "cosine")
+
+
+def test_a_disabled_plugin_is_named_where_a_name_is_missing() -> None:
+    registry = Registry()
+    registry.plugins.append(Plugin("off:p", "off", "1", status="disabled"))
+    with pytest.raises(mosaic.PluginError, match=r"'mean'.*MOSAIC_DISABLE_PLUGINS.*off:p"):
+        registry.get("score", "mean")
+
+
+def test_an_object_is_made_of_its_options_and_further_arguments(tiny: mosaic.DataSet) -> None:
+    machine = mosaic.registry().make("score", "els", {"boundary": "circular"}, tiny)
+    assert (machine.options.boundary, machine.dataset) == ("circular", tiny)
+    assert mosaic.registry().parse("score", "els", {}).boundary == "zeros"
+    with pytest.raises(mosaic.UsageError, match=r"score.els.*'boundry'.*'boundary'"):
+        mosaic.registry().parse("score", "els", {"boundry": "circular"})
+
+
+def test_names_belong_to_the_plugins_that_registered_them() -> None:
+    registry = mosaic.registry()
+    assert registry.owner("schedule", "cosine") == "mosaic-diffusion:schedules"
+    assert registry.owner("schedule", "acme:cosine") == "acme"
+    assert registry.default_metrics()[:3] == ["pearson_r", "r2", "R2"]
+    assert registry.checkpoint_score() == "network"
+    with pytest.raises(mosaic.PluginError):
+        Registry().checkpoint_score()

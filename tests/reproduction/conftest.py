@@ -1,4 +1,4 @@
-"""One small row, run once for the tests of a module."""
+"""A small row of table 2, run once for all tests of reproductions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from small_reproduction import SMALL
 import mosaic
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which one small row has been run."""
+    """A folder in which a small row has been run; not to be changed."""
     folder = tmp_path_factory.mktemp("made")
     mosaic.reproduce("table2", ["fashion-resnet-zeros"], out=folder, **SMALL)
     return folder

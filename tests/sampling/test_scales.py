@@ -11,7 +11,7 @@ import xarray as xr
 
 import mosaic
 from mosaic.sampling.flow import reverse_levels
-from mosaic.sampling.scales import PAPER_SCALES, coarse_to_fine, preset_names, resolve_scales
+from mosaic.sampling.scales import PAPER_SCALES, ScaleSchedule, coarse_to_fine, preset_names, resolve_scales
 
 
 def rising(steps: int, schedule: str = "cosine") -> list[mosaic.Level]:
@@ -107,3 +107,28 @@ def test_the_default_goes_from_half_the_image_at_noise_to_three_at_data() -> Non
     assert scales[-1] in (15, 17)
     assert list(scales) == sorted(scales)
     assert coarse_to_fine(1, [1.0], rising(1)).scales == (1,)
+
+
+def test_a_level_between_two_entries_takes_the_nearer_in_log_ratio_and_the_lower_of_two_as_near() -> None:
+    table = ScaleSchedule((3, 5, 9), (0.25, 1.0, 4.0))
+    for ratio, k in ((1e-6, 3), (0.5, 3), (0.51, 5), (1.0, 5), (1.99, 5), (2.0, 5), (2.01, 9), (1e6, 9)):
+        assert table.at(mosaic.Level(0.5, 0.5 * ratio)) == k, ratio
+    assert ScaleSchedule((7,)).at(mosaic.Level(1e-3, 1.0)) == 7
+
+
+@pytest.mark.parametrize(
+    ("scales", "ratios", "named"),
+    [
+        ((3, 5), (1.0,), "2.*1"),
+        ((3, 5), (), "2.*0"),
+        ((3,), (0.0,), r"0\.0"),
+        ((3,), (math.inf,), "inf"),
+        ((3,), (math.nan,), "nan"),
+        ((3, 4), (1.0, 2.0), "4"),
+    ],
+)
+def test_a_table_that_cannot_be_looked_up_is_refused_by_value(
+    scales: tuple[int, ...], ratios: tuple[float, ...], named: str
+) -> None:
+    with pytest.raises(mosaic.UsageError, match=named):
+        ScaleSchedule(scales, ratios)

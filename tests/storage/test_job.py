@@ -21,8 +21,8 @@ from mosaic.storage.made_by import code_changed, core_digest
 VARIABLES = ("state", "denoised", "image")
 
 
-def same_bytes(one: xr.Dataset, other: xr.Dataset) -> bool:
-    return all(one[name].values.tobytes() == other[name].values.tobytes() for name in VARIABLES)
+def same_bytes(first: xr.Dataset, second: xr.Dataset) -> bool:
+    return all(first[name].values.tobytes() == second[name].values.tobytes() for name in VARIABLES)
 
 
 class Stop(Exception):
@@ -71,7 +71,7 @@ def test_resume_refuses_another_configuration(tiny: mosaic.DataSet, tmp_path: Pa
         mosaic.run(**(settings | change), out=tmp_path / "a.nc", resume=True)
 
 
-def test_a_run_that_other_code_began_tells_both(
+def test_a_run_that_other_code_started_has_both_digests(
     tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {"score": "is", "dataset": tiny, "samples": 4, "steps": 2, "batch_size": 2}
@@ -100,7 +100,7 @@ def test_resume_refuses_other_data(tiny: mosaic.DataSet, tmp_path: Path) -> None
         mosaic.run(dataset=tiny.select(torch.arange(11)), steps=2, samples=1, out=tmp_path / "a.nc", resume=True)
 
 
-def test_an_existing_run_is_kept_unless_overwrite_is_said(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+def test_an_existing_run_is_kept_unless_it_is_to_be_overwritten(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 1, "out": tmp_path / "a.nc"}
     mosaic.run(**settings).close()
     before = (tmp_path / "a.nc").read_bytes()
@@ -131,8 +131,8 @@ def test_a_kill_in_any_phase_of_storing_leaves_a_run_that_resumes(
                 mosaic.run(**settings, out=out, overwrite=overwrite).close()
             except Killed:
                 kills += 1
-        began = (tmp_path / "a.nc.parts" / "identity.json").exists()
-        if overwrite and not began and not finished_with(out, 0):
+        started = (tmp_path / "a.nc.parts" / "identity.json").exists()
+        if overwrite and not started and not finished_with(out, 0):
             with pytest.raises(mosaic.UsageError, match="seed: 1, now 0"):  # still the old run's place
                 mosaic.run(**settings, out=out, resume=True)
         else:
@@ -151,7 +151,7 @@ def finished_with(path: Path, seed: int) -> bool:
         return bool(json.loads(run.attrs["configuration"])["seed"] == seed)
 
 
-def test_parts_without_identity_are_not_taken_for_ones_own(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+def test_parts_without_identity_are_not_resumed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
     with pytest.raises(Killed):
         mosaic.run(**settings, seed=1, out=tmp_path / "a.nc", progress=killing_after(4))
@@ -170,14 +170,14 @@ def killing_after(steps: int) -> Any:
     return progress
 
 
-def test_objects_that_cannot_be_told_apart_cannot_be_resumed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+def test_objects_without_an_identity_cannot_be_resumed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     with pytest.raises(mosaic.UsageError):
         mosaic.run(score=lambda x, t: x, dataset=tiny, out=tmp_path / "a.nc", resume=True)
     with pytest.raises(mosaic.UsageError, match="overwrite"):
         mosaic.run(dataset=tiny, out=tmp_path / "a.nc", resume=True, overwrite=True)
 
 
-def test_two_processes_do_not_work_on_one_run(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+def test_two_processes_do_not_work_on_the_same_run(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 2, "out": tmp_path / "a.nc"}
     for more in ({}, {"resume": True}, {"overwrite": True}):
 

@@ -1,4 +1,4 @@
-"""What a result was made by: told in root attributes, and read back for what rests on it."""
+"""What a result was made by: root attributes, read back for what rests on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mosaic.storage.made_by import code_changed, code_digest, core_digest, made_
 from mosaic.storage.schema import ATTRIBUTES
 
 
-def test_it_is_told_in_attributes_that_the_schema_knows() -> None:
+def test_its_attributes_are_in_the_schema() -> None:
     output = made_by(torch.device("cpu"))
     assert set(output) <= set(ATTRIBUTES)
     assert output["torch_version"] == torch.__version__
@@ -23,7 +23,7 @@ def test_a_record_decodes_json_and_leaves_texts_as_they_are() -> None:
     assert record(attributes) == {"configuration": {"steps": 4}, "mosaic_version": "1.0", "code": "12345678"}
 
 
-def test_a_run_made_by_other_code_is_told_apart(tiny: mosaic.DataSet) -> None:
+def test_a_run_made_by_other_code_is_recognised(tiny: mosaic.DataSet) -> None:
     run = mosaic.run("is", tiny, samples=1, steps=1)
     assert not code_changed(run.attrs["code"])
     assert code_changed("0123456789abcdef")
@@ -42,5 +42,5 @@ def test_a_digest_changes_with_the_file_only() -> None:
 
 
 @pytest.mark.parametrize("name", ["git_commit", "command_line", "threads"])
-def test_what_may_be_empty_is_told_as_text(name: str) -> None:
+def test_what_may_be_empty_is_text(name: str) -> None:
     assert isinstance(made_by()[name], str)

@@ -16,6 +16,6 @@ SMALL: dict[str, Any] = {
 }
 
 
-def same(one: Any, two: Any) -> None:
+def same(actual: Any, expected: Any) -> None:
     """Hold two data sets equal but for the times at which they were made."""
-    xr.testing.assert_equal(one.drop_attrs(), two.drop_attrs())
+    xr.testing.assert_equal(actual.drop_attrs(), expected.drop_attrs())

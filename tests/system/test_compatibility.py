@@ -1,4 +1,4 @@
-"""What others rely on: the public names are told in the changelog, and runs of the first schema stay readable."""
+"""What others rely on: the changelog lists the public names, and runs of the first schema stay readable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FIRST = ROOT / "tests" / "stored" / "first-schema.nc"
 
 
-def test_the_changelog_tells_the_public_names() -> None:
+def test_the_changelog_lists_the_public_names() -> None:
     latest = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1]
     output = re.search(r"- Public API, `mosaic\.__all__`: (.*?)\.\n", latest, re.DOTALL)
     assert output is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_the_example_plugin_is_run_shown_and_compared(example: Path) -> None:
     mosaic(example, "plot", "d.nc", "provenance")
     assert Path("d-provenance.png").exists()
     output = mosaic(example, "run", "--score", "els-dihedral", "--dry-run", *options)
-    assert "window comparisons" in output
+    assert re.search(r"^window comparisons: \d", output, re.MULTILINE)
     # Without the distribution its runs can still be read, but not resumed.
     assert "els-dihedral" in mosaic(Path("nowhere"), "inspect", "d.nc")
     mosaic(Path("nowhere"), "run", "--score", "els-dihedral", status=3)
@@ -69,21 +70,3 @@ def test_new_plugins_of_every_kind_install_and_pass_their_tests_at_once(invoke: 
     assert int(output.rpartition(" passed")[0].rsplit(maxsplit=1)[-1]) > 40
     rows = {(row["kind"], row["name"]) for row in json.loads(mosaic(site, "list", "--json"))}
     assert {(kind, f"my-{kind}") for kind in KINDS} <= rows
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("My Score",), "small letters, digits and single hyphens"),
-        (("my-score", "--kind", "sampler"), "There is no kind 'sampler'"),
-        (("taken",), "'taken' exists already"),
-        (("plugins",), "mosaic itself has that one"),
-        (("els",), "There is a score 'els' already, from mosaic-diffusion:machines"),
-    ],
-)
-def test_a_new_plugin_that_cannot_be_written(invoke: Invoke, arguments: tuple[str, ...], message: str) -> None:
-    Path("taken").mkdir()
-    result = invoke("new-plugin", *arguments)
-    assert result.exit_code == 2
-    assert message in result.stderr
-    assert not list(Path("taken").iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def {name}({argument}):
     {body}
 """
 REGISTER = HOOK.format(name="register_scores", argument="register", body="register(Mean)")
-# name of the plugin: its module, and what `mosaic plugins` says of it
+# name of the plugin: its module, and a value in what `mosaic plugins` says of it
 FAULTS: dict[str, tuple[str, str]] = {
     "fails-on-import": ("raise OSError('disk on fire')", "OSError: disk on fire"),
     "lacks-a-module": ("import nowhere.to_be_found", "ModuleNotFoundError: No module named 'nowhere'"),
@@ -46,13 +47,13 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "bare-hook": (
         SCORE.format(name="bare") + "\n\ndef register_scores(register):\n    register(Mean)\n",
-        "its 'register_scores' lacks the decorator @mosaic.hookimpl",
+        "@mosaic.hookimpl",
     ),
     "unknown-hook": (
         SCORE.format(name="hooked") + HOOK.format(name="register_score", argument="register", body="register(Mean)"),
-        "there is no hook 'register_score'. Did you mean 'register_scores'?",
+        "'register_scores'",
     ),
-    "takes-a-name": (SCORE.format(name="els") + REGISTER, "'els' is already provided by mosaic-diffusion:machines"),
+    "takes-a-name": (SCORE.format(name="els") + REGISTER, "mosaic-diffusion:machines"),
     "registers-half": (SCORE.format(name="half") + REGISTER + "    raise ValueError('then fails')\n", "then fails"),
 }
 SOUND = {
@@ -123,7 +124,7 @@ def run(site: Path, *arguments: str, disable: str = "switched-off,slow") -> subp
 
 @pytest.fixture(scope="module")
 def plugins(site: Path) -> dict[str, dict[str, Any]]:
-    """What `mosaic plugins --json` tells of the distribution's plugins, by name."""
+    """The rows of `mosaic plugins --json` about the distribution's plugins, by name."""
     result = run(site, "plugins", "--json", disable="switched-off")
     assert result.returncode == 0, result.stderr
     rows = [row for row in json.loads(result.stdout) if row["distribution"] == "mosaic-faulty"]
@@ -136,23 +137,23 @@ def test_a_plugin_that_is_wrong_is_named_with_what_is_wrong(plugins: dict[str, d
     row = plugins[name]
     assert row["status"] == "broken"
     assert FAULTS[name][1] in row["error"]
-    assert row["remedy"].endswith(f"MOSAIC_DISABLE_PLUGINS=mosaic-faulty:{name} leaves it out")
+    assert f"MOSAIC_DISABLE_PLUGINS=mosaic-faulty:{name}" in row["remedy"]
     assert row["provides"] == []
 
 
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("fails-on-import", "fix or uninstall mosaic-faulty"),
-        ("lacks-a-module", "install what provides the Python module 'nowhere'"),
-        ("takes-a-name", "ask for 'mosaic-faulty:els'"),
-        ("run", "its authors must give it another name"),
+        ("fails-on-import", "mosaic-faulty"),
+        ("lacks-a-module", "'nowhere'"),
+        ("takes-a-name", "'mosaic-faulty:els'"),
+        ("run", "name"),
     ],
 )
 def test_what_can_be_done_about_it_is_said(
     site: Path, plugins: dict[str, dict[str, Any]], name: str, remedy: str
 ) -> None:
-    assert plugins[name]["remedy"].startswith(remedy)
+    assert remedy in plugins[name]["remedy"].partition(";")[0]
 
 
 def test_what_a_wrong_plugin_registered_cannot_be_had(site: Path) -> None:
@@ -175,20 +176,20 @@ def test_the_sound_plugins_of_the_same_distribution_work(
     assert (tmp_path / "run-001.nc").exists()
 
 
-def test_a_slow_import_is_measured_and_told(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
+def test_a_slow_import_is_measured_and_reported(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
     assert plugins["slow"]["status"] == "active"
     assert plugins["slow"]["seconds"] >= 1.1
     assert plugins["sound"]["seconds"] < 1
     output = run(site, "doctor", disable="switched-off").stdout
-    assert "plugin mosaic-faulty:slow: active, but its import takes" in output
-    assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (fix or uninstall" in output
+    assert re.search(r"^plugin mosaic-faulty:slow: active\b.*\d\.\d s$", output, re.MULTILINE)
+    assert "plugin mosaic-faulty:fails-on-import: broken: OSError: disk on fire (" in output
     result = run(site, "plugins", disable="switched-off,swiched-of")
-    assert result.stderr.count("MOSAIC_DISABLE_PLUGINS names") == 1
+    assert result.stderr.count("MOSAIC_DISABLE_PLUGINS") == 1
     assert "'swiched-of'" in result.stderr
-    listed = result.stdout
-    assert "mosaic-faulty:lacks-a-module is broken" in listed
-    assert "What to do: install what provides the Python module 'nowhere'" in listed
-    assert "plugin mosaic-faulty:run: broken: the command 'run' is built in" in output
+    (broken,) = (part for part in result.stdout.split("\n\n") if part.startswith("mosaic-faulty:lacks-a-module"))
+    assert "ModuleNotFoundError" in broken
+    assert plugins["lacks-a-module"]["remedy"] in broken
+    assert re.search(r"^plugin mosaic-faulty:run: broken: .*'run'", output, re.MULTILINE)
 
 
 def test_a_plugin_that_is_switched_off_is_not_imported(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
@@ -203,27 +204,25 @@ def test_a_distribution_adds_a_command(site: Path) -> None:
     assert run(site, "hello", "world").stdout == "hello world\n"
     assert run(site, "hello", "world", disable="mosaic-faulty").returncode == 2
     output = run(site, "--help").stdout
-    assert "Commands of other distributions" in output
-    assert "hello" in output
+    (line,) = [line for line in output.splitlines() if line.split()[:1] == ["hello"]]
+    assert "mosaic-faulty" in line
 
 
-def test_an_error_of_ours_in_a_command_is_one_sentence(site: Path) -> None:
+def test_an_error_of_mosaic_in_a_foreign_command_is_a_sentence(site: Path) -> None:
     result = run(site, "refuse")
     assert (result.returncode, result.stderr) == (2, "Error: not like this\n")
 
 
-def test_a_command_cannot_take_a_built_in_ones_place(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
-    assert "Run the reverse flow" in run(site, "run", "--help").stdout
+def test_a_foreign_command_cannot_replace_a_built_in_command(site: Path, plugins: dict[str, dict[str, Any]]) -> None:
+    assert "--score" in run(site, "run", "--help").stdout
     assert plugins["run"]["status"] == "broken"
-    assert "built in" in plugins["run"]["error"]
+    assert "'run'" in plugins["run"]["error"]
 
 
-@pytest.mark.parametrize(("name", "message"), [("nothing", "not a click command"), ("missing", "AttributeError")])
-def test_a_command_that_is_wrong_says_so(
-    site: Path, plugins: dict[str, dict[str, Any]], name: str, message: str
-) -> None:
+@pytest.mark.parametrize(("name", "value"), [("nothing", "is 3,"), ("missing", "AttributeError")])
+def test_a_command_that_is_wrong_says_so(site: Path, plugins: dict[str, dict[str, Any]], name: str, value: str) -> None:
     result = run(site, name)
     assert result.returncode == 3
-    assert message in result.stderr
-    assert message in plugins[name]["error"]
+    assert value in result.stderr
+    assert value in plugins[name]["error"]
     assert run(site, "list").returncode == 0

@@ -46,7 +46,7 @@ def test_a_killed_run_is_readable_and_resumes_to_the_same_bytes(tmp_path: Path) 
     assert sorted(path.name for path in folder.iterdir()) == ["run.nc", "run.png"]
 
 
-def test_an_interrupt_exits_130_and_prints_the_command_that_goes_on(tmp_path: Path) -> None:
+def test_an_interrupt_exits_130_and_prints_the_command_that_resumes(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*RUN, "--out", "a.nc"],
         stdout=subprocess.PIPE,

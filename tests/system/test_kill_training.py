@@ -39,16 +39,16 @@ def test_a_killed_training_ends_in_the_same_weights_and_losses(tmp_path: Path) -
     steps = int(load_file("killed/training.safetensors")["step"])
     assert 0 < steps < 12 * 29
     subprocess.run([*TRAIN, "--out", "killed", "--resume"], check=True, stdout=subprocess.DEVNULL)
-    whole, killed = load_file("whole/weights.safetensors"), load_file("killed/weights.safetensors")
-    for name, value in whole.items():
-        assert torch.equal(value, killed[name]), name
-    with xr.open_dataset("whole/loss.nc") as one, xr.open_dataset("killed/loss.nc") as two:
-        assert one["loss"].values.tolist() == two["loss"].values.tolist()
-        assert one.sizes["step"] == 12 * 29
+    weights = load_file("whole/weights.safetensors"), load_file("killed/weights.safetensors")
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+    with xr.open_dataset("whole/loss.nc") as whole, xr.open_dataset("killed/loss.nc") as killed:
+        assert whole["loss"].values.tolist() == killed["loss"].values.tolist()
+        assert whole.sizes["step"] == 12 * 29
     assert not list(Path("killed").glob("*.tmp"))
 
 
-def test_an_interrupt_keeps_the_training_and_prints_the_command_that_goes_on(tmp_path: Path) -> None:
+def test_an_interrupt_keeps_the_training_and_prints_the_command_that_resumes(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*MOSAIC, "train", "resnet", *SMALL, "--epochs", "100000", "--out", "net"],
         stdout=subprocess.PIPE,

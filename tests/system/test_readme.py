@@ -44,7 +44,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_reference_is_what_help_prints() -> None:
     _, written, _ = re.split("|".join(map(re.escape, MARKS)), README.read_text())
-    assert written == reference(), "python tests/test_readme.py rewrites it"
+    assert written == reference(), "python tests/system/test_readme.py rewrites it"
 
 
 def test_the_first_look_runs_on_a_default_run(
@@ -127,7 +127,7 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     embedded = [
         arguments
         for arguments in commands()
-        if arguments[0] in kinds and not any(word in " ".join(arguments) for word in elsewhere)
+        if arguments[0] in kinds and not any(name in " ".join(arguments) for name in elsewhere)
     ]
     assert {arguments[0] for arguments in embedded} == set(kinds)
     assert sum(arguments[0] == "run" for arguments in embedded) >= 6
@@ -157,7 +157,7 @@ def test_the_experiment_from_python_runs(capsys: pytest.CaptureFixture[str]) -> 
     assert "pearson_r_median" in capsys.readouterr().out
 
 
-def test_the_commands_on_mnist_are_ones_that_parse() -> None:
+def test_the_commands_on_mnist_parse() -> None:
     on_mnist = [arguments for arguments in commands() if "mnist" in arguments]
     assert len(on_mnist) >= 5
     for name, *arguments in on_mnist:

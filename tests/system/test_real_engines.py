@@ -51,9 +51,9 @@ def test_every_step_of_a_run_is_within_a_thousandth_of_float64(name: str, limit:
     data = {"mnist": mnist, "cifar10": cifar10}[name](limit)
     run = mosaic.run("els", data, samples=1, scales=f"paper/{name}-resnet-zeros")
     for step in range(run.sizes["step"]):
-        one = run.isel(step=step)
-        x, k = torch.from_numpy(one["state"].values), int(one["scale"])
-        level = Level(float(one["signal"]), float(one["noise"]))
+        moment = run.isel(step=step)
+        x, k = torch.from_numpy(moment["state"].values), int(moment["scale"])
+        level = Level(float(moment["signal"]), float(moment["noise"]))
         exact = mosaic.equivariant_local_posterior(x, data.images, level, k, compute=Compute("reference")).mean()
         for engine in engines():
             actual = mosaic.equivariant_local_posterior(x, data.images, level, k, compute=Compute(engine)).mean()

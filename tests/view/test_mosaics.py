@@ -29,7 +29,7 @@ def test_tiles_by_flooding(seed: int) -> None:
     assert sorted(set(actual[actual >= 0].tolist())) == list(range(actual.max() + 1))
 
 
-def test_a_snake_is_one_tile() -> None:
+def test_a_snake_is_a_single_tile() -> None:
     image = np.full((7, 7), -1)
     image[[0, 2, 4, 6]] = 3
     image[1, 6] = image[3, 0] = image[5, 6] = 3

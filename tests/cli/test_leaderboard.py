@@ -1,0 +1,101 @@
+"""`mosaic leaderboard`: its settings, table and document; tests/evaluate/test_leaderboard.py ranks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import Result
+from command_results import done, refused
+
+from mosaic_cli.leaderboard import _document, _print
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def board() -> xr.Dataset:
+    """A leaderboard of two theories, a score model that failed, and the network."""
+    nan = float("nan")
+    values = {
+        "final_pearson_r": ([0.5, 0.75, nan, nan], 0.125),
+        "final_mse": ([0.25, 0.125, nan, nan], 0.0625),
+        "along_pearson_r": ([0.625, 0.875, nan, nan], 0.125),
+        "along_mse": ([0.5, 0.0625, nan, nan], 0.0625),
+        "behind": ([0.25, 0.0, nan, nan], 0.125),
+    }
+    ends = {"median": 0, "low": -1, "high": 1}
+    variables = {
+        f"{name}_{end}": ("score", np.array(medians) + sign * width)
+        for name, (medians, width) in values.items()
+        for end, sign in ends.items()
+    }
+    variables["seconds_per_step"] = ("score", np.array([0.5, 0.02, nan, 0.001]))
+    variables["peak_bytes"] = ("score", np.array([3, 2, nan, 1]) * 2**20)
+    samples = {"final_pearson_r": (("score", "sample"), np.full((4, 5), nan))}
+    steps = {"step_mse": (("score", "step"), np.zeros((4, 3)))}
+    attributes = {"failed": json.dumps({"switch": "no checkpoint"}), "metrics": json.dumps(["pearson_r", "mse"])}
+    return xr.Dataset({**samples, **variables, **steps}, {"score": ["is", "els", "switch", "network"]}, attributes)
+
+
+def test_the_table_has_the_best_first_failures_after_it_and_the_network_last(
+    board: xr.Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _print(board)
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["SCORE", "FINAL", "pearson_r"]
+    assert [line.split()[0] for line in lines] == ["els", "is", "switch", "network"]
+    cells = [cell.strip() for cell in lines[0].split("  ") if cell.strip()]
+    assert cells[:5] == ["els", "0.750 [0.625, 0.875]", "0.000 [-0.125, 0.125]", "0.125", "0.875 [0.750, 1.000]"]
+    assert cells[5:] == ["0.062", "0.02", "2"]
+    assert "[" not in lines[2]
+    assert lines[3].split() == ["network", "0.001", "1"]
+
+
+def test_the_document_holds_all_but_the_samples_and_steps_with_null_for_what_is_not_known(board: xr.Dataset) -> None:
+    document = json.loads(json.dumps(_document(board), allow_nan=False))
+    assert set(document) == {"is", "els", "switch", "network"}
+    assert document["els"]["final_pearson_r_median"] == 0.75
+    assert document["network"]["final_mse_low"] is None
+    assert document["network"]["peak_bytes"] == 2**20
+    assert {"final_pearson_r", "step_mse"}.isdisjoint(document["els"])
+
+
+def test_a_dry_run_forecasts_and_writes_nothing(invoke: Invoke, checkpoint: Path) -> None:
+    given = ("--checkpoint", checkpoint, "--scores", "els,gaussian", "--samples", 2, "--steps", 2, "--scales", 3)
+    document = json.loads(done(invoke("leaderboard", *given, "--dry-run", "--json")).stdout)
+    assert document["seconds"]["els"] > 0
+    assert document["seconds"]["gaussian"] is None
+    assert document["left_out"] == {}
+    assert not Path("leaderboard").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "values"),
+    [
+        ((), 2, ["'checkpoint'"]),
+        (("--checkpoint", "nowhere"), 4, ["'nowhere'"]),
+        (("--checkpoint", "net", "-o", "elss.boundary=zeros"), 2, ["'elss'", "'els'"]),
+        (("--checkpoint", "net", "--samples", "0"), 2, ["'samples'", "'0'"]),
+        (("--checkpoint", "net", "--config", "name.toml"), 2, ["[els]"]),
+        (("--checkpoint", "net", "--config", "kind.toml"), 2, ["'kind.toml'", "'machine'"]),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(
+    invoke: Invoke, arguments: tuple[str, ...], code: int, values: list[str]
+) -> None:
+    Path("name.toml").write_text("[els]\nname = 'ls'\n")
+    Path("kind.toml").write_text("[machine]\nboundary = 'zeros'\n")
+    refused(invoke("leaderboard", *arguments), code, *values)
+    assert not Path("leaderboard").exists()
+
+
+def test_unknown_score_models_and_options_are_refused(invoke: Invoke, checkpoint: Path) -> None:
+    given = ("leaderboard", "--checkpoint", checkpoint)
+    refused(invoke(*given, "--scores", "elss"), 3, "'elss'", "'els'")
+    refused(invoke(*given, "-o", "els.boundry=zeros"), 2, "'boundry'", "'boundary'")
+    assert not Path("leaderboard").exists()

@@ -1,0 +1,125 @@
+"""Settings of a command: a flag for each field of its configuration, and what goes before what."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import click
+import pytest
+import xarray as xr
+from click.testing import CliRunner, Result
+from distributions import MOSAIC
+from pydantic import Field
+
+import mosaic
+from mosaic_cli.main import cli
+from mosaic_cli.settings import configured, layers_of, settings
+
+Invoke = Callable[..., Result]
+
+
+class Config(mosaic.Options):
+    """A configuration of a few fields, of which one has no default."""
+
+    schedule: str = Field("cosine", description="Levels of `steps`.")
+    schedule_options: dict[str, str] = Field(default_factory=dict, description="Options of the schedule.")
+    steps: int = Field(20, description="Number of steps.")
+    pace: Literal["slow", "fast"] = Field("slow", description="How fast.")
+    checkpoint: str = Field(description="A folder.")
+
+
+@click.command()
+@settings(Config, without=("pace",))
+def print_settings(**given: object) -> None:
+    click.echo(json.dumps(given))
+
+
+def test_settings_come_from_flag_then_file_then_environment(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOSAIC_STEPS", "2")
+    monkeypatch.setenv("MOSAIC_SEED", "2")
+    monkeypatch.setenv("MOSAIC_SAMPLES", "2")
+    (tmp_path / "c.toml").write_text("seed = 3\nsamples = 3\n[score]\nname = 'ls'\nboundary = 'circular'\n")
+    invoke("run", "--config", "c.toml", "--samples", 1, "--out", "a.nc")
+    configuration = json.loads(xr.open_dataset("a.nc").attrs["configuration"])
+    assert [configuration[key] for key in ("steps", "seed", "samples", "score")] == [2, 3, 1, "ls"]
+    assert configuration["score_options"] == {"boundary": "circular", "engine": "auto"}
+
+
+def test_what_is_resumed_goes_before_the_environment_and_after_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOSAIC_STEPS", "1")
+    monkeypatch.setenv("MOSAIC_PACE", "fast")
+    (tmp_path / "c.toml").write_text("steps = 3\n[schedule]\nname = 'linear'\n")
+    kept = {"steps": 2, "schedule": "edm", "checkpoint": "net"}
+    flags = {"steps": None, "checkpoint": None, "schedule": None}
+    resolved = configured(Config, flags, ("schedule.t_max=5",), tmp_path / "c.toml", kept)
+    assert resolved == Config(
+        steps=3, schedule="linear", schedule_options={"t_max": "5"}, pace="fast", checkpoint="net"
+    )
+    assert configured(Config, {**flags, "steps": "4"}, (), tmp_path / "c.toml", kept).steps == 4
+    assert configured(Config, flags, (), None, kept).steps == 2
+    assert configured(Config, flags, (), None, {"checkpoint": "net"}).steps == 1
+
+
+def test_settings_that_there_are_no_longer_cannot_be_resumed() -> None:
+    with pytest.raises(mosaic.UsageError, match=r"\bhaste, tempo\b"):
+        layers_of(Config, {}, (), None, {"tempo": 3, "haste": 1, "steps": 2})
+
+
+def test_a_flag_is_given_as_text_or_not_at_all_and_described_by_its_field() -> None:
+    given = json.loads(CliRunner().invoke(print_settings, ["--steps", "many", "-o", "a.b=c"]).stdout)
+    assert given == {"schedule": None, "steps": "many", "checkpoint": None, "options": ["a.b=c"], "config": None}
+    described = {option.name: option for option in print_settings.params if isinstance(option, click.Option)}
+    assert "pace" not in described
+    assert described["schedule"].help == "Levels of --steps.  [default: cosine]"
+    assert described["checkpoint"].help == "A folder.  [required]"
+    assert (described["steps"].metavar, described["checkpoint"].metavar) == ("N", "DIR")
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(mosaic.UsageError, match="'checkpoint'"):
+        configured(Config, {}, (), None)
+
+
+def test_calibrate_marks_the_checkpoint_as_required() -> None:
+    command = cli.get_command(click.Context(cli), "calibrate")
+    assert command is not None
+    (option,) = [option for option in command.params if option.name == "checkpoint"]
+    assert isinstance(option, click.Option)
+    assert (option.help or "").endswith("[required]")
+
+
+def test_help_of_run_names_every_setting_without_loading_torch() -> None:
+    code = (
+        "import sys\nfrom mosaic_cli.main import cli\ntry: cli(['run', '--help'])\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    for name in mosaic.RunConfig.model_fields:
+        if not name.endswith("_options"):
+            assert f"--{name.replace('_', '-')}" in output
+
+
+def test_shell_completion_offers_commands_and_names() -> None:
+    for typed, expected in (
+        ("mosaic ru", "run"),
+        ("mosaic run --score e", "els"),
+        ("mosaic run --dataset dig", "digits"),
+        ("mosaic run --sampler ddp", "ddpm"),
+        ("mosaic run --scales paper/ce", "paper/celeba-resnet-zeros"),
+    ):
+        environment = {
+            "_MOSAIC_COMPLETE": "bash_complete",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(typed.count(" ")),
+        }
+        result = subprocess.run(MOSAIC, env=environment, capture_output=True, text=True, check=True)
+        assert f"plain,{expected}" in result.stdout

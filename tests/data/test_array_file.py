@@ -1,0 +1,212 @@
+"""The data set `file`: what it makes of good files, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray
+
+import mosaic
+from mosaic_data.array_file import ArrayFile
+
+GREY = np.arange(20, dtype=np.uint8).reshape(4, 5) * 12
+RGB = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
+
+
+def file(path: Path, **options: Any) -> mosaic.DataSet:
+    return ArrayFile(ArrayFile.Options(path=path, **options)).load()
+
+
+def test_missing_file_is_known_before_reading_and_refused_on_it(tmp_path: Path) -> None:
+    lost = tmp_path / "lost.npz"
+    assert f"'{lost}'" in (ArrayFile(ArrayFile.Options(path=lost)).available() or "")
+    with pytest.raises(mosaic.DataError, match=r"lost\.npz'.*dataset\.path"):
+        file(lost)
+
+
+def test_path_is_required_and_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"dataset\.file.*'path'"):
+        ArrayFile.Options.parse({}, "dataset.file")
+    np.save(tmp_path / "x.npy", GREY[None])
+    monkeypatch.chdir(tmp_path)
+    assert len(file(Path("x.npy"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "expected"),
+    [
+        ((6, 4, 5), "auto", (6, 1, 4, 5)),
+        ((6, 4, 5, 3), "auto", (6, 3, 4, 5)),
+        ((6, 1, 4, 5), "auto", (6, 1, 4, 5)),
+        ((6, 3, 4, 3), "NCHW", (6, 3, 4, 3)),
+        ((6, 3, 4, 3), "NHWC", (6, 3, 3, 4)),
+        ((6, 4, 5, 2), "NHWC", (6, 2, 4, 5)),
+    ],
+)
+def test_file_takes_each_layout(tmp_path: Path, shape: Any, layout: str, expected: Any) -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, shape)
+    np.save(tmp_path / "x.npy", images)
+    read = file(tmp_path / "x.npy", layout=layout).images
+    assert read.shape == expected
+    assert read.dtype == torch.float32
+    last = layout == "NHWC" or (shape[-1] == 3 and layout == "auto")
+    reference = np.moveaxis(images, -1, 1) if last else images.reshape(expected)
+    np.testing.assert_array_equal(read.numpy(), reference.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "message"),
+    [
+        (
+            (6, 3, 4, 1),
+            "auto",
+            r"\(6, 3, 4, 1\).*dataset\.layout=NCHW.*dataset\.layout=NHWC",
+        ),
+        ((6, 4, 4, 5), "auto", r"\(6, 4, 4, 5\).*dataset\.layout"),
+        ((4, 5), "auto", r"\(4, 5\).*NHW, NHWC.*NCHW"),
+        ((6, 4, 5), "NCHW", r"\(6, 4, 5\).*dataset\.layout=NCHW"),
+        ((0, 4, 5), "auto", r"\(0, 4, 5\)"),
+    ],
+)
+def test_file_refuses_a_shape_without_a_layout(tmp_path: Path, shape: Any, layout: str, message: str) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
+    with pytest.raises(mosaic.DataError, match=message):
+        file(tmp_path / "x.npy", layout=layout)
+
+
+def test_file_maps_bytes_and_keeps_floats(tmp_path: Path) -> None:
+    np.savez(tmp_path / "b.npz", images=GREY[None])
+    torch.testing.assert_close(
+        file(tmp_path / "b.npz").images[0, 0].double(),
+        torch.from_numpy(GREY).double() / 127.5 - 1,
+        rtol=0,
+        atol=1e-7,
+    )
+    floats = np.linspace(-1, 1, 20).reshape(1, 4, 5)
+    np.savez(tmp_path / "f.npz", images=floats.astype(">f8"))
+    np.testing.assert_array_equal(file(tmp_path / "f.npz").images[0].numpy(), floats.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_file_maps_a_given_range_linearly(tmp_path: Path, dtype: Any) -> None:
+    np.save(tmp_path / "x.npy", np.array([[[0, 1, 2, 4]]], dtype))
+    options = ArrayFile.Options.parse({"path": str(tmp_path / "x.npy"), "range": "0,4"}, "dataset.file")
+    assert ArrayFile(options).load().images.flatten().tolist() == [-1, -0.5, 0, 1]
+
+
+@pytest.mark.parametrize("text", ["1,0", "0,inf", "0", "a,b"])
+def test_file_refuses_a_range_that_does_not_rise_or_end(text: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"dataset\.file.*option 'range"):
+        ArrayFile.Options.parse({"path": "x.npy", "range": text}, "dataset.file")
+
+
+def test_file_refuses_floats_out_of_range(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([[[0.0, 255.0]]]))
+    with pytest.raises(mosaic.DataError, match=r"\[0, 255\].*\[-1, 1\].*dataset\.range=LOW,HIGH"):
+        file(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_file_names_the_image_that_is_not_finite(tmp_path: Path, bad: float) -> None:
+    images = np.zeros((5, 2, 2))
+    images[3, 0, 1] = bad
+    np.save(tmp_path / "x.npy", images)
+    with pytest.raises(mosaic.DataError, match=r"image 3\b"):
+        file(tmp_path / "x.npy")
+
+
+def test_file_refuses_integers_wider_than_a_byte(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", GREY[None].astype(np.int64))
+    with pytest.raises(mosaic.DataError, match="int64"):
+        file(tmp_path / "x.npy")
+
+
+def test_file_takes_sixteen_bits_and_booleans(tmp_path: Path) -> None:
+    np.save(tmp_path / "deep.npy", np.array([[[0, 65535]]], np.uint16))
+    np.save(tmp_path / "mask.npy", np.array([[[False, True]]]))
+    for name in ("deep.npy", "mask.npy"):
+        assert file(tmp_path / name).images.flatten().tolist() == [-1, 1]
+
+
+def test_file_labels_need_not_be_contiguous(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", images=np.stack([GREY] * 3), labels=np.array([4, 1, 4], np.uint8))
+    dataset = file(tmp_path / "x.npz")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [4, 1, 4]
+    assert dataset.classes == ("0", "1", "2", "3", "4")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, -1, 1], r"labels.*\[-1, 1\].*\[0, 65535\]"),
+        ([0, 10**9, 1], r"labels.*\[0, 1000000000\].*\[0, 65535\]"),
+        ([0, 1], r"labels.*\b3\b.*int64.*\(2,\)"),
+        ([0.0, 1.0, 2.0], r"labels.*float64"),
+    ],
+)
+def test_file_refuses_labels_that_number_no_classes(tmp_path: Path, labels: list[float], message: str) -> None:
+    np.savez(tmp_path / "x.npz", images=np.stack([GREY] * 3), labels=np.array(labels))
+    with pytest.raises(mosaic.DataError, match=message):
+        file(tmp_path / "x.npz")
+
+
+def test_file_reads_netcdf(tmp_path: Path) -> None:
+    images = np.stack([RGB, 255 - RGB])
+    variables = {"images": (("n", "y", "x", "c"), images), "labels": ("n", np.array([1, 0]))}
+    xarray.Dataset(variables).to_netcdf(tmp_path / "x.nc")
+    dataset = file(tmp_path / "x.nc")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [1, 0]
+    expected = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+    torch.testing.assert_close(dataset.images, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".nc"])
+def test_file_without_images_lists_what_is_there(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".npz":
+        np.savez(path, image=GREY, label=np.zeros(1))
+    else:
+        xarray.Dataset({"image": (("y", "x"), GREY), "label": ("n", np.zeros(1))}).to_netcdf(path)
+    with pytest.raises(mosaic.DataError, match=r"'images'.*image, label"):
+        file(path)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".nc"])
+@pytest.mark.parametrize("share", [0.0, 0.6], ids=["empty", "truncated"])
+def test_file_that_is_damaged_is_named(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"x{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8)
+    if suffix == ".nc":
+        xarray.Dataset({"images": (("n", "y", "x"), noise)}).to_netcdf(path)
+    else:
+        (np.savez if suffix == ".npz" else np.save)(path, noise)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(mosaic.DataError, match=rf"x\{suffix}'"):
+        file(path)
+
+
+def test_file_never_unpickles(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(mosaic.DataError, match="allow_pickle=False"):
+        file(tmp_path / "x.npy")
+
+
+def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.mat").write_bytes(b"")
+    with pytest.raises(mosaic.DataError, match=r"x\.mat'.*\.npz, \.npy, \.nc"):
+        file(tmp_path / "x.mat")
+
+
+def test_a_narrow_range_of_large_doubles_keeps_its_digits(tmp_path: Path) -> None:
+    values = np.linspace(1e6, 1e6 + 1, 16).reshape(1, 4, 4)
+    np.savez(tmp_path / "a.npz", images=values)
+    source = mosaic.registry().get("dataset", "file")
+    images = source(source.Options(path=tmp_path / "a.npz", range=(1e6, 1e6 + 1))).load().images
+    np.testing.assert_allclose(images.numpy().ravel(), np.linspace(-1, 1, 16), atol=1e-6)

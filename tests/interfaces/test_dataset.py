@@ -1,0 +1,143 @@
+"""Data sets: what is refused, what identifies them, classes and subsets."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+import mosaic
+from mosaic import DataSet, DataSetOptions
+
+IMAGES = torch.rand(6, 2, 3, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+LABELS = torch.tensor([0, 2, 1, 2, 0, 2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"images": torch.zeros(6, 3, 4)}, r"float32.*\(6, 3, 4\)"),
+        ({"images": torch.zeros(6, 2, 3, 4, dtype=torch.uint8)}, "uint8"),
+        ({"images": torch.zeros(0, 2, 3, 4)}, r"\(0, 2, 3, 4\)"),
+        ({"images": IMAGES * 255, "labels": None}, r"\[-1, 1\]"),
+        ({"images": IMAGES, "range": (0.0, 1.0)}, r"\[0, 1\]"),
+        ({"labels": LABELS[:5]}, r"6 .*\(5,\)"),
+        ({"labels": LABELS.int()}, "int32"),
+        ({"labels": LABELS - 1}, r"\[-1, 1\]"),
+        ({"labels": LABELS, "classes": ("a", "b")}, r"\[0, 2\].*2 "),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_with_the_name_of_the_set(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(mosaic.DataError, match=rf"'rooms'.*{named}"):
+        DataSet(**{"name": "rooms", "images": IMAGES, **arguments})
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_the_first_image_that_is_not_finite_is_named(bad: float) -> None:
+    images = IMAGES.clone()
+    images[3, 1, 0, 2] = images[5] = bad
+    with pytest.raises(mosaic.DataError, match=r"\b3\b"):
+        DataSet("rooms", images)
+
+
+def test_classes_are_named_by_their_numbers_unless_they_have_names() -> None:
+    assert DataSet("rooms", IMAGES).classes == ()
+    assert DataSet("rooms", IMAGES, LABELS).classes == ("0", "1", "2")
+    assert DataSet("rooms", IMAGES, LABELS, ("a", "b", "c", "none of these")).classes[3] == "none of these"
+
+
+def test_the_range_is_the_sets_own() -> None:
+    assert DataSet("rooms", IMAGES * 3, range=(-3.0, 3.0)).range == (-3.0, 3.0)
+    assert DataSet("rooms", IMAGES).shape == (2, 3, 4)
+
+
+def test_a_fingerprint_is_that_of_pixels_shape_precision_and_labels() -> None:
+    same = DataSet("rooms", IMAGES, LABELS).fingerprint()
+    strided = IMAGES.contiguous(memory_format=torch.channels_last)
+    assert DataSet("another name", strided, LABELS.clone(), origin="elsewhere").fingerprint() == same
+    changed = IMAGES.clone()
+    changed[5, 1, 2, 3] += 1e-6
+    others = [
+        DataSet("rooms", changed, LABELS),
+        DataSet("rooms", IMAGES),
+        DataSet("rooms", IMAGES, LABELS.flip(0)),
+        DataSet("rooms", IMAGES.double(), LABELS),
+        DataSet("rooms", IMAGES.reshape(6, 2, 4, 3), LABELS),
+        DataSet("rooms", IMAGES, LABELS).select(torch.tensor([1, 0, 2, 3, 4, 5])),
+    ]
+    assert len({same, *(other.fingerprint() for other in others)}) == 7
+
+
+def test_what_is_selected_keeps_its_order_labels_and_classes() -> None:
+    dataset = DataSet("rooms", IMAGES, LABELS, ("a", "b", "c"))
+    part = dataset.select(torch.tensor([4, 1]))
+    assert torch.equal(part.images, IMAGES[[4, 1]])
+    assert part.labels is not None
+    assert part.labels.tolist() == [0, 2]
+    assert (part.classes, len(part), len(dataset)) == (("a", "b", "c"), 2, 6)
+
+
+def test_samples_meet_the_images_of_their_class_or_all() -> None:
+    dataset = DataSet("rooms", IMAGES, LABELS)
+    wanted = torch.tensor([2, -1, 0, 2])
+    groups = [
+        (members.tolist(), None if places is None else places.tolist())
+        for members, places in dataset.class_groups(wanted)
+        if isinstance(members, torch.Tensor)
+    ]
+    assert sorted(groups, key=str) == sorted(
+        [
+            ([True, False, False, True], [1, 3, 5]),
+            ([False, True, False, False], None),
+            ([False, False, True, False], [0, 4]),
+        ],
+        key=str,
+    )
+    for nobody in (None, torch.tensor([-1, -1])):
+        assert list(DataSet("rooms", IMAGES).class_groups(nobody)) == [(slice(None), None)]
+
+
+def test_a_label_without_images_is_refused_by_number() -> None:
+    with pytest.raises(mosaic.UsageError, match=r"'rooms'.*\b1\b.*0, 2"):
+        list(DataSet("rooms", IMAGES[[0, 1]], LABELS[[0, 1]]).class_groups(torch.tensor([1])))
+    with pytest.raises(mosaic.UsageError, match=r"'rooms'.*\b1\b"):
+        list(DataSet("rooms", IMAGES).class_groups(torch.tensor([-1, 1])))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 12, 19, 20, 50])
+def test_a_subset_is_as_even_over_classes_as_they_allow(limit: int) -> None:
+    labels = torch.tensor([0] * 10 + [1] * 2 + [2] * 8)[torch.randperm(20, generator=torch.Generator().manual_seed(3))]
+    chosen = mosaic.balanced_subset(20, limit, 0, labels)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert len(chosen) == min(limit, 20)
+    kept, whole = Counter(labels[chosen].tolist()), Counter(labels.tolist())
+    for label in whole:  # none is more than one image ahead of a class that has images left
+        assert all(kept[other] <= kept[label] + 1 for other in whole) or kept[label] == whole[label]
+
+
+def test_subsets_are_seeded_and_uniform() -> None:
+    assert torch.equal(mosaic.balanced_subset(30, 9, 5), mosaic.balanced_subset(30, 9, 5))
+    times = torch.zeros(30)
+    for seed in range(400):
+        times[mosaic.balanced_subset(30, 9, seed)] += 1
+    assert float((times / 400 - 0.3).abs().max()) < 0.1  # four standard deviations
+
+
+class Rooms(mosaic.DataSource):
+    """Six images."""
+
+    name = "rooms"
+
+    def read(self) -> DataSet:
+        return DataSet("rooms", IMAGES, LABELS)
+
+
+def test_a_source_takes_the_subset_that_its_options_ask_for() -> None:
+    chosen = mosaic.balanced_subset(6, 4, 7, LABELS)
+    assert torch.equal(Rooms(DataSetOptions(limit=4, limit_seed=7)).load().images, IMAGES[chosen])
+    for limit in (None, 6, 100):
+        assert torch.equal(Rooms(DataSetOptions(limit=limit)).load().images, IMAGES)
+    assert Rooms().access == mosaic.DataAccess(None, download=False)

@@ -1,0 +1,93 @@
+"""Score models: eps, score and x0hat of one another, noise predictions as models, and what a model takes by default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import mosaic
+from mosaic.interfaces.score import EpsModel
+
+LEVEL = mosaic.Level(0.8, 0.6)
+
+
+def test_eps_and_score_are_those_of_a_gaussian() -> None:
+    """For data N(m, v) both are known: the marginal is N(a m, a^2 v + s^2)."""
+    m, v, a, s = 0.3, 0.5, LEVEL.signal, LEVEL.noise
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64).view(1, 1, 3, 3)
+    denoised = m + a * v / (a**2 * v + s**2) * (x - a * m)
+    score = -(x - a * m) / (a**2 * v + s**2)
+    torch.testing.assert_close(mosaic.score_from_denoised(x, denoised, LEVEL), score)
+    torch.testing.assert_close(mosaic.eps_from_denoised(x, denoised, LEVEL), -s * score)
+
+
+def test_noise_is_recovered_from_the_clean_image() -> None:
+    clean, noise = torch.randn(2, 2, 1, 4, 4, dtype=torch.float64)
+    x = LEVEL.signal * clean + LEVEL.noise * noise
+    torch.testing.assert_close(mosaic.eps_from_denoised(x, clean, LEVEL), noise)
+
+
+def model(function: Any, tiny: mosaic.DataSet) -> EpsModel:
+    return EpsModel(function, lambda level: level.noise / 2, tiny)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_x0hat_is_what_predicted_noise_leaves(tiny: mosaic.DataSet, dtype: torch.dtype) -> None:
+    given: list[tuple[Tensor, Tensor]] = []
+
+    def eps(x: Tensor, t: Tensor) -> Tensor:
+        given.append((x, t))
+        return 0.5 * x + t[:, None, None, None]
+
+    x = torch.randn(3, 1, 6, 5, dtype=dtype)
+    actual = model(eps, tiny).denoise(x, LEVEL)
+    torch.testing.assert_close(actual, (x - 0.6 * (0.5 * x + 0.3)) / 0.8)
+    assert actual.dtype == dtype
+    assert given[0][0] is x
+    assert given[0][1].tolist() == pytest.approx([0.3, 0.3, 0.3])
+    assert given[0][1].dtype == dtype
+
+
+def test_noise_predictions_are_not_differentiated(tiny: mosaic.DataSet) -> None:
+    scale = torch.ones((), requires_grad=True)
+    assert not model(lambda x, t: scale * x, tiny).denoise(torch.ones(1, 1, 6, 5), LEVEL).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (torch.zeros(1, 6, 5), r"\(1, 6, 5\)"),
+        (torch.zeros(2, 1, 6, 5), r"\(2, 1, 6, 5\)"),
+        (0.5, "float"),
+        (None, "None"),
+    ],
+)
+def test_an_answer_of_another_shape_or_kind_is_named(tiny: mosaic.DataSet, answer: Any, named: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=rf"{named}.*\(1, 1, 6, 5\)"):
+        model(lambda x, t: answer, tiny).denoise(torch.zeros(1, 1, 6, 5), LEVEL)
+
+
+def test_noise_predictions_take_no_labels(tiny: mosaic.DataSet) -> None:
+    plain = model(lambda x, t: x, tiny)
+    x = torch.ones(2, 1, 6, 5)
+    assert torch.equal(plain.denoise(x, LEVEL, torch.tensor([-1, -1])), plain.denoise(x, LEVEL))
+    assert plain.check((LEVEL,), (), (-1, -1)) == ()
+    for refused in (lambda: plain.denoise(x, LEVEL, torch.tensor([-1, 0])), lambda: plain.check((LEVEL,), (), (-1, 2))):
+        with pytest.raises(mosaic.UsageError, match="labels"):
+            refused()
+
+
+def test_a_model_without_candidates_attributes_nothing_and_is_named(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match="'callable'"):
+        model(lambda x, t: x, tiny).attribute(torch.zeros(1, 1, 6, 5), LEVEL)
+
+
+def test_by_default_a_model_depends_on_all_of_x_and_compares_nothing(tiny: mosaic.DataSet) -> None:
+    traits = model(lambda x, t: x, tiny).traits
+    able = (traits.has_scale, traits.has_attribution, traits.is_conditional, traits.is_equivariant)
+    assert able == (False, False, False, False)
+    assert (traits.window(3), traits.comparisons(3), traits.schedule(), traits.fingerprint()) == (None, 0, None, None)
+    assert traits.engine(torch.float64) == "torch"

@@ -1,0 +1,126 @@
+"""Gaussian theories: the Wiener filter and mixtures of it by brute force, and their limits."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import scipy
+import theory_oracle
+import torch
+from scipy.stats import multivariate_normal
+from theories import FEW, LEVELS, MANY, assert_agrees, assert_is_the_machine, images_of, model_of, noisy
+
+import mosaic
+from mosaic_plugins.gaussian import Moments, clusters_of
+
+pytestmark = pytest.mark.usefixtures("pieces")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_gaussian_is_the_wiener_filter(level: tuple[float, float], count: int) -> None:
+    images = images_of(count)
+    assert_agrees(
+        model_of("gaussian", images),
+        noisy(images, level),
+        level,
+        lambda x, a, s: theory_oracle.gaussian(x, images, a, s),
+    )
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_gaussian_mixture_has_a_gaussian_for_each_cluster(level: tuple[float, float]) -> None:
+    images = images_of(MANY)
+    members = clusters_of(torch.as_tensor(images), 3, seed=0).numpy()
+    assert len(np.unique(members)) == 3
+    assert_agrees(
+        model_of("gaussian-mixture", images, components=3),
+        noisy(images, level),
+        level,
+        lambda x, a, s: theory_oracle.mixture(x, images, members, a, s),
+    )
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_gaussian_mixture_has_a_gaussian_for_each_class(level: tuple[float, float]) -> None:
+    images, labels = images_of(MANY), np.arange(MANY) % 4
+    model = model_of("gaussian-mixture", images, labels)
+    x = noisy(images, level)
+    actual = model.denoise(torch.as_tensor(x), mosaic.Level(*level)).numpy()
+    expected = [theory_oracle.mixture(sample, images, labels, *level) for sample in x]
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
+
+
+# Limits
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_cluster_for_each_image_is_the_ideal_machine(level: tuple[float, float]) -> None:
+    assert_is_the_machine(model_of("gaussian-mixture", images_of(MANY), components=MANY), "is", None, level)
+
+
+def test_a_gaussian_without_noise_projects_on_the_images() -> None:
+    images = images_of(FEW)
+    model, level = model_of("gaussian", images), mosaic.Level(0.7, 1e-9)
+    inside = torch.as_tensor(0.3 * images[:1] + 0.7 * images[1:2])
+    torch.testing.assert_close(model.denoise(0.7 * inside, level), inside)
+    apart = torch.linalg.svd(torch.as_tensor(images - images.mean(0)).flatten(1)).Vh[-1].view(1, 2, 4, 3)
+    torch.testing.assert_close(model.denoise(0.7 * (inside + apart), level), inside)
+
+
+def test_a_gaussian_is_the_best_affine_denoiser_of_its_data() -> None:
+    """No small change of its matrix lowers the expected squared error, which is known in closed form."""
+    images, s = torch.as_tensor(images_of(MANY)), 0.6
+    moments = Moments.of(images)
+    covariance = moments.vectors @ (moments.values[:, None] * moments.vectors.T)
+    filtered = moments.denoise(torch.eye(24, dtype=torch.float64) + moments.mean, mosaic.Level(1.0, s)) - moments.mean
+
+    def error(matrix: torch.Tensor) -> float:  # of mu + M (x - mu): tr (M - 1) C (M - 1)^T + s^2 tr M M^T
+        rest = matrix - torch.eye(24)
+        return float((rest @ covariance @ rest.T).trace() + s**2 * (matrix @ matrix.T).trace())
+
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        change = 1e-3 * torch.randn(24, 24, generator=generator, dtype=torch.float64)
+        assert error(filtered.T) < error(filtered.T + change)
+
+
+def test_moments_of_one_image_and_of_equal_images() -> None:
+    image = torch.as_tensor(images_of(1))
+    for images in (image, image.repeat(5, 1, 1, 1)):
+        moments = Moments.of(images)
+        assert len(moments.values) == 0
+        actual = moments.denoise(torch.zeros(2, 24, dtype=torch.float64), mosaic.Level(1.0, 0.5))
+        torch.testing.assert_close(actual, image.flatten(1).expand(2, -1))
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_moments_are_numpys_through_either_gram_matrix(count: int) -> None:
+    images = images_of(count)
+    moments, flat = Moments.of(torch.as_tensor(images)), images.reshape(count, -1)
+    assert len(moments.values) == min(count - 1, flat.shape[1])
+    vectors, values = moments.vectors.numpy(), moments.values.numpy()
+    np.testing.assert_allclose(moments.mean, flat.mean(0), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(values)), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(vectors * values @ vectors.T, np.cov(flat.T, bias=True), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_the_density_is_scipys_also_where_the_covariance_is_singular(level: tuple[float, float], count: int) -> None:
+    images = images_of(count)
+    flat = images.reshape(count, -1)
+    covariance = level[0] ** 2 * np.cov(flat.T, bias=True) + level[1] ** 2 * np.eye(24)
+    x = noisy(images, level).reshape(3, -1)
+    expected = multivariate_normal(level[0] * flat.mean(0), covariance).logpdf(x) + 12 * np.log(2 * np.pi)
+    actual = Moments.of(torch.as_tensor(images)).log_density(torch.as_tensor(x), mosaic.Level(*level))
+    np.testing.assert_allclose(actual, expected, rtol=1e-9)
+
+
+def test_only_a_mixture_of_clusters_rests_on_the_version_of_scipy() -> None:
+    images = images_of(MANY)
+    assert model_of("gaussian-mixture", images).traits.fingerprint() is None
+    clustered = model_of("gaussian-mixture", images, components=2).traits.fingerprint()
+    assert clustered == hashlib.sha256(f"scipy {scipy.__version__}".encode()).hexdigest()

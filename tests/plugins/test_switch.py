@@ -1,0 +1,88 @@
+"""Two models in one: which serves at a level, and what it asks of each."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from theories import assert_meets_its_class_only, images_of, model_of
+
+import mosaic
+
+pytestmark = pytest.mark.usefixtures("pieces")
+
+
+@pytest.mark.parametrize("ratio", [0.3, 3.0])
+def test_switch_is_one_model_above_and_the_other_below(ratio: float) -> None:
+    images = images_of()
+    level = mosaic.Level(0.5, 0.5 * ratio)
+    model = model_of("switch", images, at=1.0, above="gaussian", below="ls", below_options={"boundary": "circular"})
+    alone = model_of("gaussian", images) if ratio > 1 else model_of("ls", images, boundary="circular")
+    x = torch.as_tensor(images[:2])
+    assert torch.equal(model.denoise(x, level, None, 3), alone.denoise(x, level, None, 3))
+
+
+def test_a_sample_with_a_label_meets_its_class_only() -> None:
+    assert_meets_its_class_only("switch")
+
+
+def test_switch_refuses_itself_and_what_does_not_exist() -> None:
+    with pytest.raises(mosaic.UsageError):
+        model_of("switch", images_of(), above="switch")
+    with pytest.raises(mosaic.PluginError, match="'gausian'"):
+        model_of("switch", images_of(), above="gausian")
+    with pytest.raises(mosaic.UsageError, match="above_options"):
+        model_of("switch", images_of(), above="smoothed", above_options={"sigma": -1})
+
+
+def test_switch_asks_each_model_for_its_own_levels() -> None:
+    model = model_of("switch", images_of(), above="is", below="els", below_options={"boundary": "valid"})
+    levels = (mosaic.Level(0.1, 1.0), mosaic.Level(1.0, 0.1))
+    model.check(levels, (99, 3), (-1,))  # IS has no scale to refuse
+    with pytest.raises(mosaic.UsageError, match=r"\b5\b"):
+        model.check(levels, (3, 5), (-1,))
+    assert model.traits.has_attribution
+    half = model_of("switch", images_of(), below_options='{"boundary": "circular"}')
+    assert not half.traits.has_attribution  # a Gaussian has no candidates
+    assert half.below.options.boundary == "circular"
+    assert model.attribute(torch.zeros(1, 2, 4, 3), levels[1], None, 3) is not None
+    assert model.attribute(torch.zeros(1, 2, 4, 3), mosaic.Level(1.0, 0.0), None, 3) is not None
+
+
+def test_the_level_at_which_it_switches_belongs_to_the_model_above() -> None:
+    model = model_of("switch", images_of(), at=0.75, above="is", below="es")
+    assert model.model_at(mosaic.Level(2.0, 1.5)).name == "is"
+    assert model.model_at(mosaic.Level(2.0, 1.499)).name == "es"
+
+
+def test_its_traits_are_what_both_can_do_and_the_most_that_either_needs() -> None:
+    images = images_of()
+    both = model_of("switch", images, above="ls", below="els", boundary="circular")
+    above, below = model_of("ls", images, boundary="circular"), model_of("els", images, boundary="circular")
+    assert (both.above.options, both.below.options) == (above.options, below.options)
+    assert both.traits.comparisons(3) == below.traits.comparisons(3) > above.traits.comparisons(3)
+    assert both.traits.window(3) == 3
+    assert (both.traits.has_scale, both.traits.is_equivariant, both.traits.fingerprint()) == (True, False, None)
+    mixed = model_of("switch", images, above="is", below="els", boundary="circular")
+    assert mixed.traits.has_scale
+    assert mixed.traits.window(3) is None  # IS sees all of x
+    assert model_of("switch", images, above="es", below="els", boundary="circular").traits.is_equivariant
+
+
+def test_its_fingerprint_is_that_of_the_models_in_their_places() -> None:
+    images = images_of()
+    names = ("gaussian", "gaussian-mixture")
+    options = {"gaussian": {}, "gaussian-mixture": {"components": 2}}
+    made = {
+        (above, below): model_of(
+            "switch",
+            images,
+            above=above,
+            below=below,
+            above_options=options[above],
+            below_options=options[below],
+        ).traits.fingerprint()
+        for above in names
+        for below in names
+    }
+    assert made["gaussian", "gaussian"] is None
+    assert len(set(made.values())) == 4

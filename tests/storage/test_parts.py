@@ -1,0 +1,130 @@
+"""Parts of a result in progress: kept, joined into a file, removed, and held by a single process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import mosaic
+from mosaic.storage.files import LOCK, OutputInUse, locked
+from mosaic.storage.made_by import core_digest
+from mosaic.storage.parts import PartFiles, encoded, join
+
+IDENTITY = {"configuration": {"steps": 2}, "labels": None}
+
+
+def batch(*samples: int) -> xr.Dataset:
+    """A data set of some samples, and a variable that all samples share."""
+    values = np.array(samples, np.float32)
+    return xr.Dataset({"image": ("sample", values), "level": ("step", [1.0, 0.5])}, {"sample": list(samples)})
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> PartFiles:
+    return PartFiles(tmp_path / "a.nc")
+
+
+def test_parts_are_joined_into_a_file_and_removed(files: PartFiles, tmp_path: Path) -> None:
+    with files.hold(IDENTITY, resume=False, overwrite=False):
+        assert files.in_progress() == IDENTITY
+        for number, samples in enumerate([(0, 1), (2,), (3, 4)]):
+            files.write_part(number, batch(*samples))
+        files.finish(3, {"title": "whole"}, lambda whole: whole.assign(image=2 * whole["image"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
+    with xr.open_dataset(files.path) as whole:
+        assert whole["sample"].values.tolist() == [0, 1, 2, 3, 4]
+        assert whole["image"].values.tolist() == [0, 2, 4, 6, 8]
+        assert whole["level"].dims == ("step",)
+        assert whole.attrs == {"title": "whole", "code": core_digest()}
+
+
+def test_a_file_has_the_digests_of_all_code_that_made_its_parts(
+    files: PartFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with files.hold(IDENTITY, resume=False, overwrite=False):
+        for number, digest in enumerate(["second", "first", "second"]):
+            monkeypatch.setattr("mosaic.storage.parts.core_digest", lambda digest=digest: digest)
+            files.write_part(number, batch(number))
+        files.finish(3, {}, lambda whole: whole)
+    with xr.open_dataset(files.path) as whole:
+        assert whole.attrs["code"] == "first second"
+
+
+def test_parts_stay_for_who_resumes_and_are_cleared_for_who_overwrites(files: PartFiles) -> None:
+    with files.hold(IDENTITY, resume=False, overwrite=False):
+        files.write_part(0, batch(0))
+    with files.hold(IDENTITY, resume=True, overwrite=False):
+        assert files.part(0).exists()
+    with files.hold({"other": 1}, resume=False, overwrite=True):
+        assert not files.part(0).exists()
+        assert files.in_progress() == {"other": 1}
+    with pytest.raises(OutputInUse), files.hold(IDENTITY, resume=False, overwrite=False):
+        pass
+
+
+def test_parts_without_an_identity_are_stale(files: PartFiles) -> None:
+    files.folder.mkdir()
+    files.write_part(0, batch(7))
+    assert files.in_progress() is None
+    with files.hold(IDENTITY, resume=True, overwrite=False):
+        assert not files.part(0).exists()
+
+
+def test_a_place_without_a_finished_part_is_abandoned(files: PartFiles) -> None:
+    with files.hold(IDENTITY, resume=False, overwrite=False):
+        files.abandon()
+        assert not files.folder.exists()
+    with files.hold(IDENTITY, resume=False, overwrite=False):
+        files.write_part(3, batch(0))
+        files.abandon()
+        assert files.part(3).exists()
+
+
+def test_a_place_that_another_process_holds_is_left_alone(files: PartFiles) -> None:
+    with files.hold(IDENTITY, resume=False, overwrite=False):
+        files.write_part(0, batch(0))
+        with pytest.raises(OutputInUse, match=r"a\.nc'"):
+            files.clear()
+        with pytest.raises(OutputInUse), files.hold(IDENTITY, resume=True, overwrite=False):
+            pass
+        assert files.part(0).exists()
+    assert not (files.folder / LOCK).exists()
+    with locked(files.folder, files.path):
+        pass
+    files.clear()
+    assert not files.folder.exists()
+    files.clear()
+
+
+def test_a_file_that_was_finished_meanwhile_is_not_replaced(files: PartFiles) -> None:
+    files.path.write_text("theirs")
+    with pytest.raises(OutputInUse), files.hold(IDENTITY, resume=False, overwrite=False):
+        pass
+    assert files.path.read_text() == "theirs"
+    assert not files.folder.exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused() -> None:
+    files = PartFiles(Path("/proc/a.nc"))
+    with (
+        pytest.raises(mosaic.UsageError, match=r"`out` '/proc/a\.nc'"),
+        files.hold(IDENTITY, resume=False, overwrite=False),
+    ):
+        pass
+
+
+def test_joined_batches_have_the_attributes_given_only() -> None:
+    whole = join([batch(0).assign_attrs(code="x"), batch(1)], {"title": "whole"})
+    assert whole.attrs["title"] == "whole"
+    assert whole["image"].values.tolist() == [0, 1]
+
+
+def test_an_identity_is_encoded_as_json_texts() -> None:
+    assert encoded({"a": None, "b": {"c": [1, True]}, "d": "text"}) == {
+        "a": "null",
+        "b": '{"c": [1, true]}',
+        "d": '"text"',
+    }
