@@ -60,7 +60,7 @@ def command(
     # Settings are checked before anything heavy is imported.
     checked = None if resume else configured(CalibrationConfig, flags, options, config)
 
-    from mosaic.evaluate.calibration.plan import prepare_calibration
+    from mosaic.evaluate.calibration.prepare import prepare_calibration
     from mosaic.registry.data import data_access
     from mosaic.storage.job import Output
 

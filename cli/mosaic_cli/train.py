@@ -72,7 +72,7 @@ def command(
 
     from mosaic.registry.data import data_access
     from mosaic.train.job import TrainingJob, check_folder
-    from mosaic.train.plan import kept_settings, parse_seconds, prepare_training
+    from mosaic.train.prepare import kept_settings, parse_seconds, prepare_training
 
     limit = math.inf if max_time is None else parse_seconds(max_time, "max_time")
     save_seconds = parse_seconds(save_every, "save_every")

@@ -12,7 +12,7 @@ from torch import nn
 
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.train.config import TrainConfig
-from mosaic.train.plan import prepare_training
+from mosaic.train.prepare import prepare_training
 
 __all__ = ["training_throughput"]
 

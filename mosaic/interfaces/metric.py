@@ -17,10 +17,14 @@ __all__ = ["Metric"]
 class Metric(ABC):
     """Interface of a metric plugin; subclass it, give it a `name` and register it.
 
+    A subclass must define `name`, `range`, `higher_is_better` and `__call__`; the rest has defaults.
+
     Attributes
     ----------
     name : str
         The name on the command line.
+    Options : type[mosaic.Options]
+        The metric's options.
     range : (float, float)
         Lowest and highest value it can take.
     higher_is_better : bool

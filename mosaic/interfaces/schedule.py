@@ -88,11 +88,11 @@ class NoiseSchedule(ABC):
             else:
                 high = middle
         if not _agree(self.level(high), level):
-            raise ValueError(f"{level} is no level of this schedule.")
+            raise ValueError(f"{level} is not a level of this schedule.")
         return high
 
 
-def _agree(one: Level, other: Level) -> bool:
-    return math.isclose(one.signal, other.signal, rel_tol=1e-6, abs_tol=1e-9) and math.isclose(
-        one.noise, other.noise, rel_tol=1e-6, abs_tol=1e-9
+def _agree(level: Level, other: Level) -> bool:
+    return math.isclose(level.signal, other.signal, rel_tol=1e-6, abs_tol=1e-9) and math.isclose(
+        level.noise, other.noise, rel_tol=1e-6, abs_tol=1e-9
     )

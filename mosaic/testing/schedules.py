@@ -22,7 +22,7 @@ def _schedule(case: PluginCase) -> NoiseSchedule:
 def signal_and_noise_are_float64_like_t(case: PluginCase) -> None:
     """Two tensors of t's shape, for any shape; t does not change."""
     schedule = _schedule(case)
-    for times in (TIMES, TIMES[:100].reshape(4, 25), TIMES[3]):
+    for times in (TIMES.clone(), TIMES[:100].reshape(4, 25).clone(), TIMES[3].clone()):
         before = times.clone()
         for name, values in zip(("signal", "noise"), schedule.signal_noise(times), strict=True):
             require(
@@ -34,14 +34,14 @@ def signal_and_noise_are_float64_like_t(case: PluginCase) -> None:
 
 def signal_is_positive_and_noise_not_negative(case: PluginCase) -> None:
     """At every t in [0, 1], and both are finite."""
-    signal, noise = _schedule(case).signal_noise(TIMES)
+    signal, noise = _schedule(case).signal_noise(TIMES.clone())
     require(bool((torch.isfinite(signal) & (signal > 0)).all()), "signal is not positive and finite everywhere")
     require(bool((torch.isfinite(noise) & (noise >= 0)).all()), "noise is negative or infinite somewhere")
 
 
 def noise_over_signal_rises_with_t(case: PluginCase) -> None:
     """noise / signal rises strictly, so a level has only one time."""
-    signal, noise = _schedule(case).signal_noise(TIMES)
+    signal, noise = _schedule(case).signal_noise(TIMES.clone())
     ratio = noise / signal
     falls = torch.nonzero(ratio.diff() <= 0)
     require(
@@ -52,9 +52,9 @@ def noise_over_signal_rises_with_t(case: PluginCase) -> None:
 def it_is_vectorised(case: PluginCase) -> None:
     """Many times at once give what each gives alone."""
     schedule = _schedule(case)
-    signal, noise = schedule.signal_noise(TIMES)
+    signal, noise = schedule.signal_noise(TIMES.clone())
     for n in range(0, len(TIMES), 7):
-        signal_alone, noise_alone = schedule.signal_noise(TIMES[n])
+        signal_alone, noise_alone = schedule.signal_noise(TIMES[n].clone())
         same = torch.isclose(signal_alone, signal[n], rtol=1e-12) & torch.isclose(noise_alone, noise[n], rtol=1e-12)
         require(bool(same), f"t = {float(TIMES[n]):.2f} gives another level alone")
 

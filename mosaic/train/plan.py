@@ -1,29 +1,20 @@
-"""From settings to a training ready to start: names resolved, data loaded, everything checked."""
+"""A training that is ready to start, and what is recorded of it."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from mosaic.device import chosen_device, multiplies_bfloat16
-from mosaic.errors import UsageError
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.network import Network
 from mosaic.interfaces.schedule import NoiseSchedule
-from mosaic.registry.data import data_source
-from mosaic.registry.loading import registry
-from mosaic.run.settings import layered
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.schema import CHECKPOINT_SCHEMA
-from mosaic.train.checkpoint import DESCRIPTION, build_network, load_checkpoint
+from mosaic.train.checkpoint import build_network
 from mosaic.train.config import TrainConfig
 from mosaic.train.step import Training
 
-__all__ = ["TrainPlan", "describe_training", "kept_settings", "parse_seconds", "prepare_training"]
+__all__ = ["TrainPlan", "describe_training"]
 
 
 @dataclass(frozen=True)
@@ -53,81 +44,6 @@ class TrainPlan:
         return Training(self.config, module, self.schedule, self.dataset, self.is_conditional)
 
 
-def parse_seconds(text: str | float, setting: str) -> float:
-    """Read a time such as 90s, 10m, 1h30m, or a number of seconds, for a setting of this name.
-
-    Raises
-    ------
-    UsageError
-        If it is not a time above 0.
-    """
-    if isinstance(text, str):
-        match = re.fullmatch(r"\s*(?:(\d{1,6})h)?\s*(?:(\d{1,6})m)?\s*(?:(\d{1,9}(?:\.\d{1,3})?)s?)?\s*", text)
-        hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
-        total = 3600 * hours + 60 * minutes + seconds
-    else:
-        total = float(text)
-    if not total > 0:
-        raise UsageError(f"`{setting}` '{text}' is not a valid time; write 90s, 10m, 1h30m or a number of seconds.")
-    return total
-
-
-def prepare_training(config: TrainConfig, access: DataAccess, dataset: DataSet | None = None) -> TrainPlan:
-    """Resolve a configuration; what it was not given is as the data set declares, else the general default.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        What is asked for; which settings were given counts (`model_fields_set`).
-    access : DataAccess
-        Where data may be found.
-    dataset : DataSet, optional
-        Object to use in place of `config.dataset`.
-
-    Raises
-    ------
-    UsageError, PluginError, DataError
-        With one sentence each; nothing has been written by then.
-    """
-    names, dataset_options = registry(), config.dataset_options
-    names.get("network", config.network)  # before the data are read, which can take long
-    if dataset is None:
-        source = data_source(config.dataset, dataset_options, access)
-        dataset, dataset_options = source.load(), source.options.model_dump(mode="json")
-    # Only now are the data set's own defaults known; what was given goes over them.
-    config = layered(TrainConfig, _defaults_of(dataset, config.network), config.model_dump(exclude_unset=True))
-    network: Network = names.make("network", config.network, config.network_options)
-    network.check(dataset.shape)
-    schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
-    device = chosen_device(config.device, "float32", dataset.images.device)
-    resolved = {
-        "network_options": network.options.model_dump(mode="json"),
-        "dataset_options": dataset_options,
-        "schedule_options": schedule.options.model_dump(mode="json"),
-        "device": str(device),
-        "precision": _precision(config.precision, device),
-    }
-    plan = TrainPlan(config.model_copy(update=resolved), dataset.to(device), network, schedule)
-    if plan.is_conditional and dataset.labels is None:
-        raise UsageError(f"Data set '{dataset.name}' has no labels; use `network.class_conditional=false`.")
-    return plan
-
-
-def _defaults_of(dataset: DataSet, network: str) -> dict[str, Any]:
-    """Settings that a data set declares to suit it, with those of the network."""
-    defaults = dict(dataset.training)
-    networks = defaults.pop("networks", {})
-    return {**defaults, "network": network, "network_options": networks.get(network, {})}
-
-
-def _precision(wanted: str, device: torch.device) -> str:
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if device.type == "cpu" and multiplies_bfloat16() else "float32"
-
-
 def describe_training(plan: TrainPlan) -> dict[str, Any]:
     """What checkpoint.json holds."""
     dataset = plan.dataset
@@ -144,8 +60,3 @@ def describe_training(plan: TrainPlan) -> dict[str, Any]:
         "versions": versions_of({kind: getattr(plan.config, kind) for kind in kinds}),
         **made_by(dataset.images.device),
     }
-
-
-def kept_settings(folder: Path) -> dict[str, Any]:
-    """Settings of the training in a folder, to resume it; empty if it holds no training."""
-    return load_checkpoint(folder).config.model_dump(mode="json") if (folder / DESCRIPTION).is_file() else {}

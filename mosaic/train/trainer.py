@@ -14,7 +14,7 @@ from mosaic.run.settings import layered
 from mosaic.train.checkpoint import Checkpoint
 from mosaic.train.config import TrainConfig
 from mosaic.train.job import TrainingJob, check_folder
-from mosaic.train.plan import kept_settings, parse_seconds, prepare_training
+from mosaic.train.prepare import kept_settings, parse_seconds, prepare_training
 
 __all__ = ["train"]
 

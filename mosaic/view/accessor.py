@@ -194,7 +194,7 @@ class MosaicAccessor:
         --------
         >>> import mosaic
         >>> run = mosaic.run("els", "digits", steps=5, samples=2, scales="3")
-        >>> found = run.mosaic.sources()
+        >>> sources = run.mosaic.sources()
         >>> bool((found.images.sel(pixels="untied") <= found.images.sel(pixels="all")).all())
         True
         """

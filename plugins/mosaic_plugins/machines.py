@@ -188,7 +188,8 @@ class ELS(Windowed):
         if self.options.boundary == "valid" and max(scales) > min(height, width):
             raise mosaic.UsageError(
                 f"Scale {max(scales)} exceeds the image ({height} x {width}): with boundary 'valid' no window of "
-                f"that size lies inside a training image; use scales up to {min(height, width)}, or another boundary."
+                f"that size lies inside a training image; use scales up to {(min(height, width) - 1) | 1}, or another "
+                f"boundary."
             )
         return notes
 

@@ -103,9 +103,9 @@ class Switch(mosaic.ScoreModel):
         return self.model_at(level).attribute(x, level, labels, scale)
 
 
-def _wider(one: int | None, other: int | None) -> int | None:
+def _wider(window: int | None, other: int | None) -> int | None:
     """The larger of two windows; None, all of x, is the largest."""
-    return None if one is None or other is None else max(one, other)
+    return None if window is None or other is None else max(window, other)
 
 
 def _joint_digest(*digests: str | None) -> str | None:

@@ -28,7 +28,7 @@ def test_the_naive_page_agrees_with_the_oracle(k: int, channels: int) -> None:
     level = mosaic.Level(0.8, 0.6)
     x = 0.8 * images[:2] + 0.6 * torch.randn(2, channels, 6, 5, generator=generator)
     actual = naive_els(x, images, level, k, product=True)
-    expected = [oracle.els(one.double().numpy(), images.double().numpy(), 0.8, 0.6, k) for one in x]
+    expected = [oracle.els(sample.double().numpy(), images.double().numpy(), 0.8, 0.6, k) for sample in x]
     np.testing.assert_allclose(actual, np.stack(expected), rtol=0, atol=1e-5)
 
 

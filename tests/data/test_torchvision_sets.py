@@ -14,7 +14,6 @@ from torchvision_files import IMAGES, LABELS, small_celeba, small_cifar, small_m
 
 import mosaic
 import mosaic.testing
-from mosaic.interfaces.torchvision_import import import_torchvision
 from mosaic_data.resize import resize
 from mosaic_data.torchvision_sets import CelebA, Cifar10, FashionMnist, Mnist, TorchvisionSource
 
@@ -206,15 +205,6 @@ def test_they_conform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: t
     actual = mosaic.testing.check_dataset(source, access=mosaic.DataAccess(tmp_path))
     assert actual.pop("its_images_obey_its_rule") == "does not apply"
     assert set(actual.values()) == {"passed"}
-
-
-def test_torchvision_that_cannot_be_imported_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise ImportError("No module named 'torchvision'")
-
-    monkeypatch.setattr("mosaic.interfaces.torchvision_import._import", refuse)
-    with pytest.raises(mosaic.DataError, match="'torchvision'"):
-        import_torchvision.__wrapped__()
 
 
 def test_all_are_registered_under_their_names() -> None:

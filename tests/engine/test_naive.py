@@ -32,9 +32,9 @@ def test_the_engines_agree_with_it(boundary: str) -> None:
 
 def test_the_product_gives_the_same_at_large_noise() -> None:
     level = mosaic.Level(0.8, 0.6)
-    one, other = (naive_els(X, IMAGES, level, 3, product=product) for product in (False, True))
-    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
-    assert not torch.equal(one, other)  # they are two evaluations
+    compared, multiplied = (naive_els(X, IMAGES, level, 3, product=product) for product in (False, True))
+    torch.testing.assert_close(compared, multiplied, rtol=0, atol=1e-12)
+    assert not torch.equal(compared, multiplied)  # they are two evaluations
 
 
 def test_a_window_the_size_of_a_pixel_compares_colours_only() -> None:

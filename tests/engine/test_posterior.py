@@ -29,8 +29,8 @@ def test_merging_any_two_parts_is_the_softmax_over_all(seed: int, cut: int, spre
     logits = torch.randn(5, 40, generator=generator, dtype=torch.float64) * spread
     values = torch.rand(40, 1, generator=generator, dtype=torch.float64)
     expected = torch.softmax(logits * math.log(2), dim=1) @ values
-    one, other = posterior_of(logits[:, :cut], values[:cut]), posterior_of(logits[:, cut:], values[cut:])
-    for merged in (one.merge(other), other.merge(one)):
+    head, tail = posterior_of(logits[:, :cut], values[:cut]), posterior_of(logits[:, cut:], values[cut:])
+    for merged in (head.merge(tail), tail.merge(head)):
         torch.testing.assert_close(merged.mean()[:, :, 0, 0], expected, rtol=0, atol=1e-13)
 
 

@@ -53,7 +53,7 @@ def total() -> float:
     return float(actual.mean() * actual.total)
 
 
-@pytest.mark.usefixtures("_two_threads")
+@pytest.mark.usefixtures("_two_threads", "_interrupts")
 def test_an_interrupt_leaves_out_the_blocks_not_started() -> None:
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
@@ -64,7 +64,7 @@ def test_an_interrupt_leaves_out_the_blocks_not_started() -> None:
     assert total() == sum(range(TILES))
 
 
-@pytest.mark.usefixtures("_two_threads")
+@pytest.mark.usefixtures("_two_threads", "_interrupts")
 def test_an_interrupt_does_not_break_into_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     submitted: list[Any] = []
 
@@ -82,6 +82,14 @@ def test_an_interrupt_does_not_break_into_the_pool(monkeypatch: pytest.MonkeyPat
         stream(torch.zeros(TILES, 1, 2, 2), 1, counted(done))
     assert len(submitted) == TILES
     assert len(done) < TILES / 2
+
+
+@pytest.fixture
+def _interrupts() -> Any:
+    """Python's own handler of Ctrl-C, also where the tests run in the background of a shell, which ignores it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

@@ -49,8 +49,8 @@ def test_windows_that_are_equal_have_equal_keys_and_no_others(
     for n, i, j in places:
         own = window(images[n], i, j, k, wraps)
         meaning[n, i, j] = (own, None if weights is None else float(weights[n, i, j]))
-    for one, other in itertools.combinations(places, 2):
-        assert bool(keys[one] == keys[other]) == (meaning[one] == meaning[other])
+    for first, second in itertools.combinations(places, 2):
+        assert bool(keys[first] == keys[second]) == (meaning[first] == meaning[second])
 
 
 def test_many_different_windows_have_different_keys() -> None:

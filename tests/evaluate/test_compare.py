@@ -105,22 +105,22 @@ def test_runs_from_other_noise_are_refused(runs: dict[str, xr.Dataset], tiny_fil
         mosaic.compare(runs["els"], other)
     with pytest.raises(mosaic.UsageError, match="baseline"):
         mosaic.compare(runs["els"], runs["ls"], other)
-    one = runs["ls"].copy(deep=True)
-    one["state"][2, 0] += 1e-3
+    changed = runs["ls"].copy(deep=True)
+    changed["state"][2, 0] += 1e-3
     with pytest.raises(mosaic.UsageError, match="1 of 5 samples differ"):
-        mosaic.compare(runs["els"], one)
+        mosaic.compare(runs["els"], changed)
 
 
 def test_other_labels_and_other_shapes_are_refused(runs: dict[str, xr.Dataset]) -> None:
-    one = runs["ls"].copy(deep=True)
-    one["label"][3] = (one["label"][3] + 1) % 3
+    changed = runs["ls"].copy(deep=True)
+    changed["label"][3] = (changed["label"][3] + 1) % 3
     with pytest.raises(mosaic.UsageError, match=r"reference.*labels"):
-        mosaic.compare(runs["els"], one)
+        mosaic.compare(runs["els"], changed)
     with pytest.raises(mosaic.UsageError, match=r"\(4, 1, 6, 5\).*\(5, 1, 6, 5\)"):
         mosaic.compare(runs["els"], runs["ls"].isel(sample=slice(4)))
 
 
-def test_a_comparison_can_be_stored_and_tells_what_was_compared(runs: dict[str, xr.Dataset]) -> None:
+def test_a_stored_comparison_names_what_was_compared(runs: dict[str, xr.Dataset]) -> None:
     write_netcdf(mosaic.compare(runs["els"], runs["ls"]), Path("c.nc"))
     with open_comparison(Path("c.nc")) as stored:
         assert stored["pearson_r"].sizes == {"compared": 1, "sample": 5}

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import mosaic
 from mosaic.interfaces.torchvision_import import import_torchvision
 
 UNFIT = """
@@ -51,3 +54,12 @@ def test_the_package_here_is_imported_once_with_its_data_sets() -> None:
     torchvision = import_torchvision()
     assert torchvision is import_torchvision() is sys.modules["torchvision"]
     assert torchvision.datasets is sys.modules["torchvision.datasets"]
+
+
+def test_torchvision_that_cannot_be_imported_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise ImportError("No module named 'torchvision'")
+
+    monkeypatch.setattr("mosaic.interfaces.torchvision_import._import", refuse)
+    with pytest.raises(mosaic.DataError, match="'torchvision'"):
+        import_torchvision.__wrapped__()

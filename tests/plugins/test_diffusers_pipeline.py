@@ -87,9 +87,9 @@ def test_it_conforms(tmp_path: Path, data: mosaic.DataSet) -> None:
 
 def test_only_the_ratio_of_a_level_counts(tmp_path: Path, data: mosaic.DataSet) -> None:
     pipeline(tmp_path / "p")
-    one, x = model(tmp_path / "p", data), torch.randn(2, 1, 8, 8, dtype=torch.float64)
-    preserving = one.denoise(x, mosaic.Level(0.8, 0.6))
-    exploding = one.denoise(x / 0.8, mosaic.Level(1.0, 0.75))
+    machine, x = model(tmp_path / "p", data), torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    preserving = machine.denoise(x, mosaic.Level(0.8, 0.6))
+    exploding = machine.denoise(x / 0.8, mosaic.Level(1.0, 0.75))
     assert torch.allclose(preserving, exploding, atol=1e-9)
     assert preserving.dtype == torch.float64
 
@@ -105,11 +105,11 @@ def test_it_runs_by_name_and_is_stored_like_any_machine(tmp_path: Path) -> None:
 
 def test_classes_reach_the_network_and_must_be_its_own(tmp_path: Path, data: mosaic.DataSet) -> None:
     pipeline(tmp_path / "p", num_class_embeds=3)
-    one, x = model(tmp_path / "p", data), torch.randn(1, 1, 8, 8).expand(2, -1, -1, -1)
-    actual = one.denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([0, 2]))
+    machine, x = model(tmp_path / "p", data), torch.randn(1, 1, 8, 8).expand(2, -1, -1, -1)
+    actual = machine.denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([0, 2]))
     assert (actual[0] - actual[1]).abs().max() > 1e-4
     with pytest.raises(mosaic.UsageError, match=r"0 to 2.*-1"):
-        one.denoise(x, mosaic.Level(0.8, 0.6))
+        machine.denoise(x, mosaic.Level(0.8, 0.6))
     pipeline(tmp_path / "q")
     with pytest.raises(mosaic.UsageError, match="not 1"):
         model(tmp_path / "q", data).denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([1, 1]))
@@ -117,9 +117,9 @@ def test_classes_reach_the_network_and_must_be_its_own(tmp_path: Path, data: mos
 
 def test_levels_and_images_that_it_was_not_trained_for_are_refused(tmp_path: Path, data: mosaic.DataSet) -> None:
     pipeline(tmp_path / "p")
-    one = model(tmp_path / "p", data)
+    machine = model(tmp_path / "p", data)
     with pytest.raises(mosaic.UsageError, match=r"\b0\.01\b.*\b157\b"):
-        one.check((mosaic.Level(1.0, 0.002),), (), (-1,))
+        machine.check((mosaic.Level(1.0, 0.002),), (), (-1,))
     larger = mosaic.DataSet("large", torch.zeros(2, 1, 16, 16))
     with pytest.raises(mosaic.UsageError, match=r"\(1, 8, 8\)"):
         model(tmp_path / "p", larger).check((), (), ())

@@ -26,19 +26,19 @@ def pairs() -> tuple[Tensor, Tensor]:
 
 def test_correlations_are_numpys(pairs: tuple[Tensor, Tensor]) -> None:
     images, reference = pairs
-    one, two = images.double().numpy(), reference.double().numpy()
-    expected = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(one, two, strict=True)]
+    left, right = images.double().numpy(), reference.double().numpy()
+    expected = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(left, right, strict=True)]
     assert metric("pearson_r")(images, reference).tolist() == pytest.approx(expected, abs=1e-12)
     assert metric("r2")(images, reference).tolist() == pytest.approx([r**2 for r in expected], abs=1e-12)
 
 
 def test_mse_cosine_and_determination_by_their_formulas(pairs: tuple[Tensor, Tensor]) -> None:
     images, reference = pairs
-    one, two = images.double().numpy().reshape(6, -1), reference.double().numpy().reshape(6, -1)
-    assert metric("mse")(images, reference).tolist() == pytest.approx(list(((one - two) ** 2).mean(1)))
-    cosine = (one * two).sum(1) / np.sqrt((one**2).sum(1) * (two**2).sum(1))
+    left, right = images.double().numpy().reshape(6, -1), reference.double().numpy().reshape(6, -1)
+    assert metric("mse")(images, reference).tolist() == pytest.approx(list(((left - right) ** 2).mean(1)))
+    cosine = (left * right).sum(1) / np.sqrt((left**2).sum(1) * (right**2).sum(1))
     assert metric("cosine")(images, reference).tolist() == pytest.approx(list(cosine))
-    determination = 1 - ((one - two) ** 2).sum(1) / ((two - two.mean(1, keepdims=True)) ** 2).sum(1)
+    determination = 1 - ((left - right) ** 2).sum(1) / ((right - right.mean(1, keepdims=True)) ** 2).sum(1)
     assert metric("R2")(images, reference).tolist() == pytest.approx(list(determination))
 
 
@@ -62,17 +62,17 @@ def test_what_is_undefined_for_a_flat_reference_is_nan(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["pearson_r", "r2", "R2", "cosine", "mse"])
 def test_values_lie_in_the_declared_range_and_inputs_are_left_alone(name: str, pairs: tuple[Tensor, Tensor]) -> None:
-    one = metric(name)
+    left = metric(name)
     images, reference = pairs
     before = images.clone(), reference.clone()
-    values = one(images, reference)
+    values = left(images, reference)
     assert values.shape == (6,)
     assert values.dtype == torch.float64
-    assert ((values >= one.range[0]) & (values <= one.range[1])).all()
+    assert ((values >= left.range[0]) & (values <= left.range[1])).all()
     assert torch.equal(images, before[0])
     assert torch.equal(reference, before[1])
     with pytest.raises(mosaic.UsageError):
-        one(images, reference[:3])
+        left(images, reference[:3])
 
 
 def test_the_distance_to_the_training_set_is_numpys(tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_local_consistency_by_brute_force(tiny: mosaic.DataSet, boundary: str) -
     generator = torch.Generator().manual_seed(3)
     images = tiny.images[:3] + 0.15 * torch.randn(3, 1, 6, 5, generator=generator)
     actual = metric("local_consistency", tiny, k=3, boundary=boundary, tolerance=0.1)(images)
-    assert actual.tolist() == pytest.approx([consistency(one, tiny.images, boundary, 0.1) for one in images])
+    assert actual.tolist() == pytest.approx([consistency(left, tiny.images, boundary, 0.1) for left in images])
     assert 0.05 < float(actual.mean()) < 0.95
     exact = metric("local_consistency", tiny, k=3, boundary=boundary)(tiny.images[:3])
     if boundary != "valid":
@@ -114,8 +114,8 @@ def test_local_consistency_of_a_labelled_sample_is_that_of_its_class(tiny: mosai
     actual = metric("local_consistency", tiny, tolerance=0.1)(images, None, labels)
     assert tiny.labels is not None
     expected = [
-        consistency(one, tiny.images if label < 0 else tiny.images[tiny.labels == label], "zeros", 0.1)
-        for one, label in zip(images, labels.tolist(), strict=True)
+        consistency(left, tiny.images if label < 0 else tiny.images[tiny.labels == label], "zeros", 0.1)
+        for left, label in zip(images, labels.tolist(), strict=True)
     ]
     assert actual.tolist() == pytest.approx(expected)
     assert actual.tolist() != metric("local_consistency", tiny, tolerance=0.1)(images).tolist()
@@ -149,15 +149,15 @@ def may_meet(p: tuple[int, int], q: tuple[int, int], size: tuple[int, int], boun
     return edges == [(x == 0, x == n - 1) for x, n in zip(p, size, strict=True)]
 
 
-def window_distance(one: Tensor, p: tuple[int, int], two: Tensor, q: tuple[int, int], boundary: str) -> float:
-    height, width = one.shape
+def window_distance(left: Tensor, p: tuple[int, int], right: Tensor, q: tuple[int, int], boundary: str) -> float:
+    height, width = left.shape
     total = 0.0
     for di in (-1, 0, 1):
         for dj in (-1, 0, 1):
             a, b = (p[0] + di, p[1] + dj), (q[0] + di, q[1] + dj)
             if boundary == "zeros" and not (0 <= a[0] < height and 0 <= a[1] < width):
                 continue
-            values = [float(t[x % height, y % width]) for t, (x, y) in ((one, a), (two, b))]
+            values = [float(t[x % height, y % width]) for t, (x, y) in ((left, a), (right, b))]
             total += (values[0] - values[1]) ** 2
     return total
 

@@ -44,10 +44,10 @@ def support(module: nn.Module, size: int, pixel: int, draws: int = 12) -> Tensor
 
 @pytest.mark.parametrize(("kind", "options"), SMALL)
 def test_the_receptive_field_is_what_autograd_finds(kind: type[mosaic.Network], options: dict[str, Any]) -> None:
-    one = network(kind, **options)
-    field = one.receptive_field()
+    made = network(kind, **options)
+    field = made.receptive_field()
     assert field is not None
-    module, farthest = built(one), 0
+    module, farthest = built(made), 0
     for offset in range(4):
         pixel = 32 + offset
         rows, cols = support(module, 64, pixel).nonzero(as_tuple=True)
@@ -62,9 +62,9 @@ def test_the_paper_resnet_sees_seventeen_pixels() -> None:
 
 
 def test_attention_sees_the_whole_image() -> None:
-    one = network(UNetAttention, channels=(3, 4))
-    assert one.receptive_field() is None
-    assert support(built(one), 32, 3, draws=20)[-8:, -8:].any()
+    made = network(UNetAttention, channels=(3, 4))
+    assert made.receptive_field() is None
+    assert support(built(made), 32, 3, draws=20)[-8:, -8:].any()
 
 
 @pytest.mark.parametrize("attention", ["softmax", "top1"])
@@ -73,9 +73,9 @@ def test_the_resnet_with_attention_sees_everything_and_keeps_its_symmetry(
     attention: str, embedding: int | None
 ) -> None:
     options = {"channels": 5, "blocks": 1, "padding": "circular", "attention": attention, "embedding": embedding}
-    one = network(ResNetAttention, **options)
-    assert one.receptive_field() is None
-    module = built(one, 3).eval()
+    made = network(ResNetAttention, **options)
+    assert made.receptive_field() is None
+    module = built(made, 3).eval()
     x, t = torch.randn(2, 3, 12, 10, dtype=torch.float64), torch.tensor([0.2, 0.7], dtype=torch.float64)
     assert module(x, t, None).shape == x.shape
     moved = module(x.roll((2, 3), (2, 3)), t, None)

@@ -58,7 +58,7 @@ def test_a_run_is_ddim_with_the_network(tiny: mosaic.DataSet, folder: Path) -> N
     assert torch.allclose(denoised, torch.from_numpy(run["image"].values), rtol=1e-4, atol=1e-4)
 
 
-def test_by_name_it_stores_the_same_run_and_tells_the_weights(
+def test_by_name_it_stores_the_same_run_and_the_digest_of_the_weights(
     tiny: mosaic.DataSet, tiny_file: Path, folder: Path
 ) -> None:
     options = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "samples": 2, "steps": 3}

@@ -50,8 +50,8 @@ def test_other_settings_than_it_was_started_with_are_refused(folder: Path) -> No
         ("table2", ["mnist-resnet"], r"no row 'mnist-resnet'.*mnist-resnet-zeros"),
     ],
 )
-def test_what_there_is_not_is_refused(name: str, rows: list[str], words: str) -> None:
-    with pytest.raises(mosaic.UsageError, match=words):
+def test_what_there_is_not_is_refused(name: str, rows: list[str], message: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=message):
         mosaic.reproduce(name, rows, out="out")
     assert not Path("out").exists()
 

@@ -14,8 +14,8 @@ import mosaic
 VARIABLES = ("state", "denoised", "image")
 
 
-def same_bytes(one: xr.Dataset, other: xr.Dataset) -> bool:
-    return all(one[name].values.tobytes() == other[name].values.tobytes() for name in VARIABLES)
+def same_bytes(run: xr.Dataset, again: xr.Dataset) -> bool:
+    return all(run[name].values.tobytes() == again[name].values.tobytes() for name in VARIABLES)
 
 
 def test_each_state_follows_from_the_one_before_by_the_ddim_rule(tiny: mosaic.DataSet) -> None:

@@ -13,8 +13,8 @@ import mosaic
 VARIABLES = ("state", "denoised", "image")
 
 
-def same_bytes(one: xr.Dataset, other: xr.Dataset) -> bool:
-    return all(one[name].values.tobytes() == other[name].values.tobytes() for name in VARIABLES)
+def same_bytes(actual: xr.Dataset, expected: xr.Dataset) -> bool:
+    return all(actual[name].values.tobytes() == expected[name].values.tobytes() for name in VARIABLES)
 
 
 def test_init_starts_from_the_noise_and_labels_of_another_run_whatever_its_schedule(

@@ -17,7 +17,7 @@ def run(tiny: mosaic.DataSet) -> xr.Dataset:
     return mosaic.run("els", tiny, steps=6, samples=3, scales="3", save_steps="all")
 
 
-def test_a_run_keeps_the_provenance_of_the_final_image_unless_told_otherwise(tiny: mosaic.DataSet) -> None:
+def test_a_run_keeps_the_provenance_of_the_final_image_by_default(tiny: mosaic.DataSet) -> None:
     settings = {"steps": 5, "samples": 2, "scales": "3"}
     default = mosaic.run("els", tiny, **settings)
     everything = mosaic.run("els", tiny, save="provenance,entropy,n_eff,score", save_steps="all", **settings)
@@ -25,12 +25,12 @@ def test_a_run_keeps_the_provenance_of_the_final_image_unless_told_otherwise(tin
     np.testing.assert_allclose(default.image, nothing.image, rtol=0, atol=1e-6)
     assert set(nothing.data_vars) == {"state", "denoised", "image"}
     for name in ("image", "row", "column", "weight", "multiplicity"):
-        one, other = default[f"candidate_{name}"], everything[f"candidate_{name}"]
-        assert one.dims == ("sample", "step", "height", "width")
-        np.testing.assert_array_equal(one.isel(step=-1), other.isel(step=-1))
-        rest = one.isel(step=slice(-1)).values
+        final, every = default[f"candidate_{name}"], everything[f"candidate_{name}"]
+        assert final.dims == ("sample", "step", "height", "width")
+        np.testing.assert_array_equal(final.isel(step=-1), every.isel(step=-1))
+        rest = final.isel(step=slice(-1)).values
         assert (np.isnan(rest) if rest.dtype.kind == "f" else rest == -1).all()
-        assert other.attrs["long_name"]
+        assert every.attrs["long_name"]
     for name in ("source_image", "source_row", "source_column", "multiplicity"):
         assert default[name].dims == ("sample", "height", "width")
         np.testing.assert_array_equal(default[name], everything[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from conformance_checks import Undescribed, assert_caught, assert_passes
 from torch import Tensor
 
 import mosaic
+import mosaic.testing
 from mosaic.testing.schedules import CHECKS, TIMES
 
 
@@ -64,7 +66,10 @@ def test_the_time_after_which_the_ratio_falls_is_named() -> None:
     assert_caught("schedule", WRONG[name], name, r"t = 0\.52$")
 
 
-def test_a_schedule_that_changes_t_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mosaic.testing.schedules.TIMES", TIMES.clone())  # which it changes
+def test_a_schedule_that_changes_t_is_caught_and_spoils_no_later_check() -> None:
     wrong = scheduling(lambda t: (1 - 0.99 * t, t.mul_(0.5)))
+    for name in ("signal_and_noise_are_float64_like_t", "it_is_vectorised", "noise_over_signal_rises_with_t"):
+        with suppress(mosaic.testing.NotConforming):
+            next(check for check in mosaic.testing.checks_of("schedule", wrong) if check.name == name)()
+    assert torch.equal(TIMES, torch.linspace(0, 1, 101, dtype=torch.float64))
     assert_caught("schedule", wrong, "signal_and_noise_are_float64_like_t", "changed t$")

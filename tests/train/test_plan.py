@@ -1,52 +1,42 @@
-"""From settings to a training: defaults, times, refusals."""
+"""A training that is ready to start: its steps, its untrained network, and its description."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-from small_training import SMALL, train
+import torch
+from small_training import SMALL
 
 import mosaic
-from mosaic.train.plan import parse_seconds
+from mosaic.interfaces.dataset import DataAccess
+from mosaic.train.plan import TrainPlan, describe_training
+from mosaic.train.prepare import prepare_training
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("2h", 7200), ("45", 45), ("1.5s", 1.5)]
-)
-def test_times_are_read(text: str, seconds: float) -> None:
-    assert parse_seconds(text, "max_time") == seconds
+def plan_of(data: mosaic.DataSet, seed: int = 0, **options: object) -> TrainPlan:
+    settings = {**SMALL, "network_options": {**SMALL["network_options"], **options}}
+    return prepare_training(mosaic.TrainConfig(network="resnet", epochs=4, seed=seed, **settings), DataAccess(), data)
 
 
-@pytest.mark.parametrize("text", ["", "0", "soon", "10 minutes", "-5s", "1d", "s"])
-def test_an_invalid_time_is_refused(text: str) -> None:
-    with pytest.raises(mosaic.UsageError, match="max_time"):
-        parse_seconds(text, "max_time")
+def test_steps_are_those_of_all_epochs(tiny: mosaic.DataSet) -> None:
+    assert plan_of(tiny).steps == 4 * 3  # twelve images, five a step
 
 
-def test_labels_are_needed_by_a_network_with_classes(tiny: mosaic.DataSet) -> None:
-    options = {**SMALL["network_options"], "class_conditional": True}
-    actual = train(tiny, network_options=options)
-    assert actual.classes == ("a", "b", "c")
-    unlabelled = mosaic.DataSet("bare", tiny.images)
-    with pytest.raises(mosaic.UsageError, match="labels"):
-        train(unlabelled, "other", network_options=options)
+def test_the_seed_decides_the_untrained_weights(tiny: mosaic.DataSet) -> None:
+    first, again, another = (list(plan_of(tiny, seed).build().module.parameters()) for seed in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, another, strict=True))
 
 
-def test_defaults_of_the_data_set_come_before_the_general_ones_and_after_what_is_asked_for(
-    tiny: mosaic.DataSet,
-) -> None:
-    own = {"learning_rate": 0.02, "networks": {"resnet": {"channels": 3}, "unet": {"channels": [2]}}}
-    data = mosaic.DataSet("own", tiny.images, training=own)
-    actual = mosaic.train("resnet", data, out="a", epochs=1, network_options={"blocks": 1}).config
-    assert (actual.learning_rate, actual.network_options["channels"], actual.network_options["blocks"]) == (0.02, 3, 1)
-    asked = mosaic.train("unet", data, out="b", epochs=1, learning_rate=0.5, seed=3).config
-    assert (asked.learning_rate, asked.network_options["channels"]) == (0.5, [2])
+def test_a_network_is_given_classes_only_where_it_asks_for_them(tiny: mosaic.DataSet) -> None:
+    assert not plan_of(tiny).is_conditional
+    conditional = plan_of(tiny, class_conditional=True)
+    assert conditional.is_conditional
+    x, labels = torch.zeros(3, 1, 6, 5), torch.tensor([0, 1, 2])
+    images = conditional.build().module(x, torch.full((3,), 0.5), labels)
+    assert not torch.equal(images[0], images[1])
 
 
-def test_an_option_that_the_network_does_not_have_is_refused(tiny: mosaic.DataSet) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"'chanels'.*'channels'"):
-        train(tiny, network_options={"chanels": 3})
-    with pytest.raises(mosaic.PluginError, match=r"'resnt'.*'resnet'"):
-        mosaic.train("resnt", tiny, out="net")
-    assert not Path("net").exists()
+def test_the_description_names_data_and_settings(tiny: mosaic.DataSet) -> None:
+    description = describe_training(plan_of(tiny))
+    assert description["dataset_fingerprint"] == tiny.fingerprint()
+    assert (description["shape"], description["dataset_size"]) == ((1, 6, 5), 12)
+    assert mosaic.TrainConfig.model_validate(description["configuration"]).epochs == 4

@@ -15,7 +15,7 @@ from small_training import SMALL, train
 
 import mosaic
 from mosaic.interfaces.dataset import DataAccess
-from mosaic.train.plan import prepare_training
+from mosaic.train.prepare import prepare_training
 from mosaic.train.session import TrainingSession
 
 

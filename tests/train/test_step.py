@@ -52,48 +52,48 @@ def test_the_loss_is_the_mean_squared_error_of_eps(tiny: mosaic.DataSet) -> None
 
 
 def test_each_epoch_takes_every_image_once_in_an_order_of_its_own(tiny: mosaic.DataSet) -> None:
-    one = training(tiny)
-    assert one.steps_per_epoch == 3
-    epochs = [torch.cat([one.batch(3 * epoch + place) for place in range(3)]) for epoch in range(2)]
+    session = training(tiny)
+    assert session.steps_per_epoch == 3
+    epochs = [torch.cat([session.batch(3 * epoch + place) for place in range(3)]) for epoch in range(2)]
     for order in epochs:
         assert order.sort().values.tolist() == list(range(12))
     assert not torch.equal(*epochs)
-    assert torch.equal(one.batch(4), epochs[1][5:10])  # whatever was asked for before
+    assert torch.equal(session.batch(4), epochs[1][5:10])  # whatever was asked for before
 
 
 def test_images_times_and_noise_depend_on_seed_and_step_only(tiny: mosaic.DataSet) -> None:
     first, again, other = training(tiny), training(tiny), training(tiny, seed=1)
     torch.manual_seed(9)
-    for one in (first, again, other):
+    for session in (first, again, other):
         for _ in range(4):
-            one.run_step()
-        one.flush()
+            session.run_step()
+        session.flush()
     assert first.losses == again.losses
     assert first.losses != other.losses
 
 
 def test_the_learning_rate_decays_by_a_factor_a_step_and_adam_moves_by_it_at_first(tiny: mosaic.DataSet) -> None:
-    one = training(tiny, learning_rate=0.01, lr_decay=0.5)
-    before = [float(p.detach()) for p in one.module.parameters()]
-    one.run_step()
-    assert one.learning_rate(3) == 0.01 * 0.5**3
-    for old, p in zip(before, one.module.parameters(), strict=True):
+    session = training(tiny, learning_rate=0.01, lr_decay=0.5)
+    before = [float(p.detach()) for p in session.module.parameters()]
+    session.run_step()
+    assert session.learning_rate(3) == 0.01 * 0.5**3
+    for old, p in zip(before, session.module.parameters(), strict=True):
         assert math.isclose(abs(float(p.detach()) - old), 0.01, rel_tol=1e-4)  # Adam's first step is lr times the sign
-    (group,) = one.optimizer.param_groups
-    one.run_step()
+    (group,) = session.optimizer.param_groups
+    session.run_step()
     assert math.isclose(group["lr"], 0.005)
 
 
 def test_the_average_is_the_exponential_one_of_the_weights(tiny: mosaic.DataSet) -> None:
-    one = training(tiny, learning_rate=0.05, ema=0.8)
+    session = training(tiny, learning_rate=0.05, ema=0.8)
     expected = None
     for count in range(60):
-        one.run_step()
+        session.run_step()
         decay = min(0.8, (1 + count) / (10 + count))
-        w = float(one.module.w.detach())
+        w = float(session.module.w.detach())
         expected = w if expected is None else decay * expected + (1 - decay) * w
     assert expected is not None
-    assert math.isclose(float(one.average.module.w.detach()), expected, rel_tol=1e-5)
+    assert math.isclose(float(session.average.module.w.detach()), expected, rel_tol=1e-5)
     assert abs(expected - w) > 1e-3
 
 
@@ -129,8 +129,8 @@ def test_a_network_of_one_linear_map_learns_the_best_one() -> None:
     config = TrainConfig.model_validate(
         {"batch_size": 64, "learning_rate": 0.05, "lr_decay": 0.99, "ema": 0.9, "precision": "float32", "device": "cpu"}
     )
-    one = Training(config, Affine(0), Fixed(), data, False)
+    session = Training(config, Affine(0), Fixed(), data, False)
     for _ in range(600):
-        one.run_step()
+        session.run_step()
     best = 0.6 / (0.64 * float(images.square().mean()) + 0.36)
-    assert math.isclose(float(one.average.module.w.detach()), best, rel_tol=0.02)
+    assert math.isclose(float(session.average.module.w.detach()), best, rel_tol=0.02)

@@ -16,8 +16,8 @@ from small_training import SMALL, train
 import mosaic
 
 
-def same_tensors(one: Path, two: Path) -> bool:
-    first, second = load_file(one), load_file(two)
+def same_tensors(file: Path, other: Path) -> bool:
+    first, second = load_file(file), load_file(other)
     first.pop("seconds", None), second.pop("seconds", None)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from mosaic.device import limited_threads
 from mosaic.evaluate.calibration.config import CalibrationConfig
-from mosaic.evaluate.calibration.plan import CalibrationPlan, prepare_calibration
+from mosaic.evaluate.calibration.plan import CalibrationPlan
+from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent

@@ -1,27 +1,16 @@
-"""From a configuration to a calibration ready to start: names resolved, data loaded, everything checked."""
+"""A calibration that is ready to start."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-from mosaic.engine.windows import check_window_size
-from mosaic.errors import UsageError
 from mosaic.evaluate.calibration.config import CalibrationConfig
-from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.score import ScoreModel
-from mosaic.registry.loading import registry
-from mosaic.run.config import RunConfig
-from mosaic.run.memory import threads_within
 from mosaic.run.plan import Plan
-from mosaic.run.prepare import prepare
 from mosaic.run.work import step_work
 from mosaic.storage.job import Output
-from mosaic.train.checkpoint import Checkpoint, boundary_of, load_checkpoint
 
-__all__ = ["CalibrationPlan", "parse_sizes", "prepare_calibration"]
-
-LARGEST = 9999  # largest scale allowed in a range, more than any image needs
+__all__ = ["CalibrationPlan"]
 
 
 @dataclass(frozen=True)
@@ -57,112 +46,3 @@ class CalibrationPlan:
     def work(self, batch: range) -> list[float]:
         """Work of each size at one step of a batch."""
         return step_work(self.machine, self.sizes, self.network.labels[batch.start : batch.stop])
-
-
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Read scales to choose from: `3-17` or `3,5,9`.
-
-    Raises
-    ------
-    UsageError
-        If they are not odd, positive and rising.
-    """
-    try:
-        if "-" in text:
-            first, last = (int(part) for part in text.split("-"))
-            sizes = tuple(range(first, min(last, LARGEST) + 1, 2))
-        else:
-            sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or list(sizes) != sorted(set(sizes)):
-        raise UsageError(f"`sizes` '{text}' must be odd numbers: a range 3-17, or a rising list 3,5,9.")
-    for size in sizes:
-        check_window_size(size)
-    return sizes
-
-
-def prepare_calibration(
-    config: CalibrationConfig,
-    access: DataAccess,
-    *,
-    memory: str | None = None,
-    dataset: DataSet | None = None,
-    output: Output | None = None,
-) -> CalibrationPlan:
-    """Resolve a configuration; what it leaves open is as the network was trained.
-
-    Parameters
-    ----------
-    config : CalibrationConfig
-        What is asked for.
-    access : DataAccess
-        Where data may be found.
-    memory : str, optional
-        Memory the machine may use, such as 2G; by default a quarter of the total.
-    dataset : DataSet, optional
-        Object to use in place of `config.dataset`.
-    output : Output, optional
-        Where the calibration is to be kept; refused here if it cannot be.
-
-    Raises
-    ------
-    UsageError, PluginError, DataError
-        With one sentence each; nothing has been written by then.
-    """
-    if output is not None:
-        output.check()
-    checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
-    config = _with_defaults(config, checkpoint)
-    options = registry().parse("score", config.score, config.score_options)  # before the data are read
-    sizes = parse_sizes(str(config.sizes))
-    network = prepare(_network_run(config, checkpoint), access, dataset=dataset)
-    machine: ScoreModel = registry().get("score", config.score)(options, network.dataset)
-    if not machine.traits.has_scale:
-        raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; name one that has.")
-    notes = [*network.notes, *machine.check(network.levels, sizes, network.labels)]
-    config = config.model_copy(
-        update={
-            "dataset_options": network.config.dataset_options,
-            "score_options": options.model_dump(mode="json"),
-            "sizes": ",".join(map(str, sizes)),
-            "device": network.config.device,
-        }
-    )
-    size = replace(network.size, largest_scale=max(sizes))
-    threads, more = threads_within(memory, machine, size, config.score)
-    return CalibrationPlan(config, network, machine, sizes, threads, output, (*notes, *more))
-
-
-def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> CalibrationConfig:
-    """Fill in the settings not given from the training: data, boundary, labels and sizes."""
-    trained = checkpoint.config
-    boundary = boundary_of(checkpoint, registry().get("score", config.score))
-    changes = {
-        "score_options": {**boundary, **config.score_options},
-        "labels": config.labels or ("random" if checkpoint.is_conditional else "none"),
-        "sizes": config.sizes or f"3-{max(3, _largest(checkpoint))}",
-    }
-    if config.dataset is None:
-        options = {**trained.dataset_options, **config.dataset_options}
-        changes |= {"dataset": trained.dataset, "dataset_options": options}
-    return config.model_copy(update=changes)
-
-
-def _largest(checkpoint: Checkpoint) -> int:
-    """Largest scale worth trying: the network's receptive field, or the image's side rounded down to an odd number."""
-    side, field = (min(checkpoint.shape[1:]) - 1) | 1, checkpoint.receptive_field()
-    return side if field is None else min(side, field)
-
-
-def _network_run(config: CalibrationConfig, checkpoint: Checkpoint) -> RunConfig:
-    """The run of the network that the machine is compared along."""
-    return RunConfig(
-        score=registry().checkpoint_score(),
-        score_options={"checkpoint": config.checkpoint},
-        dataset=str(config.dataset),
-        dataset_options=config.dataset_options,
-        schedule=checkpoint.config.schedule,
-        schedule_options=checkpoint.config.schedule_options,
-        **{name: getattr(config, name) for name in ("steps", "samples", "batch_size", "seed", "device", "labels")},
-    )

@@ -138,7 +138,9 @@ def _draw_machine(axes: Sequence[Axes], runs: xr.Dataset, factors: np.ndarray, c
     style: dict[str, Any] = {"color": color, "markersize": 3}
     for axis, name, tail in ((axes[0], "consistency", "_share"), (axes[1], "beyond_chance", "")):
         value, low, high = (runs[f"{name}{end}"].values for end in (tail, "_low", "_high"))
-        axis.errorbar(factors, value, yerr=np.stack([value - low, high - value]), fmt="o-", **style)
+        # Where nearly all images agree, resampling only lowers the statistic: the interval then leaves out the value.
+        bars = np.stack([value - low, high - value]).clip(min=0)
+        axis.errorbar(factors, value, yerr=bars, fmt="o-", **style)
     novelty, share = runs["nearest_train"].median("sample").values, runs["consistency_share"].values
     axes[2].plot(novelty, share, "o-", **style)
     if machine in ("els", "compose-score softmax"):

@@ -184,7 +184,7 @@ def draw_table(table: xr.Dataset) -> Figure:
         axis.plot(medians["paper"].values, y, "x", color=COLORS[theory], markersize=7)
     axis.plot([], [], "x", color="black", label="the paper's")
     axis.set_yticks(np.arange(count), shown["title"].values.tolist())
-    axis.set_ylim(count - 0.5, -0.5)
+    axis.set_ylim(max(count, 1) - 0.5, -0.5)
     axis.set_xlim(min(0.0, float(np.nanmin(shown["pearson_r_low"].values, initial=0.0))), 1)
     axis.grid(axis="x", color="#dddddd")
     axis.set_xlabel("pearson_r with the network: median over samples, 95 % interval")

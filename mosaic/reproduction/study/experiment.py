@@ -16,7 +16,7 @@ import xarray as xr
 
 from mosaic.evaluate.calibration.calibrate import job_of
 from mosaic.evaluate.calibration.config import CalibrationConfig
-from mosaic.evaluate.calibration.plan import prepare_calibration
+from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.evaluate.compare import compare
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.loading import registry
@@ -29,7 +29,8 @@ from mosaic.storage.made_by import record
 from mosaic.train.checkpoint import Checkpoint
 from mosaic.train.config import TrainConfig
 from mosaic.train.job import TrainingJob
-from mosaic.train.plan import TrainPlan, prepare_training
+from mosaic.train.plan import TrainPlan
+from mosaic.train.prepare import prepare_training
 from mosaic.view.comparison import draw_agreement, draw_side_by_side
 from mosaic.view.images import save_figure
 from mosaic.view.scales import draw_scales

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from mosaic.evaluate.calibration.plan import parse_sizes
+from mosaic.evaluate.calibration.prepare import parse_sizes
 from mosaic.reproduction.study.experiment import NETWORK, Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import THEORY_STEPS

@@ -56,12 +56,12 @@ def test_the_table_compares_eps_along_the_networks_own_trajectory(tiny: mosaic.D
     run = mosaic.run(machine("ls", tiny), scales=TRUE, steps=5, samples=6, labels="random")
     assert actual["sample"].values.tolist() == [2, 3]
     for i, step, column in [(0, 0, 3), (1, 2, 1), (0, 4, 0)]:
-        one = run.isel(sample=i + 2, step=step)
-        level = Level(float(one["signal"]), float(one["noise"]))
-        x, label = torch.from_numpy(one["state"].values)[None], torch.tensor([int(one["label"])])
+        moment = run.isel(sample=i + 2, step=step)
+        level = Level(float(moment["signal"]), float(moment["noise"]))
+        x, label = torch.from_numpy(moment["state"].values)[None], torch.tensor([int(moment["label"])])
         both = (
             machine("els", tiny).denoise(x, level, label, plan.sizes[column]),
-            torch.from_numpy(one["denoised"].values),
+            torch.from_numpy(moment["denoised"].values),
         )
         eps = [((x - level.signal * denoised) / level.noise).double().numpy().ravel() for denoised in both]
         cosine = eps[0] @ eps[1] / np.sqrt((eps[0] @ eps[0]) * (eps[1] @ eps[1]))

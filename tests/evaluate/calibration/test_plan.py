@@ -1,45 +1,22 @@
-"""From settings to a calibration: sizes, and what the network's training decides."""
+"""A calibration that is ready to start: the work of its sizes."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 import mosaic
 from mosaic.evaluate.calibration.config import CalibrationConfig
-from mosaic.evaluate.calibration.plan import parse_sizes, prepare_calibration
+from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.interfaces.dataset import DataAccess
-from mosaic.run.settings import layered
-
-TRUE = "3,3,5,5,7"  # from the lowest noise up
-
-
-@pytest.fixture
-def network(tiny: mosaic.DataSet) -> mosaic.Checkpoint:
-    options = {"channels": 4, "blocks": 1}
-    return mosaic.train("resnet", tiny, out="net", network_options=options, epochs=2, batch_size=4, precision="float32")
+from mosaic.run.config import RunConfig
+from mosaic.run.prepare import prepare
 
 
-@pytest.mark.parametrize(
-    ("text", "sizes"), [("3-9", (3, 5, 7, 9)), ("5", (5,)), ("3,9,11", (3, 9, 11)), ("3-8", (3, 5, 7))]
-)
-def test_sizes_are_read(text: str, sizes: tuple[int, ...]) -> None:
-    assert parse_sizes(text) == sizes
-
-
-@pytest.mark.parametrize("text", ["", "9-3", "5,3", "3,3", "2-8", "3,4", "-1", "many", "3-5-7"])
-def test_what_are_no_sizes_is_refused(text: str) -> None:
-    with pytest.raises(mosaic.UsageError):
-        parse_sizes(text)
-
-
-def test_a_machine_without_scales_is_refused(network: mosaic.Checkpoint, tiny_file: Path) -> None:
-    layers = [{"checkpoint": "net", "dataset": "file", "dataset_options": {"path": str(tiny_file)}}]
-    with pytest.raises(mosaic.UsageError, match="'is' has no locality scale"):
-        prepare_calibration(layered(CalibrationConfig, *layers, {"score": "is"}), DataAccess())
-    with pytest.raises(mosaic.UsageError, match="'checkpoint'"):
-        prepare_calibration(layered(CalibrationConfig), DataAccess())
-    plan = prepare_calibration(layered(CalibrationConfig, *layers, {"sizes": "3,7"}), DataAccess())
-    assert plan.sizes == (3, 7)
-    assert plan.network.config.score == "network"
+def test_work_is_comparisons_times_k_of_each_size_for_the_samples_of_a_batch(tiny: mosaic.DataSet) -> None:
+    kind = mosaic.registry().get("score", "els")
+    machine = kind(kind.Options(boundary="circular"), tiny)  # all 30 x 30 pairs of windows, of 12 images
+    run = RunConfig(steps=2, samples=3, batch_size=2, labels="0,1,2")
+    network = prepare(run, DataAccess(), score=machine, dataset=tiny)
+    plan = CalibrationPlan(CalibrationConfig(checkpoint="none"), network, machine, (3, 5))
+    assert plan.work(range(2)) == pytest.approx([2 / 3 * 12 * 30**2 * k for k in (3, 5)])  # a third of them a class
+    assert plan.work(range(2, 3)) == pytest.approx([1 / 3 * 12 * 30**2 * k for k in (3, 5)])

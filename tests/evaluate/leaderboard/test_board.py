@@ -32,7 +32,9 @@ def test_what_is_done_is_kept_and_what_is_missing_is_made(board: Path, network: 
     )
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert set(seen) == {"els"}
-    xr.testing.assert_equal(*(one.drop_vars(["seconds", "seconds_per_step", "peak_bytes"]) for one in (actual, before)))
+    xr.testing.assert_equal(
+        *(table.drop_vars(["seconds", "seconds_per_step", "peak_bytes"]) for table in (actual, before))
+    )
 
 
 def test_other_settings_are_refused(board: Path, invoke: Invoke, network: Path) -> None:

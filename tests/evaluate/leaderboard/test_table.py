@@ -24,10 +24,10 @@ def test_final_images_are_compared_as_mosaic_compare_does(board: Path) -> None:
             metrics = ["pearson_r", "r2", "R2", "mse"]
             compared = mosaic.compare(*runs, metrics=metrics)
             for metric in metrics:
-                one = actual.sel(score=score)
-                np.testing.assert_array_equal(one[f"final_{metric}"], compared[metric][0])
+                entry = actual.sel(score=score)
+                np.testing.assert_array_equal(entry[f"final_{metric}"], compared[metric][0])
                 for end in ("median", "low", "high"):
-                    assert float(one[f"final_{metric}_{end}"]) == float(compared[f"{metric}_{end}"][0])
+                    assert float(entry[f"final_{metric}_{end}"]) == float(compared[f"{metric}_{end}"][0])
 
 
 def test_single_steps_are_evaluated_at_the_networks_own_states(board: Path) -> None:

@@ -108,3 +108,11 @@ def test_its_curves_go_through_medians_and_shares(
         # Beside each other, so that no line hides another.
         assert np.abs(cover.get_lines()[number].get_xdata() - np.array(FACTORS)).max() < 0.1
     assert stored_size(figure, tmp_path / "tradeoff.png") == (int(8.4 * 110), int(6.2 * 110))
+
+
+def test_a_value_outside_its_bootstrap_interval_is_drawn(tradeoff: AttentionTradeoff, measured: xr.Dataset) -> None:
+    low = measured["beyond_chance"] - 0.02  # where nearly all agree, resampling only lowers the statistic
+    figure = tradeoff.draw(measured.assign(beyond_chance_low=low, beyond_chance_high=low + 0.01))
+    bars = figure.axes[1].containers[0].lines[2][0].get_segments()
+    value = measured["beyond_chance"].sel(machine=MACHINES[0]).values
+    np.testing.assert_allclose([segment[:, 1] for segment in bars], np.stack([value - 0.02, value], axis=1))

@@ -47,8 +47,8 @@ def test_what_is_there_is_forecast_as_done(name: str, folder: Path, monkeypatch:
         ("memorization", {"epochs": 3}, "epochs: 2, now 3"),
     ],
 )
-def test_other_settings_are_refused_beforehand(name: str, settings: Any, words: str, folder: Path) -> None:
-    with pytest.raises(mosaic.UsageError, match=words):
+def test_other_settings_are_refused_beforehand(name: str, settings: Any, message: str, folder: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match=message):
         forecast_of(name, folder, **settings)
 
 

@@ -1,0 +1,103 @@
+"""From settings to a plan of a training: names resolved, data loaded, everything checked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mosaic.device import chosen_device, multiplies_bfloat16
+from mosaic.errors import UsageError
+from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.network import Network
+from mosaic.interfaces.schedule import NoiseSchedule
+from mosaic.registry.data import data_source
+from mosaic.registry.loading import registry
+from mosaic.run.settings import layered
+from mosaic.train.checkpoint import DESCRIPTION, load_checkpoint
+from mosaic.train.config import TrainConfig
+from mosaic.train.plan import TrainPlan
+
+__all__ = ["kept_settings", "parse_seconds", "prepare_training"]
+
+
+def parse_seconds(text: str | float, setting: str) -> float:
+    """Read a time such as 90s, 10m, 1h30m, or a number of seconds, for a setting of this name.
+
+    Raises
+    ------
+    UsageError
+        If it is not a time above 0.
+    """
+    if isinstance(text, str):
+        match = re.fullmatch(r"\s*(?:(\d{1,6})h)?\s*(?:(\d{1,6})m)?\s*(?:(\d{1,9}(?:\.\d{1,3})?)s?)?\s*", text)
+        hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+        total = 3600 * hours + 60 * minutes + seconds
+    else:
+        total = float(text)
+    if not total > 0:
+        raise UsageError(f"`{setting}` '{text}' is not a valid time; write 90s, 10m, 1h30m or a number of seconds.")
+    return total
+
+
+def prepare_training(config: TrainConfig, access: DataAccess, dataset: DataSet | None = None) -> TrainPlan:
+    """Resolve a configuration; what it was not given is as the data set declares, else the general default.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        What is asked for; which settings were given counts (`model_fields_set`).
+    access : DataAccess
+        Where data may be found.
+    dataset : DataSet, optional
+        Object to use in place of `config.dataset`.
+
+    Raises
+    ------
+    UsageError, PluginError, DataError
+        With one sentence each; nothing has been written by then.
+    """
+    names, dataset_options = registry(), config.dataset_options
+    names.get("network", config.network)  # before the data are read, which can take long
+    if dataset is None:
+        source = data_source(config.dataset, dataset_options, access)
+        dataset, dataset_options = source.load(), source.options.model_dump(mode="json")
+    # Only now are the data set's own defaults known; what was given goes over them.
+    config = layered(TrainConfig, _defaults_of(dataset, config.network), config.model_dump(exclude_unset=True))
+    network: Network = names.make("network", config.network, config.network_options)
+    network.check(dataset.shape)
+    schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
+    device = chosen_device(config.device, "float32", dataset.images.device)
+    resolved = {
+        "network_options": network.options.model_dump(mode="json"),
+        "dataset_options": dataset_options,
+        "schedule_options": schedule.options.model_dump(mode="json"),
+        "device": str(device),
+        "precision": _precision(config.precision, device),
+    }
+    plan = TrainPlan(config.model_copy(update=resolved), dataset.to(device), network, schedule)
+    if plan.is_conditional and dataset.labels is None:
+        raise UsageError(f"Data set '{dataset.name}' has no labels; use `network.class_conditional=false`.")
+    return plan
+
+
+def _defaults_of(dataset: DataSet, network: str) -> dict[str, Any]:
+    """Settings that a data set declares to suit it, with those of the network."""
+    defaults = dict(dataset.training)
+    networks = defaults.pop("networks", {})
+    return {**defaults, "network": network, "network_options": networks.get(network, {})}
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device.type == "cpu" and multiplies_bfloat16() else "float32"
+
+
+def kept_settings(folder: Path) -> dict[str, Any]:
+    """Settings of the training in a folder, to resume it; empty if it holds no training."""
+    return load_checkpoint(folder).config.model_dump(mode="json") if (folder / DESCRIPTION).is_file() else {}
