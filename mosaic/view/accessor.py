@@ -195,7 +195,7 @@ class MosaicAccessor:
         >>> import mosaic
         >>> run = mosaic.run("els", "digits", steps=5, samples=2, scales="3")
         >>> sources = run.mosaic.sources()
-        >>> bool((found.images.sel(pixels="untied") <= found.images.sel(pixels="all")).all())
+        >>> bool((sources.images.sel(pixels="untied") <= sources.images.sel(pixels="all")).all())
         True
         """
         options = self._attribute("configuration")["score_options"]

@@ -44,7 +44,7 @@ def test_other_settings_than_it_was_started_with_are_refused(folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "words"),
+    ("name", "rows", "message"),
     [
         ("table3", [], "nothing called 'table3'"),
         ("table2", ["mnist-resnet"], r"no row 'mnist-resnet'.*mnist-resnet-zeros"),

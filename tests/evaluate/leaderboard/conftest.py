@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,16 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def board(network: Path) -> Path:
-    """A folder with a leaderboard in it."""
+def made(network: Path) -> Path:
+    """A leaderboard, to be copied."""
     out = network.parent / "board"
     mosaic.leaderboard(network, out=out, **SETTINGS)
+    return out
+
+
+@pytest.fixture
+def board(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a leaderboard in it, the test's own."""
+    out = tmp_path_factory.mktemp("copy") / "board"
+    shutil.copytree(made, out)
     return out

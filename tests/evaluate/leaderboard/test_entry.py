@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from click.testing import Result
 from small_leaderboard import SETTINGS
 
 import mosaic
 from mosaic.storage.job import ConfigMismatch
-
-Invoke = Callable[..., Result]
 
 
 def test_what_was_changed_in_place_is_noticed(network: Path, tmp_path: Path) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 
 import mosaic
 from mosaic.evaluate.leaderboard.board import prepare_leaderboard
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.run.settings import layered
-
-Invoke = Callable[..., Result]
 
 
 def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import xarray as xr
-from click.testing import Result
 
 import mosaic
 from mosaic.view.leaderboard import ranked
-
-Invoke = Callable[..., Result]
 
 
 def test_final_images_are_compared_as_mosaic_compare_does(board: Path) -> None:

@@ -38,7 +38,7 @@ def test_what_is_there_is_forecast_as_done(name: str, folder: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "words"),
+    ("name", "settings", "message"),
     [
         ("table2", {"samples": 4}, r"network.nc' was made with other settings \(.*configuration.samples: 3, now 4"),
         ("table2", {"calibration_samples": 3}, r"scales.nc' was made with other settings .*samples: 2, now 3"),
