@@ -23,8 +23,8 @@ def test_options_take_what_a_user_types() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"numbr": 1}, "x has no option 'numbr'. Did you mean 'number'"),
-        ({"number": "0"}, "x: option 'number' cannot be '0'.*greater than or equal to 1"),
+        ({"numbr": 1}, "x .*'numbr'.*'number'"),
+        ({"number": "0"}, "x.*'number'.*'0'.*1"),
         ({"number": "many"}, "'many'"),
         ({"pair": "1"}, "pair"),
     ],

@@ -28,8 +28,9 @@ def test_arguments_of_the_wrong_type_are_named(tiny: mosaic.DataSet) -> None:
 def test_what_is_probably_unintended_is_noted(tiny: mosaic.DataSet) -> None:
     bright = mosaic.DataSet("bright", (tiny.images + 1) / 2)
     notes = prepare(layered(RunConfig, {"scales": "7"}), DataAccess(), dataset=bright).notes
-    assert "no pixel below 0" in notes[0]
-    assert "exceed the images' 5 pixels" in notes[1]
+    assert "'bright'" in notes[0]  # the range is -1 to 1, the pixels 0 to 1
+    assert " 7 " in notes[1]
+    assert " 5 " in notes[1]
     assert prepare(layered(RunConfig, {"scales": "5"}), DataAccess(), dataset=tiny).notes == ()
 
 
@@ -38,7 +39,7 @@ def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
     model.dataset = SimpleNamespace(name="d", images=torch.empty(1, 1, 6, 5, device="meta"))
     with pytest.raises(mosaic.UsageError, match="meta"):
         mosaic.run(score=model, device="cpu")
-    with pytest.raises(mosaic.UsageError, match="'meta' cannot be used"):
+    with pytest.raises(mosaic.UsageError, match="'meta'"):
         mosaic.run(dataset=tiny, device="meta")
 
 

@@ -49,9 +49,9 @@ def test_naming_another_plugin_drops_the_options_of_the_one_before() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("step = 3", "'step'. Did you mean 'steps'"),
-        ("steps = ", "cannot be read"),
-        ("[scor]\na = 1", "Did you mean 'score'"),
+        ("step = 3", "'step'.*'steps'"),
+        ("steps = ", r"run\.toml"),
+        ("[scor]\na = 1", "'score'"),
     ],
 )
 def test_a_bad_file_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:

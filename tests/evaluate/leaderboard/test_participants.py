@@ -28,17 +28,17 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scores": "elss"}, "There is no score 'elss'"),
-        ({"score_options": {"elss": {}}}, "There is no score 'elss'"),
+        ({"scores": "elss"}, "'elss'"),
+        ({"score_options": {"elss": {}}}, "'elss'"),
         ({"samples": 0}, "samples"),
-        ({"scores": "network"}, "names no theory"),
-        ({"scores": "els,diffusers"}, "score.diffusers needs the option 'pipeline'"),
-        ({"scores": "els", "score_options": {"smoothed": {"sigma": 1}}}, "a score model that"),
-        ({"score_options": {"smoothed": {"sigma": -1}}}, "score.smoothed: option 'sigma'"),
-        ({"score_options": {"els": {"boundry": "zeros"}}}, "has no option 'boundry'"),
+        ({"scores": "network"}, "'network'"),
+        ({"scores": "els,diffusers"}, r"score\.diffusers .*'pipeline'"),
+        ({"scores": "els", "score_options": {"smoothed": {"sigma": 1}}}, "'smoothed'"),
+        ({"score_options": {"smoothed": {"sigma": -1}}}, r"score\.smoothed.*'sigma'"),
+        ({"score_options": {"els": {"boundry": "zeros"}}}, "'boundry'"),
         ({"scales": "4"}, "4"),
         ({"scales": "paper/typo"}, "paper/typo"),
-        ({"scales": "3,3,5", "steps": 4}, "lists 3 scales for 4 steps"),
+        ({"scales": "3,3,5", "steps": 4}, r"3 .*4"),
     ],
 )
 def test_what_cannot_be_ranked_is_refused(network: Path, settings: dict[str, object], message: str) -> None:
