@@ -62,7 +62,7 @@ def command(
 
     from mosaic.evaluate.calibration.prepare import prepare_calibration
     from mosaic.registry.data import data_access
-    from mosaic.storage.job import Output
+    from mosaic.storage.output import Output
 
     output = Output(out.expanduser(), resume, overwrite, beside=(".png",))
     kept = output.kept_configuration()

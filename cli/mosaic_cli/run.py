@@ -66,7 +66,7 @@ def command(
 
     from mosaic.registry.data import data_access
     from mosaic.run.prepare import prepare
-    from mosaic.storage.job import Output
+    from mosaic.storage.output import Output
 
     output = None if out is None else Output(out.expanduser(), resume, overwrite, beside=(".png",))
     kept = output.kept_configuration() if output is not None else None

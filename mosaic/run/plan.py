@@ -18,7 +18,7 @@ from mosaic.run.config import RunConfig
 from mosaic.run.memory import Size
 from mosaic.run.work import count_comparisons, step_work, unit_of
 from mosaic.sampling.noise import initial_noise, sample_seed
-from mosaic.storage.job import Output
+from mosaic.storage.output import Output
 
 __all__ = ["Plan"]
 

@@ -23,7 +23,7 @@ from mosaic.run.samples import samples_of
 from mosaic.run.saved import resolve_save
 from mosaic.sampling.flow import reverse_levels, reverse_times
 from mosaic.sampling.scales import coarse_to_fine, resolve_scales
-from mosaic.storage.job import Output
+from mosaic.storage.output import Output
 
 __all__ = ["ScoreLike", "prepare"]
 

@@ -31,8 +31,9 @@ from mosaic.run.settings import layered
 from mosaic.sampling.flow import SAMPLERS, reverse_flow, reverse_times
 from mosaic.sampling.noise import StepNoise
 from mosaic.storage.files import OutputInUse, as_attribute, unused_path
-from mosaic.storage.job import Advance, FileJob, Output, Part, no_advance, start_job
+from mosaic.storage.job import Advance, FileJob, Part, no_advance
 from mosaic.storage.made_by import made_by, versions_of
+from mosaic.storage.output import Output, start_job
 from mosaic.storage.schema import TRAJECTORY_SCHEMA
 from mosaic.storage.trajectory import assemble
 

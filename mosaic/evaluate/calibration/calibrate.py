@@ -30,8 +30,9 @@ from mosaic.run.runner import run_batch
 from mosaic.run.settings import layered
 from mosaic.run.work import unit_of
 from mosaic.storage.files import as_attribute, open_stored
-from mosaic.storage.job import Advance, FileJob, Output, Part, no_advance, start_job
+from mosaic.storage.job import Advance, FileJob, Part, no_advance
 from mosaic.storage.made_by import made_by, versions_of
+from mosaic.storage.output import Output, start_job
 from mosaic.storage.schema import CALIBRATION_SCHEMA, described
 
 __all__ = [

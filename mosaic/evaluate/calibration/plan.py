@@ -8,7 +8,7 @@ from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.interfaces.score import ScoreModel
 from mosaic.run.plan import Plan
 from mosaic.run.work import step_work
-from mosaic.storage.job import Output
+from mosaic.storage.output import Output
 
 __all__ = ["CalibrationPlan"]
 

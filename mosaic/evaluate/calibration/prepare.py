@@ -15,7 +15,7 @@ from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import threads_within
 from mosaic.run.prepare import prepare
-from mosaic.storage.job import Output
+from mosaic.storage.output import Output
 from mosaic.train.checkpoint import Checkpoint, boundary_of, load_checkpoint
 
 __all__ = ["parse_sizes", "prepare_calibration"]

@@ -1,0 +1,98 @@
+"""Where a result is to be kept, and a job started there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from mosaic.errors import UsageError
+from mosaic.progress import Progress
+from mosaic.storage.files import check_writable, locked
+from mosaic.storage.job import FileJob
+from mosaic.storage.parts import PartFiles
+
+__all__ = ["Output", "start_job"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a result is kept, and whether it may resume or replace what is there.
+
+    Attributes
+    ----------
+    path : Path
+        The netCDF file.
+    resume, overwrite : bool
+        Resume what is unfinished there; or replace what is there.
+    beside : tuple of str
+        Endings, in place of `.nc`, of files written together with it: (".png",) for its picture.
+    """
+
+    path: Path
+    resume: bool = False
+    overwrite: bool = False
+    beside: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise UsageError("`resume` and `overwrite` exclude each other.")
+
+    def check(self) -> None:
+        """Refuse a place that cannot be written, or is taken; writes nothing.
+
+        Raises
+        ------
+        UsageError
+            With what to do about it.
+        """
+        check_writable(self.path)
+        files = PartFiles(self.path)
+        if self.overwrite:
+            return
+        if not self.resume:
+            if self.path.exists():
+                raise UsageError(f"'{self.path}' exists already; use `overwrite` to replace it, or another `out`.")
+            if files.folder.exists():
+                with locked(files.folder, self.path):
+                    raise UsageError(
+                        f"'{files.folder}' holds unfinished work; use `resume` to continue it, or `overwrite`."
+                    )
+        if not (self.resume and (self.path.exists() or files.in_progress() is not None)):
+            for path in (self.path.with_name(self.path.stem + ending) for ending in self.beside):
+                if path.exists():
+                    raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
+
+    def kept_configuration(self) -> dict[str, Any] | None:
+        """Settings of what is to be resumed here; None where there is nothing."""
+        if not self.resume:
+            return None
+        kept = PartFiles(self.path).in_progress()
+        if kept is not None:
+            return dict(kept["configuration"])
+        if not self.path.exists():
+            return None
+        with xr.open_dataset(self.path, engine="netcdf4") as stored:
+            return dict(json.loads(stored.attrs["configuration"]))
+
+
+def start_job(job_at: Callable[[Path], FileJob], output: Output | None, progress: Progress) -> xr.Dataset:
+    """Do the work of a job, and keep its result where `output` says.
+
+    Parameters
+    ----------
+    job_at : callable
+        job_at(path): the job that is kept at a path.
+
+    Returns
+    -------
+    xarray.Dataset
+        In memory, or (with an output) opened from the file.
+    """
+    if output is None:
+        return job_at(Path()).compute(progress)
+    return job_at(output.path).execute(resume=output.resume, overwrite=output.overwrite, progress=progress)

@@ -1,0 +1,77 @@
+"""Where a result is to be kept: what is refused there, what is resumed, and a job started there."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mosaic
+from mosaic.interfaces.dataset import DataAccess
+from mosaic.progress import silent
+from mosaic.run.config import RunConfig
+from mosaic.run.prepare import prepare
+from mosaic.run.runner import job_of
+from mosaic.storage.output import Output, start_job
+
+NAME = Path("run.nc")
+
+
+@pytest.fixture
+def finished(tiny: mosaic.DataSet) -> Path:
+    mosaic.run("is", tiny, steps=2, samples=1, seed=7, out=NAME).close()
+    return NAME
+
+
+def test_a_result_is_resumed_or_replaced_but_not_both() -> None:
+    with pytest.raises(mosaic.UsageError, match=r"`resume`.*`overwrite`"):
+        Output(NAME, resume=True, overwrite=True)
+
+
+def test_a_finished_file_is_refused_unless_resumed_or_replaced(finished: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"run\.nc"):
+        Output(finished).check()
+    Output(finished, resume=True).check()
+    Output(finished, overwrite=True).check()
+
+
+def test_unfinished_work_is_refused_unless_resumed_or_replaced() -> None:
+    Path("run.nc.parts").mkdir()
+    with pytest.raises(mosaic.UsageError, match=r"run\.nc\.parts.*`resume`"):
+        Output(NAME).check()
+    Output(NAME, resume=True).check()
+    Output(NAME, overwrite=True).check()
+
+
+def test_a_file_beside_it_is_refused_unless_the_result_is_there_to_resume(tmp_path: Path) -> None:
+    Path("run.png").touch()
+    for resume in (False, True):
+        with pytest.raises(mosaic.UsageError, match=r"run\.png"):
+            Output(NAME, resume=resume, beside=(".png",)).check()
+    Output(NAME).check()
+    Output(NAME, overwrite=True, beside=(".png",)).check()
+    assert [path.name for path in tmp_path.iterdir()] == ["run.png"]  # checking writes nothing
+
+
+def test_a_folder_that_is_not_there_is_refused() -> None:
+    with pytest.raises(mosaic.UsageError, match="nowhere"):
+        Output(Path("nowhere") / NAME).check()
+
+
+def test_settings_are_kept_for_what_is_resumed_only(finished: Path) -> None:
+    kept = Output(finished, resume=True).kept_configuration()
+    assert kept is not None
+    assert (kept["score"], kept["steps"], kept["seed"]) == ("is", 2, 7)
+    assert Output(finished).kept_configuration() is None
+    assert Output(Path("other.nc"), resume=True).kept_configuration() is None
+
+
+def test_a_job_gives_the_same_numbers_in_memory_and_in_a_file(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    job_at = partial(job_of, prepare(RunConfig(score="is", steps=2, samples=2), DataAccess(), dataset=tiny))
+    in_memory = start_job(job_at, None, silent)
+    assert not list(tmp_path.rglob("*.nc"))
+    with start_job(job_at, Output(NAME), silent) as stored:
+        np.testing.assert_array_equal(stored["state"].values, in_memory["state"].values)
+    assert NAME.is_file()
