@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,31 +24,31 @@ FIRST_IMAGES = 16
 LONG_ENOUGH = 0.15
 
 
-def predict_seconds(plan: Plan) -> float | None:
+def predict_seconds(plan: Plan, scales: Sequence[int] | None = None) -> float | None:
     """Predict a run's time by timing its score model on a few training images, once for each kind of step.
 
     An analytic machine's time is linear in the number of training images: two subsets give slope and
     intercept. Steps are of one kind if they share scale and arithmetic. Nothing in the run depends on what is
-    measured. None for other score models.
+    measured. None for other score models. `scales`, one a step, take the place of the plan's own.
     """
     if not isinstance(plan.model, AnalyticMachine):
         return None
     with limited_threads(plan.threads):
-        _seconds(plan, 0, 1)  # the first call pays for starting threads
+        scales = plan.scales if scales is None else scales
+        _seconds(plan, 0, scales[0], 1)  # the first call pays for starting threads
         seconds: dict[tuple[int, Arithmetic], float] = {}
         total = 0.0
-        for index, scale in enumerate(plan.scales):
-            kind = (scale, _arithmetic(plan, index))
+        for index, scale in enumerate(scales):
+            kind = (scale, _arithmetic(plan, index, scale))
             if kind not in seconds:
-                seconds[kind] = _step_seconds(plan, index)
+                seconds[kind] = _step_seconds(plan, index, scale)
             total += seconds[kind]
     return total * plan.samples / len(plan.batches[0])
 
 
-def _arithmetic(plan: Plan, index: int) -> Arithmetic:
+def _arithmetic(plan: Plan, index: int, scale: int) -> Arithmetic:
     """How the machine evaluates distances at one step."""
     channels, height, width = plan.dataset.shape
-    scale = plan.scales[index]
     pixels = channels * (min(scale**2, height * width) if plan.model.traits.has_scale else height * width)
     largest = max(abs(bound) for bound in plan.dataset.range)
     return choose_arithmetic(_state(plan, index), plan.levels[index], pixels, largest)
@@ -59,21 +60,21 @@ def _state(plan: Plan, index: int) -> Tensor:
     return plan.starts(plan.batches[0]) * (math.hypot(level.signal, level.noise) / plan.levels[0].noise)
 
 
-def _step_seconds(plan: Plan, index: int) -> float:
+def _step_seconds(plan: Plan, index: int, scale: int) -> float:
     """Predict the time of one step: time more and more images until it takes long enough, then extrapolate."""
     total = len(plan.dataset)
     few, count = min(FIRST_IMAGES, total), min(2 * FIRST_IMAGES, total)
-    less, seconds = _seconds(plan, index, few), _seconds(plan, index, count)
+    less, seconds = _seconds(plan, index, scale, few), _seconds(plan, index, scale, count)
     while seconds < LONG_ENOUGH and count < total:
         few, less = count, seconds
         count = min(4 * count, total)
-        seconds = _seconds(plan, index, count)
+        seconds = _seconds(plan, index, scale, count)
     if count == total:
         return seconds
     return seconds + max(0.0, seconds - less) / (count - few) * (total - count)
 
 
-def _seconds(plan: Plan, index: int, count: int) -> float:
+def _seconds(plan: Plan, index: int, scale: int, count: int) -> float:
     """Time one evaluation of a machine of the same kind, on `count` training images and the first batch."""
     dataset, batch = plan.dataset, plan.batches[0]
     if count < len(dataset):
@@ -87,7 +88,7 @@ def _seconds(plan: Plan, index: int, count: int) -> float:
         labels = torch.tensor(wanted, device=plan.device)
     x = _state(plan, index)
     begin = time.perf_counter()
-    model.denoise(x, plan.levels[index], labels, plan.scales[index])
+    model.denoise(x, plan.levels[index], labels, scale)
     if plan.device.type == "cuda":
         torch.cuda.synchronize(plan.device)
     return time.perf_counter() - begin

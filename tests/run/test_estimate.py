@@ -21,22 +21,23 @@ def test_the_prediction_adds_up_the_time_of_every_step(monkeypatch: pytest.Monke
     plan = prepare(config, DataAccess())
     asked = []
 
-    def seconds(plan: Plan, index: int, count: int) -> float:
+    def seconds(plan: Plan, index: int, scale: int, count: int) -> float:
         asked.append(count)
-        return 0.5 + count * plan.scales[index] * 1e-3  # an overhead, and time in proportion to the images
+        return 0.5 + count * scale * 1e-3  # an overhead, and time in proportion to the images
 
     monkeypatch.setattr(estimate, "_seconds", seconds)
-    expected = sum(0.5 + 1797 * k * 1e-3 for k in plan.scales) * 12 / 3
+    expected, others = (sum(0.5 + 1797 * k * 1e-3 for k in scales) * 12 / 3 for scales in (plan.scales, (9,) * 5))
     for long_enough in (1e9, 1e-9):  # timed on the whole set; extrapolated from subsets
         asked.clear()
         monkeypatch.setattr(estimate, "LONG_ENOUGH", long_enough)
         assert predict_seconds(plan) == pytest.approx(expected)
+        assert predict_seconds(plan, (9,) * 5) == pytest.approx(others)
         assert (max(asked) == 1797) == (long_enough == 1e9)
 
 
 def test_steps_whose_arithmetic_differs_are_timed_apart() -> None:
     config = layered(RunConfig, {"score": "is", "samples": 1, "dataset": "digits", "dataset_options": {"limit": 50}})
-    assert len({_arithmetic(plan, i) for plan in [prepare(config, DataAccess())] for i in range(20)}) == 2
+    assert len({_arithmetic(plan, i, 0) for plan in [prepare(config, DataAccess())] for i in range(20)}) == 2
 
 
 def test_no_time_is_predicted_for_a_callable(tiny: mosaic.DataSet) -> None:

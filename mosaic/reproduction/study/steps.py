@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -79,8 +78,7 @@ def _calibration_seconds(experiment: Experiment) -> float:
     plan = experiment.study.prepare(config, dataset)
     side = (min(dataset.shape[1:]) - 1) | 1
     largest = max(3, min(side, network.receptive_field() or side))
-    plans = [replace(plan, scales=(k,) * THEORY_STEPS) for k in parse_sizes(f"3-{largest}")]
-    return sum(predict_seconds(scaled) or 0.0 for scaled in plans)
+    return sum(predict_seconds(plan, (k,) * THEORY_STEPS) or 0.0 for k in parse_sizes(f"3-{largest}"))
 
 
 def machine_seconds(experiment: Experiment, score: str, engine: str = "auto", scales: str | None = None) -> float:
