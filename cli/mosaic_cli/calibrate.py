@@ -65,8 +65,8 @@ def command(
     from mosaic.storage.output import Output
 
     output = Output(out.expanduser(), resume, overwrite, beside=(".png",))
-    kept = output.kept_configuration()
-    if resume and kept is None:
+    kept = output.kept_settings(CalibrationConfig)
+    if resume and not kept:
         terminal.note(f"Note: there is no calibration at '{out}' to resume; it starts.")
     plan = prepare_calibration(
         checked or configured(CalibrationConfig, flags, options, config, kept),

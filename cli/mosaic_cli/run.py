@@ -69,8 +69,8 @@ def command(
     from mosaic.storage.output import Output
 
     output = None if out is None else Output(out.expanduser(), resume, overwrite, beside=(".png",))
-    kept = output.kept_configuration() if output is not None else None
-    if resume and kept is None:
+    kept = output.kept_settings(RunConfig) if output is not None else {}
+    if resume and not kept:
         terminal.note(f"Note: there is no run at '{out}' to resume; it starts.")
     plan = prepare(
         checked or configured(RunConfig, flags, options, config, kept),

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from click.shell_completion import CompletionItem
 
-from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
 from mosaic.run.settings import from_environment, from_file, layered, plugin_options, sections_of, setting_names
 
@@ -121,13 +120,8 @@ def layers_of(
     Raises
     ------
     UsageError
-        If what is resumed was started with settings that there are no longer.
+        For a file that cannot be read, or an unknown key.
     """
-    if unknown := sorted((kept or {}).keys() - model.model_fields.keys()):
-        raise UsageError(
-            f"What is there was started by another version of mosaic, with other settings ({', '.join(unknown)}), and "
-            "cannot be resumed; use `overwrite`, or another `out`."
-        )
     known = tuple(sections_of(model) if sections is None else sections)
     return [
         from_environment(model),

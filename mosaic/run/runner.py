@@ -153,8 +153,8 @@ def start_unnamed(
 
 
 def run(
-    score: ScoreLike = "els",
-    dataset: str | DataSet = "digits",
+    score: ScoreLike | None = None,
+    dataset: str | DataSet | None = None,
     *,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
@@ -169,15 +169,15 @@ def run(
 
     Parameters
     ----------
-    score : str, ScoreModel or callable
+    score : str, ScoreModel or callable, optional
         A registered name, a score model object (its own data set is used), or any eps(x, t) with x
-        (B, C, H, W) and t (B,) in [0, 1].
-    dataset : str or DataSet
-        A registered name, or a data set.
+        (B, C, H, W) and t (B,) in [0, 1]; by default els, or what is resumed.
+    dataset : str or DataSet, optional
+        A registered name, or a data set; by default digits, or what is resumed.
     out : path, optional
         Store the run in this netCDF file; without it nothing is written.
     resume, overwrite : bool
-        Resume the unfinished run at `out`; or replace what is there.
+        Resume the unfinished run at `out`, with its settings where none are given; or replace what is there.
     data_dir, download
         Where data files lie (default: the environment variable MOSAIC_DATA), and whether to download them.
     memory : str
@@ -198,18 +198,22 @@ def run(
     UsageError, DataError, PluginError
         With one sentence that names the value, what is allowed and the fix.
     """
-    if not isinstance(dataset, (str, DataSet)):
+    if not isinstance(dataset, (str, DataSet, type(None))):
         raise UsageError(f"`dataset` must be a name or a mosaic.DataSet, not a {type(dataset).__name__}.")
     if not isinstance(settings.get("init", ""), (str, PathLike, type(None))):
         raise UsageError(f"`init` must be a path to a .nc or .npy file, not a {type(settings['init']).__name__}.")
-    model = None if isinstance(score, str) else score
+    model = None if score is None or isinstance(score, str) else score
     if resume and model is not None and not isinstance(model, AnalyticMachine):
         raise UsageError("A `score` passed as an object cannot be resumed: nothing shows that it is the same one.")
     images = model.dataset if isinstance(model, ScoreModel) else None if isinstance(dataset, str) else dataset
-    names = {"score": score if isinstance(score, str) else name_of(score)}
-    names["dataset"] = images.name if images is not None else str(dataset)
-    config = layered(RunConfig, names, settings)
+    asked = {
+        "score": score if model is None else name_of(model),
+        "dataset": dataset if images is None else images.name,
+    }
+    names = {key: value for key, value in asked.items() if value is not None}
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
+    kept = output.kept_settings(RunConfig) if output is not None else {}
+    config = layered(RunConfig, kept, {**names, **settings})
     plan = prepare(config, data_access(data_dir, download), score=model, dataset=images, memory=memory, output=output)
     with reporting(progress) as report:
         return start(plan, report)

@@ -11,10 +11,12 @@ from typing import Any
 import xarray as xr
 
 from mosaic.errors import UsageError
+from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
-from mosaic.storage.files import check_writable, locked
+from mosaic.storage.files import check_writable, locked, open_stored
 from mosaic.storage.job import FileJob
 from mosaic.storage.parts import PartFiles
+from mosaic.storage.schema import TABLES
 
 __all__ = ["Output", "start_job"]
 
@@ -67,17 +69,32 @@ class Output:
                 if path.exists():
                     raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
 
-    def kept_configuration(self) -> dict[str, Any] | None:
-        """Settings of what is to be resumed here; None where there is nothing."""
-        if not self.resume:
-            return None
+    def kept_settings(self, model: type[Options]) -> dict[str, Any]:
+        """Settings of what is to be resumed here, of this configuration model; empty where there is nothing.
+
+        Raises
+        ------
+        UsageError
+            If it was started with settings that there are no longer.
+        DataError
+            If the file there is not one of mosaic's.
+        """
+        kept = self._kept_configuration() if self.resume else {}
+        if unknown := sorted(kept.keys() - model.model_fields.keys()):
+            raise UsageError(
+                f"What is there was started by another version of mosaic, with other settings ({', '.join(unknown)}), "
+                "and cannot be resumed; use `overwrite`, or another `out`."
+            )
+        return kept
+
+    def _kept_configuration(self) -> dict[str, Any]:
         kept = PartFiles(self.path).in_progress()
         if kept is not None:
             return dict(kept["configuration"])
         if not self.path.exists():
-            return None
-        with xr.open_dataset(self.path, engine="netcdf4") as stored:
-            return dict(json.loads(stored.attrs["configuration"]))
+            return {}
+        with open_stored(self.path, tuple(TABLES), "a result of mosaic") as stored:
+            return dict(json.loads(stored.attrs.get("configuration", "{}")))
 
 
 def start_job(job_at: Callable[[Path], FileJob], output: Output | None, progress: Progress) -> xr.Dataset:

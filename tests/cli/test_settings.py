@@ -18,7 +18,7 @@ from pydantic import Field
 
 import mosaic
 from mosaic_cli.main import cli
-from mosaic_cli.settings import configured, layers_of, settings
+from mosaic_cli.settings import configured, settings
 
 Invoke = Callable[..., Result]
 
@@ -67,11 +67,6 @@ def test_what_is_resumed_goes_before_the_environment_and_after_the_file(
     assert configured(Config, {**flags, "steps": "4"}, (), tmp_path / "c.toml", kept).steps == 4
     assert configured(Config, flags, (), None, kept).steps == 2
     assert configured(Config, flags, (), None, {"checkpoint": "net"}).steps == 1
-
-
-def test_settings_that_there_are_no_longer_cannot_be_resumed() -> None:
-    with pytest.raises(mosaic.UsageError, match=r"\bhaste, tempo\b"):
-        layers_of(Config, {}, (), None, {"tempo": 3, "haste": 1, "steps": 2})
 
 
 def test_a_flag_is_given_as_text_or_not_at_all_and_described_by_its_field() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,21 @@ def test_float64_and_float32_runs_agree(tiny: mosaic.DataSet) -> None:
     start = double["state"].isel(step=0)
     np.testing.assert_array_equal(single["state"].isel(step=0), start.astype(np.float32))
     np.testing.assert_allclose(single["image"], double["image"], atol=1e-3)
+
+
+def test_a_run_resumes_with_its_own_settings(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"steps": 3, "samples": 3, "batch_size": 1, "seed": 7, "dataset_options": {"limit": 40}}
+
+    def interrupt(done: float, total: float, unit: str, note: str = "") -> None:
+        if note.startswith("batch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mosaic.run("is", "digits", out=tmp_path / "a.nc", progress=interrupt, **settings)
+    with pytest.raises(mosaic.UsageError, match=r"configuration\.seed: 7, now 8"):
+        mosaic.run(out=tmp_path / "a.nc", resume=True, seed=8)
+    with mosaic.run(out=tmp_path / "a.nc", resume=True) as resumed:
+        assert same_bytes(resumed, mosaic.run("is", "digits", **settings))
 
 
 def test_comparisons_count_pairs_of_windows_that_hang_over_alike() -> None:

@@ -115,7 +115,7 @@ def test_an_existing_run_is_kept_unless_it_is_to_be_overwritten(tiny: mosaic.Dat
 def test_a_kill_in_any_phase_of_storing_leaves_a_run_that_resumes(
     tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
 ) -> None:
-    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1, "seed": 0}
     whole, out, moment, kills = mosaic.run(**settings), tmp_path / "a.nc", 0, 0
     while True:
         moment += 1

@@ -61,11 +61,18 @@ def test_a_folder_that_is_not_there_is_refused() -> None:
 
 
 def test_settings_are_kept_for_what_is_resumed_only(finished: Path) -> None:
-    kept = Output(finished, resume=True).kept_configuration()
-    assert kept is not None
+    kept = Output(finished, resume=True).kept_settings(RunConfig)
     assert (kept["score"], kept["steps"], kept["seed"]) == ("is", 2, 7)
-    assert Output(finished).kept_configuration() is None
-    assert Output(Path("other.nc"), resume=True).kept_configuration() is None
+    assert Output(finished).kept_settings(RunConfig) == {}
+    assert Output(Path("other.nc"), resume=True).kept_settings(RunConfig) == {}
+
+
+def test_what_cannot_be_resumed_has_no_settings(finished: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match="score"):
+        Output(finished, resume=True).kept_settings(mosaic.Options)  # settings that there are no longer
+    finished.write_bytes(b"junk")
+    with pytest.raises(mosaic.DataError):
+        Output(finished, resume=True).kept_settings(RunConfig)
 
 
 def test_a_job_gives_the_same_numbers_in_memory_and_in_a_file(tiny: mosaic.DataSet, tmp_path: Path) -> None:

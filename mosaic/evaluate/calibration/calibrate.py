@@ -175,7 +175,7 @@ def open_calibration(path: str | PathLike[str]) -> xr.Dataset:
 
 def calibrate(
     checkpoint: str | PathLike[str],
-    score: str = "els",
+    score: str | None = None,
     dataset: str | DataSet | None = None,
     *,
     out: str | PathLike[str] | None = None,
@@ -192,8 +192,8 @@ def calibrate(
     ----------
     checkpoint : path
         Folder of the trained network.
-    score : str
-        Score model that has scales.
+    score : str, optional
+        Score model that has scales; by default els, or what is resumed.
     dataset : str or DataSet, optional
         Training set; by default the network's.
     out : path, optional
@@ -220,11 +220,11 @@ def calibrate(
     Kamb & Ganguli 2025, app. C.2.
     """
     images = dataset if isinstance(dataset, DataSet) else None
-    names = {"checkpoint": str(checkpoint), "score": score}
-    if dataset is not None:
-        names["dataset"] = images.name if images is not None else str(dataset)
-    config = layered(CalibrationConfig, names, settings)
+    asked = {"checkpoint": str(checkpoint), "score": score, "dataset": dataset if images is None else images.name}
+    names = {key: value for key, value in asked.items() if value is not None}
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
+    kept = output.kept_settings(CalibrationConfig) if output is not None else {}
+    config = layered(CalibrationConfig, kept, {**names, **settings})
     access = data_access(data_dir, False)
     plan = prepare_calibration(config, access, memory=memory, dataset=images, output=output)
     with reporting(progress) as report:

@@ -110,8 +110,9 @@ def test_a_calibration_by_name_takes_data_and_schedule_from_the_checkpoint(
     assert ((actual["cosine"] >= -1) & (actual["cosine"] <= 1)).all()
     again = mosaic.calibrate("net", out="scales.nc", samples=3, steps=4, batch_size=2, resume=True)
     assert (again["cosine"].values == actual["cosine"].values).all()
+    assert mosaic.calibrate("net", out="scales.nc", resume=True).sizes == actual.sizes  # its settings are kept
     with pytest.raises(mosaic.UsageError, match=r"configuration\.seed: 0, now 1"):
-        mosaic.calibrate("net", out="scales.nc", samples=3, steps=4, batch_size=2, seed=1, resume=True)
+        mosaic.calibrate("net", out="scales.nc", seed=1, resume=True)
     with pytest.raises(mosaic.UsageError):
         mosaic.calibrate("net", out="scales.nc", samples=3)
 
