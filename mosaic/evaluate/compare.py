@@ -5,7 +5,6 @@ References: Kamb & Ganguli 2025, sec. 5 and table 2.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -26,6 +25,7 @@ from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.made_by import made_by, record
 from mosaic.storage.schema import COMPARISON_SCHEMA, described
 from mosaic.storage.trajectory import check_same_start
+from mosaic.view.measure import describe_metric, metric_for
 
 __all__ = ["compare", "open_comparison"]
 
@@ -73,12 +73,15 @@ def compare(
         has images of another shape.
     PluginError
         If a metric is unknown.
+    DataError
+        If a metric needs the run's last step, and the run does not go to its end.
     """
     runs = {"run": run, "reference": reference} | ({"baseline": baseline} if baseline is not None else {})
     _check_runs(runs, dataset)
     names = registry().default_metrics() if metrics is None else list(dict.fromkeys(metrics))
-    made = [_metric(name, (options or {}).get(name, {}), dataset, run) for name in names]
-    used = {metric.name: metric for metric in made if metric is not None}
+    judging = [name for name in names if dataset is not None or not registry().get("metric", name).needs_dataset]
+    made = [metric_for(run, name, (options or {}).get(name, {}), dataset) for name in judging]
+    used = {metric.name: metric for metric in made}
     with reporting(progress) as report:
         comparison = _evaluated(list(used.values()), runs, report)
     if dataset is not None and "role" in comparison.dims:
@@ -96,16 +99,6 @@ def _check_runs(runs: Mapping[str, xr.Dataset], dataset: DataSet | None) -> None
         check_same_start(run, other, role)
     if dataset is not None and dataset.shape != run["image"].shape[1:]:
         raise UsageError(f"The training set has images of shape {dataset.shape}, the runs {run['image'].shape[1:]}.")
-
-
-def _metric(name: str, options: Mapping[str, Any], dataset: DataSet | None, run: xr.Dataset) -> Metric | None:
-    """Make a metric; None for one that needs a training set where there is none."""
-    kind: type[Metric] = registry().get("metric", name)
-    own = {"k": int(run["scale"].values[-1]) or None}
-    own |= {"boundary": json.loads(run.attrs["configuration"])["score_options"].get("boundary")}
-    known = {key: value for key, value in own.items() if value is not None and key in kind.Options.model_fields}
-    parsed = registry().parse("metric", name, {**known, **options})
-    return None if kind.needs_dataset and dataset is None else kind(parsed, dataset)
 
 
 def _evaluated(metrics: Sequence[Metric], runs: Mapping[str, xr.Dataset], progress: Progress) -> xr.Dataset:
@@ -147,18 +140,13 @@ def _with_metric(
             )
         values.append(value)
     dim = "compared" if metric.compares else "role"
-    attributes: dict[str, Any] = {"long_name": _summary(metric), "units": "1"}
+    attributes: dict[str, Any] = {"long_name": describe_metric(metric), "units": "1"}
     if metric.chance is not None:
         attributes["chance"] = metric.chance
     table = xr.DataArray(
         torch.stack(values).double().cpu().numpy(), {dim: list(roles)}, (dim, "sample"), metric.name, attributes
     )
     return comparison.assign({metric.name: table, **_summarised(table, metric.statistic)})
-
-
-def _summary(metric: Metric) -> str:
-    """First line of what a metric says about itself."""
-    return (type(metric).__doc__ or metric.name).strip().splitlines()[0]
 
 
 def _summarised(values: xr.DataArray, statistic: str) -> dict[str, tuple[Any, ...]]:

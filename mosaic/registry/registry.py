@@ -184,6 +184,19 @@ class Registry:
         """Names of the metrics that a comparison uses by default, in the order they were registered."""
         return [name for (kind, name), cls in self._classes.items() if kind == "metric" and cls.by_default]  # type: ignore[attr-defined]
 
+    def agreement_metrics(self) -> list[str]:
+        """Names of the default metrics that compare images with others; the first is the one to show or rank by.
+
+        Raises
+        ------
+        PluginError
+            If no active plugin provides one.
+        """
+        names = [name for name in self.default_metrics() if self.get("metric", name).compares]
+        if not names:
+            raise PluginError("No active plugin provides a metric that compares images; 'mosaic plugins' lists them.")
+        return names
+
     def checkpoint_score(self) -> str:
         """Name of the score model that runs what `mosaic.train` makes: the first with the path option `checkpoint`.
 

@@ -179,7 +179,7 @@ def _oddities(dataset: DataSet, scales: Sequence[int]) -> list[str]:
     if dataset.range[0] < 0 <= float(dataset.images.min()):
         notes.append(
             f"Data set '{dataset.name}' has no pixel below 0 in the range {dataset.range}; if 0 is meant to be black, "
-            f"say so (data set 'file': `dataset.range=0,1`)."
+            f"say so (`dataset.range=0,1`, where the data set has this option)."
         )
     if max(scales) > side:
         notes.append(f"Scales up to {max(scales)} exceed the images' {side} pixels.")

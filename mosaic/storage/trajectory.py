@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,7 +19,15 @@ from mosaic.registry.data import load_dataset
 from mosaic.storage.files import open_stored
 from mosaic.storage.schema import RUN, TABLES, TRAJECTORY_SCHEMA, described
 
-__all__ = ["assemble", "check_same_start", "levels_of", "open_trajectory", "training_set_of"]
+__all__ = [
+    "assemble",
+    "attribute_of",
+    "check_same_start",
+    "check_whole",
+    "levels_of",
+    "open_trajectory",
+    "training_set_of",
+]
 
 
 def assemble(
@@ -75,6 +84,32 @@ def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
         stored.close()
         raise DataError(f"'{path}' is not a stored run: it lacks one of {', '.join(RUN)}.")
     return stored
+
+
+def attribute_of(run: xr.Dataset, name: str) -> Any:
+    """Read a root attribute of a run, JSON decoded.
+
+    Raises
+    ------
+    DataError
+        If this is not a run.
+    """
+    if name not in run.attrs or "sample" not in run.dims:
+        raise DataError("This data set is not a run of mosaic, or not all of one: attributes or samples are lacking.")
+    return json.loads(run.attrs[name])
+
+
+def check_whole(run: xr.Dataset) -> None:
+    """Refuse a run whose last step is not the flow's last one.
+
+    Raises
+    ------
+    DataError
+        Also if this is not a run.
+    """
+    steps = attribute_of(run, "configuration")["steps"]
+    if "step" not in run.dims or run["step"].values.tolist()[-1:] != [steps - 1]:
+        raise DataError(f"This needs the run to its end, step {steps - 1}, in order; steps were selected from it.")
 
 
 def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:

@@ -15,7 +15,8 @@ from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
-from mosaic.storage.trajectory import open_trajectory, training_set_of
+from mosaic.storage.trajectory import attribute_of, check_whole, open_trajectory, training_set_of
+from mosaic.view.measure import measure
 from mosaic.view.mosaics import collapse_times, count_sources
 
 __all__ = ["MosaicAccessor", "open"]
@@ -49,33 +50,6 @@ class MosaicAccessor:
             single = {name: ("sample", [run[name].item()]) for name in ("seed", "label") if name in run.coords}
             run = run.drop_vars(single).expand_dims("sample").assign_coords(single)
         self._run = run
-
-    def _attribute(self, name: str) -> Any:
-        """A root attribute, JSON decoded.
-
-        Raises
-        ------
-        DataError
-            If this is not a run.
-        """
-        if name not in self._run.attrs or "sample" not in self._run.dims:
-            raise DataError(
-                "This data set is not a run of mosaic, or not all of one: attributes or samples are lacking."
-            )
-        return json.loads(self._run.attrs[name])
-
-    def _whole(self) -> xr.Dataset:
-        """The whole run, for methods that need its last step.
-
-        Raises
-        ------
-        DataError
-            If its last step is not the flow's last one.
-        """
-        steps = self._attribute("configuration")["steps"]
-        if "step" not in self._run.dims or self._run["step"].values.tolist()[-1:] != [steps - 1]:
-            raise DataError(f"This needs the run to its end, step {steps - 1}, in order; steps were selected from it.")
-        return self._run
 
     def training_set(self, data_dir: str | PathLike[str] | None = None) -> DataSet:
         """Read the training set of the run again.
@@ -120,7 +94,7 @@ class MosaicAccessor:
         >>> run.mosaic.to_images().sizes["sample"]
         2
         """
-        low, high = self._attribute("dataset_range")
+        low, high = attribute_of(self._run, "dataset_range")
         images: xr.DataArray = ((self._run["image"].astype(np.float64) - low) / (high - low)).clip(0, 1)
         return images.transpose("sample", "height", "width", "channel").assign_attrs(
             long_name="final image, clamped", units="1"
@@ -166,7 +140,7 @@ class MosaicAccessor:
         >>> bool(abs(run.mosaic.mosaic_map(0) - run.image.isel(sample=0)).max() < 0.001)
         True
         """
-        self._whole()
+        check_whole(self._run)
         last = self._variables(list(CANDIDATE)).isel(sample=sample, step=-1)
         image, row, column = (last[name].values.astype(np.int64) for name in CANDIDATE)
         if image.min() < 0:
@@ -198,7 +172,7 @@ class MosaicAccessor:
         >>> bool((sources.images.sel(pixels="untied") <= sources.images.sel(pixels="all")).all())
         True
         """
-        options = self._attribute("configuration")["score_options"]
+        options = attribute_of(self._run, "configuration")["score_options"]
         # With an equivariant machine, sources may wrap round the border. Older files do not hold the traits.
         wraps = json.loads(self._run.attrs.get("traits", "{}")).get("is_equivariant", False)
         return count_sources(self.provenance(), wraps or options.get("boundary") == "circular")
@@ -226,7 +200,7 @@ class MosaicAccessor:
         >>> bool(run.mosaic.collapse_time().max() <= 1)
         True
         """
-        self._whole()
+        check_whole(self._run)
         kept = self._variables([*CANDIDATE, "candidate_weight", "candidate_multiplicity"])
         if bool(kept["candidate_weight"].isnull().any()):
             raise DataError("The run does not hold the provenance of all steps; run with `save_steps` all.")
@@ -259,48 +233,48 @@ class MosaicAccessor:
         }
         return xr.Dataset(variables, {"sample": self._run["sample"]})
 
-    def memorized(self, dataset: DataSet | None = None) -> xr.DataArray:
-        """Say which final images are copies of training images (sample): 1 or 0, by the metric `memorized`.
+    def measure(self, metric: str, dataset: DataSet | None = None, **options: Any) -> xr.DataArray:
+        """Judge each final image by a metric that needs no other run.
 
-        NaN if the training set has only one image, for which this is undefined.
+        Such as `memorized`, whether it is a copy of a training image; `local_consistency`, the share of its pixels that
+        equal the centre of the training patch nearest to their window; or one of a plugin. `mosaic.compare` judges
+        a run by another one.
+
+        Parameters
+        ----------
+        metric : str
+            A registered name.
+        dataset : DataSet, optional
+            The training set, where the metric needs it.
+        **options
+            Options of the metric. Options `k` and `boundary` that are not given are those of the run's last step.
+
+        Returns
+        -------
+        xarray.DataArray (sample)
+            float64; NaN where the metric is undefined.
+
+        Raises
+        ------
+        UsageError, PluginError
+            If the metric is unknown, compares images with others, or an option cannot be used.
+        DataError
+            If the metric needs the run's last step, and the run does not go to its end.
 
         Examples
         --------
         >>> import mosaic
         >>> run = mosaic.run("is", "digits", steps=5, samples=2)
-        >>> run.mosaic.memorized().values.tolist()
+        >>> run.mosaic.measure("memorized").values.tolist()
         [1.0, 1.0]
         """
-        return self._measured("memorized", {}, dataset).assign_attrs(long_name="whether it is a copy", units="1")
-
-    def local_consistency(self, dataset: DataSet | None = None, **options: Any) -> xr.DataArray:
-        """Share of pixels that equal the centre of the training patch nearest to their window (sample).
-
-        By the metric `local_consistency`, among windows from everywhere, with the window size of the run's last step
-        and its boundary where it has them, unless `options` say otherwise (theorem 4.1).
-
-        Examples
-        --------
-        >>> import mosaic
-        >>> run = mosaic.run("els", "digits", steps=20, samples=1)
-        >>> bool(run.mosaic.local_consistency() > 0.7)
-        True
-        """
-        configuration = self._attribute("configuration")
-        own = {"k": int(self._whole()["scale"][-1]) or None, "boundary": configuration["score_options"].get("boundary")}
-        chosen = {**{name: value for name, value in own.items() if value is not None}, **options}
-        shares = self._measured("local_consistency", chosen, dataset)
-        return shares.assign_attrs(long_name="share of locally consistent pixels", units="1")
-
-    def _measured(self, name: str, options: dict[str, Any], dataset: DataSet | None) -> xr.DataArray:
-        """Values (sample) of a metric of the final images."""
-        metric = registry().make("metric", name, options, dataset or self.training_set())
-        labels = torch.from_numpy(self._run["label"].values)
-        values = metric(torch.from_numpy(self._run["image"].values), None, labels).numpy()
-        return xr.DataArray(values, {"sample": self._run["sample"]}, ("sample",), name)
+        attribute_of(self._run, "configuration")
+        if dataset is None and registry().get("metric", metric).needs_dataset:
+            dataset = self.training_set()
+        return measure(self._run, metric, options, dataset)
 
     def _variables(self, names: list[str]) -> xr.Dataset:
-        self._attribute("configuration")
+        attribute_of(self._run, "configuration")
         missing = [name for name in names if name not in self._run]
         if missing:
             raise DataError(

@@ -81,18 +81,6 @@ def test_options_reach_their_metric(runs: dict[str, xr.Dataset], tiny: mosaic.Da
         mosaic.compare(runs["els"], runs["ls"], metrics=("pearson",))
 
 
-def test_k_and_boundary_of_a_metric_are_the_runs_own_unless_given(tiny: mosaic.DataSet) -> None:
-    run = mosaic.run("els", tiny, samples=2, steps=2, scales="5", score_options={"boundary": "circular"})
-    actual = mosaic.compare(run, run, metrics=("local_consistency",), dataset=tiny)
-    assert json.loads(actual.attrs["metric_options"])["local_consistency"]["k"] == 5
-    kind = mosaic.registry().get("metric", "local_consistency")
-    own = kind(kind.Options(k=5, boundary="circular"), tiny)(torch.from_numpy(run["image"].values))
-    assert actual["local_consistency"].sel(role="run").values.tolist() == own.tolist()
-    given = {"local_consistency": {"k": 3}}
-    actual = mosaic.compare(run, run, metrics=("local_consistency",), options=given, dataset=tiny)
-    assert json.loads(actual.attrs["metric_options"])["local_consistency"]["k"] == 3
-
-
 def test_a_training_set_of_another_shape_is_refused(runs: dict[str, xr.Dataset]) -> None:
     with pytest.raises(mosaic.UsageError, match="shape"):
         mosaic.compare(runs["els"], runs["ls"], dataset=mosaic.DataSet("other", torch.zeros(3, 1, 4, 4)))

@@ -117,6 +117,8 @@ def test_names_belong_to_the_plugins_that_registered_them() -> None:
     assert registry.owner("schedule", "cosine") == "mosaic-diffusion:schedules"
     assert registry.owner("schedule", "acme:cosine") == "acme"
     assert registry.default_metrics()[:3] == ["pearson_r", "r2", "R2"]
+    assert registry.agreement_metrics() == ["pearson_r", "r2", "R2", "cosine", "mse"]
     assert registry.checkpoint_score() == "network"
-    with pytest.raises(mosaic.PluginError):
-        Registry().checkpoint_score()
+    for query in (Registry().agreement_metrics, Registry().checkpoint_score):
+        with pytest.raises(mosaic.PluginError):
+            query()

@@ -78,7 +78,7 @@ def test_what_is_measured_is_what_the_metrics_give(run: xr.Dataset, tiny: mosaic
     for name, options in (("memorized", {}), ("local_consistency", {"k": 3, "boundary": "zeros"})):
         kind = mosaic.registry().get("metric", name)
         expected = kind(kind.Options(**options), tiny)(images)
-        np.testing.assert_array_equal(getattr(run.mosaic, name)(dataset=tiny), expected)
+        np.testing.assert_array_equal(run.mosaic.measure(name, tiny), expected)
     distances, places = mosaic.nearest_images(images, tiny.images)
     actual = run.mosaic.nearest_train(tiny)
     np.testing.assert_array_equal(actual["distance"], distances[:, 0])
@@ -98,13 +98,13 @@ def test_the_step_nearest_to_a_time(run: xr.Dataset) -> None:
         assert float(run.mosaic.at_time(t)["time"]) == nearest
 
 
-@pytest.mark.parametrize(
-    "verb", ["sources", "provenance", "collapse_time", "nearest_train", "memorized", "local_consistency", "to_images"]
-)
+@pytest.mark.parametrize("verb", ["sources", "provenance", "collapse_time", "nearest_train", "measure", "to_images"])
 def test_a_selected_sample_is_a_run_of_a_single_sample(tiny: mosaic.DataSet, verb: str) -> None:
     run = mosaic.run("els", tiny, steps=6, samples=3, scales="3", save_steps="all", labels="0,1,2")
-    needs = verb in ("nearest_train", "memorized", "local_consistency")
-    arguments = {"dataset": tiny} if needs else {}
+    arguments = {
+        "nearest_train": {"dataset": tiny},
+        "measure": {"metric": "local_consistency", "dataset": tiny},
+    }.get(verb, {})
     whole, single = (getattr(each.mosaic, verb)(**arguments) for each in (run, run.isel(sample=1)))
     expected = whole.isel(sample=[1])
     assert single.sizes["sample"] == 1
@@ -121,7 +121,7 @@ def test_what_speaks_of_the_end_needs_the_whole_flow(run: xr.Dataset, tiny: mosa
         for verb in (
             lambda cut: cut.mosaic.collapse_time(),
             lambda cut: cut.mosaic.mosaic_map(0, tiny),
-            lambda cut: cut.mosaic.local_consistency(tiny),
+            lambda cut: cut.mosaic.measure("local_consistency", tiny),
         ):
             with pytest.raises(mosaic.DataError):
                 verb(cut)
@@ -130,9 +130,11 @@ def test_what_speaks_of_the_end_needs_the_whole_flow(run: xr.Dataset, tiny: mosa
 
 
 def test_other_data_sets_are_not_taken_for_runs() -> None:
-    for verb in ("sources", "to_images", "collapse_time", "local_consistency"):
+    for verb in ("sources", "to_images", "collapse_time"):
         with pytest.raises(mosaic.DataError):
             getattr(xr.Dataset({"a": 1}).mosaic, verb)()
+    with pytest.raises(mosaic.DataError):
+        xr.Dataset({"a": 1}).mosaic.measure("memorized")
 
 
 def test_sources_whose_equals_were_not_counted_are_not_taken_for_ties(run: xr.Dataset) -> None:

@@ -16,9 +16,10 @@ class LeaderboardConfig(Options):
 
     checkpoint: str = Field(description="Folder of the trained network.")
     scores: str = Field("all", description="Score models, a list such as els,is; or all that need no options.")
-    metrics: str = Field(
-        "pearson_r,r2,R2,mse",
-        description="Metrics that compare images, a list; the first decides the ranks, the last is printed beside it.",
+    metrics: str | None = Field(
+        None,
+        description="Metrics that compare images, a list; the first decides the ranks, the last is printed beside it. "
+        "Default: those that mosaic compare uses.",
     )
     samples: int = Field(16, ge=1, description="Samples that all make from the same noise.")
     steps: int = Field(20, ge=1, le=100_000, description="Steps of the theories' reverse flows.")

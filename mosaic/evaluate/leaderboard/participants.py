@@ -108,9 +108,10 @@ def metrics_of(config: LeaderboardConfig, dataset: DataSet) -> dict[str, Metric]
     UsageError, PluginError
         If one is unknown, or does not compare images with others.
     """
-    names = [name.strip() for name in config.metrics.split(",") if name.strip()]
+    known = registry().agreement_metrics()
+    names = known if config.metrics is None else [name.strip() for name in config.metrics.split(",") if name.strip()]
     if not names:
-        raise UsageError(f"`metrics` '{config.metrics}' names none; give a list such as pearson_r,mse.")
+        raise UsageError(f"`metrics` '{config.metrics}' names none; give a list such as {','.join(known[:2])}.")
     for name in names:
         if not registry().get("metric", name).compares:
             raise UsageError(f"`metrics`: '{name}' does not compare images with those of the network; leave it out.")

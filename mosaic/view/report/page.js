@@ -243,7 +243,7 @@ async function drawScatters() {
   const first = data.runs[0], holder = document.getElementById("scatters"), sample = state.sample;
   const across = await unpack(first.levels[sample]);
   for (const [n, run] of data.runs.slice(1).entries()) {
-    const along = await unpack(run.levels[sample]), alike = data.pearson[n], r = alike ? alike[sample] : null;
+    const along = await unpack(run.levels[sample]), alike = data.agreement.values[n], value = alike ? alike[sample] : null;
     if (sample !== state.sample) return;  // another one has been chosen meanwhile
     const size = 360, canvas = element("canvas", { width: size, height: size, role: "img", ariaLabel: `${run.name} against ${first.name}` });
     const pen = canvas.getContext("2d");
@@ -256,7 +256,7 @@ async function drawScatters() {
     pen.stroke();
     pen.fillStyle = BLUE + "80";
     across.forEach((value, place) => pen.fillRect(value / 65535 * (size - 4), (1 - along[place] / 65535) * (size - 4), 4, 4));
-    const agreement = alike === null ? ": not from the same noise and labels" : r === null ? "" : `: pearson_r ${r.toFixed(3)}`;
+    const agreement = alike === null ? ": not from the same noise and labels" : value === null ? "" : `: ${data.agreement.metric} ${value.toFixed(3)}`;
     const made = element("figure", {}, canvas, element("figcaption", { textContent: `${run.name} (up) against ${first.name} (right)${agreement}` }));
     if (holder.children[n]) holder.children[n].replaceWith(made);
     else holder.append(made);

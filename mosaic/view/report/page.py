@@ -63,25 +63,27 @@ def make_report(
         name: files("mosaic.view.report").joinpath(name).read_text() for name in ("page.html.j2", "page.css", "page.js")
     }
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(parts["page.html.j2"])
-    pearson = _correlations([run.isel(sample=chosen) for _, run in runs])
+    agreement = _agreement([run.isel(sample=chosen) for _, run in runs])
     page = ""
     for frames in FRAMES:  # fewer frames, until the page is small enough
         pairs = zip(runs, datasets, strict=True)
         shown = [contents_of(run, name, chosen, dataset, frames) for (name, run), dataset in pairs]
         # In a script element neither an end tag nor a comment may begin.
-        data = json.dumps({"runs": shown, "pearson": pearson}, separators=(",", ":")).replace("<", "\\u003c")
+        data = json.dumps({"runs": shown, "agreement": agreement}, separators=(",", ":")).replace("<", "\\u003c")
         page = template.render(title=title, style=parts["page.css"], script=parts["page.js"], data=data)
         if len(page.encode()) <= LARGEST:
             break
     return page
 
 
-def _correlations(runs: Sequence[xr.Dataset]) -> list[list[float | None] | None]:
-    """Pearson correlation of each sample's final images, of each run after the first with the first.
+def _agreement(runs: Sequence[xr.Dataset]) -> dict[str, Any]:
+    """Name of the first metric of agreement, and its values (sample) of each run after the first against the first.
 
-    None for a run that did not start from the same noise and labels: image by image there is nothing to compare.
+    None in place of the values of a run that did not start from the same noise and labels: image by image there is
+    nothing to compare.
     """
-    metric = registry().get("metric", "pearson_r")()
+    name = registry().agreement_metrics()[0]
+    metric = registry().make("metric", name, {})
     first = torch.from_numpy(runs[0]["image"].values)
     rows: list[list[Any] | None] = []
     for run in runs[1:]:
@@ -92,4 +94,4 @@ def _correlations(runs: Sequence[xr.Dataset]) -> list[list[float | None] | None]
             continue
         values = metric(torch.from_numpy(run["image"].values), first).tolist()
         rows.append([value if np.isfinite(value) else None for value in values])
-    return rows
+    return {"metric": name, "values": rows}

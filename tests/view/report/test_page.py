@@ -56,10 +56,11 @@ def test_correlations_with_the_first_run_are_those_of_compare_where_the_start_is
     first = mosaic.run("els", tiny, scales="3", out=tmp_path / "a.nc", **settings)
     same = mosaic.run("is", tiny, init=tmp_path / "a.nc", **settings)
     other = mosaic.run("is", tiny, seed=5, **settings)
-    actual = contents(make_report([("a", first), ("b", same), ("c", other)], [None] * 3))["pearson"]
+    actual = contents(make_report([("a", first), ("b", same), ("c", other)], [None] * 3))["agreement"]
     expected = mosaic.compare(same, first, metrics=["pearson_r"])["pearson_r"][0].values
-    assert actual[0] == pytest.approx(expected.tolist())
-    assert actual[1] is None
+    assert actual["metric"] == "pearson_r"
+    assert actual["values"][0] == pytest.approx(expected.tolist())
+    assert actual["values"][1] is None
 
 
 def test_samples_and_shapes_that_do_not_fit_are_refused(tiny: mosaic.DataSet) -> None:

@@ -1,0 +1,64 @@
+"""Metrics of stored runs: made with the window size and the boundary of the run that they judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import xarray as xr
+
+from mosaic.errors import UsageError
+from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.metric import Metric
+from mosaic.registry.loading import registry
+from mosaic.storage.trajectory import attribute_of, check_whole
+
+__all__ = ["describe_metric", "measure", "metric_for"]
+
+
+def metric_for(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: DataSet | None) -> Metric:
+    """Make a metric that judges a run: its options `k` and `boundary` are those of the run's last step, unless given.
+
+    Raises
+    ------
+    PluginError
+        If it is unknown.
+    UsageError
+        If an option cannot be used, or it needs the training set and is given none.
+    DataError
+        If it has an option `k` that is not given, and the run does not go to its end.
+    """
+    kind: type[Metric] = registry().get("metric", name)
+    missing = kind.Options.model_fields.keys() - options.keys()
+    own: dict[str, Any] = {}
+    if "k" in missing:
+        check_whole(run)
+        own["k"] = int(run["scale"].values[-1]) or None
+    if "boundary" in missing:
+        own["boundary"] = attribute_of(run, "configuration")["score_options"].get("boundary")
+    known = {key: value for key, value in own.items() if value is not None}
+    made: Metric = registry().make("metric", name, {**known, **options}, dataset)
+    return made
+
+
+def measure(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: DataSet | None) -> xr.DataArray:
+    """Give the values (sample) of a metric of a run's final images.
+
+    Raises
+    ------
+    UsageError
+        If the metric compares images with others, and as `metric_for`.
+    """
+    if registry().get("metric", name).compares:
+        raise UsageError(f"Metric '{name}' compares images with those of another run; use mosaic.compare.")
+    metric = metric_for(run, name, options, dataset)
+    labels = torch.from_numpy(run["label"].values)
+    values = metric(torch.from_numpy(run["image"].values), None, labels).cpu().numpy()
+    attributes = {"long_name": describe_metric(metric), "units": "1"}
+    return xr.DataArray(values, {"sample": run["sample"]}, ("sample",), name, attributes)
+
+
+def describe_metric(metric: Metric) -> str:
+    """First line of what a metric says about itself."""
+    return (type(metric).__doc__ or metric.name).strip().splitlines()[0]
