@@ -31,10 +31,7 @@ REFERENCE_IMAGES = 16
 
 
 def workspace_bytes(batch: int, shape: tuple[int, int, int], k: int, block: int) -> int:
-    """Bytes that a thread needs at most for `block` logits, and windows of k pixels of noisy images (batch, C, H, W).
-
-    With k = 0, where whole images are compared, there are no windows to cut out.
-    """
+    """Bytes that a thread needs at most for `block` logits and k x k windows of noisy images (batch, C, H, W)."""
     channels, height, width = shape
     window = channels * min(k**2, height * width)
     return BYTES_PER_LOGIT * block + 2 * 8 * batch * height * width * window

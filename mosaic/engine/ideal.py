@@ -17,7 +17,15 @@ from mosaic.engine.precision import Arithmetic, choose_arithmetic, largest_magni
 from mosaic.engine.stream import stream
 from mosaic.interfaces.schedule import Level
 
-__all__ = ["equivariant_posterior", "ideal_posterior"]
+__all__ = ["equivariant_posterior", "ideal_posterior", "workspace_bytes"]
+
+# Bytes for each logit of a block, at most: logits in float64, their products, weights and copies.
+BYTES_PER_LOGIT = 128
+
+
+def workspace_bytes(block: int) -> int:
+    """Bytes that a thread needs at most for `block` logits."""
+    return BYTES_PER_LOGIT * block
 
 
 @torch.no_grad()

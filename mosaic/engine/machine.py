@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mosaic.engine import compiled, convolved, reference
+from mosaic.engine import compiled, convolved, ideal, reference
 from mosaic.engine.compiler import with_build
 from mosaic.engine.compute import DEFAULT, Compute
 from mosaic.engine.posterior import Posterior
@@ -80,13 +80,14 @@ class AnalyticMachine(ScoreModel):
 
     def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most, by the engine's own count, for any number of training images."""
-        shape, k = self.dataset.shape, scale if self.traits.has_scale else 0
-        engine = self.engine_for(dtype)
-        if engine == "compiled":
-            return compiled.workspace_bytes(batch, shape, k)
+        shape, engine = self.dataset.shape, self.engine_for(dtype)
         block = self.compute.block_on(self.dataset.images.device)
+        if not self.traits.has_scale:
+            return ideal.workspace_bytes(block)
+        if engine == "compiled":
+            return compiled.workspace_bytes(batch, shape, scale)
         measure = reference.workspace_bytes if engine == "reference" else convolved.workspace_bytes
-        return measure(batch, shape, k, block)
+        return measure(batch, shape, scale, block)
 
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:

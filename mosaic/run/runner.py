@@ -80,7 +80,6 @@ def run_batch(plan: Plan, batch: range, advance: Advance = no_advance) -> xr.Dat
 
 def identity_of(plan: Plan) -> dict[str, Any]:
     """Identity of a run: two that agree in it give the same bytes on one machine."""
-    names = {kind: getattr(plan.config, kind) for kind in ("score", "dataset", "schedule")}
     start = None if plan.start is None else hashlib.sha256(plan.start.numpy().tobytes()).hexdigest()
     return {
         "configuration": plan.config.model_dump(mode="json"),
@@ -88,7 +87,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
         "labels": list(plan.labels),
         "dataset_fingerprint": plan.dataset.fingerprint(),
         "init_fingerprint": start,
-        "versions": versions_of(names),
+        "versions": versions_of(plan.config),
         "engine": plan.model.traits.engine(plan.dtype),
         "score_fingerprint": plan.model.traits.fingerprint(),
     }
@@ -98,13 +97,9 @@ def attributes_of(plan: Plan) -> dict[str, str]:
     """Root attributes of a run, in addition to its identity."""
     traits = {name: value for name, value in vars(plan.model.traits).items() if isinstance(value, bool)}
     return {
-        **made_by(plan.device),
+        **made_by(plan.device, plan.dataset),
         "title": f"{plan.config.score} on {plan.dataset.name}: reverse flow",
         "traits": as_attribute(traits),
-        "dataset_size": str(len(plan.dataset)),
-        "dataset_source": plan.dataset.origin,
-        "dataset_range": as_attribute(plan.dataset.range),
-        "dataset_classes": as_attribute(plan.dataset.classes),
     }
 
 

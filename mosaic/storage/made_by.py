@@ -21,8 +21,12 @@ import torch
 import xarray as xr
 
 from mosaic.device import device_name
+from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.options import Options
+from mosaic.registry.hooks import KINDS
 from mosaic.registry.loading import registry
 from mosaic.registry.plugin import CORE
+from mosaic.storage.files import as_attribute
 from mosaic.storage.schema import JSON_ATTRIBUTES
 
 __all__ = [
@@ -37,8 +41,20 @@ __all__ = [
     "versions_of",
 ]
 
-# Rooms and folders of the core that compute nothing that is stored.
-IDLE = {"bench", "testing", "view", "scaffold"}
+# Rooms and files of the core that compute nothing that is stored; pictures of reproductions neither.
+IDLE = (
+    "bench/",
+    "testing/",
+    "registry/scaffold/",
+    "view/comparison.py",
+    "view/images.py",
+    "view/leaderboard.py",
+    "view/provenance.py",
+    "view/report/",
+    "view/scales.py",
+    "reproduction/attention/picture.py",
+    "reproduction/paper/pictures.py",
+)
 
 # Root attributes that say how a stored result was made; results that use it record them.
 RECORDED = (
@@ -56,8 +72,11 @@ RECORDED = (
 )
 
 
-def made_by(device: torch.device | None = None) -> dict[str, str]:
-    """Root attributes that tell by what, when and on what a result is made; `storage/schema.py` describes them."""
+def made_by(device: torch.device | None = None, dataset: DataSet | None = None) -> dict[str, str]:
+    """Root attributes that tell by what, when, on what and from which data a result is made.
+
+    `storage/schema.py` describes them. Those of a device or a training set are there if it is given.
+    """
     active = {plugin.key: plugin.version for plugin in registry().plugins if plugin.status == "active"}
     attributes = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -71,6 +90,13 @@ def made_by(device: torch.device | None = None) -> dict[str, str]:
     }
     if device is not None:
         attributes["device"] = device_name(device)
+    if dataset is not None:
+        attributes |= {
+            "dataset_size": str(len(dataset)),
+            "dataset_source": dataset.origin,
+            "dataset_range": as_attribute(dataset.range),
+            "dataset_classes": as_attribute(dataset.classes),
+        }
     commit = _git_commit()
     return {**attributes, "git_commit": commit} if commit else attributes
 
@@ -118,16 +144,17 @@ def core_digest() -> str:
         spec = find_spec(package)
         for folder in map(Path, (spec.submodule_search_locations or []) if spec is not None else []):
             for file in sorted(file for kind in ("*.py", "*.cpp") for file in folder.rglob(kind)):
-                place = file.relative_to(folder)
-                if IDLE.isdisjoint(place.parts) and place.stem != "picture":
-                    digest.update(f"{package}/{place.as_posix()}".encode() + file.read_bytes().replace(b"\r\n", b"\n"))
+                place = file.relative_to(folder).as_posix()
+                if package != "mosaic" or not place.startswith(IDLE):
+                    digest.update(f"{package}/{place}".encode() + file.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()[:16]
 
 
-def versions_of(names: Mapping[str, str]) -> dict[str, str]:
-    """Versions of torch and of the distributions that provide the plugins named, by kind; digests of others' code."""
+def versions_of(config: Options) -> dict[str, str]:
+    """Versions of torch and of the distributions whose plugins a configuration names; digests of others' code."""
     plugins = registry()
-    owners = {(kind, name): plugins.owner(kind, name).partition(":")[0] for kind, name in names.items()}
+    named = {kind: getattr(config, kind, None) for kind in KINDS}
+    owners = {(kind, name): plugins.owner(kind, name).partition(":")[0] for kind, name in named.items() if name}
     versions = {p.distribution: p.version for p in plugins.plugins if p.distribution in owners.values()}
     for (kind, name), owner in owners.items():
         if owner not in ("", CORE) and owner in versions:  # a plugin under development changes under the same version

@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from mosaic.errors import DataError
 from mosaic.interfaces.schedule import NoiseSchedule
-from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.loading import registry
 from mosaic.storage.files import replacing
 from mosaic.storage.schema import CHECKPOINT_SCHEMA
@@ -39,7 +38,6 @@ __all__ = [
     "TRAINING",
     "WEIGHTS",
     "Checkpoint",
-    "boundary_of",
     "build_network",
     "load_checkpoint",
     "load_tensors",
@@ -95,9 +93,8 @@ class Checkpoint:
         """Whether the network is given labels."""
         return bool(self.config.network_options.get("class_conditional", False))
 
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The schedule it was trained with."""
+    def make_schedule(self) -> NoiseSchedule:
+        """Make the noise schedule it was trained with."""
         schedule: NoiseSchedule = registry().make("schedule", self.config.schedule, self.config.schedule_options)
         return schedule
 
@@ -163,12 +160,6 @@ class Checkpoint:
 
 def _network(config: TrainConfig) -> Any:
     return registry().make("network", config.network, config.network_options)
-
-
-def boundary_of(checkpoint: Checkpoint, kind: type[ScoreModel]) -> dict[str, str]:
-    """The boundary that suits a network: its padding, where it has one and the score model `kind` has the option."""
-    padding = checkpoint.config.network_options.get("padding")
-    return {"boundary": padding} if padding is not None and "boundary" in kind.Options.model_fields else {}
 
 
 def build_network(config: TrainConfig, channels: int, classes: int, seed: int | None = None) -> nn.Module:

@@ -47,7 +47,6 @@ class TrainPlan:
 def describe_training(plan: TrainPlan) -> dict[str, Any]:
     """What checkpoint.json holds."""
     dataset = plan.dataset
-    kinds = ("network", "dataset", "schedule")
     return {
         "schema": CHECKPOINT_SCHEMA,
         "configuration": plan.config.model_dump(mode="json"),
@@ -57,6 +56,6 @@ def describe_training(plan: TrainPlan) -> dict[str, Any]:
         "dataset_size": len(dataset),
         "dataset_fingerprint": dataset.fingerprint(),
         "dataset_source": dataset.origin,
-        "versions": versions_of({kind: getattr(plan.config, kind) for kind in kinds}),
+        "versions": versions_of(plan.config),
         **made_by(dataset.images.device),
     }

@@ -49,13 +49,14 @@ class TrainedNetwork(mosaic.ScoreModel):
     def traits(self) -> mosaic.Traits:
         """Its schedule is the one it was trained with; its fingerprint, the weights'."""
         return mosaic.Traits(
-            schedule=lambda: self.read_checkpoint().schedule, fingerprint=lambda: self.read_checkpoint().fingerprint()
+            schedule=lambda: self.read_checkpoint().make_schedule(),
+            fingerprint=lambda: self.read_checkpoint().fingerprint(),
         )
 
     def _time_of(self, level: mosaic.Level) -> float:
         """Give the time of a level on the schedule it was trained with."""
         if level not in self._times:
-            self._times[level] = self.read_checkpoint().schedule.time(level)
+            self._times[level] = self.read_checkpoint().make_schedule().time(level)
         return self._times[level]
 
     def load(self) -> torch.nn.Module:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 import mosaic
-from mosaic.storage.made_by import code_changed, code_digest, core_digest, made_by, record, versions_of
+from mosaic.run.config import RunConfig
+from mosaic.storage.made_by import IDLE, code_changed, code_digest, core_digest, made_by, record, versions_of
 from mosaic.storage.schema import ATTRIBUTES
+from mosaic.train.config import TrainConfig
 
 
 def test_its_attributes_are_in_the_schema() -> None:
@@ -30,8 +36,29 @@ def test_a_run_made_by_other_code_is_recognised(tiny: mosaic.DataSet) -> None:
 
 
 def test_versions_name_the_owners_of_the_plugins_and_digest_foreign_code() -> None:
-    versions = versions_of({"score": "els", "schedule": "cosine"})
-    assert set(versions) == {"mosaic-diffusion", "torch"}
+    for config in (RunConfig(), TrainConfig()):
+        assert set(versions_of(config)) == {"mosaic-diffusion", "torch"}
+
+
+def test_what_is_told_of_a_training_set_is_there_where_it_is_given(tiny: mosaic.DataSet) -> None:
+    assert not [name for name in made_by() if name.startswith("dataset")]
+    made = made_by(dataset=tiny)
+    assert made["dataset_size"] == str(len(tiny))
+    assert json.loads(made["dataset_classes"]) == list(tiny.classes)
+    assert json.loads(made["dataset_range"]) == list(tiny.range)
+
+
+def test_what_is_stored_takes_nothing_but_drawing_from_files_that_are_not_digested() -> None:
+    core = Path(mosaic.__file__).parent
+    assert all((core / place).exists() for place in IDLE)
+    taken = set()
+    for file in core.rglob("*.py"):
+        if not file.relative_to(core).as_posix().startswith(IDLE):
+            for node in ast.walk(ast.parse(file.read_text())):
+                module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+                if f"{module.removeprefix('mosaic.').replace('.', '/')}.py".startswith(IDLE):
+                    taken |= {alias.name for alias in node.names}
+    assert {name for name in taken if not name.startswith("draw_")} == {"grid", "save_figure"}
 
 
 def test_a_digest_changes_with_the_file_only() -> None:

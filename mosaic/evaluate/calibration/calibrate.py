@@ -29,7 +29,7 @@ from mosaic.registry.data import data_access
 from mosaic.run.runner import run_batch
 from mosaic.run.settings import layered
 from mosaic.run.work import unit_of
-from mosaic.storage.files import as_attribute, open_stored
+from mosaic.storage.files import open_stored
 from mosaic.storage.job import Advance, FileJob, Part, no_advance
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
@@ -115,22 +115,15 @@ def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
         "configuration": plan.config.model_dump(mode="json"),
         "dataset_fingerprint": network.dataset.fingerprint(),
         "network_fingerprint": network.model.traits.fingerprint(),
-        "versions": versions_of({"score": plan.config.score, "dataset": network.config.dataset}),
+        "versions": versions_of(plan.config),
         "engine": plan.machine.traits.engine(network.dtype),
     }
 
 
 def attributes_of(plan: CalibrationPlan) -> dict[str, str]:
     """Root attributes of a calibration, in addition to its identity."""
-    dataset = plan.network.dataset
-    return {
-        **made_by(plan.network.device),
-        "title": f"scales of {plan.config.score} by the network {plan.config.checkpoint}",
-        "dataset_size": str(len(dataset)),
-        "dataset_source": dataset.origin,
-        "dataset_range": as_attribute(dataset.range),
-        "dataset_classes": as_attribute(dataset.classes),
-    }
+    title = f"scales of {plan.config.score} by the network {plan.config.checkpoint}"
+    return {**made_by(plan.network.device, plan.network.dataset), "title": title}
 
 
 def job_of(plan: CalibrationPlan, path: Path) -> FileJob:

@@ -16,9 +16,11 @@ from mosaic.run.config import RunConfig
 from mosaic.run.memory import threads_within
 from mosaic.run.prepare import prepare
 from mosaic.storage.output import Output
-from mosaic.train.checkpoint import Checkpoint, boundary_of, load_checkpoint
+from mosaic.train.checkpoint import Checkpoint, load_checkpoint
+from mosaic.train.config import TrainConfig
+from mosaic.train.runs import boundary_of, labels_of, network_run
 
-__all__ = ["parse_sizes", "prepare_calibration"]
+__all__ = ["all_sizes", "parse_sizes", "prepare_calibration"]
 
 LARGEST = 9999  # largest scale allowed in a range, more than any image needs
 
@@ -80,7 +82,7 @@ def prepare_calibration(
     config = _with_defaults(config, checkpoint)
     options = registry().parse("score", config.score, config.score_options)  # before the data are read
     sizes = parse_sizes(str(config.sizes))
-    network = prepare(_network_run(config, checkpoint), access, dataset=dataset)
+    network = prepare(_network_run(config, checkpoint.config), access, dataset=dataset)
     machine: ScoreModel = registry().get("score", config.score)(options, network.dataset)
     if not machine.traits.has_scale:
         raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; name one that has.")
@@ -101,11 +103,11 @@ def prepare_calibration(
 def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> CalibrationConfig:
     """Fill in the settings not given from the training: data, boundary, labels and sizes."""
     trained = checkpoint.config
-    boundary = boundary_of(checkpoint, registry().get("score", config.score))
+    boundary = boundary_of(trained, registry().get("score", config.score))
     changes = {
         "score_options": {**boundary, **config.score_options},
-        "labels": config.labels or ("random" if checkpoint.is_conditional else "none"),
-        "sizes": config.sizes or f"3-{max(3, _largest(checkpoint))}",
+        "labels": config.labels or labels_of(trained),
+        "sizes": config.sizes or all_sizes(checkpoint.shape, checkpoint.receptive_field()),
     }
     if config.dataset is None:
         options = {**trained.dataset_options, **config.dataset_options}
@@ -113,20 +115,16 @@ def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> Calibra
     return config.model_copy(update=changes)
 
 
-def _largest(checkpoint: Checkpoint) -> int:
-    """Largest scale worth trying: the network's receptive field, or the image's side rounded down to an odd number."""
-    side, field = (min(checkpoint.shape[1:]) - 1) | 1, checkpoint.receptive_field()
-    return side if field is None else min(side, field)
+def all_sizes(shape: tuple[int, int, int], receptive_field: int | None) -> str:
+    """Give the setting `sizes` that tries all that are worth it.
+
+    That is up to the network's receptive field, or to the side of its images (C, H, W), rounded down to an odd number.
+    """
+    side = (min(shape[1:]) - 1) | 1
+    return f"3-{max(3, side if receptive_field is None else min(side, receptive_field))}"
 
 
-def _network_run(config: CalibrationConfig, checkpoint: Checkpoint) -> RunConfig:
-    """The run of the network that the machine is compared along."""
-    return RunConfig(
-        score=registry().checkpoint_score(),
-        score_options={"checkpoint": config.checkpoint},
-        dataset=str(config.dataset),
-        dataset_options=config.dataset_options,
-        schedule=checkpoint.config.schedule,
-        schedule_options=checkpoint.config.schedule_options,
-        **{name: getattr(config, name) for name in ("steps", "samples", "batch_size", "seed", "device", "labels")},
-    )
+def _network_run(config: CalibrationConfig, trained: TrainConfig) -> RunConfig:
+    """The run of the network that the machine is compared along, on the data of the calibration."""
+    names = ("steps", "samples", "batch_size", "seed", "device", "labels", "dataset", "dataset_options")
+    return network_run(trained, config.checkpoint, **{name: getattr(config, name) for name in names})

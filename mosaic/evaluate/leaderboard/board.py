@@ -16,13 +16,12 @@ import xarray as xr
 from mosaic.errors import MosaicError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
-from mosaic.evaluate.leaderboard.participants import metrics_of, network_run, participants_of, theory_run
+from mosaic.evaluate.leaderboard.participants import metrics_of, participants_of, run_of_network, run_of_theory
 from mosaic.evaluate.leaderboard.table import leaderboard_table
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
-from mosaic.run.config import RunConfig
 from mosaic.run.estimate import predict_seconds
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
@@ -144,10 +143,10 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
     """
     checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
     participants = participants_of(config)
-    runs = {NETWORK: network_run(config, checkpoint)}
+    runs = {NETWORK: run_of_network(config, checkpoint)}
     network = prepare(runs[NETWORK], access)
     dataset, metrics = network.dataset, metrics_of(config, network.dataset)
-    runs |= {name: theory_run(config, checkpoint, name, dataset) for name in participants.theories}
+    runs |= {name: run_of_theory(config, checkpoint, name, dataset) for name in participants.theories}
     levels = reverse_levels(network.schedule, config.steps)[::-1]
     scales = None if config.scales is None else list(resolve_scales(config.scales, levels))
     facts = {"checkpoint": checkpoint.fingerprint(), "dataset": dataset.fingerprint()}
@@ -160,7 +159,7 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
             data_dir=access.root,
             memory=memory,
             command_line=command_line(),
-            facts={**facts, "versions": _versions(run), "scales": None if run.scales is None else scales},
+            facts={**facts, "versions": versions_of(run), "scales": None if run.scales is None else scales},
         )
         for name, run in runs.items()
     }
@@ -170,10 +169,6 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
 def _files(folder: Path, name: str) -> dict[str, Path]:
     stem = name.replace(":", "-")
     return {"out": folder / f"{stem}.nc", "along": folder / f"{NETWORK}.nc", "steps": folder / f"{stem}-steps.nc"}
-
-
-def _versions(run: RunConfig) -> dict[str, str]:
-    return versions_of({kind: getattr(run, kind) for kind in ("score", "dataset", "schedule")})
 
 
 def start(board: Board, progress: Progress = silent) -> xr.Dataset:

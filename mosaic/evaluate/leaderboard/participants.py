@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,9 +13,10 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
-from mosaic.train.checkpoint import Checkpoint, boundary_of
+from mosaic.train.checkpoint import Checkpoint
+from mosaic.train.runs import boundary_of, network_run, run_beside
 
-__all__ = ["Participants", "metrics_of", "network_run", "participants_of", "theory_run"]
+__all__ = ["Participants", "metrics_of", "participants_of", "run_of_network", "run_of_theory"]
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,22 @@ def _all_that_can(config: LeaderboardConfig, names: list[str]) -> Participants:
     return Participants(tuple(theories), left_out)
 
 
-def network_run(config: LeaderboardConfig, checkpoint: Checkpoint) -> RunConfig:
-    """The network's run."""
-    score = registry().checkpoint_score()
-    options = {"checkpoint": str(checkpoint.folder), **config.score_options.get(score, {})}
-    return _run(config, checkpoint).model_copy(
-        update={"score": score, "score_options": options, "scales": None, "steps": config.network_steps}
+def run_of_network(config: LeaderboardConfig, checkpoint: Checkpoint) -> RunConfig:
+    """Configure the network's run."""
+    options = config.score_options.get(registry().checkpoint_score(), {})
+    return network_run(
+        checkpoint.config, checkpoint.folder, score_options=options, steps=config.network_steps, **_shared(config)
     )
 
 
-def theory_run(config: LeaderboardConfig, checkpoint: Checkpoint, name: str, dataset: DataSet) -> RunConfig:
+def run_of_theory(config: LeaderboardConfig, checkpoint: Checkpoint, name: str, dataset: DataSet) -> RunConfig:
     """The run of a theory: on the data, with the schedule, and with the boundary of the training."""
-    options = {**boundary_of(checkpoint, registry().get("score", name)), **config.score_options.get(name, {})}
+    boundary = boundary_of(checkpoint.config, registry().get("score", name))
+    options = {**boundary, **config.score_options.get(name, {})}
     scales = config.scales if _has_scale(name, options, dataset) else None
-    return _run(config, checkpoint).model_copy(update={"score": name, "score_options": options, "scales": scales})
+    return run_beside(
+        checkpoint.config, score=name, score_options=options, scales=scales, steps=config.steps, **_shared(config)
+    )
 
 
 def _has_scale(name: str, options: dict[str, object], dataset: DataSet) -> bool:
@@ -87,17 +91,9 @@ def _has_scale(name: str, options: dict[str, object], dataset: DataSet) -> bool:
         return False  # reported when it is run
 
 
-def _run(config: LeaderboardConfig, checkpoint: Checkpoint) -> RunConfig:
-    """The settings that all runs share, so that they start from the same noise and labels."""
-    trained = checkpoint.config
-    return RunConfig(
-        dataset=trained.dataset,
-        dataset_options={**trained.dataset_options, **config.dataset_options},
-        schedule=trained.schedule,
-        schedule_options=trained.schedule_options,
-        labels=config.labels or ("random" if checkpoint.is_conditional else "none"),
-        **{name: getattr(config, name) for name in ("samples", "seed", "device", "scales", "steps")},
-    )
+def _shared(config: LeaderboardConfig) -> dict[str, Any]:
+    """Settings of all runs, so that they start from the same noise and labels."""
+    return {name: getattr(config, name) for name in ("samples", "seed", "device", "labels", "dataset_options")}
 
 
 def metrics_of(config: LeaderboardConfig, dataset: DataSet) -> dict[str, Metric]:

@@ -120,6 +120,7 @@ class Fig4(Target):
     def _fields(self, experiment: Experiment, times: Sequence[float]) -> list[np.ndarray]:
         """Receptive field (H, W) of the row's network at each time."""
         checkpoint, dataset = experiment.train(), experiment.load_dataset()
+        schedule = checkpoint.make_schedule()
         module = checkpoint.load().to(dataset.images.device)
         chosen = torch.arange(min(IMAGES, len(dataset)))
         x0 = dataset.images[chosen].float()
@@ -128,7 +129,7 @@ class Fig4(Target):
         progress, fields = self.study.progress_of(experiment.step("receptive field")), []
         for number, t in enumerate(times):
             progress(number, len(times), "time", f"t = {t:.2f}")
-            level: Level = checkpoint.schedule.level(t)
+            level: Level = schedule.level(t)
             x = level.signal * x0 + level.noise * noise
             fields.append((receptive_field(module, x, t, labels) / level.noise).cpu().numpy())
         return fields

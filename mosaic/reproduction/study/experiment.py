@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -31,6 +32,7 @@ from mosaic.train.config import TrainConfig
 from mosaic.train.job import TrainingJob
 from mosaic.train.plan import TrainPlan
 from mosaic.train.prepare import prepare_training
+from mosaic.train.runs import boundary_of, network_run, run_beside
 from mosaic.view.comparison import draw_agreement, draw_side_by_side
 from mosaic.view.images import save_figure
 from mosaic.view.scales import draw_scales
@@ -177,21 +179,17 @@ class Experiment:
         scales : str, optional
             Its scales, for ELS and LS.
         """
-        options = {"boundary": self.row.padding} if score in SCALED else {}
+        config, trained = self.study.config, self.load_plan().config
+        shared: dict[str, Any] = {"samples": self.samples, "seed": config.seed, "device": config.device}
         if score == NETWORK:
-            options = {"checkpoint": str(self.network_folder)}
-        trained = self.load_plan().config
-        return RunConfig(
-            score=registry().checkpoint_score() if score == NETWORK else score,
-            score_options=options,
-            dataset=trained.dataset,
-            dataset_options=trained.dataset_options,
+            return network_run(trained, self.network_folder, steps=self.sizes.network_steps, **shared)
+        return run_beside(
+            trained,
+            score=score,
+            score_options=boundary_of(trained, registry().get("score", score)),
             scales=scales if score in SCALED else None,
-            steps=self.sizes.network_steps if score == NETWORK else THEORY_STEPS,
-            samples=self.samples,
-            seed=self.study.config.seed,
-            labels="random" if self.row.conditional else "none",
-            device=self.study.config.device,
+            steps=THEORY_STEPS,
+            **shared,
         )
 
     def calibrated_config(self, score: str) -> RunConfig:

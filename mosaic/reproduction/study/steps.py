@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from mosaic.evaluate.calibration.prepare import parse_sizes
+from mosaic.evaluate.calibration.prepare import all_sizes, parse_sizes
 from mosaic.reproduction.study.experiment import NETWORK, Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import THEORY_STEPS
@@ -72,13 +72,12 @@ def _training_seconds(experiment: Experiment) -> float:
 
 def _calibration_seconds(experiment: Experiment) -> float:
     """Seconds of a calibration: every scale at every step."""
-    dataset, network = experiment.load_dataset(), experiment.load_plan().network
+    dataset, field = experiment.load_dataset(), experiment.load_plan().network.receptive_field()
     samples = experiment.study.config.calibration_samples or experiment.sizes.calibration_samples
     config = experiment.run_config("els", "3").model_copy(update={"samples": samples})
     plan = experiment.study.prepare(config, dataset)
-    side = (min(dataset.shape[1:]) - 1) | 1
-    largest = max(3, min(side, network.receptive_field() or side))
-    return sum(predict_seconds(plan, (k,) * THEORY_STEPS) or 0.0 for k in parse_sizes(f"3-{largest}"))
+    sizes = parse_sizes(all_sizes(dataset.shape, field))
+    return sum(predict_seconds(plan, (k,) * THEORY_STEPS) or 0.0 for k in sizes)
 
 
 def machine_seconds(experiment: Experiment, score: str, engine: str = "auto", scales: str | None = None) -> float:
