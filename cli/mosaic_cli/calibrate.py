@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.progress import progress_bar
 from mosaic_cli.data_options import data_dir, memory
 from mosaic_cli.durations import duration
-from mosaic_cli.resumption import command_to_resume
+from mosaic_cli.resumption import advice_after
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, standard
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from mosaic.evaluate.calibration.plan import CalibrationPlan
+    from mosaic.storage.output import Output
 
 __all__ = ["command"]
 
@@ -79,23 +79,19 @@ def command(
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():
             terminal.note(f"{key}: {value}")
-    _report(*_calibrate(plan, output.path, terminal), output.path, terminal, as_json)
+    _report(*_calibrate(plan, output, terminal), output.path, terminal, as_json)
 
 
-def _calibrate(plan: CalibrationPlan, path: Path, terminal: Terminal) -> tuple[xr.Dataset, float]:
+def _calibrate(plan: CalibrationPlan, output: Output, terminal: Terminal) -> tuple[xr.Dataset, float]:
     """Calibrate, with a bar; also gives the seconds it took."""
     from mosaic.evaluate.calibration.calibrate import start
-    from mosaic.storage.parts import PartFiles
 
     begin = time.perf_counter()
     try:
         with progress_bar(not terminal.quiet) as bar, start(plan, bar) as stored:
             calibration = stored.load()
     except KeyboardInterrupt:
-        advice = "nothing was written."
-        if PartFiles(path).folder.exists():
-            advice = f"finished batches are kept. Resume with: {command_to_resume(sys.argv[1:], path)}"
-        terminal.fail(f"interrupted; {advice}", ExitCode.INTERRUPTED)
+        terminal.fail(f"interrupted; {advice_after(output)}", ExitCode.INTERRUPTED)
     return calibration, time.perf_counter() - begin
 
 

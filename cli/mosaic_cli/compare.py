@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+PICTURES = (".png", "-agreement.png")  # side by side; how far they agree
+
 
 @click.command("compare")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -66,8 +68,8 @@ def command(
     from mosaic.view.images import save_figure
 
     inputs = [path for path in (run, reference, baseline) if path is not None]
-    target = _target(out, inputs, overwrite)
-    pictures = [target.with_suffix(".png"), target.with_name(f"{target.stem}-agreement.png")]
+    target = _target(out, overwrite, inputs)
+    pictures = [target.with_name(target.stem + ending) for ending in PICTURES]
     names = registry().default_metrics() if metrics is None else [name.strip() for name in metrics.split(",")]
     given = {name.removesuffix("_options"): values for name, values in plugin_options(options, names).items()}
     with ExitStack() as stack:
@@ -90,19 +92,18 @@ def command(
         _print(comparison, names, [title for title, _ in rows])
 
 
-def _target(out: Path | None, inputs: list[Path], overwrite: bool) -> Path:
+def _target(out: Path | None, overwrite: bool, inputs: list[Path]) -> Path:
     """Where to write; refuses a place that is taken, or is one of the runs that are compared."""
-    from mosaic.storage.files import check_writable, unused_path
+    from mosaic.storage.output import Output
 
-    endings = (".nc", ".png", "-agreement.png")
-    target = out.expanduser() if out is not None else unused_path(Path(), "comparison", endings)
-    check_writable(target)
-    if any(target.exists() and path.exists() and target.samefile(path) for path in inputs):
-        raise UsageError(f"`out` '{target}' is one of the runs to compare; choose another place.")
-    for path in (target.with_name(f"{target.stem}{ending}") for ending in endings):
-        if path.exists() and not overwrite:
-            raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
-    return target
+    if out is None:
+        output = Output.unused("comparison", PICTURES)
+    else:
+        output = Output(out.expanduser(), overwrite=overwrite, beside=PICTURES)
+    if any(output.path.exists() and path.exists() and output.path.samefile(path) for path in inputs):
+        raise UsageError(f"`out` '{output.path}' is one of the runs to compare; choose another place.")
+    output.check()
+    return output.path
 
 
 def _note_other_data(runs: list[xr.Dataset], terminal: Terminal) -> None:

@@ -47,22 +47,21 @@ def command(
     training set), entropy (effective number of candidates; needs a run with --save entropy --save-steps all), scales
     (over time; also of a calibration) or sources (how many training images each sample is made of, in what tiles).
     """
-    from mosaic.storage.files import open_stored
+    from mosaic.storage.files import check_free, open_stored
     from mosaic.view.images import save_figure
 
     if kind not in KINDS:
         raise UsageError(f"There is no kind '{kind}'.{did_you_mean(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
     target = out.expanduser() if out is not None else file.with_name(f"{file.stem}-{kind}.png")
     if target.suffix.lower() not in (".png", ".pdf"):
-        raise UsageError(f"--out '{target}' must end in .png or .pdf.")
+        raise UsageError(f"`out` '{target}' must end in .png or .pdf.")
+    check_free(target, overwrite)
     try:
         chosen = [int(item) for item in samples.split(",")]
     except ValueError:
-        raise UsageError(f"--samples '{samples}' must be a list of sample numbers such as 0,1,5.") from None
+        raise UsageError(f"`samples` '{samples}' must be a list of sample numbers such as 0,1,5.") from None
     with open_stored(file, _schemas(kind), "a stored run" + " or calibration" * (kind == "scales")) as stored:
         figure = _draw(stored, kind, chosen, columns, data_dir)
-    if target.exists() and not overwrite:
-        raise UsageError(f"'{target}' exists already; use --overwrite to replace it, or another --out.")
     save_figure(figure, target)
     if as_json:
         print_json({"path": str(target)})

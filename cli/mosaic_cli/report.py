@@ -45,19 +45,18 @@ def command(
     It shows their configuration, samples and reverse flow, and for each pixel the training pixel it comes from, with
     its window, weight and entropy at each step (of runs made with --save provenance,entropy --save-steps all).
     """
-    from mosaic.storage.files import replacing
+    from mosaic.storage.files import check_free, replacing
     from mosaic.storage.trajectory import open_trajectory
     from mosaic.view.report.page import make_report
 
     out = out.expanduser()
     if out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--out '{out}' must end in .html.")
-    if out.exists() and not overwrite:
-        raise UsageError(f"'{out}' exists already; use --overwrite to replace it, or another --out.")
+        raise UsageError(f"`out` '{out}' must end in .html.")
+    check_free(out, overwrite)
     try:
         chosen = None if samples is None else [int(item) for item in samples.split(",")]
     except ValueError:
-        raise UsageError(f"--samples '{samples}' must be a list of sample numbers such as 0,1,5.") from None
+        raise UsageError(f"`samples` '{samples}' must be a list of sample numbers such as 0,1,5.") from None
     with ExitStack() as stack:
         stems = [file.stem for file in files]
         names = [file.stem if stems.count(file.stem) == 1 else str(file) for file in files]

@@ -1,11 +1,23 @@
-"""The command line that resumes what was interrupted."""
+"""What to do after an interrupt: the command line that resumes the work."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["command_to_resume"]
+if TYPE_CHECKING:
+    from mosaic.storage.output import Output
+
+__all__ = ["advice_after", "command_to_resume"]
+
+
+def advice_after(output: Output) -> str:
+    """Say what is kept of interrupted work, and how to resume it."""
+    if not output.is_unfinished():
+        return "nothing was written."
+    return f"finished batches are kept. Resume with: {command_to_resume(sys.argv[1:], output.path)}"
 
 
 def command_to_resume(arguments: list[str], path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from mosaic.progress import progress_bar
 from mosaic.run.config import RunConfig
 from mosaic_cli.data_options import data_dir, download, memory
 from mosaic_cli.durations import duration
-from mosaic_cli.resumption import command_to_resume
+from mosaic_cli.resumption import advice_after
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, standard
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from mosaic.run.plan import Plan
+    from mosaic.storage.output import Output
 
 __all__ = ["command"]
 
@@ -68,8 +68,11 @@ def command(
     from mosaic.run.prepare import prepare
     from mosaic.storage.output import Output
 
-    output = None if out is None else Output(out.expanduser(), resume, overwrite, beside=(".png",))
-    kept = output.kept_settings(RunConfig) if output is not None else {}
+    if out is None:
+        output = Output.unused("run", beside=(".png",))
+    else:
+        output = Output(out.expanduser(), resume, overwrite, beside=(".png",))
+    kept = output.kept_settings(RunConfig)
     if resume and not kept:
         terminal.note(f"Note: there is no run at '{out}' to resume; it starts.")
     plan = prepare(
@@ -82,7 +85,7 @@ def command(
         _print_dry_run(plan, terminal, as_json)
         return
     _announce(plan, terminal, predict=not resume)
-    path, seconds = _run(plan, terminal)
+    path, seconds = _run(plan, output, terminal)
     picture = path.with_suffix(".png")
     terminal.note(f"Took {duration(seconds)}. Final images: {picture}")
     if as_json:
@@ -113,24 +116,18 @@ def _announce(plan: Plan, terminal: Terminal, predict: bool) -> None:
         terminal.note(f"Predicted time: {duration(seconds)} for {samples} of {len(plan.levels)} steps.{advice}")
 
 
-def _run(plan: Plan, terminal: Terminal) -> tuple[Path, float]:
+def _run(plan: Plan, output: Output, terminal: Terminal) -> tuple[Path, float]:
     """Run, with a bar, and draw the final images; gives the file and the seconds it took."""
-    from mosaic.run.runner import start, start_unnamed
-    from mosaic.storage.parts import PartFiles
+    from mosaic.run.runner import start
 
     begin = time.perf_counter()
-    paths = [plan.output.path] if plan.output is not None else []  # the last one is the run's
+    outputs = [output]  # the last one is the one that is used
     try:
-        with progress_bar(not terminal.quiet) as bar:
-            trajectory = start(plan, bar) if paths else start_unnamed(plan, Path(), paths.append, bar)
-        with trajectory:
-            _draw(trajectory, paths[-1])
+        with progress_bar(not terminal.quiet) as bar, start(plan, bar, outputs.append) as trajectory:
+            _draw(trajectory, outputs[-1].path)
     except KeyboardInterrupt:
-        advice = "nothing was written."
-        if paths and PartFiles(paths[-1]).folder.exists():
-            advice = f"finished batches are kept. Resume with: {command_to_resume(sys.argv[1:], paths[-1])}"
-        terminal.fail(f"interrupted; {advice}", ExitCode.INTERRUPTED)
-    return paths[-1], time.perf_counter() - begin
+        terminal.fail(f"interrupted; {advice_after(outputs[-1])}", ExitCode.INTERRUPTED)
+    return outputs[-1].path, time.perf_counter() - begin
 
 
 def _draw(trajectory: xr.Dataset, path: Path) -> None:

@@ -71,21 +71,23 @@ def command(
     checked = None if resume else configured(TrainConfig, flags, options, config)  # before anything heavy is imported
 
     from mosaic.registry.data import data_access
-    from mosaic.train.job import TrainingJob, check_folder
-    from mosaic.train.prepare import kept_settings, parse_seconds, prepare_training
+    from mosaic.storage.files import unused_folder
+    from mosaic.train.job import TrainingJob
+    from mosaic.train.output import CheckpointOutput
+    from mosaic.train.prepare import parse_seconds, prepare_training
 
     limit = math.inf if max_time is None else parse_seconds(max_time, "max_time")
     save_seconds = parse_seconds(save_every, "save_every")
-    out = out.expanduser() if out is not None else None
-    if out is not None:
-        check_folder(out, resume=resume, overwrite=overwrite)
-    kept = kept_settings(out) if resume and out is not None else {}
+    output = None if out is None else CheckpointOutput(out.expanduser(), resume, overwrite)
+    kept = output.kept_settings(TrainConfig) if output is not None else {}
     if resume and not kept:
         terminal.note(f"Note: there is no training at '{out}' to resume; it starts.")
     plan = prepare_training(
-        checked or configured(TrainConfig, flags, options, config, kept), data_access(data_dir, download)
+        checked or configured(TrainConfig, flags, options, config, kept),
+        data_access(data_dir, download),
+        output=output,
     )
-    folder = out if out is not None else _unused(f"{plan.config.network}-{plan.config.dataset}")
+    folder = output.path if output is not None else unused_folder(f"{plan.config.network}-{plan.config.dataset}")
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():
             terminal.note(f"{key}: {value}")
@@ -113,15 +115,6 @@ def _train(job: TrainingJob, terminal: Terminal, **settings: Any) -> Checkpoint:
                 f"mosaic train --out {job.place} --resume --max-time TIME"
             )
     return checkpoint
-
-
-def _unused(name: str) -> Path:
-    """First of NAME, NAME-2, NAME-3, ... that is not there."""
-    path, number = Path(name), 1
-    while path.exists():
-        number += 1
-        path = Path(f"{name}-{number}")
-    return path
 
 
 def _sentence(summary: Summary) -> str:

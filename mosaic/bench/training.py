@@ -33,7 +33,7 @@ def training_throughput(dataset: DataSet, channels: int, batch_size: int, repeat
         batch_size=min(batch_size, len(dataset)),
         device="cpu",
     )
-    plan = prepare_training(config, DataAccess(), dataset)
+    plan = prepare_training(config, DataAccess(), dataset=dataset)
     training = plan.build()
     bare = bare_loop(plan.build().module, dataset, plan.config.batch_size, plan.config.precision)
 

@@ -30,14 +30,14 @@ from mosaic.run.saved import NEEDS_POSTERIOR, record_step, saved_arrays
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import SAMPLERS, reverse_flow, reverse_times
 from mosaic.sampling.noise import StepNoise
-from mosaic.storage.files import OutputInUse, as_attribute, unused_path
+from mosaic.storage.files import as_attribute
 from mosaic.storage.job import Advance, FileJob, Part, no_advance
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
 from mosaic.storage.schema import TRAJECTORY_SCHEMA
 from mosaic.storage.trajectory import assemble
 
-__all__ = ["attributes_of", "identity_of", "job_of", "name_of", "run", "run_batch", "start", "start_unnamed"]
+__all__ = ["attributes_of", "identity_of", "job_of", "name_of", "run", "run_batch", "start"]
 
 
 def run_batch(plan: Plan, batch: range, advance: Advance = no_advance) -> xr.Dataset:
@@ -120,31 +120,17 @@ def job_of(plan: Plan, path: Path) -> FileJob:
     )
 
 
-def start(plan: Plan, progress: Progress = silent) -> xr.Dataset:
-    """Run a plan, and keep it where it says.
+def start(
+    plan: Plan, progress: Progress = silent, started: Callable[[Output], object] = lambda output: None
+) -> xr.Dataset:
+    """Run a plan, and keep it where it says; arguments as for `start_job`.
 
     Returns
     -------
     xarray.Dataset
         The trajectory: in memory, or (with an output) opened from the file.
     """
-    return start_job(partial(job_of, plan), plan.output, progress)
-
-
-def start_unnamed(
-    plan: Plan, folder: Path, chosen: Callable[[Path], object], progress: Progress = silent
-) -> xr.Dataset:
-    """Run a plan into the first free file of run-001.nc, run-002.nc, ..., even if other runs start at the same time.
-
-    `chosen(path)` is called with the file before the run starts.
-    """
-    while True:
-        path = unused_path(folder)
-        chosen(path)
-        try:
-            return job_of(plan, path).execute(progress=progress)
-        except OutputInUse:
-            continue
+    return start_job(partial(job_of, plan), plan.output, progress, started)
 
 
 def run(

@@ -18,10 +18,12 @@ __all__ = [
     "LOCK",
     "OutputInUse",
     "as_attribute",
+    "check_free",
     "check_writable",
     "locked",
     "open_stored",
     "replacing",
+    "unused_folder",
     "unused_path",
     "write_netcdf",
 ]
@@ -35,6 +37,15 @@ def unused_path(folder: Path, name: str = "run", endings: Sequence[str] = (".nc"
     while any((folder / f"{name}-{number:03d}{end}").exists() for end in endings):
         number += 1
     return folder / f"{name}-{number:03d}.nc"
+
+
+def unused_folder(name: str) -> Path:
+    """Give the first of NAME, NAME-2, NAME-3, ... that is not in the current folder."""
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{name}-{number}")
+    return path
 
 
 @contextmanager
@@ -89,6 +100,12 @@ def locked(folder: Path, work: Path) -> Iterator[None]:
 def as_attribute(value: Any) -> str:
     """Write a root attribute as JSON: netCDF attributes cannot hold null, bool or mappings."""
     return json.dumps(value)
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a path that is taken, unless it may be replaced."""
+    if path.exists() and not overwrite:
+        raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
 
 
 def check_writable(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import xarray as xr
 from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
-from mosaic.storage.files import check_writable, locked, open_stored
+from mosaic.storage.files import OutputInUse, check_free, check_writable, locked, open_stored, unused_path
 from mosaic.storage.job import FileJob
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import TABLES
@@ -33,16 +33,26 @@ class Output:
         Resume what is unfinished there; or replace what is there.
     beside : tuple of str
         Endings, in place of `.nc`, of files written together with it: (".png",) for its picture.
+    series : str
+        Name of the series NAME-001.nc, NAME-002.nc, ... that the file is the first unused one of; empty for a file
+        that the user named.
     """
 
     path: Path
     resume: bool = False
     overwrite: bool = False
     beside: tuple[str, ...] = ()
+    series: str = ""
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise UsageError("`resume` and `overwrite` exclude each other.")
+
+    @classmethod
+    def unused(cls, series: str, beside: Sequence[str] = ()) -> Output:
+        """Give the first file of a series in the current folder that is not there, nor anything beside it."""
+        path = unused_path(Path(), series, (".nc", ".nc.parts", *beside))
+        return cls(path, beside=tuple(beside), series=series)
 
     def check(self) -> None:
         """Refuse a place that cannot be written, or is taken; writes nothing.
@@ -53,21 +63,23 @@ class Output:
             With what to do about it.
         """
         check_writable(self.path)
-        files = PartFiles(self.path)
-        if self.overwrite:
+        if self.series:  # it was unused when it was chosen; if that has changed, the next one is used
             return
+        files = PartFiles(self.path)
         if not self.resume:
-            if self.path.exists():
-                raise UsageError(f"'{self.path}' exists already; use `overwrite` to replace it, or another `out`.")
-            if files.folder.exists():
+            check_free(self.path, self.overwrite)
+            if files.folder.exists() and not self.overwrite:
                 with locked(files.folder, self.path):
                     raise UsageError(
                         f"'{files.folder}' holds unfinished work; use `resume` to continue it, or `overwrite`."
                     )
         if not (self.resume and (self.path.exists() or files.in_progress() is not None)):
-            for path in (self.path.with_name(self.path.stem + ending) for ending in self.beside):
-                if path.exists():
-                    raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
+            for ending in self.beside:
+                check_free(self.path.with_name(self.path.stem + ending), self.overwrite)
+
+    def is_unfinished(self) -> bool:
+        """Tell whether there is unfinished work here, which can be resumed."""
+        return PartFiles(self.path).folder.exists()
 
     def kept_settings(self, model: type[Options]) -> dict[str, Any]:
         """Settings of what is to be resumed here, of this configuration model; empty where there is nothing.
@@ -97,13 +109,22 @@ class Output:
             return dict(json.loads(stored.attrs.get("configuration", "{}")))
 
 
-def start_job(job_at: Callable[[Path], FileJob], output: Output | None, progress: Progress) -> xr.Dataset:
+def start_job(
+    job_at: Callable[[Path], FileJob],
+    output: Output | None,
+    progress: Progress,
+    started: Callable[[Output], object] = lambda output: None,
+) -> xr.Dataset:
     """Do the work of a job, and keep its result where `output` says.
 
     Parameters
     ----------
     job_at : callable
         job_at(path): the job that is kept at a path.
+    output : Output, optional
+        If another process takes an unused file of a series first, the next one is used.
+    started : callable
+        started(output) is called before the work begins, with the output that is used.
 
     Returns
     -------
@@ -112,4 +133,11 @@ def start_job(job_at: Callable[[Path], FileJob], output: Output | None, progress
     """
     if output is None:
         return job_at(Path()).compute(progress)
-    return job_at(output.path).execute(resume=output.resume, overwrite=output.overwrite, progress=progress)
+    while True:
+        started(output)
+        try:
+            return job_at(output.path).execute(resume=output.resume, overwrite=output.overwrite, progress=progress)
+        except OutputInUse:
+            if not output.series:
+                raise
+            output = Output.unused(output.series, output.beside)

@@ -9,38 +9,13 @@ from typing import Any
 
 from mosaic.errors import UsageError
 from mosaic.progress import Progress, silent
-from mosaic.storage.files import LOCK, locked
-from mosaic.storage.job import ConfigMismatch, Job, State
-from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
+from mosaic.storage.files import OutputInUse, locked
+from mosaic.storage.job import Job, State
+from mosaic.train.checkpoint import DESCRIPTION, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
 from mosaic.train.plan import TrainPlan, describe_training
 from mosaic.train.session import Summary, TrainingSession
 
-__all__ = ["TrainingJob", "check_folder"]
-
-FILES = (DESCRIPTION, WEIGHTS, TRAINING, LOSS)
-
-
-def check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that is taken, or is not a checkpoint's; writes nothing.
-
-    Raises
-    ------
-    UsageError
-        With what to do about it.
-    """
-    if resume and overwrite:
-        raise UsageError("`resume` and `overwrite` exclude each other.")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"`out` '{out}' is a file; a checkpoint is a folder.")
-    if not out.exists():
-        if not out.absolute().parent.is_dir():
-            raise UsageError(f"`out` '{out}': there is no folder '{out.parent}'; make it first.")
-        return
-    ours = {*FILES, *(f".{name}.tmp" for name in FILES), LOCK}
-    if any(path.name not in ours for path in out.iterdir()):
-        raise UsageError(f"`out` '{out}' holds other files; choose another folder.")
-    if (out / DESCRIPTION).is_file() and not (resume or overwrite):
-        raise UsageError(f"'{out}' holds a checkpoint; use `resume` to continue it, `overwrite`, or another `out`.")
+__all__ = ["TrainingJob"]
 
 
 class TrainingJob(Job):
@@ -113,7 +88,6 @@ class TrainingJob(Job):
         MosaicError
             If the loss or the weights turn NaN or infinite; the last good checkpoint stays.
         """
-        check_folder(self.place, resume=resume, overwrite=overwrite)
         training, description = self.plan.build(), describe_training(self.plan)
         try:
             self.place.mkdir(exist_ok=True)
@@ -122,11 +96,13 @@ class TrainingJob(Job):
                 f"`out` '{self.place}' cannot be written ({error.strerror}); choose another place."
             ) from None
         with locked(self.place, self.place):
-            resumes = resume and (self.place / DESCRIPTION).is_file()
+            there = (self.place / DESCRIPTION).is_file()
+            if there and not (resume or overwrite):  # made between the check and now
+                raise OutputInUse(f"another training has just started at '{self.place}'; use another `out`.")
+            resumes = resume and there
             if resumes:
+                self.is_done()  # refuses another training
                 kept = load_checkpoint(self.place).description
-                if differing := self.differing(kept):
-                    raise ConfigMismatch(self.place, differing)
                 description = {**kept, "configuration": {**kept["configuration"], "epochs": self.plan.config.epochs}}
             session = TrainingSession(training, self.place, description, progress)
             session.start(resumes=resumes)

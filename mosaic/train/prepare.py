@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,11 +15,11 @@ from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.registry.data import data_source
 from mosaic.registry.loading import registry
 from mosaic.run.settings import layered
-from mosaic.train.checkpoint import DESCRIPTION, load_checkpoint
 from mosaic.train.config import TrainConfig
+from mosaic.train.output import CheckpointOutput
 from mosaic.train.plan import TrainPlan
 
-__all__ = ["kept_settings", "parse_seconds", "prepare_training"]
+__all__ = ["parse_seconds", "prepare_training"]
 
 
 def parse_seconds(text: str | float, setting: str) -> float:
@@ -42,7 +41,9 @@ def parse_seconds(text: str | float, setting: str) -> float:
     return total
 
 
-def prepare_training(config: TrainConfig, access: DataAccess, dataset: DataSet | None = None) -> TrainPlan:
+def prepare_training(
+    config: TrainConfig, access: DataAccess, *, dataset: DataSet | None = None, output: CheckpointOutput | None = None
+) -> TrainPlan:
     """Resolve a configuration; what it was not given is as the data set declares, else the general default.
 
     Parameters
@@ -53,12 +54,16 @@ def prepare_training(config: TrainConfig, access: DataAccess, dataset: DataSet |
         Where data may be found.
     dataset : DataSet, optional
         Object to use in place of `config.dataset`.
+    output : CheckpointOutput, optional
+        Where the training is to be kept; refused here if it cannot be.
 
     Raises
     ------
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
+    if output is not None:
+        output.check()
     names, dataset_options = registry(), config.dataset_options
     names.get("network", config.network)  # before the data are read, which can take long
     if dataset is None:
@@ -96,8 +101,3 @@ def _precision(wanted: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if device.type == "cpu" and multiplies_bfloat16() else "float32"
-
-
-def kept_settings(folder: Path) -> dict[str, Any]:
-    """Settings of the training in a folder, to resume it; empty if it holds no training."""
-    return load_checkpoint(folder).config.model_dump(mode="json") if (folder / DESCRIPTION).is_file() else {}

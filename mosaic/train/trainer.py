@@ -13,8 +13,9 @@ from mosaic.registry.data import data_access
 from mosaic.run.settings import layered
 from mosaic.train.checkpoint import Checkpoint
 from mosaic.train.config import TrainConfig
-from mosaic.train.job import TrainingJob, check_folder
-from mosaic.train.prepare import kept_settings, parse_seconds, prepare_training
+from mosaic.train.job import TrainingJob
+from mosaic.train.output import CheckpointOutput
+from mosaic.train.prepare import parse_seconds, prepare_training
 
 __all__ = ["train"]
 
@@ -72,15 +73,14 @@ def train(
     ----------
     Kamb & Ganguli 2025, app. C.1.
     """
-    folder = Path(out).expanduser()
-    check_folder(folder, resume=resume, overwrite=overwrite)
+    output = CheckpointOutput(Path(out).expanduser(), resume, overwrite)
     images = dataset if isinstance(dataset, DataSet) else None
     asked = {"network": network, "dataset": images.name if images is not None else dataset}
     names = {key: value for key, value in asked.items() if value is not None}
-    config = layered(TrainConfig, kept_settings(folder) if resume else {}, {**names, **settings})
+    config = layered(TrainConfig, output.kept_settings(TrainConfig), {**names, **settings})
     job = TrainingJob(
-        prepare_training(config, data_access(data_dir, download), images),
-        folder,
+        prepare_training(config, data_access(data_dir, download), dataset=images, output=output),
+        output.path,
         epochs_free=True,
         max_seconds=math.inf if max_time is None else parse_seconds(max_time, "max_time"),
         save_seconds=parse_seconds(save_every, "save_every"),

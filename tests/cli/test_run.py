@@ -17,7 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import mosaic
-from mosaic.run import estimate, runner
+from mosaic.run import estimate
+from mosaic.storage import output
 
 Invoke = Callable[..., Result]
 SCORE_OPTIONS = "score_options: {'boundary': 'zeros', 'engine': 'auto'}"
@@ -145,7 +146,7 @@ def test_an_interrupted_overwrite_resumes_and_is_not_taken_for_the_run_it_replac
 def test_two_unnamed_runs_at_once_take_two_names(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     names = iter([Path("run-001.nc"), Path("run-002.nc")])
     Path("run-001.nc.parts").mkdir()  # the other run's, made after this one looked for a name
-    monkeypatch.setattr(runner, "unused_path", lambda folder: next(names))
+    monkeypatch.setattr(output, "unused_path", lambda folder, name, endings: next(names))
     assert invoke("run", "--steps", 2).stdout == "run-002.nc\n"
 
 

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 import mosaic
-from mosaic.storage.files import LOCK, OutputInUse, check_writable, locked, open_stored, replacing, unused_path
+from mosaic.storage.files import (
+    LOCK,
+    OutputInUse,
+    check_free,
+    check_writable,
+    locked,
+    open_stored,
+    replacing,
+    unused_folder,
+    unused_path,
+)
 
 HOLD = """
 import sys
@@ -78,3 +88,18 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
     for name in ("nothing.nc", "text.nc", "."):
         with pytest.raises(mosaic.DataError):
             open_stored(tmp_path / name, ("mosaic-trajectory/2",), "a run")
+
+
+def test_a_path_that_is_taken_is_free_only_to_be_replaced(tmp_path: Path) -> None:
+    check_free(tmp_path / "a", overwrite=False)
+    (tmp_path / "a").touch()
+    check_free(tmp_path / "a", overwrite=True)
+    with pytest.raises(mosaic.UsageError, match=r"`overwrite`"):
+        check_free(tmp_path / "a", overwrite=False)
+
+
+def test_the_first_folder_of_a_name_that_is_not_there_is_unused() -> None:
+    assert unused_folder("net") == Path("net")
+    Path("net").mkdir()
+    Path("net-2").mkdir()
+    assert unused_folder("net") == Path("net-3")

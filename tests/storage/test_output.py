@@ -82,3 +82,20 @@ def test_a_job_gives_the_same_numbers_in_memory_and_in_a_file(tiny: mosaic.DataS
     with start_job(job_at, Output(NAME), silent) as stored:
         np.testing.assert_array_equal(stored["state"].values, in_memory["state"].values)
     assert NAME.is_file()
+
+
+def test_an_unused_file_of_a_series_is_chosen_again_if_it_is_taken_meanwhile(
+    tiny: mosaic.DataSet, tmp_path: Path
+) -> None:
+    first = Output.unused("run", beside=(".png",))
+    assert first.path == Path("run-001.nc")
+    (tmp_path / "run-001.nc.parts").mkdir()  # another process starts there
+    (tmp_path / "run-002.png").touch()
+    first.check()
+    used: list[Output] = []
+    job_at = partial(job_of, prepare(RunConfig(score="is", steps=1, samples=1), DataAccess(), dataset=tiny))
+    start_job(job_at, first, silent, used.append).close()
+    assert [output.path.name for output in used] == ["run-001.nc", "run-003.nc"]
+    assert Path("run-003.nc").is_file()
+    assert first.is_unfinished()
+    assert not used[-1].is_unfinished()

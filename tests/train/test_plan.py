@@ -13,7 +13,9 @@ from mosaic.train.prepare import prepare_training
 
 def plan_of(data: mosaic.DataSet, seed: int = 0, **options: object) -> TrainPlan:
     settings = {**SMALL, "network_options": {**SMALL["network_options"], **options}}
-    return prepare_training(mosaic.TrainConfig(network="resnet", epochs=4, seed=seed, **settings), DataAccess(), data)
+    return prepare_training(
+        mosaic.TrainConfig(network="resnet", epochs=4, seed=seed, **settings), DataAccess(), dataset=data
+    )
 
 
 def test_steps_are_those_of_all_epochs(tiny: mosaic.DataSet) -> None:

@@ -51,7 +51,7 @@ def test_a_nan_before_the_first_checkpoint_keeps_none(tiny: mosaic.DataSet) -> N
 
 def test_weights_that_turn_nan_in_the_last_step_are_not_kept(tiny: mosaic.DataSet) -> None:
     good = train(tiny)
-    plan = prepare_training(mosaic.TrainConfig(network="resnet", **{**SMALL, "epochs": 5}), DataAccess(), tiny)
+    plan = prepare_training(mosaic.TrainConfig(network="resnet", **{**SMALL, "epochs": 5}), DataAccess(), dataset=tiny)
     session = TrainingSession(plan.build(), good.folder, good.description)
     session.start(resumes=True)
     session.training.module.get_parameter("up.weight").data.fill_(math.nan)

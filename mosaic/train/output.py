@@ -1,0 +1,54 @@
+"""Where a training is kept: the folder of its checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mosaic.errors import UsageError
+from mosaic.interfaces.options import Options
+from mosaic.storage.files import LOCK
+from mosaic.storage.output import Output
+from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_checkpoint
+
+__all__ = ["CheckpointOutput"]
+
+FILES = (DESCRIPTION, WEIGHTS, TRAINING, LOSS)
+
+
+@dataclass(frozen=True)
+class CheckpointOutput(Output):
+    """Where a checkpoint is kept; its `path` is a folder."""
+
+    def check(self) -> None:
+        """Refuse a folder that is taken, or is not a checkpoint's; writes nothing.
+
+        Raises
+        ------
+        UsageError
+            With what to do about it.
+        """
+        out = self.path
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"`out` '{out}' is a file; a checkpoint is a folder.")
+        if not out.exists():
+            if not out.absolute().parent.is_dir():
+                raise UsageError(f"`out` '{out}': there is no folder '{out.parent}'; make it first.")
+            return
+        ours = {*FILES, *(f".{name}.tmp" for name in FILES), LOCK}
+        if any(path.name not in ours for path in out.iterdir()):
+            raise UsageError(f"`out` '{out}' holds other files; choose another folder.")
+        if (out / DESCRIPTION).is_file() and not (self.resume or self.overwrite):
+            raise UsageError(f"'{out}' holds a checkpoint; use `resume` to continue it, `overwrite`, or another `out`.")
+
+    def kept_settings(self, model: type[Options]) -> dict[str, Any]:
+        """Settings of the training that is to be resumed here; empty where there is none.
+
+        Raises
+        ------
+        DataError
+            If its description cannot be read.
+        """
+        if not (self.resume and (self.path / DESCRIPTION).is_file()):
+            return {}
+        return load_checkpoint(self.path).config.model_dump(mode="json")
