@@ -12,7 +12,9 @@ __all__ = ["Progress", "piece_of", "prefixed", "progress_bar", "reporting", "sil
 class Progress(Protocol):
     """Shows how far long work is.
 
-    Work is measured in what costs time (window comparisons, images trained), not in steps, which may differ in cost.
+    Work is measured in what costs time (weighted comparisons, images trained), not in steps, which may differ in cost.
+    A comparison of windows weighs k, since engines share the products of overlapping windows; one of whole images
+    weighs 1.
     """
 
     def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
@@ -23,7 +25,7 @@ class Progress(Protocol):
         done, total : float
             0 <= done <= total. When another piece of work begins, `done` falls and `total` may change.
         unit : str
-            What is counted, such as "comparison" or "image".
+            What is counted, such as "weighted comparison" or "image".
         note : str
             What is being worked on, in a few words.
         """

@@ -72,12 +72,12 @@ def test_a_bar_that_is_not_on_a_terminal_prints_nothing(capsys: pytest.CaptureFi
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_run_is_measured_in_comparisons(tiny: mosaic.DataSet) -> None:
+def test_a_run_is_measured_in_weighted_comparisons(tiny: mosaic.DataSet) -> None:
     """Where all windows meet, a step takes a share in proportion to the side of its window."""
     reports = Reports()
     settings = {"samples": 1, "steps": 3, "scales": [1, 3, 5], "score_options": {"boundary": "circular"}}
     mosaic.run("els", tiny, **settings, progress=reports)
-    assert {(total, unit) for _, total, unit, _ in reports} == {(12 * 30**2 * (5 + 3 + 1), "comparison")}
+    assert {(total, unit) for _, total, unit, _ in reports} == {(12 * 30**2 * (5 + 3 + 1), "weighted comparison")}
     shares = [(now - before) / reports[-1][1] for before, now in pairwise([0.0, *(done for done, *_ in reports)])]
     assert shares == pytest.approx([5 / 9, 3 / 9, 1 / 9])
 
@@ -90,5 +90,5 @@ def test_a_training_and_a_calibration_say_what_they_count(tiny: mosaic.DataSet) 
     reports.clear()
     mosaic.calibrate("net", dataset=tiny, samples=2, steps=2, sizes="3-5", progress=reports)
     assert all(0 <= done <= total for done, total, *_ in reports)
-    assert {unit for _, _, unit, _ in reports} == {"comparison"}
+    assert {unit for _, _, unit, _ in reports} == {"weighted comparison"}
     assert reports[-1][0] == pytest.approx(reports[-1][1])
