@@ -1,4 +1,4 @@
-"""Progress of long work: one protocol, a bar on a terminal or in a notebook, and silence."""
+"""Progress of long work: one protocol, pieces of larger work, a bar on a terminal or in a notebook, and silence."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-__all__ = ["Progress", "progress_bar", "reporting", "silent"]
+__all__ = ["Progress", "piece_of", "prefixed", "progress_bar", "reporting", "silent"]
 
 
 class Progress(Protocol):
     """Shows how far long work is.
 
-    Work is measured in what costs time (window comparisons, images trained), not in steps, which may differ in cost.
+    Work is measured in what costs time (weighted comparisons, images trained), not in steps, which may differ in cost.
+    A comparison of windows weighs k, since engines share the products of overlapping windows; one of whole images
+    weighs 1.
     """
 
     def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
@@ -23,7 +25,7 @@ class Progress(Protocol):
         done, total : float
             0 <= done <= total. When another piece of work begins, `done` falls and `total` may change.
         unit : str
-            What is counted, such as "comparison" or "image".
+            What is counted, such as "weighted comparison" or "image".
         note : str
             What is being worked on, in a few words.
         """
@@ -31,6 +33,41 @@ class Progress(Protocol):
 
 def silent(done: float, total: float, unit: str, note: str = "") -> None:
     """Show nothing: the null object of `Progress`."""
+
+
+def piece_of(progress: Progress, start: float, work: float, whole: float, whole_unit: str) -> Progress:
+    """Give the progress of one piece of a larger piece of work, which may count in a unit of its own.
+
+    Parameters
+    ----------
+    progress : Progress
+        Called with the work done of the whole.
+    start, work, whole : float
+        Where the piece starts in the whole, how much of it the piece is, and how much the whole is.
+    whole_unit : str
+        What the whole is counted in.
+
+    Returns
+    -------
+    Progress
+        Called with what is done of the piece. A piece of size 0 is done when it first reports.
+    """
+
+    def report(done: float, total: float, unit: str, note: str = "") -> None:
+        share = done / total if total else 1.0
+        # Sums of floating-point numbers depend on the order, so the last piece could end a little beyond the whole.
+        progress(min(whole, start + work * share), whole, whole_unit, note)
+
+    return report
+
+
+def prefixed(progress: Progress, prefix: str) -> Progress:
+    """Put what is worked on before each note; where there is no note, it is the note."""
+
+    def report(done: float, total: float, unit: str, note: str = "") -> None:
+        progress(done, total, unit, f"{prefix}, {note}" if note else prefix)
+
+    return report
 
 
 @contextmanager

@@ -5,7 +5,8 @@ References: Kamb & Ganguli 2025, sec. 5 and table 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mosaic.errors import MosaicError, UsageError
 from mosaic.evaluate.statistics import CONFIDENCE, RESAMPLES, interval_of
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
-from mosaic.progress import Progress, reporting
+from mosaic.progress import Progress, piece_of, reporting
 from mosaic.registry.loading import registry
 from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.made_by import made_by, record
@@ -106,15 +107,10 @@ def _evaluated(metrics: Sequence[Metric], runs: Mapping[str, xr.Dataset], progre
     comparison = xr.Dataset(coords={name: runs["run"][name] for name in ("sample", "seed", "label")})
     roles = [[role for role in runs if role != "reference" or not metric.compares] for metric in metrics]
     samples = comparison.sizes["sample"]
-    total, done = samples * sum(map(len, roles)), 0
-    for metric, judged in zip(metrics, roles, strict=True):
-
-        def advance(role: str, name: str = metric.name) -> None:
-            nonlocal done
-            progress(done, total, "image", f"{name} of the {role}")
-            done += samples
-
-        comparison = _with_metric(comparison, metric, runs, judged, advance)
+    works = [samples * len(judged) for judged in roles]
+    total = sum(works)
+    for metric, judged, work, start in zip(metrics, roles, works, accumulate(works, initial=0), strict=False):
+        comparison = _with_metric(comparison, metric, runs, judged, piece_of(progress, start, work, total, "image"))
     progress(total, total, "image", "compared")
     return comparison
 
@@ -124,14 +120,14 @@ def _with_metric(
     metric: Metric,
     runs: Mapping[str, xr.Dataset],
     roles: Sequence[str],
-    advance: Callable[[str], None],
+    progress: Progress,
 ) -> xr.Dataset:
-    """Add a metric of the runs in these roles, with its median and interval; `advance(role)` is called before each."""
+    """Add a metric of the runs in these roles, with its median and interval; `progress` is called before each role."""
     reference = torch.from_numpy(runs["reference"]["image"].values) if metric.compares else None
     labels = torch.from_numpy(runs["run"]["label"].values)
-    values = []
-    for role in roles:
-        advance(role)
+    values, samples = [], len(labels)
+    for number, role in enumerate(roles):
+        progress(number * samples, len(roles) * samples, "image", f"{metric.name} of the {role}")
         value = metric(torch.from_numpy(runs[role]["image"].values), reference, labels)
         if value.shape != labels.shape:
             raise MosaicError(

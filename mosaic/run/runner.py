@@ -31,7 +31,7 @@ from mosaic.run.settings import layered
 from mosaic.sampling.flow import SAMPLERS, reverse_flow, reverse_times
 from mosaic.sampling.noise import StepNoise
 from mosaic.storage.files import as_attribute
-from mosaic.storage.job import Advance, FileJob, Part, no_advance
+from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
 from mosaic.storage.schema import TRAJECTORY_SCHEMA
@@ -40,8 +40,8 @@ from mosaic.storage.trajectory import assemble
 __all__ = ["attributes_of", "identity_of", "job_of", "name_of", "run", "run_batch", "start"]
 
 
-def run_batch(plan: Plan, batch: range, advance: Advance = no_advance) -> xr.Dataset:
-    """Run the reverse flow of one batch of samples; `advance(work done, note)` is called after each step."""
+def run_batch(plan: Plan, batch: range, progress: Progress = silent) -> xr.Dataset:
+    """Run the reverse flow of one batch of samples; `progress` is called after each step, with the batch's work."""
     states: list[Tensor] = []
     denoised: list[Tensor] = []
     recorded: dict[int, dict[str, np.ndarray]] = {}
@@ -61,7 +61,8 @@ def run_batch(plan: Plan, batch: range, advance: Advance = no_advance) -> xr.Dat
         for step in reverse_flow(evaluate, plan.starts(batch), plan.levels, SAMPLERS[plan.config.sampler], noise):
             states.append(step.state)
             denoised.append(step.denoised)
-            advance(sum(work[: step.index + 1]), f"step {step.index + 1}/{len(plan.levels)}")
+            note = f"step {step.index + 1}/{len(plan.levels)}"
+            progress(sum(work[: step.index + 1]), sum(work), plan.unit, note)
         source = None
         if "provenance" in plan.save:  # for final images: the nearest candidates (theorem 4.1)
             finished = Level(1.0, 0.0)

@@ -1,4 +1,8 @@
-"""How much work a flow is, in the measure that progress is shown in: comparisons times k."""
+"""How much work a flow is, in the unit that progress is shown in: weighted comparisons.
+
+A comparison of windows weighs k, and one of whole images 1. Time is in proportion to it: an engine shares the products
+of overlapping windows, so a window adds only k of its k x k products.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,9 @@ def count_comparisons(model: ScoreModel, scales: Sequence[int], labels: Sequence
 
 
 def step_work(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -> list[float]:
-    """Give the work of samples with these labels at one step of each scale: comparisons times k.
+    """Give the work of samples with these labels at one step of each scale: weighted comparisons.
 
-    Time is in proportion to it: an engine shares the products of overlapping windows, so a window adds only k of its
-    k x k products. Where the model compares nothing, a step of a sample counts 1.
+    Where the model compares nothing, a step of a sample counts 1.
     """
     comparisons, share = model.traits.comparisons, _share(model, labels)
     steps = [comparisons(scale) * max(1, scale) * share for scale in scales]
@@ -27,7 +30,7 @@ def step_work(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -
 
 def unit_of(model: ScoreModel, scales: Sequence[int]) -> str:
     """Name what `step_work` counts."""
-    return "comparison" if any(map(model.traits.comparisons, scales)) else "step"
+    return "weighted comparison" if any(map(model.traits.comparisons, scales)) else "step"
 
 
 def _share(model: ScoreModel, labels: Sequence[int]) -> float:

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,11 @@ from typing import Any
 import xarray as xr
 
 from mosaic.errors import UsageError
-from mosaic.progress import Progress, silent
+from mosaic.progress import Progress, piece_of, prefixed, silent
 from mosaic.storage.files import open_stored
 from mosaic.storage.parts import PartFiles, encoded, join
 
-__all__ = [
-    "Advance",
-    "ConfigMismatch",
-    "FileJob",
-    "Job",
-    "Part",
-    "State",
-    "differences",
-    "no_advance",
-]
+__all__ = ["ConfigMismatch", "FileJob", "Job", "Part", "State", "differences"]
 
 
 class State(StrEnum):
@@ -146,14 +136,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:56]} ..."
 
 
-Advance = Callable[[float, str], None]
-"""Called as advance(done, note): how much of a part's work is done, and what is being worked on."""
-
-
-def no_advance(done: float, note: str) -> None:
-    """Report nothing."""
-
-
 @dataclass(frozen=True)
 class Part:
     """A batch of a job's result.
@@ -163,11 +145,11 @@ class Part:
     work : float
         How much work it is, in the job's unit.
     compute : callable
-        compute(advance) gives its data set.
+        compute(progress) gives its data set.
     """
 
     work: float
-    compute: Callable[[Advance], xr.Dataset]
+    compute: Callable[[Progress], xr.Dataset]
 
 
 @dataclass(frozen=True)
@@ -269,10 +251,5 @@ class FileJob(Job):
         starts = accumulate((part.work for part in self.parts), initial=0.0)
         for number, (part, start) in enumerate(zip(self.parts, starts, strict=False)):
             if wanted(number):
-                batch = f"batch {number + 1}/{len(self.parts)}"
-                yield number, part.compute(partial(_advance, progress, start, total, self.unit, batch))
-
-
-def _advance(progress: Progress, start: float, total: float, unit: str, batch: str, done: float, note: str) -> None:
-    """Report work done in a batch that starts at `start` of the whole."""
-    progress(start + done, total, unit, f"{batch}, {note}")
+                batch = prefixed(progress, f"batch {number + 1}/{len(self.parts)}")
+                yield number, part.compute(piece_of(batch, start, part.work, total, self.unit))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from reports import Reports
 
 import mosaic
 from mosaic.evaluate.compare import open_comparison
@@ -44,6 +45,17 @@ def test_values_are_those_of_the_metrics(runs: dict[str, xr.Dataset], tiny: mosa
         assert actual["nearest_train_index"].sel(role=role).values.tolist() == table.argmin(1).tolist()
     assert actual["sample"].values.tolist() == list(range(5))
     assert actual["label"].values.tolist() == runs["els"]["label"].values.tolist()
+
+
+def test_progress_counts_the_images_that_each_metric_judges(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
+    reports = Reports()
+    metrics = ("mse", "nearest_train")  # the second judges the reference as well
+    mosaic.compare(runs["els"], runs["ls"], runs["is"], metrics=metrics, dataset=tiny, progress=reports)
+    assert [done for done, *_ in reports] == pytest.approx([0, 5, 10, 15, 20, 25])
+    assert {(total, unit) for _, total, unit, _ in reports} == {(25, "image")}
+    judged = {"mse": ("run", "baseline"), "nearest_train": ("run", "reference", "baseline")}
+    expected = [f"{metric} of the {role}" for metric, roles in judged.items() for role in roles]
+    assert [note for *_, note in reports[:-1]] == expected
 
 
 def test_images_are_not_clamped(runs: dict[str, xr.Dataset]) -> None:

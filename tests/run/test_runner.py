@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from reports import Reports
 
 import mosaic
+from mosaic.run.prepare import prepare
+from mosaic.run.runner import run_batch
 
 VARIABLES = ("state", "denoised", "image")
 
@@ -79,6 +82,16 @@ def test_a_callable_eps_and_a_score_model_object_need_no_plugin(tiny: mosaic.Dat
     assert times == [1.0, 0.75, 0.5, 0.25]
     els = mosaic.registry().get("score", "els")(None, tiny)
     assert same_bytes(mosaic.run(score=els, steps=3), mosaic.run(score="els", dataset=tiny, steps=3))
+
+
+def test_a_batch_reports_its_own_work_after_each_step(tiny: mosaic.DataSet) -> None:
+    plan = prepare(mosaic.RunConfig(steps=3, samples=3, scales="3", batch_size=2), mosaic.DataAccess(), dataset=tiny)
+    reports, batch = Reports(), plan.batches[0]
+    run_batch(plan, batch, reports)
+    total = sum(plan.work(batch))
+    shares = [share * total for share in (1 / 3, 2 / 3, 1)]
+    assert [done for done, *_ in reports] == pytest.approx(shares)
+    assert [rest for _, *rest in reports] == [[total, plan.unit, f"step {step}/3"] for step in (1, 2, 3)]
 
 
 def test_float64_and_float32_runs_agree(tiny: mosaic.DataSet) -> None:

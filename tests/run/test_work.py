@@ -1,4 +1,4 @@
-"""The work of a flow: comparisons times k, and a step where nothing is compared."""
+"""The work of a flow: weighted comparisons, and steps where nothing is compared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_els_compares_every_window_that_hangs_over_the_border_alike(tiny: mosaic
     model = model_of("els", tiny)
     assert count_comparisons(model, [k], [-1]) == pairs
     assert step_work(model, [k, 1], [-1, -1]) == [2 * k * pairs, 2 * 12 * 30 * 30]
-    assert unit_of(model, [k]) == "comparison"
+    assert unit_of(model, [k]) == "weighted comparison"
 
 
 def test_ls_compares_windows_at_their_own_place(tiny: mosaic.DataSet) -> None:

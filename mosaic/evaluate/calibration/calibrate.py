@@ -9,6 +9,7 @@ References: Kamb & Ganguli 2025, app. C.2.
 from __future__ import annotations
 
 from functools import partial
+from itertools import accumulate
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,8 @@ from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.runner import run_batch
 from mosaic.run.settings import layered
-from mosaic.run.work import unit_of
 from mosaic.storage.files import open_stored
-from mosaic.storage.job import Advance, FileJob, Part, no_advance
+from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
 from mosaic.storage.schema import CALIBRATION_SCHEMA, described
@@ -52,15 +52,15 @@ def cosine_and_distance(eps: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.cosine_similarity(first, second), torch.linalg.vector_norm(first - second, dim=1)
 
 
-def calibrate_batch(plan: CalibrationPlan, batch: range, advance: Advance = no_advance) -> xr.Dataset:
+def calibrate_batch(plan: CalibrationPlan, batch: range, progress: Progress = silent) -> xr.Dataset:
     """Compare the machine with the network along a batch of its trajectories, at every scale.
 
-    `advance(work done, note)` is called after each k of each step.
+    `progress` is called after each k of each step, with the batch's work.
     """
     network, sizes, work = plan.network, plan.sizes, plan.work(batch)
     trajectory, labels = run_batch(network, batch), network.labels_of(batch)
     table = np.empty((2, len(batch), len(network.levels), len(sizes)))
-    done = 0.0
+    ends = list(accumulate(len(network.levels) * work))  # work done after each k of each step
     with limited_threads(plan.threads):
         for step, level in enumerate(network.levels):
             arrays = (trajectory[name].isel(step=step).values for name in ("state", "denoised"))
@@ -70,8 +70,8 @@ def calibrate_batch(plan: CalibrationPlan, batch: range, advance: Advance = no_a
                 predicted = eps_from_denoised(x, plan.machine.denoise(x, level, labels, size), level)
                 for row, values in enumerate(cosine_and_distance(eps, predicted)):
                     table[row, :, step, column] = values.cpu().numpy()
-                done += work[column]
-                advance(done, f"step {step + 1}/{len(network.levels)}, k = {size}")
+                note = f"step {step + 1}/{len(network.levels)}, k = {size}"
+                progress(ends[step * len(sizes) + column], ends[-1], plan.unit, note)
     dims = ("sample", "step", "k")
     measured = xr.Dataset({"cosine": (dims, table[0]), "distance": (dims, table[1])}, {"k": list(sizes)})
     names = ("sample", "seed", "label", "step", "time", "signal", "noise")
@@ -137,7 +137,7 @@ def job_of(plan: CalibrationPlan, path: Path) -> FileJob:
         parts=[
             Part(steps * sum(plan.work(batch)), partial(calibrate_batch, plan, batch)) for batch in plan.network.batches
         ],
-        unit=unit_of(plan.machine, plan.sizes),
+        unit=plan.unit,
         attributes=partial(attributes_of, plan),
         complete=partial(chosen_scales, criterion=plan.config.criterion),
         free=("configuration.checkpoint",),  # a path; the identity holds the fingerprint of the weights

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.interfaces.score import ScoreModel
 from mosaic.run.plan import Plan
-from mosaic.run.work import step_work
+from mosaic.run.work import step_work, unit_of
 from mosaic.storage.output import Output
 
 __all__ = ["CalibrationPlan"]
@@ -44,5 +44,10 @@ class CalibrationPlan:
     notes: tuple[str, ...] = ()
 
     def work(self, batch: range) -> list[float]:
-        """Work of each size at one step of a batch."""
+        """Work of each size at one step of a batch, in `unit`."""
         return step_work(self.machine, self.sizes, self.network.labels[batch.start : batch.stop])
+
+    @property
+    def unit(self) -> str:
+        """What `work` counts."""
+        return unit_of(self.machine, self.sizes)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from mosaic.evaluate.leaderboard.participants import metrics_of, participants_of
 from mosaic.evaluate.leaderboard.table import leaderboard_table
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.metric import Metric
-from mosaic.progress import Progress, reporting, silent
+from mosaic.progress import Progress, piece_of, prefixed, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.estimate import predict_seconds
 from mosaic.run.plan import Plan
@@ -191,12 +190,10 @@ def start(board: Board, progress: Progress = silent) -> xr.Dataset:
 def _execute(plans: Mapping[str, Plan | None], board: Board, progress: Progress) -> dict[str, str]:
     """Execute entries, each in a process of its own; gives what those said that failed, but for the network."""
     works = {name: _work_of(plan) / board.entries[name].flow_share for name, plan in plans.items()}
-    unit = "comparison" if any(plan is not None and plan.unit == "comparison" for plan in plans.values()) else "step"
-    failed, done, total = {}, 0.0, sum(works.values())
+    failed, done, total, unit = {}, 0.0, sum(works.values()), _unit_of(plans)
     for name, work in works.items():
-        progress(done, total, unit, name)
         try:
-            _execute_in_own_process(board.entries[name], partial(_advance, progress, done, work, total, unit, name))
+            _execute_in_own_process(board.entries[name], piece_of(prefixed(progress, name), done, work, total, unit))
         except MosaicError as error:
             if name == NETWORK:
                 raise
@@ -209,13 +206,14 @@ def _work_of(plan: Plan | None) -> float:
     return 0.0 if plan is None else sum(sum(plan.work(batch)) for batch in plan.batches)
 
 
-def _advance(progress: Progress, done: float, work: float, total: float, unit: str, note: str, share: float) -> None:
-    """Report a share of an entry's work, beside what is done of the others."""
-    progress(done + share * work, total, unit, note)
+def _unit_of(plans: Mapping[str, Plan | None]) -> str:
+    """Name what most of the work is counted in: steps of one theory are little beside the comparisons of another."""
+    planned = [plan for plan in plans.values() if plan is not None]
+    return max(planned, key=_work_of).unit if planned else "step"
 
 
-def _execute_in_own_process(entry: LeaderboardEntry, advance: Callable[[float], None]) -> None:
-    """Execute an entry in a process of its own, to measure its peak memory; calls `advance(share)` as it reports.
+def _execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
+    """Execute an entry in a process of its own, to measure its peak memory.
 
     Raises
     ------
@@ -224,11 +222,12 @@ def _execute_in_own_process(entry: LeaderboardEntry, advance: Callable[[float], 
     """
     command = [sys.executable, "-m", "mosaic.evaluate.leaderboard.entry", entry.model_dump_json()]
     message = ""
+    progress(0.0, 1.0, "entry")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             for line in process.stdout or ():
                 if line.startswith("progress "):
-                    advance(float(line.split()[1]))
+                    progress(float(line.split()[1]), 1.0, "entry")
                 else:
                     message = line.strip() or message
         except BaseException:  # even an interrupt must not leave the process running

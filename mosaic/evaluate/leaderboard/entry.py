@@ -23,11 +23,12 @@ from mosaic.device import limited_threads, peak_bytes
 from mosaic.errors import MosaicError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.options import Options
+from mosaic.progress import Progress, piece_of, silent
 from mosaic.run.config import RunConfig
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
 from mosaic.run.runner import job_of
-from mosaic.storage.job import Advance, FileJob, Part
+from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import ENTRY_SCHEMA, described
 from mosaic.storage.trajectory import open_trajectory
@@ -104,7 +105,7 @@ def steps_job(entry: LeaderboardEntry, plan: Plan | None = None) -> StepsJob:
         schema=ENTRY_SCHEMA,
         what="the single steps of a leaderboard entry",
         parts=() if plan is None else (_part(entry, plan),),
-        unit="comparison" if plan is None else plan.unit,
+        unit="step" if plan is None else plan.unit,
         attributes=partial(_attributes, entry, None if plan is None else plan.device),
     )
 
@@ -142,7 +143,7 @@ def plan_along(entry: LeaderboardEntry, plan: Plan) -> Plan:
     return prepare(config, DataAccess(), score=plan.model, dataset=plan.dataset, memory=entry.memory)
 
 
-def single_steps(entry: LeaderboardEntry, plan: Plan, work: list[float], advance: Advance) -> xr.Dataset:
+def single_steps(entry: LeaderboardEntry, plan: Plan, work: list[float], progress: Progress = silent) -> xr.Dataset:
     """Evaluate x0hat at the states of the network's run, a step at a time, and take the time of each."""
     with open_trajectory(entry.along) as along:
         moments = moments_of(along, entry.moments).load()
@@ -157,7 +158,7 @@ def single_steps(entry: LeaderboardEntry, plan: Plan, work: list[float], advance
                 begin = time.perf_counter()
                 denoised[batch.start : batch.stop, place] = _evaluate(plan, states[:, place], step, batch)
                 seconds[place] += time.perf_counter() - begin
-            advance(sum(work[: place + 1]), f"step {place + 1}/{len(steps)}")
+            progress(sum(work[: place + 1]), sum(work), plan.unit, f"step {place + 1}/{len(steps)}")
     table = xr.Dataset(
         {"denoised": (moments["denoised"].dims, denoised), "seconds": ("step", seconds)},
         {name: moments[name] for name in ("sample", "seed", "label", "step", "time", "signal", "noise")},
@@ -174,14 +175,14 @@ def _evaluate(plan: Plan, states: torch.Tensor, step: int, batch: range) -> np.n
 def execute(entry: LeaderboardEntry) -> None:
     """Run the score model, or resume its run; then evaluate it along the network's flow. Says how much is done."""
     plan, flow = entry.prepare(), entry.flow_share
-    job_of(plan, entry.out).execute(resume=True, progress=partial(_print_share, 0.0, flow)).close()
+    job_of(plan, entry.out).execute(resume=True, progress=piece_of(_print_share, 0.0, flow, 1.0, "entry")).close()
     single = steps_job(entry, plan_along(entry, plan))
-    single.execute(resume=True, progress=partial(_print_share, flow, 1.0)).close()
+    single.execute(resume=True, progress=piece_of(_print_share, flow, 1.0 - flow, 1.0, "entry")).close()
 
 
-def _print_share(first: float, last: float, done: float, total: float, unit: str, note: str = "") -> None:
-    """Print what share of the entry is done, where this piece of work is that from `first` to `last`."""
-    sys.stdout.write(f"progress {first + (last - first) * done / total:.4f}\n")
+def _print_share(done: float, total: float, unit: str, note: str = "") -> None:
+    """Print what share of the work is done, for the process that started this one: a `Progress`."""
+    sys.stdout.write(f"progress {done / total:.4f}\n")
     sys.stdout.flush()
 
 

@@ -14,6 +14,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from mosaic.interfaces.schedule import Level
+from mosaic.progress import prefixed
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import THEORY_STEPS
@@ -126,7 +127,7 @@ class Fig4(Target):
         x0 = dataset.images[chosen].float()
         noise = initial_noise(self.study.config.seed, range(len(chosen)), dataset.shape).to(x0)
         labels = dataset.labels[chosen] if experiment.row.conditional and dataset.labels is not None else None
-        progress, fields = self.study.progress_of(experiment.step("receptive field")), []
+        progress, fields = prefixed(self.study.progress, experiment.step("receptive field")), []
         for number, t in enumerate(times):
             progress(number, len(times), "time", f"t = {t:.2f}")
             level: Level = schedule.level(t)

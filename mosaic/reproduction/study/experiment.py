@@ -20,6 +20,7 @@ from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.evaluate.compare import compare
 from mosaic.interfaces.dataset import DataSet
+from mosaic.progress import prefixed
 from mosaic.registry.loading import registry
 from mosaic.reproduction.study.rows import THEORY_STEPS, Row, row_named, sizes_of
 from mosaic.reproduction.study.study import Study
@@ -226,7 +227,7 @@ class Experiment:
         with ExitStack() as stack:
             runs = {score: stack.enter_context(self.run(score)) for score in (NETWORK, "is", "els", "ls")}
             for theory in SCALED:
-                progress = self.study.progress_of(self.step(f"compare {theory}"))
+                progress = prefixed(self.study.progress, self.step(f"compare {theory}"))
                 comparison = compare(
                     runs[theory], runs[NETWORK], runs["is"], dataset=self.load_dataset(), progress=progress
                 ).assign_attrs(training=as_attribute(dict(self.train().description)))

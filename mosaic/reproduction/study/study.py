@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from mosaic.interfaces.dataset import DataAccess, DataSet
-from mosaic.progress import Progress, silent
+from mosaic.progress import Progress, prefixed, silent
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.run.config import RunConfig
 from mosaic.run.estimate import predict_seconds
@@ -49,18 +49,10 @@ class Study:
     progress: Progress = silent
     records: dict[str, Any] = field(default_factory=dict)
 
-    def progress_of(self, step: str) -> Progress:
-        """Give the progress of a step: that of the study, with the step's name before each note."""
-
-        def show(done: float, total: float, unit: str, note: str = "") -> None:
-            self.progress(done, total, unit, f"{step}, {note}" if note else step)
-
-        return show
-
     def execute(self, step: str, job: Job) -> Any:
         """Execute or resume a step's job, and give its result."""
         job.place.parent.mkdir(parents=True, exist_ok=True)
-        return job.execute(resume=True, progress=self.progress_of(step))
+        return job.execute(resume=True, progress=prefixed(self.progress, step))
 
     def prepare(self, config: RunConfig, dataset: DataSet | None = None) -> Plan:
         """Prepare a run; its data set is read unless it is given."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from reports import Reports
 
 import mosaic
 from mosaic.evaluate.calibration.calibrate import (
@@ -67,6 +68,15 @@ def test_the_table_compares_eps_along_the_networks_own_trajectory(tiny: mosaic.D
         cosine = eps[0] @ eps[1] / np.sqrt((eps[0] @ eps[0]) * (eps[1] @ eps[1]))
         assert float(actual["cosine"][i, step, column]) == pytest.approx(cosine, abs=1e-6)
         assert float(actual["distance"][i, step, column]) == pytest.approx(np.linalg.norm(eps[0] - eps[1]), rel=1e-4)
+
+
+def test_a_batch_reports_its_own_work_after_each_scale_of_each_step(tiny: mosaic.DataSet) -> None:
+    plan, reports = plan_of(tiny), Reports()
+    calibrate_batch(plan, range(2), reports)
+    work = plan.work(range(2))
+    assert [done for done, *_ in reports] == pytest.approx(np.cumsum(5 * work))
+    assert {(total, unit) for _, total, unit, _ in reports} == {(reports[-1][0], plan.unit)}
+    assert [note for *_, note in reports] == [f"step {step}/5, k = {k}" for step in range(1, 6) for k in plan.sizes]
 
 
 def test_median_mode_and_quartiles_are_those_of_the_samples() -> None:

@@ -95,7 +95,7 @@ def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: 
     assert "score.below_options" in result.stderr
 
 
-def test_progress_counts_steps_of_the_network_and_comparisons_times_k_of_theories(
+def test_progress_counts_steps_of_the_network_and_weighted_comparisons_of_theories(
     network: Path, tmp_path: Path
 ) -> None:
     reports: list[tuple[str, float, float]] = []
@@ -105,11 +105,12 @@ def test_progress_counts_steps_of_the_network_and_comparisons_times_k_of_theorie
         progress=lambda done, total, unit, note: reports.append((unit, done, total)),
         **{**SETTINGS, "scores": "els"},
     )
-    work = {unit: [(done, total) for each, done, total in reports if each == unit] for unit in ("step", "comparison")}
+    units = ("step", "weighted comparison")
+    work = {unit: [(done, total) for each, done, total in reports if each == unit] for unit in units}
     assert sum(map(len, work.values())) == len(reports)
-    assert reports == sorted(reports, key=lambda report: report[0] == "comparison")  # the network first
+    assert reports == sorted(reports, key=lambda report: units.index(report[0]))  # the network first
     # 40 images, all 64 x 64 pairs of windows of an 8 x 8 image (circular), k = 3, 2 samples; 3 steps, and 3 along.
-    expected = {"step": 2 * (7 + 3), "comparison": 40 * 64**2 * 3 * 2 * (3 + 3)}
+    expected = {"step": 2 * (7 + 3), "weighted comparison": 40 * 64**2 * 3 * 2 * (3 + 3)}
     for unit, counted in work.items():
         assert {total for _, total in counted} == {expected[unit]}
         shares = [done / total for done, total in counted]

@@ -15,12 +15,10 @@ IDEAL = RunConfig(score="is", dataset="digits", dataset_options={"limit": 20}, s
 
 
 def test_notes_of_a_step_start_with_its_name() -> None:
-    seen: list[tuple[float, float, str, str]] = []
-    study = Study(ReproduceConfig(), Path("root"), progress=lambda *given: seen.append(given))
-    progress = study.progress_of("a row: train")
-    progress(1.0, 4.0, "epoch", "loss 0.5")
-    progress(4.0, 4.0, "epoch")
-    assert seen == [(1.0, 4.0, "epoch", "a row: train, loss 0.5"), (4.0, 4.0, "epoch", "a row: train")]
+    notes: list[str] = []
+    study = Study(ReproduceConfig(), Path("root"), progress=lambda done, total, unit, note="": notes.append(note))
+    study.run("a row: is", IDEAL, Path("root/is.nc")).close()
+    assert notes == [f"a row: is, batch 1/1, step {step}/3" for step in (1, 2, 3)]
 
 
 def test_a_run_is_kept_used_again_and_recorded() -> None:
