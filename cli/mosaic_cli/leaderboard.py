@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from mosaic.evaluate.leaderboard.board import Board
+    from mosaic.run.plan import Plan
+
+    Plans = Mapping[str, Plan | None]
 
 __all__ = ["command"]
 
@@ -68,8 +71,9 @@ def command(
         terminal.note(f"Note: leaderboard.nc in '{board.folder}' will no longer rank {', '.join(dropped)}.")
     for name, reason in board.left_out.items():
         terminal.note(f"Left out: {name}: {reason}.")
-    seconds = _forecast(board, terminal)
-    table = None if dry_run else _execute(board, terminal)
+    plans = board.plan_unfinished()
+    seconds = _forecast(board, plans, terminal)
+    table = None if dry_run else _execute(board, plans, terminal)
     if table is None:
         if as_json:
             print_json({"seconds": seconds, "left_out": dict(board.left_out)})
@@ -110,10 +114,10 @@ def _nested(layers: Sequence[Mapping[str, Any]], scores: Sequence[str]) -> list[
     return [*own, {"score_options": given}]
 
 
-def _forecast(board: Board, terminal: Terminal) -> dict[str, float | None]:
+def _forecast(board: Board, plans: Plans, terminal: Terminal) -> dict[str, float | None]:
     """Say how long each machine will take."""
     with progress_bar(not terminal.quiet) as bar:
-        seconds = board.forecast(bar)
+        seconds = board.forecast(plans, bar)
     for name, value in seconds.items():
         terminal.note(
             f"{name}: {'not predicted' if value is None else f'about {duration(value)}' if value else 'done'}"
@@ -126,13 +130,13 @@ def _forecast(board: Board, terminal: Terminal) -> dict[str, float | None]:
     return seconds
 
 
-def _execute(board: Board, terminal: Terminal) -> xr.Dataset:
+def _execute(board: Board, plans: Plans, terminal: Terminal) -> xr.Dataset:
     from mosaic.evaluate.leaderboard.board import start
 
     begin = time.perf_counter()
     try:
         with progress_bar(not terminal.quiet) as bar:
-            table = start(board, bar)
+            table = start(board, plans, bar)
     except KeyboardInterrupt:
         terminal.fail("interrupted; what is done is kept. The same command resumes.", ExitCode.INTERRUPTED)
     for name, message in json.loads(table.attrs["failed"]).items():

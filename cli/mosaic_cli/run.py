@@ -118,7 +118,7 @@ def _announce(plan: Plan, terminal: Terminal, predict: bool) -> None:
 
 def _run(plan: Plan, output: Output, terminal: Terminal) -> tuple[Path, float]:
     """Run, with a bar, and draw the final images; gives the file and the seconds it took."""
-    from mosaic.run.runner import start
+    from mosaic.run.job import start
 
     begin = time.perf_counter()
     outputs = [output]  # the last one is the one that is used

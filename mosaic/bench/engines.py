@@ -31,10 +31,10 @@ from mosaic.interfaces.dataset import DataAccess, DataSet, balanced_subset
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import Level
 from mosaic.registry.data import load_dataset
+from mosaic.run.batch import run_batch
 from mosaic.run.config import RunConfig
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
-from mosaic.run.runner import run_batch
 from mosaic.run.settings import layered
 from mosaic.sampling.scales import preset_names
 

@@ -13,8 +13,8 @@ import xarray as xr
 from kills import Killed, kill_at
 
 import mosaic
+from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
-from mosaic.run.runner import job_of
 from mosaic.storage.files import OutputInUse
 from mosaic.storage.made_by import code_changed, core_digest
 

@@ -12,8 +12,8 @@ import mosaic
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.progress import silent
 from mosaic.run.config import RunConfig
+from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
-from mosaic.run.runner import job_of
 from mosaic.storage.output import Output, start_job
 
 NAME = Path("run.nc")

@@ -27,7 +27,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
-from mosaic.run.runner import run_batch
+from mosaic.run.batch import run_batch
 from mosaic.run.settings import layered
 from mosaic.storage.files import open_stored
 from mosaic.storage.job import FileJob, Part

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -16,6 +14,7 @@ from mosaic.errors import MosaicError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.participants import metrics_of, participants_of, run_of_network, run_of_theory
+from mosaic.evaluate.leaderboard.process import execute_in_own_process
 from mosaic.evaluate.leaderboard.table import leaderboard_table
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.metric import Metric
@@ -104,16 +103,12 @@ class Board:
         }
         return [name for name, stored in files.items() if any(code_changed(stored_code(file)) for file in stored)]
 
-    def forecast(self, progress: Progress = silent) -> dict[str, float | None]:
+    def forecast(self, plans: Mapping[str, Plan | None], progress: Progress = silent) -> dict[str, float | None]:
         """Predict the seconds of each analytic machine; 0 if all is done, None if it cannot be predicted.
 
-        Raises
-        ------
-        ConfigMismatch
-            If what is there was made with other settings.
+        `plans` are those of `plan_unfinished`.
         """
         forecast: dict[str, float | None] = dict.fromkeys(self.entries, 0.0)
-        plans = self.plan_unfinished()
         for number, (name, plan) in enumerate(plans.items()):
             progress(number, len(plans), "measurement", f"measuring how long {name} will take")
             seconds = None if plan is None else predict_seconds(plan)
@@ -170,13 +165,12 @@ def _files(folder: Path, name: str) -> dict[str, Path]:
     return {"out": folder / f"{stem}.nc", "along": folder / f"{NETWORK}.nc", "steps": folder / f"{stem}-steps.nc"}
 
 
-def start(board: Board, progress: Progress = silent) -> xr.Dataset:
-    """Execute the entries that are not done, compare, store and draw.
+def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = silent) -> xr.Dataset:
+    """Execute the entries that are not done (`plans` are those of `plan_unfinished`), compare, store and draw.
 
     A score model that fails is named in the attribute `failed`, and has no numbers.
     """
     board.folder.mkdir(parents=True, exist_ok=True)
-    plans = board.plan_unfinished()  # refuses what was made with other settings before anything is done
     # The network's steps and the theories' comparisons cannot be added up: first the one, then the others.
     _execute({name: plan for name, plan in plans.items() if name == NETWORK}, board, progress)
     failed = _execute({name: plan for name, plan in plans.items() if name != NETWORK}, board, progress)
@@ -193,7 +187,7 @@ def _execute(plans: Mapping[str, Plan | None], board: Board, progress: Progress)
     failed, done, total, unit = {}, 0.0, sum(works.values()), _unit_of(plans)
     for name, work in works.items():
         try:
-            _execute_in_own_process(board.entries[name], piece_of(prefixed(progress, name), done, work, total, unit))
+            execute_in_own_process(board.entries[name], piece_of(prefixed(progress, name), done, work, total, unit))
         except MosaicError as error:
             if name == NETWORK:
                 raise
@@ -210,31 +204,6 @@ def _unit_of(plans: Mapping[str, Plan | None]) -> str:
     """Name what most of the work is counted in: steps of one theory are little beside the comparisons of another."""
     planned = [plan for plan in plans.values() if plan is not None]
     return max(planned, key=_work_of).unit if planned else "step"
-
-
-def _execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
-    """Execute an entry in a process of its own, to measure its peak memory.
-
-    Raises
-    ------
-    MosaicError
-        If it fails, with the last line of what it says.
-    """
-    command = [sys.executable, "-m", "mosaic.evaluate.leaderboard.entry", entry.model_dump_json()]
-    message = ""
-    progress(0.0, 1.0, "entry")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            for line in process.stdout or ():
-                if line.startswith("progress "):
-                    progress(float(line.split()[1]), 1.0, "entry")
-                else:
-                    message = line.strip() or message
-        except BaseException:  # even an interrupt must not leave the process running
-            process.kill()
-            raise
-    if process.returncode:
-        raise MosaicError(message or f"its process ended with {process.returncode}")
 
 
 def _attributes(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
@@ -293,4 +262,4 @@ def leaderboard(
     config = layered(LeaderboardConfig, {"checkpoint": str(checkpoint)}, settings)
     board = prepare_leaderboard(config, Path(out).expanduser(), data_access(data_dir), memory)
     with reporting(progress) as report:
-        return start(board, report)
+        return start(board, board.plan_unfinished(), report)

@@ -1,12 +1,10 @@
-"""An entry of a leaderboard, in a process of its own: `python -m mosaic.evaluate.leaderboard.entry ENTRY`.
+"""An entry of a leaderboard: a score model's run from the network's noise, and its single steps along the network's.
 
-Its reverse flow from the network's noise is stored as any run is; then x0hat at the network's own states, step by step,
-with the time that each step takes. Lines `progress SHARE` on stdout say how much of it is done.
+The run is stored as any run is. The single steps are x0hat at the network's own states, with the time that each takes.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,20 +18,19 @@ import xarray as xr
 from pydantic import Field
 
 from mosaic.device import limited_threads, peak_bytes
-from mosaic.errors import MosaicError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.options import Options
-from mosaic.progress import Progress, piece_of, silent
+from mosaic.progress import Progress, silent
 from mosaic.run.config import RunConfig
+from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
-from mosaic.run.runner import job_of
 from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import ENTRY_SCHEMA, described
 from mosaic.storage.trajectory import open_trajectory
 
-__all__ = ["LeaderboardEntry", "execute", "moments_of"]
+__all__ = ["LeaderboardEntry", "moments_of", "plan_along", "steps_job"]
 
 
 class LeaderboardEntry(Options):
@@ -170,27 +167,3 @@ def _evaluate(plan: Plan, states: torch.Tensor, step: int, batch: range) -> np.n
     """x0hat (B, C, H, W) of a batch of the states (samples, C, H, W) of a step."""
     x = states[batch.start : batch.stop].to(plan.dtype).to(plan.device)
     return plan.denoise(x, step, batch).cpu().numpy()
-
-
-def execute(entry: LeaderboardEntry) -> None:
-    """Run the score model, or resume its run; then evaluate it along the network's flow. Says how much is done."""
-    plan, flow = entry.prepare(), entry.flow_share
-    job_of(plan, entry.out).execute(resume=True, progress=piece_of(_print_share, 0.0, flow, 1.0, "entry")).close()
-    single = steps_job(entry, plan_along(entry, plan))
-    single.execute(resume=True, progress=piece_of(_print_share, flow, 1.0 - flow, 1.0, "entry")).close()
-
-
-def _print_share(done: float, total: float, unit: str, note: str = "") -> None:
-    """Print what share of the work is done, for the process that started this one: a `Progress`."""
-    sys.stdout.write(f"progress {done / total:.4f}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    try:
-        given = LeaderboardEntry.model_validate_json(sys.argv[1])
-        sys.argv = given.command_line or sys.argv
-        execute(given)
-    except MosaicError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(int(error.exit_code))

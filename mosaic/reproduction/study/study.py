@@ -13,9 +13,9 @@ from mosaic.progress import Progress, prefixed, silent
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.run.config import RunConfig
 from mosaic.run.estimate import predict_seconds
+from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
-from mosaic.run.runner import job_of
 from mosaic.storage.job import FileJob, Job
 from mosaic.storage.made_by import record
 

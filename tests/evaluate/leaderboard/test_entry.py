@@ -11,8 +11,6 @@ import xarray as xr
 from small_leaderboard import SETTINGS
 
 import mosaic
-from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, execute
-from mosaic.run.config import RunConfig
 from mosaic.storage.job import ConfigMismatch
 
 
@@ -48,14 +46,3 @@ def test_a_list_of_scales_serves_the_theories_and_is_looked_up_along_the_flow(
     actual = [xr.load_dataset(tmp_path / name / "els-steps.nc")["denoised"] for name in ("list", "file")]
     np.testing.assert_array_equal(*actual)
     assert not np.array_equal(actual[0], xr.load_dataset(board / "els-steps.nc")["denoised"])
-
-
-def test_the_process_says_what_share_of_both_is_done(
-    board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = RunConfig(score="gaussian", dataset_options={"limit": 40}, samples=2, steps=3, init=str(board / "network.nc"))
-    files = {"out": tmp_path / "a.nc", "along": board / "network.nc", "steps": tmp_path / "a-steps.nc"}
-    execute(LeaderboardEntry(run=run, moments=2, **files))  # 3 steps of its own flow, and 2 along the network's
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [word for word, _ in lines] == ["progress"] * 5
-    assert [float(share) for _, share in lines] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])

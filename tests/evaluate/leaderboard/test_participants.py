@@ -21,7 +21,7 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
     assert board.entries["switch"].run.score_options == {"boundary": "circular"}
     assert board.entries["is"].run.scales is None
     assert list(board.metrics) == mosaic.registry().agreement_metrics()
-    forecast = board.forecast()
+    forecast = board.forecast(board.plan_unfinished())
     assert (forecast["els"] or 0) > 0
     assert forecast["gaussian"] is None
 

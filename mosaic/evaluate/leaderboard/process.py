@@ -1,0 +1,66 @@
+"""A leaderboard entry in a process of its own: `python -m mosaic.evaluate.leaderboard.process ENTRY`.
+
+So its peak memory is its own. Lines `progress SHARE` on its stdout say how much is done. The last other line says what
+went wrong.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from mosaic.errors import MosaicError
+from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, plan_along, steps_job
+from mosaic.progress import Progress, piece_of
+from mosaic.run.job import job_of
+
+__all__ = ["execute", "execute_in_own_process"]
+
+
+def execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
+    """Execute an entry in a process of its own, to measure its peak memory.
+
+    Raises
+    ------
+    MosaicError
+        If it fails, with the last line of what it says.
+    """
+    command = [sys.executable, "-m", "mosaic.evaluate.leaderboard.process", entry.model_dump_json()]
+    message = ""
+    progress(0.0, 1.0, "entry")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            for line in process.stdout or ():
+                if line.startswith("progress "):
+                    progress(float(line.split()[1]), 1.0, "entry")
+                else:
+                    message = line.strip() or message
+        except BaseException:  # even an interrupt must not leave the process running
+            process.kill()
+            raise
+    if process.returncode:
+        raise MosaicError(message or f"its process ended with {process.returncode}")
+
+
+def execute(entry: LeaderboardEntry) -> None:
+    """Run the score model, or resume its run; then evaluate it along the network's flow. Says how much is done."""
+    plan, flow = entry.prepare(), entry.flow_share
+    job_of(plan, entry.out).execute(resume=True, progress=piece_of(_print_share, 0.0, flow, 1.0, "entry")).close()
+    single = steps_job(entry, plan_along(entry, plan))
+    single.execute(resume=True, progress=piece_of(_print_share, flow, 1.0 - flow, 1.0, "entry")).close()
+
+
+def _print_share(done: float, total: float, unit: str, note: str = "") -> None:
+    """Print what share of the work is done, for the process that started this one: a `Progress`."""
+    sys.stdout.write(f"progress {done / total:.4f}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        given = LeaderboardEntry.model_validate_json(sys.argv[1])
+        sys.argv = given.command_line or sys.argv
+        execute(given)
+    except MosaicError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(int(error.exit_code))

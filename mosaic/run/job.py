@@ -1,0 +1,79 @@
+"""A run as a job: its identity, its batches, and where it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+import mosaic.view.accessor  # noqa: F401 - every run has `run.mosaic`
+from mosaic.progress import Progress, silent
+from mosaic.registry.loading import registry
+from mosaic.run.batch import run_batch
+from mosaic.run.plan import Plan
+from mosaic.storage.files import as_attribute
+from mosaic.storage.job import FileJob, Part
+from mosaic.storage.made_by import made_by, versions_of
+from mosaic.storage.output import Output, start_job
+from mosaic.storage.schema import TRAJECTORY_SCHEMA
+
+__all__ = ["job_of", "start"]
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+    """Identity of a run: two that agree in it give the same bytes on one machine."""
+    start = None if plan.start is None else hashlib.sha256(plan.start.numpy().tobytes()).hexdigest()
+    return {
+        "configuration": plan.config.model_dump(mode="json"),
+        "scales": list(plan.scales),
+        "labels": list(plan.labels),
+        "dataset_fingerprint": plan.dataset.fingerprint(),
+        "init_fingerprint": start,
+        "versions": versions_of(plan.config),
+        "engine": plan.model.traits.engine(plan.dtype),
+        "score_fingerprint": plan.model.traits.fingerprint(),
+    }
+
+
+def _attributes(plan: Plan) -> dict[str, str]:
+    """Root attributes of a run, in addition to its identity."""
+    traits = {name: value for name, value in vars(plan.model.traits).items() if isinstance(value, bool)}
+    return {
+        **made_by(plan.device, plan.dataset),
+        "title": f"{plan.config.score} on {plan.dataset.name}: reverse flow",
+        "traits": as_attribute(traits),
+    }
+
+
+def job_of(plan: Plan, path: Path) -> FileJob:
+    """The job of a run that is kept at `path`."""
+    moved = [f"configuration.score_options.{name}" for name in plan.model.path_options]
+    return FileJob(
+        place=path,
+        identity=_identity(plan),
+        schema=TRAJECTORY_SCHEMA,
+        what="a stored run",
+        parts=[Part(sum(plan.work(batch)), partial(run_batch, plan, batch)) for batch in plan.batches],
+        unit=plan.unit,
+        attributes=lambda: _attributes(plan),
+        before=lambda: registry().hook.before_run(config=plan.config),
+        after=lambda whole: registry().hook.after_run(config=plan.config, trajectory=whole),
+        free=("configuration.scales", *moved),  # a path; the scales themselves are in the identity
+    )
+
+
+def start(
+    plan: Plan, progress: Progress = silent, started: Callable[[Output], object] = lambda output: None
+) -> xr.Dataset:
+    """Run a plan, and keep it where it says; arguments as for `start_job`.
+
+    Returns
+    -------
+    xarray.Dataset
+        The trajectory: in memory, or (with an output) opened from the file.
+    """
+    return start_job(partial(job_of, plan), plan.output, progress, started)
