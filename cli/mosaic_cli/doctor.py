@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 
 from mosaic.errors import ExitCode
 from mosaic_cli.data_options import data_dir
-from mosaic_cli.terminal import Terminal, print_json, standard
+from mosaic_cli.terminal import Terminal, in_flags, print_json, standard
 
 __all__ = ["command"]
 
@@ -30,7 +29,7 @@ def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
 
     report = examine(data_access(data_dir, download=False))
     states = report["datasets"].items()
-    report["datasets"] = {name: re.sub("`([^`]*)`", r"-o \1", state) for name, state in states}
+    report["datasets"] = {name: in_flags(state) for name, state in states}
     report["plugins"] += [asdict(plugin) for plugin in command_plugins(COMMANDS)]
     if as_json:
         print_json(report)

@@ -86,7 +86,9 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except MosaicError as error:
-            click.echo(f"Error: {error}", err=True)
+            from mosaic_cli.terminal import in_flags
+
+            click.echo(f"Error: {in_flags(str(error))}", err=True)
             raise SystemExit(int(error.exit_code)) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

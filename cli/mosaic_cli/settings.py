@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -12,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from mosaic.interfaces.options import Options
 from mosaic.run.settings import from_environment, from_file, layered, plugin_options, sections_of, setting_names
+from mosaic_cli.terminal import in_flags
 
 __all__ = ["configured", "layers_of", "settings"]
 
@@ -59,11 +59,6 @@ def _metavar(name: str, annotation: Any) -> str:
     return METAVARS.get(name, "X" if annotation is float else "NAME")
 
 
-def _with_dashes(text: str) -> str:
-    """Write the settings that a description names as flags."""
-    return re.sub(r"`([a-z_]+)`", lambda match: f"--{match[1].replace('_', '-')}", text)
-
-
 def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """Add -o, --config, and a flag for every setting of `model` but those in `without`, described by its field."""
 
@@ -86,7 +81,7 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
             command = click.option(
                 f"--{name.replace('_', '-')}",
                 metavar=_metavar(name, field.annotation),
-                help=_with_dashes(f"{field.description}{default}"),
+                help=in_flags(f"{field.description}{default}", setting_names(model)),
                 shell_complete=_complete(model),
             )(command)
         return command

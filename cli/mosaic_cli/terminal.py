@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mosaic.errors import ExitCode, MosaicError
+from mosaic.errors import ExitCode, MosaicError, PluginError
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import setting_names
 
@@ -45,11 +45,14 @@ class Terminal:
         sys.exit(int(code))
 
 
-def in_flags(message: str) -> str:
-    """Write settings that a message of the core names as flags: of the command that is running, or of `mosaic run`."""
+def in_flags(message: str, names: Iterable[str] = ()) -> str:
+    """Write settings that a message of the core names as flags: those in `names`, of `mosaic run`, and of this command.
+
+    `score.engine=compiled` becomes an option, -o.
+    """
     context = click.get_current_context(silent=True)
     options = [] if context is None else [p for p in context.command.params if isinstance(p, click.Option)]
-    flags = {name: f"--{name.replace('_', '-')}" for name in (*setting_names(RunConfig), *COMMON)}
+    flags = {name: f"--{name.replace('_', '-')}" for name in (*setting_names(RunConfig), *COMMON, *names)}
     flags |= {option.name: max(option.opts, key=len) for option in options if option.name}
     message = re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)
     return re.sub(r"`([\w-]+\.[\w-]+=[^`]*)`", r"-o \1", message)
@@ -72,7 +75,8 @@ def standard(command: Command) -> Command:
         except MosaicError as error:
             if verbose:
                 traceback.print_exc()
-            terminal.fail(str(error), error.exit_code)
+            hint = " `mosaic plugins` tells what became of each plugin." if isinstance(error, PluginError) else ""
+            terminal.fail(f"{error}{hint}", error.exit_code)
         except KeyboardInterrupt:
             terminal.fail("interrupted.", ExitCode.INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):

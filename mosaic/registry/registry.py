@@ -153,7 +153,7 @@ class Registry:
             return cls
         known = self.names(kind)
         broken = [p.key for p in self.plugins if p.status == "broken"]
-        hint = f" Broken plugins ('mosaic plugins' tells why): {', '.join(broken)}." if broken else ""
+        hint = f" Broken plugins: {', '.join(broken)}." if broken else ""
         disabled = [p.key for p in self.plugins if p.status == "disabled"]
         hint += f" Disabled by MOSAIC_DISABLE_PLUGINS: {', '.join(disabled)}." if disabled else ""
         raise PluginError(
@@ -194,7 +194,7 @@ class Registry:
         """
         names = [name for name in self.default_metrics() if self.get("metric", name).compares]
         if not names:
-            raise PluginError("No active plugin provides a metric that compares images; 'mosaic plugins' lists them.")
+            raise PluginError("No active plugin provides a metric that compares images.")
         return names
 
     def checkpoint_score(self) -> str:
@@ -208,7 +208,7 @@ class Registry:
         for (kind, name), cls in self._classes.items():
             if kind == "score" and "checkpoint" in cls.path_options:  # type: ignore[attr-defined]
                 return name
-        raise PluginError("No active plugin provides a score model that runs checkpoints; 'mosaic plugins' lists them.")
+        raise PluginError("No active plugin provides a score model that runs checkpoints.")
 
 
 def _plugin_manager() -> pluggy.PluginManager:

@@ -19,7 +19,7 @@ class LeaderboardConfig(Options):
     metrics: str | None = Field(
         None,
         description="Metrics that compare images, a list; the first decides the ranks, the last is printed beside it. "
-        "Default: those that mosaic compare uses.",
+        "Default: the default ones of a comparison.",
     )
     samples: int = Field(16, ge=1, description="Samples that all make from the same noise.")
     steps: int = Field(20, ge=1, le=100_000, description="Steps of the theories' reverse flows.")
