@@ -31,7 +31,7 @@ def test_a_bar_that_is_not_on_a_terminal_prints_nothing(capsys: pytest.CaptureFi
 
 
 def test_a_run_is_measured_in_comparisons(tiny: mosaic.DataSet) -> None:
-    """Where all windows meet, a step takes a share in proportion to the side of its window."""
+    """Where all windows are compared, a step takes a share in proportion to the side of its window."""
     done: list[float] = []
     totals, units = set(), set()
 

@@ -150,7 +150,7 @@ def _remarks(result: dict[str, Any]) -> str:
     if result["row"] == "naive":
         return f"{result['ratio']:.0f} times as fast as the naive implementation"
     if result["row"] == "calibration":
-        return f"{result['times_the_dearest']:.2f} times the dearest single k"
+        return f"{result['ratio_to_slowest_k']:.2f} times the slowest single k"
     if result["row"] == "training":
         ours, bare = result["images_per_second"], result["bare_images_per_second"]
         return f"{ours:.0f} images/s, {result['ratio']:.3f} of a bare loop's {bare:.0f} ({result['precision']})"

@@ -117,7 +117,7 @@ class GaussianMixture(ByClass):
     """The data as a mixture of Gaussians: one for each class, or for each cluster of k-means.
 
     Each component has its members' mean and covariance, and their number as its weight; x0hat is the mean of the
-    components' x0hat by their posterior probability. A sample with a label meets its class only.
+    components' x0hat by their posterior probability. A sample with a label is compared with its class only.
 
     References: Wang & Vastola 2024 (arXiv 2412.09726), sec. 4.
     """

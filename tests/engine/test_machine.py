@@ -84,7 +84,7 @@ def test_strided_input_is_read_by_its_shape(machine: str, boundary: str | None) 
 
 @pytest.mark.parametrize(("machine", "boundary"), LOCAL)
 @pytest.mark.parametrize("k", [4, 0, -3, -2])
-def test_a_scale_that_is_no_odd_window_is_refused(machine: str, boundary: str | None, k: int) -> None:
+def test_a_scale_that_is_not_an_odd_window_is_refused(machine: str, boundary: str | None, k: int) -> None:
     model = build(machine, boundary, uniform(0, 2, 1, 6, 7))
     x = torch.zeros(1, 1, 6, 7, dtype=torch.float64)
     with pytest.raises(mosaic.UsageError, match=rf"(?<!\d){k}(?!\d)"):

@@ -98,7 +98,7 @@ def test_a_step_of_other_settings_is_refused_with_its_place_and_what_differs() -
     assert list(Path("root").iterdir()) == []
 
 
-def test_an_out_that_is_no_folder_is_refused() -> None:
+def test_an_out_that_is_not_a_folder_is_refused() -> None:
     Path("taken").write_text("a file")
     with pytest.raises(mosaic.UsageError, match="'taken/cpu'"):
         mosaic.reproduce("table2", ["mnist-resnet-zeros"], out="taken", **SMALL)

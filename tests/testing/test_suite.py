@@ -90,7 +90,7 @@ def test_all_at_once_everything_wrong_is_named() -> None:
     assert "inputs_are_unchanged" not in str(caught.value)
 
 
-def test_an_expected_failure_must_go_on_failing() -> None:
+def test_an_expected_failure_must_still_fail() -> None:
     reason = "it overshoots"
     known = {"x0hat_stays_in_the_range_of_the_data": reason, "x0hat_at_infinite_noise_is_the_mean": reason}
     outcomes = mosaic.testing.check_score(OVERSHOOTING, expected_failures=known)
