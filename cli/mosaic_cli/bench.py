@@ -85,7 +85,6 @@ def command(
 
 
 def _engines() -> tuple[str, ...]:
-    """Engines that this machine has."""
     from mosaic.engine.compiler import KernelUnavailable, load_kernel
 
     try:
@@ -96,7 +95,6 @@ def _engines() -> tuple[str, ...]:
 
 
 def _print(used: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    """Print the machine and a table."""
     for key, value in used.items():
         shown = ", ".join(value) if isinstance(value, list) else f"{value:.3g}" if isinstance(value, float) else value
         click.echo(f"{key}: {shown}")

@@ -26,7 +26,7 @@ def step_work(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -
 
 
 def unit_of(model: ScoreModel, scales: Sequence[int]) -> str:
-    """Name what `step_work` counts."""
+    """Name what `step_work` counts: `comparison`, or `step` where the model compares nothing."""
     return "comparison" if any(map(model.traits.comparisons, scales)) else "step"
 
 

@@ -92,12 +92,12 @@ class Checkpoint:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the network is given labels."""
+        """Whether the network is given labels: its option `class_conditional`, False where it has none."""
         return bool(self.config.network_options.get("class_conditional", False))
 
     @property
     def schedule(self) -> NoiseSchedule:
-        """The schedule it was trained with."""
+        """The schedule it was trained with, made from its name and options."""
         schedule: NoiseSchedule = registry().make("schedule", self.config.schedule, self.config.schedule_options)
         return schedule
 
@@ -214,7 +214,7 @@ def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+    """Read a safetensors file: tensors by name, on the CPU.
 
     Raises
     ------

@@ -56,7 +56,7 @@ class PatchPosterior(LS):
     def evaluate(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
-        """Average the patches' posterior means."""
+        """Give x0hat (B, C, H, W), in float64; with diagnostics, the posterior of the windows about the pixels."""
         denoised = composite(x, images, level, scale, self.options.boundary)
         return denoised, self.posterior(x, images, level, scale, compute) if compute.diagnostics else None
 

@@ -41,7 +41,7 @@ class PCALocality(ByClass):
     name = "pca-locality"
 
     class Options(mosaic.Options):
-        """The threshold of the masks."""
+        """The method's one parameter: the higher, the smaller the masks; at 0 whole images are compared, as by `is`."""
 
         threshold: float = Field(
             0.005,
@@ -54,7 +54,7 @@ class PCALocality(ByClass):
     options: Options
 
     def fit(self, images: Tensor, labels: Tensor | None) -> Fit:
-        """Compute mean and covariance."""
+        """Images flat (N, D), in float64, and their moments, which the masks are made of; labels are ignored."""
         return Fit(images.flatten(1).double(), Moments.of(images))
 
     def apply(self, fitted: Fit, x: Tensor, level: mosaic.Level) -> Tensor:

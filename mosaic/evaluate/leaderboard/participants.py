@@ -65,7 +65,7 @@ def _all_that_can(config: LeaderboardConfig, names: list[str]) -> Participants:
 
 
 def network_run(config: LeaderboardConfig, checkpoint: Checkpoint) -> RunConfig:
-    """The network's run."""
+    """The run of the checkpoint's network: it has no scales, and `network_steps` instead of `steps`."""
     score = registry().checkpoint_score()
     options = {"checkpoint": str(checkpoint.folder), **config.score_options.get(score, {})}
     return _run(config, checkpoint).model_copy(

@@ -51,11 +51,11 @@ class AttentionTable(Target):
     most_rows = 0
 
     def experiments(self) -> dict[str, Experiment]:
-        """Give the experiment of each network."""
+        """Experiments of `NETWORKS` by name, the ResNet without attention first; nothing is read or trained yet."""
         return {name: Experiment(row, self.study) for name, row in NETWORKS.items()}
 
     def steps(self) -> list[Step]:
-        """List the trainings and the runs."""
+        """Train and run each network; then run each theory, its windows the receptive field of the ResNet."""
         experiments = self.experiments()
         base = experiments["resnet"]
         trained = [step for each in experiments.values() for step in (training_step(each), run_step(each, NETWORK))]

@@ -52,7 +52,7 @@ class AttentionTradeoff(Target):
         return Experiment(NETWORKS["resnet"], self.study)
 
     def steps(self) -> list[Step]:
-        """List the runs."""
+        """A run for each machine and each factor on the window that the theories of `attention` have."""
         base, steps = self._base(), []
         for name in MACHINES:
             seconds = seconds_of_theory(base, name)  # taken as the same for every factor
