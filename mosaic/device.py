@@ -160,7 +160,7 @@ def _processor() -> dict[str, str]:
 
 
 def processor_name() -> str:
-    """Name of the processor."""
+    """Model name in /proc/cpuinfo; where there is none, what `platform` says of the processor or the machine."""
     return _processor().get("model name") or platform.processor() or platform.machine()
 
 

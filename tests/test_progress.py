@@ -73,7 +73,7 @@ def test_a_bar_that_is_not_on_a_terminal_prints_nothing(capsys: pytest.CaptureFi
 
 
 def test_a_run_is_measured_in_weighted_comparisons(tiny: mosaic.DataSet) -> None:
-    """Where all windows meet, a step takes a share in proportion to the side of its window."""
+    """Where all windows are compared, a step takes a share in proportion to the side of its window."""
     reports = Reports()
     settings = {"samples": 1, "steps": 3, "scales": [1, 3, 5], "score_options": {"boundary": "circular"}}
     mosaic.run("els", tiny, **settings, progress=reports)

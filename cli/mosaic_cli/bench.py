@@ -85,7 +85,6 @@ def command(
 
 
 def _engines() -> tuple[str, ...]:
-    """Engines that this machine has."""
     from mosaic.engine.compiler import KernelUnavailable, load_kernel
 
     try:
@@ -96,7 +95,6 @@ def _engines() -> tuple[str, ...]:
 
 
 def _print(used: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    """Print the machine and a table."""
     for key, value in used.items():
         shown = ", ".join(value) if isinstance(value, list) else f"{value:.3g}" if isinstance(value, float) else value
         click.echo(f"{key}: {shown}")
@@ -150,7 +148,7 @@ def _remarks(result: dict[str, Any]) -> str:
     if result["row"] == "naive":
         return f"{result['ratio']:.0f} times as fast as the naive implementation"
     if result["row"] == "calibration":
-        return f"{result['times_the_dearest']:.2f} times the dearest single k"
+        return f"{result['ratio_to_slowest_k']:.2f} times the slowest single k"
     if result["row"] == "training":
         ours, bare = result["images_per_second"], result["bare_images_per_second"]
         return f"{ours:.0f} images/s, {result['ratio']:.3f} of a bare loop's {bare:.0f} ({result['precision']})"

@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
         return [*COMMANDS, *foreign()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of one command."""
+        """Import a command's module when it is asked for; None where there is no such command."""
         if cmd_name in COMMANDS:
             command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
             return command

@@ -95,7 +95,6 @@ def command(
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """Resolved settings of a run."""
     return {**plan.config.model_dump(mode="json"), "scales": list(plan.scales), "labels": list(plan.labels)}
 
 

@@ -27,7 +27,7 @@ class ImageFolder(mosaic.DataSource):
     name = "folder"
 
     class Options(mosaic.DataSetOptions):
-        """The folder."""
+        """The folder, which must be given; ~ is the home directory."""
 
         path: Path = Field(description="Folder with one subfolder of images a class, or with images directly.")
 

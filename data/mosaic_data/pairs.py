@@ -67,7 +67,7 @@ class Templates:
 
 
 class PairsOptions(mosaic.DataSetOptions):
-    """Options of both sets."""
+    """Options of both sets; `limit` takes its subset of the `count` images."""
 
     count: int = Field(500, ge=1, le=100_000, description="Number of images.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of objects and places.")
@@ -117,7 +117,7 @@ class Pairs(mosaic.DataSource):
     name = "pairs"
 
     class Options(PairsOptions):
-        """Options of the pairs of squares."""
+        """Those of both sets, and how many colours of the palette to use, from its first one on."""
 
         colours: int = Field(3, ge=2, le=len(PALETTE), description="Number of colours.")
 
@@ -137,7 +137,7 @@ class PairsShape(mosaic.DataSource):
     name = "pairs-shape"
 
     class Options(PairsOptions):
-        """Options of the pairs of shapes."""
+        """Those of both sets; all shapes are always used."""
 
     options: Options
 

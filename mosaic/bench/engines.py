@@ -225,7 +225,7 @@ def _calibration(case: Case, images: Tensor, compute: Compute) -> dict[str, Any]
         "seconds": [sum(single.values())],
         **_amount(images, {k**2: len(images) * pairs(images.shape, k) for k in scales}),
         "single_seconds": single,
-        "times_the_dearest": sum(single.values()) / max(single.values()),
+        "ratio_to_slowest_k": sum(single.values()) / max(single.values()),
     }
 
 

@@ -59,8 +59,8 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
     x, level, rows, cols = problem.x, problem.level, problem.rows, problem.cols
     double, diagnostics = problem.arithmetic.dtype == torch.float64, problem.compute.diagnostics
     compare = load_kernel().mosaic_compare_double if double else load_kernel().mosaic_compare_float
-    scale = BITS * level.signal / level.noise**2
-    noisy = frame_of(x.to(problem.arithmetic.dtype) * scale, rows.noisy_frame, cols.noisy_frame).contiguous()
+    factor = BITS * level.signal / level.noise**2
+    noisy = frame_of(x.to(problem.arithmetic.dtype) * factor, rows.noisy_frame, cols.noisy_frame).contiguous()
     row_tables, col_tables = _tables(rows), _tables(cols)
     row_candidates, col_candidates = _candidates(rows), _candidates(cols)
     batch, channels, height, width = x.shape
@@ -78,7 +78,7 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         call = Problem(
             noisy.data_ptr(), batch, channels, *noisy.shape[2:],
             frame.data_ptr(), *frame.stride()[:3], len(frame), *frame.shape[2:], diagnostics,
-            _axis(height, row_tables), _axis(width, col_tables), -scale * level.signal / 2,
+            _axis(height, row_tables), _axis(width, col_tables), -factor * level.signal / 2,
             None if weights is None else weights.data_ptr(),
             *(tensor.data_ptr() for tensor in (reference, total, weighted, energy, best, source)),
         )  # fmt: skip
@@ -88,13 +88,13 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         if not diagnostics:
             return Posterior(reference, total, weighted)
         source = problem.source(source, first, row_candidates, col_candidates)
-        return _diagnosed(reference, total, weighted, energy, best, source)
+        return _relative_to_best(reference, total, weighted, energy, best, source)
 
     blocks = min(CALL_COMPARISONS / (batch * rows.pairs * cols.pairs), len(problem.images) / CALLS) / LANES
     return stream(problem.images, max(1, math.ceil(blocks)) * LANES, part)
 
 
-def _diagnosed(
+def _relative_to_best(
     reference: Tensor, total: Tensor, weighted: Tensor, energy: Tensor, best: Tensor, source: Tensor
 ) -> Posterior:
     """Restate a posterior relative to its best logit: `merge` compares maxima to find the best candidate and ties.

@@ -26,7 +26,7 @@ class KernelUnavailable(Exception):
 
 
 def load_kernel() -> ctypes.CDLL:
-    """Load the kernel, building it first where no build for this source, compiler and processor is cached.
+    """Load the kernel, building it first where no build for this kernel file, compiler and processor is cached.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def kernel_status() -> str:
 
 
 def kernel_build() -> str:
-    """Identify the build: source, flags, compiler and processor."""
+    """Identify the build: kernel file, flags, compiler and processor."""
     return Path(load_kernel()._name).stem
 
 
@@ -74,7 +74,7 @@ def _load() -> ctypes.CDLL | str:
 
 def _compiler() -> str | None:
     names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+    return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
 @cache

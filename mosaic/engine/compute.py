@@ -33,6 +33,11 @@ class Compute:
     block : int, optional
         Logits held at a time, by each thread of a CPU; the default depends on the kind of device. It never depends on
         free memory or the number of threads, so that results repeat.
+
+    Raises
+    ------
+    UsageError
+        If there is no such engine.
     """
 
     engine: str = "auto"
@@ -40,12 +45,11 @@ class Compute:
     block: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an unknown engine."""
         if self.engine not in ENGINES:
             raise UsageError(f"There is no engine '{self.engine}'; there are: {', '.join(ENGINES)}.")
 
     def block_on(self, device: torch.device) -> int:
-        """Logits of a block on a device."""
+        """Logits to hold at a time on a device: `block`, or the default of a CPU or of another device."""
         return self.block or (CPU_BLOCK if device.type == "cpu" else GPU_BLOCK)
 
 

@@ -132,6 +132,6 @@ def _logits(queries: Tensor, keys: Tensor, level: Level, how: Arithmetic) -> Ten
     if not how.expanded:
         distances = torch.cdist(queries, level.signal * keys, compute_mode="donot_use_mm_for_euclid_dist")
         return distances.square_().mul_(-BITS / (2 * level.noise**2))
-    scale = BITS * level.signal / level.noise**2
-    bias = torch.linalg.vector_norm(keys, dim=1).square_().mul_(-scale * level.signal / 2)
-    return torch.addmm(bias, queries * scale, keys.T)
+    factor = BITS * level.signal / level.noise**2
+    bias = torch.linalg.vector_norm(keys, dim=1).square_().mul_(-factor * level.signal / 2)
+    return torch.addmm(bias, queries * factor, keys.T)

@@ -8,7 +8,7 @@ __all__ = ["Axis", "Problem", "layout_error"]
 
 
 class Axis(ctypes.Structure):
-    """`Axis` of kernel.cpp."""
+    """Field by field the `Axis` of kernel.cpp; pointers are to C-contiguous int32 arrays."""
 
     _fields_ = (
         ("queries", ctypes.c_int32),
@@ -18,7 +18,7 @@ class Axis(ctypes.Structure):
 
 
 class Problem(ctypes.Structure):
-    """`Problem` of kernel.cpp."""
+    """Field by field the `Problem` of kernel.cpp; strides are counted in numbers, not in bytes."""
 
     _fields_ = (
         ("noisy", ctypes.c_void_p),

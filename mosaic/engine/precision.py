@@ -67,6 +67,6 @@ def choose_arithmetic(x: Tensor, level: Level, pixels: int, largest: float) -> A
 
 
 def largest_magnitude(images: Tensor) -> float:
-    """Largest magnitude of a pixel."""
+    """Largest absolute value in `images`, of any shape: what rounding errors of logits grow with."""
     low, high = images.aminmax()
     return float(torch.maximum(low.abs(), high.abs()))

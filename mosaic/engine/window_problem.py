@@ -64,12 +64,12 @@ class WindowProblem:
         return self.compute.block_on(self.x.device)
 
     def noisy_part(self, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
-        """Cut out what the windows of a pair of bands see of the noisy images."""
+        """Part (B, C, rows, cols) of the noisy images, in `dtype`, that the windows of a pair of bands see."""
         frame = frame_of(self.x.to(dtype), self.rows.noisy_frame, self.cols.noisy_frame)
         return _part(frame, rows.start, len(rows.pixels) + rows.width, cols.start, len(cols.pixels) + cols.width)
 
     def image_part(self, images: Tensor, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
-        """Cut out what the candidate windows of a pair of bands see of some training images."""
+        """Part (n, C, rows, cols) of training images (n, C, H, W) that candidate windows of a pair of bands see."""
         frame = frame_of(images.to(dtype), self.rows.frame, self.cols.frame)
         height, width = len(rows.candidates) + rows.width, len(cols.candidates) + cols.width
         return _part(frame, rows.candidate_start, height, cols.candidate_start, width)

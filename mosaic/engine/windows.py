@@ -18,13 +18,25 @@ __all__ = ["Band", "WindowAxis", "check_window_size", "cut_windows", "frame_of",
 
 
 def check_window_size(k: int) -> None:
-    """Refuse an invalid window size: k must be odd and at least 1."""
+    """Refuse an invalid window size.
+
+    Raises
+    ------
+    UsageError
+        Unless k is odd and at least 1.
+    """
     if k < 1 or k % 2 == 0:
         raise UsageError(f"Scale {k} is not a valid window size: it must be odd and at least 1.")
 
 
 def check_boundary(boundary: str, known: tuple[str, ...]) -> None:
-    """Refuse an unknown boundary."""
+    """Refuse a boundary that is not among the `known` ones.
+
+    Raises
+    ------
+    UsageError
+        With the known ones.
+    """
     if boundary not in known:
         raise UsageError(f"There is no boundary '{boundary}' here; there are: {', '.join(known)}.")
 
@@ -174,6 +186,22 @@ def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
 
     Sums of 1, 2, 4, ... neighbours add up to those of k in about 2 log2(k) passes. Every window is summed in the same
     order, so that equal windows have equal sums to the bit.
+
+    Parameters
+    ----------
+    values : Tensor, floating
+        Of any shape. It is not changed.
+    dim : int
+        The axis to sum along; sums over k x k windows take one call for each of two axes.
+    k : int
+        Window size, odd. Without wrapping, k may exceed the axis.
+    boundary : {"zeros", "circular"}
+        What lies beyond the ends of the axis: zeros, or its other end.
+
+    Returns
+    -------
+    Tensor
+        Of the shape and dtype of `values`.
     """
     size, radius = values.shape[dim], k // 2
     if boundary == "circular":

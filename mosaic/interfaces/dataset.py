@@ -204,7 +204,15 @@ class DataSetOptions(PluginOptions):
 
 @dataclass(frozen=True)
 class DataAccess:
-    """Where data files may be looked for, and whether they may be downloaded."""
+    """Where data files may be looked for, and whether they may be downloaded.
+
+    Attributes
+    ----------
+    root : Path or None
+        Folder that data sets look for their files in; None for each data set's own default.
+    download : bool
+        Whether a data set may fetch files that are not there.
+    """
 
     root: Path | None = None
     download: bool = False
@@ -243,7 +251,13 @@ class DataSource(ABC):
         return None
 
     def load(self) -> DataSet:
-        """Read the training set and take the subset that `limit` asks for."""
+        """Read the training set and take the subset that `limit` asks for.
+
+        Raises
+        ------
+        DataError
+            If it is missing or cannot be used.
+        """
         dataset = self.read()
         limit = self.options.limit
         if limit is None or limit >= len(dataset):

@@ -93,7 +93,7 @@ class Registry:
 
     @property
     def hook(self) -> Any:
-        """The lifecycle hooks of the active plugins."""
+        """Caller of the active plugins' lifecycle hooks, by name: `hook.before_run(config=...)`."""
         return self._manager.hook
 
     def add(self, module: object, plugin: Plugin) -> None:

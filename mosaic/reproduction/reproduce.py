@@ -86,7 +86,6 @@ def forecast_reproduction(target: Target) -> list[Forecast]:
 
 
 def _attributes(target: Target) -> dict[str, str]:
-    """Root attributes of a reproduction."""
     return {
         **made_by(),
         "title": (type(target).__doc__ or target.name).strip().splitlines()[0],

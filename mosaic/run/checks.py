@@ -30,7 +30,16 @@ def assert_unmodified(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 def check_result(name: str, x: Tensor, denoised: object, where: str) -> None:
-    """Refuse an x0hat that is not a tensor like x, or not finite.
+    """Refuse an x0hat that is not a tensor of x's shape and dtype, or not finite.
+
+    Parameters
+    ----------
+    name : str
+        The score model, for the message.
+    x, denoised : Tensor (B, C, H, W)
+        What the model was given, and what it gave.
+    where : str
+        Step and level, for the message.
 
     Raises
     ------

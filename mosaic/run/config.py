@@ -36,7 +36,7 @@ class RunConfig(Options):
     labels: str | None = Field(
         None,
         description="Classes: none, random, or a list 0,3,7,... of one label a sample (or one for all). A sample with "
-        "a label meets the training images of that class only. Default: none, or those of `init`.",
+        "a label is compared with the training images of that class only. Default: none, or those of `init`.",
     )
     init: str | None = Field(
         None,

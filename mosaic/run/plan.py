@@ -72,12 +72,12 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        """Number of samples."""
+        """How many images the run makes, over all batches."""
         return len(self.labels)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the computation."""
+        """Type of the states and of x0hat: float32 or float64."""
         return self.size.dtype
 
     @property
@@ -104,14 +104,44 @@ class Plan:
         return torch.tensor(self.labels[batch.start : batch.stop], device=self.device)
 
     def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
-        """Evaluate the score model on a batch at one step."""
+        """Evaluate the score model on a batch at one step.
+
+        Parameters
+        ----------
+        x : Tensor (B, C, H, W)
+            States of the batch, of the plan's dtype.
+        index : int
+            The step, 0 at noise.
+        batch : range
+            Indices of the samples, which have their labels.
+
+        Returns
+        -------
+        Tensor (B, C, H, W)
+            x0hat, of x's dtype.
+
+        Raises
+        ------
+        MosaicError
+            If the model gives anything but finite numbers of x's shape and dtype, or changes x or the training images.
+        UsageError
+            If the model refuses the level, the scale or a label.
+        """
         with self._unmodified(x), full_precision():  # for networks as well
             denoised = self.model.denoise(x, self.levels[index], self.labels_of(batch), self.scales[index])
         self._check(x, denoised, index)
         return denoised
 
     def attribute(self, x: Tensor, index: int, batch: range) -> Attribution:
-        """Evaluate the score model at one step, and find what x0hat is made of."""
+        """Evaluate the score model at one step, and find what x0hat is made of.
+
+        Arguments and errors as for `denoise`. The model must have the trait `has_attribution`.
+
+        Returns
+        -------
+        Attribution
+            `denoised` (B, C, H, W), and for each pixel (B, H, W) its best candidate.
+        """
         with self._unmodified(x), full_precision():
             attribution = self.model.attribute(x, self.levels[index], self.labels_of(batch), self.scales[index])
         self._check(x, attribution.denoised, index)
@@ -133,5 +163,5 @@ class Plan:
 
     @property
     def unit(self) -> str:
-        """What `work` counts."""
+        """What `work` is counted in: `comparison`, or `step` where the model compares nothing."""
         return unit_of(self.model, self.scales)

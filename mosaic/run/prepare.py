@@ -148,7 +148,7 @@ def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> No
 
 
 def _device(config: RunConfig, score: ScoreModel | EpsFunction | None, dataset: DataSet | None) -> torch.device:
-    """Device of the run."""
+    """The device of the images or the model given, if `device` is auto; refuses one that the model is not on."""
     given = dataset.images.device if dataset is not None else torch.device("cpu") if score is not None else None
     device = chosen_device(config.device, config.dtype, given)
     if config.device != "auto" and isinstance(score, ScoreModel) and score.dataset.images.device != device:

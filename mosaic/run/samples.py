@@ -100,4 +100,4 @@ def _check_labels(labels: Sequence[int], dataset: DataSet, origin: str) -> None:
     for label in labels:
         if label not in present:
             known = ", ".join(str(c) for c in sorted(present - {-1})) or "none"
-            raise UsageError(f"{origin}: label {label} is no class of data set '{dataset.name}'; classes: {known}.")
+            raise UsageError(f"{origin}: label {label} is not a class of data set '{dataset.name}'; classes: {known}.")

@@ -29,7 +29,7 @@ def step_work(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -
 
 
 def unit_of(model: ScoreModel, scales: Sequence[int]) -> str:
-    """Name what `step_work` counts."""
+    """Name what `step_work` counts: weighted comparisons, or steps where the model compares nothing."""
     return "weighted comparison" if any(map(model.traits.comparisons, scales)) else "step"
 
 

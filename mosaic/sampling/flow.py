@@ -18,7 +18,17 @@ __all__ = ["SAMPLERS", "Step", "ddim_step", "ddpm_step", "reverse_flow", "revers
 
 @dataclass(frozen=True)
 class Step:
-    """One evaluation of the score: `index` 0 is the noisiest."""
+    """One evaluation of the score.
+
+    Attributes
+    ----------
+    index : int
+        Number of the step; 0 is the noisiest.
+    state : Tensor (B, C, H, W)
+        x at the level of the step.
+    denoised : Tensor (B, C, H, W)
+        x0hat of that state.
+    """
 
     index: int
     state: Tensor

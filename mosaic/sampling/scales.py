@@ -65,7 +65,7 @@ class ScaleSchedule:
 
 
 def preset_names() -> list[str]:
-    """Names of the presets that `resolve_scales` knows."""
+    """Presets that `resolve_scales` takes: paper/NAME for each scale schedule that the paper gives."""
     return [f"paper/{name}" for name in PAPER_SCALES]
 
 

@@ -119,7 +119,7 @@ class PartFiles:
 
 
 def join(parts: Sequence[xr.Dataset], attributes: Mapping[str, str]) -> xr.Dataset:
-    """Join batches along `sample`."""
+    """Join batches along `sample`, in this order; variables without it are those of the first batch."""
     whole = xr.concat(parts, dim="sample", data_vars="minimal", coords="minimal", compat="override", join="override")
     return whole.assign_attrs(attributes)
 

@@ -197,7 +197,7 @@ REPRODUCTION = {
     "moment_time": Variable("time t"),
     "n_eff": Variable("effective number of candidates: exp of the mean entropy of the pixels' posteriors"),
     "network": Variable("network"),
-    "new": Variable("consistent images that are no copies, among all"),
+    "new": Variable("consistent images that are not copies, among all"),
     "nearest_train": Variable("L2 distance to the nearest training image"),
     "paper": Variable("the paper's value"),
     "part": Variable("part of the image that the rule speaks of"),

@@ -75,7 +75,13 @@ class PluginCase:
     access: DataAccess = field(default_factory=DataAccess)
 
     def parsed(self) -> Any:
-        """The plugin's options, validated."""
+        """The plugin's options, validated, with defaults filled in.
+
+        Raises
+        ------
+        UsageError
+            If one cannot be used.
+        """
         return self.plugin.Options.parse(self.options, self.plugin.name or self.plugin.__name__)
 
     def check_options(self) -> None:

@@ -33,7 +33,7 @@ class ScoreCase:
         return Level(1.0, noise) if schedule is None else schedule.level(min(1.0, max(0.05, noise)))
 
     def accepts(self, level: Level) -> bool:
-        """Whether the model's `check` accepts a level."""
+        """Whether the model's `check` accepts a level with the case's scale and a label that the model accepts."""
         try:
             self.model.check((level,), (self.scale,), tuple(self.labels(torch.empty(1)).tolist()))
         except UsageError:
@@ -49,11 +49,11 @@ class ScoreCase:
         return torch.full((len(x),), wanted, dtype=torch.int64)
 
     def attribute(self, x: Tensor, level: Level) -> Attribution:
-        """Attribute the pixels of x0hat, with labels that the model accepts."""
+        """Attribute the pixels (B, H, W) of x0hat, with labels that the model accepts."""
         return self.model.attribute(x, level, self.labels(x), self.scale)
 
     def __call__(self, x: Tensor, level: Level, labels: Tensor | None = None) -> Tensor:
-        """Evaluate x0hat."""
+        """Give x0hat (B, C, H, W) of x at a level; without `labels` (B,), with some that the model accepts."""
         return self.model.denoise(x, level, self.labels(x) if labels is None else labels, self.scale)
 
 

@@ -108,7 +108,7 @@ def x0hat_at_infinite_noise_is_the_mean(case: PluginCase) -> None:
 
 
 def labels_choose_the_training_images(case: PluginCase) -> None:
-    """With the trait `is_conditional`, a labelled sample is compared with images of its class only; -1 is no label.
+    """With the trait `is_conditional`, a labelled sample is compared with images of its class only; -1 means no label.
 
     A model without it refuses labels, or gives the same x0hat with and without them.
     """

@@ -90,11 +90,11 @@ class Checkpoint:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the network is given labels."""
+        """Whether the network is given labels: its option `class_conditional`, False where it has none."""
         return bool(self.config.network_options.get("class_conditional", False))
 
     def make_schedule(self) -> NoiseSchedule:
-        """Make the noise schedule it was trained with."""
+        """Make the schedule it was trained with, from its name and options."""
         schedule: NoiseSchedule = registry().make("schedule", self.config.schedule, self.config.schedule_options)
         return schedule
 
@@ -205,7 +205,7 @@ def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+    """Read a safetensors file: tensors by name, on the CPU.
 
     Raises
     ------

@@ -19,7 +19,19 @@ __all__ = ["TrainPlan", "describe_training"]
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """A training, resolved and checked."""
+    """A training, resolved and checked.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        With every default filled in; device and precision are no longer `auto`.
+    dataset : DataSet
+        Training images (N, C, H, W), on the device.
+    network : Network
+        The network to build, with its options.
+    schedule : NoiseSchedule
+        Noise levels to train on.
+    """
 
     config: TrainConfig
     dataset: DataSet
@@ -28,12 +40,12 @@ class TrainPlan:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the network is given labels."""
+        """Whether the network is given labels: its option `class_conditional`, False where it has none."""
         return bool(getattr(self.network.options, "class_conditional", False))
 
     @property
     def steps(self) -> int:
-        """Steps of the whole training."""
+        """Optimizer steps over all epochs; what a resumed training has done already counts."""
         return self.config.total_steps(len(self.dataset))
 
     def build(self) -> Training:
@@ -45,7 +57,7 @@ class TrainPlan:
 
 
 def describe_training(plan: TrainPlan) -> dict[str, Any]:
-    """What checkpoint.json holds."""
+    """Content of a checkpoint's checkpoint.json, decided before the first step: JSON-serialisable."""
     dataset = plan.dataset
     return {
         "schema": CHECKPOINT_SCHEMA,

@@ -103,7 +103,7 @@ class Training:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole training."""
+        """Optimizer steps over all epochs, done or not: `step` when the training is finished."""
         return self.config.total_steps(len(self.dataset))
 
     def learning_rate(self, step: int) -> float:

@@ -74,7 +74,7 @@ class Diffusers(mosaic.ScoreModel):
     path_options = ("pipeline",)
 
     class Options(mosaic.Options):
-        """Options of a diffusers pipeline."""
+        """Where the pipeline is. Nothing is ever downloaded."""
 
         pipeline: Path = Field(description="Folder of the pipeline, with unet/ and scheduler/ in it.")
 

@@ -94,11 +94,11 @@ class Gaussian(ByClass):
     name = "gaussian"
 
     def fit(self, images: Tensor, labels: Tensor | None) -> Moments:
-        """Compute mean and covariance."""
+        """Moments of images (N, C, H, W), in float64; labels are ignored."""
         return Moments.of(images)
 
     def apply(self, fitted: Moments, x: Tensor, level: mosaic.Level) -> Tensor:
-        """Apply the Wiener filter."""
+        """Give x0hat (B, D) of flat x (B, D), by the Wiener filter of the moments."""
         return fitted.denoise(x, level)
 
 
@@ -117,7 +117,7 @@ class GaussianMixture(ByClass):
     """The data as a mixture of Gaussians: one for each class, or for each cluster of k-means.
 
     Each component has its members' mean and covariance, and their number as its weight; x0hat is the mean of the
-    components' x0hat by their posterior probability. A sample with a label meets its class only.
+    components' x0hat by their posterior probability. A sample with a label is compared with its class only.
 
     References: Wang & Vastola 2024 (arXiv 2412.09726), sec. 4.
     """
@@ -125,7 +125,7 @@ class GaussianMixture(ByClass):
     name = "gaussian-mixture"
 
     class Options(mosaic.Options):
-        """Options of the mixture."""
+        """Where the components come from: k-means, or the labels; without either there is one component."""
 
         components: int | None = Field(
             None, ge=1, le=10_000, description="Clusters of k-means. Default: one component for each class."
@@ -143,7 +143,7 @@ class GaussianMixture(ByClass):
         return None if self.options.components is None else sha256(f"scipy {version('scipy')}".encode()).hexdigest()
 
     def fit(self, images: Tensor, labels: Tensor | None) -> list[tuple[float, Moments]]:
-        """Compute weight, mean and covariance of each component."""
+        """Weight (the weights add up to 1) and moments of each component, in float64."""
         if self.options.components is not None:
             members = clusters_of(images, min(self.options.components, len(images)), self.options.seed)
         else:
@@ -155,7 +155,7 @@ class GaussianMixture(ByClass):
         ]
 
     def apply(self, fitted: list[tuple[float, Moments]], x: Tensor, level: mosaic.Level) -> Tensor:
-        """Average the components' Wiener filters by their posterior probabilities."""
+        """Give x0hat (B, D) of flat x (B, D): the components' Wiener filters, weighted by their posteriors."""
         logits = torch.stack([log(weight) + moments.log_density(x, level) for weight, moments in fitted])
         denoised = torch.stack([moments.denoise(x, level) for _, moments in fitted])
         return torch.einsum("jb,jbd->bd", logits.softmax(0), denoised)

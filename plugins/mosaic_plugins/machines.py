@@ -68,7 +68,7 @@ class Windowed(mosaic.AnalyticMachine):
     """What LS and ELS share: windows, and a choice of engines to compare them."""
 
     class Options(mosaic.Options):
-        """The engine of both machines."""
+        """The engine; each machine adds the boundaries that it knows."""
 
         boundary: str
 
@@ -95,7 +95,7 @@ class Windowed(mosaic.AnalyticMachine):
 
     @property
     def compute(self) -> mosaic.Compute:
-        """Use the engine of the options."""
+        """The engine of the options, with blocks of the default size."""
         return mosaic.Compute(self.options.engine)
 
     def engine_for(self, dtype: torch.dtype) -> str:
@@ -132,7 +132,7 @@ class LS(Windowed):
     aligned = True
 
     class Options(Windowed.Options):
-        """The engine and the boundary of LS."""
+        """Not `valid`: at the place of a pixel near the border, no window lies wholly inside the image."""
 
         boundary: Literal["zeros", "circular"] = Field(
             "zeros", description="What windows see beyond the border: nothing, or the other side."
@@ -157,7 +157,7 @@ class ELS(Windowed):
     aligned = False
 
     class Options(Windowed.Options):
-        """The engine and the boundary of ELS."""
+        """With `valid`, k may not exceed the sides of the image."""
 
         boundary: Literal["zeros", "circular", "valid"] = Field(
             "zeros",

@@ -39,7 +39,7 @@ class PearsonR(mosaic.Metric):
     higher_is_better = True
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
-        """Correlate the mean-centred images."""
+        """Give r (B,) of images (B, C, H, W), each centred by its own mean; NaN where it is undefined."""
         first, second = (_flat(batch) - _flat(batch).mean(1, keepdim=True) for batch in _pair(images, reference))
         return _cosine(first, second)
 
@@ -52,7 +52,7 @@ class SquaredPearsonR(PearsonR):
     range = (0.0, 1.0)
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
-        """Square `pearson_r`."""
+        """Give r^2 (B,) of images (B, C, H, W); NaN where r is undefined."""
         return super().__call__(images, reference, labels).square()
 
 
@@ -93,7 +93,7 @@ class MSE(mosaic.Metric):
     higher_is_better = False
 
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
-        """Average over pixels and channels."""
+        """Give the mean (B,) over pixels and channels of images (B, C, H, W), in units of pixels squared."""
         first, second = (_flat(batch) for batch in _pair(images, reference))
         return (first - second).square().mean(1)
 

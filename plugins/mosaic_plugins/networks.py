@@ -56,7 +56,7 @@ class ResNet(mosaic.Network):
     name = "resnet"
 
     class Options(NetworkOptions):
-        """Options of the ResNet."""
+        """Width and depth; the defaults are the paper's."""
 
         channels: int = Field(256, ge=1, le=4096, description="Channels of the hidden layers.")
         blocks: int = Field(6, ge=0, le=100, description="Residual blocks.")
@@ -84,7 +84,7 @@ class ResNetAttention(ResNet):
     name = "resnet-attention"
 
     class Options(ResNet.Options):
-        """Options of the ResNet with attention."""
+        """Those of the ResNet, which gives the local field g, and what the attention over it does."""
 
         attention: Attention = Field(
             "softmax",
@@ -165,7 +165,7 @@ class UNet(mosaic.Network):
     name = "unet"
 
     class Options(NetworkOptions):
-        """Options of the UNet."""
+        """Each resolution after the first halves the sides, so 2^(resolutions - 1) must divide them."""
 
         channels: tuple[int, ...] = Field(
             (64, 128, 256), min_length=1, max_length=8, description="Channels at each resolution, the finest first."

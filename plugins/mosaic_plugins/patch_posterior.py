@@ -14,15 +14,15 @@ from mosaic_plugins.machines import LS
 
 __all__ = ["PatchPosterior"]
 
-TILE = 2**22  # logits held at a time
+BLOCK = 2**22  # logits held at a time
 
 
 class PatchPosterior(LS):
     """Posterior means of k x k patches given the noisy patch, averaged at each pixel over all patches that hold it.
 
-    A patch meets the training patches at its own place, as in LS; LS keeps the centre of the posterior mean, this
-    machine all of it. Patches lie wholly inside the image (or wrap); one that is larger than the image is the whole
-    image. It attributes pixels by the posterior of the patch about the pixel.
+    A patch is compared with the training patches at its own place, as in LS. LS keeps the centre of the posterior mean,
+    this machine all of it. Patches lie wholly inside the image (or wrap). One that is larger than the image is the
+    whole image. The machine attributes pixels by the posterior of the patch about the pixel.
 
     References: Niedoba, Zwartsenberg, Murphy & Wood 2024 (Towards a mechanistic explanation of diffusion model
     generalization, arXiv 2411.19339), the patch set posterior composite with square patches.
@@ -56,7 +56,7 @@ class PatchPosterior(LS):
     def evaluate(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
-        """Average the patches' posterior means."""
+        """Give x0hat (B, C, H, W), in float64; with diagnostics, the posterior of the windows about the pixels."""
         denoised = composite(x, images, level, scale, self.options.boundary)
         return denoised, self.posterior(x, images, level, scale, compute) if compute.diagnostics else None
 
@@ -79,21 +79,21 @@ def composite(x: Tensor, images: Tensor, level: mosaic.Level, k: int, boundary: 
     def summed(values: Tensor) -> Tensor:
         return mosaic.window_sums(mosaic.window_sums(values, -2, k, boundary), -1, k, boundary)
 
-    def logits(tile: Tensor) -> Tensor:
-        squares = (x[:, None] - level.signal * tile.to(x.dtype)).square().sum(2)
+    def logits(block: Tensor) -> Tensor:
+        squares = (x[:, None] - level.signal * block.to(x.dtype)).square().sum(2)
         return summed(squares) / (-2 * level.noise**2)
 
-    tiles = images.split(max(1, TILE // (len(x) * height * width)))
+    blocks = images.split(max(1, BLOCK // (len(x) * height * width)))
     top, mass = x.new_full((len(x), height, width), -torch.inf), x.new_zeros(len(x), height, width)
-    for tile in tiles:
-        own = logits(tile)
+    for block in blocks:
+        own = logits(block)
         before, top = top, torch.maximum(top, own.amax(1))
         mass = mass * torch.exp(before - top) + torch.exp(own - top[:, None]).sum(1)
     share = (inside / mass)[:, None]
     result = torch.zeros_like(x, dtype=torch.float64)
-    for tile in tiles:
-        weights = summed(torch.exp(logits(tile) - top[:, None]) * share)
-        result += torch.einsum("bnhw,nchw->bchw", weights, tile.to(x.dtype))
+    for block in blocks:
+        weights = summed(torch.exp(logits(block) - top[:, None]) * share)
+        result += torch.einsum("bnhw,nchw->bchw", weights, block.to(x.dtype))
     return result / summed(inside)
 
 

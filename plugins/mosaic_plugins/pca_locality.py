@@ -17,7 +17,7 @@ from mosaic_plugins.gaussian import Moments
 
 __all__ = ["PCALocality"]
 
-TILE = 2**22  # squared differences held at a time
+BLOCK = 2**22  # squared differences held at a time
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PCALocality(ByClass):
     name = "pca-locality"
 
     class Options(mosaic.Options):
-        """The threshold of the masks."""
+        """The method's one parameter: the higher, the smaller the masks; at 0 whole images are compared, as by `is`."""
 
         threshold: float = Field(
             0.005,
@@ -54,7 +54,7 @@ class PCALocality(ByClass):
     options: Options
 
     def fit(self, images: Tensor, labels: Tensor | None) -> Fit:
-        """Compute mean and covariance."""
+        """Images flat (N, D), in float64, and their moments, which the masks are made of; labels are ignored."""
         return Fit(images.flatten(1).double(), Moments.of(images))
 
     def apply(self, fitted: Fit, x: Tensor, level: mosaic.Level) -> Tensor:
@@ -73,12 +73,12 @@ def _masked_mean(x: Tensor, images: Tensor, mask: Tensor, level: mosaic.Level) -
     """x0hat (D,) of one flat image, streamed over the training images (N, D)."""
     maximum = torch.full_like(x, -torch.inf)
     total, weighted = torch.zeros_like(x), torch.zeros_like(x)
-    for chunk in images.split(max(1, TILE // len(x))):
-        logits = (x - level.signal * chunk).square() @ mask.T / (-2 * level.noise**2)  # (n, D): of each output pixel
+    for block in images.split(max(1, BLOCK // len(x))):
+        logits = (x - level.signal * block).square() @ mask.T / (-2 * level.noise**2)  # (n, D): of each output pixel
         higher = torch.maximum(maximum, logits.amax(0))
         factor, weights = torch.exp(maximum - higher), torch.exp(logits - higher)
         total = total * factor + weights.sum(0)
-        weighted = weighted * factor + (weights * chunk).sum(0)
+        weighted = weighted * factor + (weights * block).sum(0)
         maximum = higher
     return weighted / total
 

@@ -68,7 +68,7 @@ class Exponential(mosaic.NoiseSchedule):
     name = "exponential"
 
     class Options(mosaic.Options):
-        """Options of the exponential schedule."""
+        """How far the diffusion goes: by default to signal 0.37 and noise 0.93."""
 
         t_max: float = Field(1.0, gt=0, le=50, description="Diffusion time at t = 1; a(1) = exp(-t_max).")
 
@@ -103,7 +103,7 @@ class Flow(mosaic.NoiseSchedule):
     name = "flow"
 
     class Options(mosaic.Options):
-        """Options of the flow schedule."""
+        """A positive signal, since x0hat is (x - s eps) / a."""
 
         signal_min: float = Field(1e-3, gt=0, le=0.1, description="Smallest signal, reached as t goes to 1.")
 
@@ -123,7 +123,7 @@ class Edm(mosaic.NoiseSchedule):
     name = "edm"
 
     class Options(mosaic.Options):
-        """Options of the EDM schedule."""
+        """The range of the noise, in units of the data; the defaults are the paper's."""
 
         sigma_min: float = Field(0.002, gt=0, le=1, description="Noise at t = 0.")
         sigma_max: float = Field(80.0, gt=1, le=1e4, description="Noise at t = 1.")

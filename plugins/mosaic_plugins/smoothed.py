@@ -39,7 +39,7 @@ class Smoothed(IS):
     def evaluate(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
-        """Average over the perturbations."""
+        """Average x0hat (B, C, H, W) over the perturbations, in float64; with diagnostics, the posterior of x."""
         total = torch.zeros_like(x, dtype=torch.float64)
         for noise in self.perturbations(x):
             total += self.posterior(x + noise, images, level, scale, compute).mean()

@@ -27,7 +27,7 @@ class TrainedNetwork(mosaic.ScoreModel):
     path_options = ("checkpoint",)
 
     class Options(mosaic.Options):
-        """Options of a trained network."""
+        """The checkpoint, which decides all else: network, schedule, shape and classes."""
 
         checkpoint: Path = Field(description="Folder that `mosaic train` wrote.")
 

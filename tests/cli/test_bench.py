@@ -59,7 +59,7 @@ def test_a_row_has_time_memory_rate_and_share(capsys: pytest.CaptureFixture[str]
     [
         ({"row": "scaling", "comparisons": 10**9}, "0.500"),
         ({"row": "naive", "ratio": 12.3}, "12"),
-        ({"row": "calibration", "times_the_dearest": 1.5}, "1.50"),
+        ({"row": "calibration", "ratio_to_slowest_k": 1.5}, "1.50"),
         (
             {
                 "row": "training",

@@ -123,7 +123,7 @@ def test_an_output_that_cannot_be_written(invoke: Invoke) -> None:
 
 
 @pytest.mark.parametrize("command", ["plot", "inspect", "report"])
-def test_what_is_no_file_of_mosaic_is_refused(invoke: Invoke, tmp_path: Path, command: str) -> None:
+def test_what_is_not_a_file_of_mosaic_is_refused(invoke: Invoke, tmp_path: Path, command: str) -> None:
     (tmp_path / "a.nc").write_text("text")
     refused(invoke(command, "a.nc"), 4, "'a.nc'")
     refused(invoke(command, "b.nc"), 4, "'b.nc'")

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from command_results import refused
 
 import mosaic
-from mosaic.run import runner
+from mosaic.run import job
 from mosaic_cli.main import cli
 from mosaic_cli.terminal import Terminal, in_flags, print_json, print_table, standard
 
@@ -90,7 +90,7 @@ def test_a_failure_inside_names_itself_and_shows_where_on_request(
     def broken(*_: Any) -> None:
         raise RuntimeError("the cat ate it")
 
-    monkeypatch.setattr(runner, "run_batch", broken)
+    monkeypatch.setattr(job, "run_batch", broken)
     refused(invoke("run", "-q"), 1, "RuntimeError: the cat ate it")
     assert "Traceback" in invoke("run", "-q", "-v", "--overwrite", "--out", "b.nc").stderr
 

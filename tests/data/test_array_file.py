@@ -100,7 +100,7 @@ def test_file_maps_a_given_range_linearly(tmp_path: Path, dtype: Any) -> None:
 
 @pytest.mark.parametrize("text", ["1,0", "0,inf", "0", "a,b"])
 def test_file_refuses_a_range_that_does_not_rise_or_end(text: str) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"dataset\.file.*option 'range"):
+    with pytest.raises(mosaic.UsageError, match=r"dataset\.file.*'range"):
         ArrayFile.Options.parse({"path": "x.npy", "range": text}, "dataset.file")
 
 
@@ -115,7 +115,7 @@ def test_file_names_the_image_that_is_not_finite(tmp_path: Path, bad: float) -> 
     images = np.zeros((5, 2, 2))
     images[3, 0, 1] = bad
     np.save(tmp_path / "x.npy", images)
-    with pytest.raises(mosaic.DataError, match=r"image 3\b"):
+    with pytest.raises(mosaic.DataError, match=r"\b3\b"):
         file(tmp_path / "x.npy")
 
 

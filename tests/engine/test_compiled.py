@@ -50,7 +50,7 @@ def test_adversarial_cases_agree_with_float64(case: str, noise: float) -> None:
 
 
 @needs_kernel
-def test_the_kernel_agrees_with_the_oracle_where_tiles_end() -> None:
+def test_the_kernel_agrees_with_the_oracle_where_blocks_end() -> None:
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(9, 1, 7, 6, generator=generator) * 2 - 1
     level = mosaic.Level(0.8, 0.6)

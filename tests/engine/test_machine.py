@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_strided_input_is_read_by_its_shape(machine: str, boundary: str | None) 
 
 @pytest.mark.parametrize(("machine", "boundary"), LOCAL)
 @pytest.mark.parametrize("k", [4, 0, -3, -2])
-def test_a_scale_that_is_no_odd_window_is_refused(machine: str, boundary: str | None, k: int) -> None:
+def test_a_scale_that_is_not_an_odd_window_is_refused(machine: str, boundary: str | None, k: int) -> None:
     model = build(machine, boundary, uniform(0, 2, 1, 6, 7))
     x = torch.zeros(1, 1, 6, 7, dtype=torch.float64)
     with pytest.raises(mosaic.UsageError, match=rf"(?<!\d){k}(?!\d)"):
@@ -107,7 +108,7 @@ def test_labels_outside_the_classes_are_refused(machine: str, boundary: str | No
 def test_a_class_without_images_is_refused(machine: str, boundary: str | None) -> None:
     model = build(machine, boundary, uniform(0, 3, 1, 4, 5), [0, 2, 2])
     x = torch.zeros(2, 1, 4, 5, dtype=torch.float64)
-    with pytest.raises(mosaic.UsageError, match=r"\b(1|one)\b"):
+    with pytest.raises(mosaic.UsageError, match=r"\b1\b"):
         model.denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([0, 1]), 3)
 
 
@@ -115,7 +116,7 @@ def test_a_class_without_images_is_refused(machine: str, boundary: str | None) -
 def test_labels_for_a_data_set_without_them_are_refused(machine: str, boundary: str | None) -> None:
     model = build(machine, boundary, uniform(0, 3, 1, 4, 5))
     x = torch.zeros(2, 1, 4, 5, dtype=torch.float64)
-    with pytest.raises(mosaic.UsageError, match=r"(?i)label"):
+    with pytest.raises(mosaic.UsageError, match=r"\b0\b"):
         model.denoise(x, mosaic.Level(0.8, 0.6), torch.tensor([0, -1]), 3)
 
 
@@ -124,7 +125,7 @@ def test_as_many_labels_as_samples_are_needed(machine: str, boundary: str | None
     model = build(machine, boundary, uniform(0, 3, 1, 4, 5), [0, 1, 2])
     x = torch.zeros(3, 1, 4, 5, dtype=torch.float64)
     for labels in (torch.tensor([0]), torch.tensor([0, 1, 2, 0]), torch.tensor([[0], [1], [2]])):
-        with pytest.raises(mosaic.UsageError, match=r"(?i)label"):
+        with pytest.raises(mosaic.UsageError, match=rf"\b3\b.*{re.escape(str(tuple(labels.shape)))}"):
             model.denoise(x, mosaic.Level(0.8, 0.6), labels, 3)
 
 
@@ -134,7 +135,7 @@ def test_x_of_another_shape_than_the_images_is_refused(
     machine: str, boundary: str | None, shape: tuple[int, ...]
 ) -> None:
     model = build(machine, boundary, uniform(0, 3, 1, 4, 5))
-    with pytest.raises(mosaic.UsageError, match=r"(?i)shape|\b4\b.*\b5\b"):
+    with pytest.raises(mosaic.UsageError, match=re.escape(str(shape))):
         model.denoise(torch.zeros(shape, dtype=torch.float64), mosaic.Level(0.8, 0.6), None, 3)
 
 

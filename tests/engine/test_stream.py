@@ -30,11 +30,11 @@ CASES = [
     )
     for engine in ENGINES
 ]  # fmt: skip
-TILES = 60
+BLOCKS = 60
 
 
 def counted(done: list[int], interrupt_at: int = -1) -> Any:
-    def part(first: int, tile: Tensor) -> Posterior:
+    def part(first: int, block: Tensor) -> Posterior:
         if first == interrupt_at:
             signal.raise_signal(signal.SIGINT)
         time.sleep(0.002)
@@ -46,10 +46,10 @@ def counted(done: list[int], interrupt_at: int = -1) -> Any:
 
 
 def total() -> float:
-    """Sum over all tiles: that the pool works."""
+    """Sum over all blocks: that the pool works."""
     done: list[int] = []
-    actual = stream(torch.zeros(TILES, 1, 2, 2), 1, counted(done))
-    assert sorted(done) == list(range(TILES))
+    actual = stream(torch.zeros(BLOCKS, 1, 2, 2), 1, counted(done))
+    assert sorted(done) == list(range(BLOCKS))
     return float(actual.mean() * actual.total)
 
 
@@ -57,11 +57,11 @@ def total() -> float:
 def test_an_interrupt_leaves_out_the_blocks_not_started() -> None:
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        stream(torch.zeros(TILES, 1, 2, 2), 1, counted(done, interrupt_at=5))
+        stream(torch.zeros(BLOCKS, 1, 2, 2), 1, counted(done, interrupt_at=5))
     assert 5 in done
-    assert len(done) < TILES / 2
+    assert len(done) < BLOCKS / 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert total() == sum(range(TILES))
+    assert total() == sum(range(BLOCKS))
 
 
 @pytest.mark.usefixtures("_two_threads", "_interrupts")
@@ -79,9 +79,9 @@ def test_an_interrupt_does_not_break_into_the_pool(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("mosaic.engine.stream.ThreadPoolExecutor", Pool)
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        stream(torch.zeros(TILES, 1, 2, 2), 1, counted(done))
-    assert len(submitted) == TILES
-    assert len(done) < TILES / 2
+        stream(torch.zeros(BLOCKS, 1, 2, 2), 1, counted(done))
+    assert len(submitted) == BLOCKS
+    assert len(done) < BLOCKS / 2
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_result_does_not_depend_on_how_the_training_set_is_cut(
     images, labels = uniform(0, 9, 1, 6, 5), np.array([0, 0, 0, 0, 1, 2, 1, 2, 2])
     images[4] = images[0]
     # The best candidates come early for one sample, late for another, and are off the data for the last;
-    # with labels, whole tiles have no candidate for a sample.
+    # with labels, whole blocks have no candidate for a sample.
     x = np.stack([images[0], images[8], images[5], 5 * images[3]])
     for wanted in (None, [2, 1, -1, 0]):
         results: list[np.ndarray] = []

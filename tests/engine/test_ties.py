@@ -88,7 +88,7 @@ def test_ties_of_translated_images_must_be_asked_for() -> None:
 def assert_explained(
     actual: mosaic.Attribution, machine: str, boundary: str | None, x: Any, images: Any, exact: float
 ) -> None:
-    """Hold one sample's diagnosis equal to brute force wherever `exact` does not leave the best candidate open."""
+    """Hold one sample's attribution equal to brute force wherever `exact` does not leave the best candidate open."""
     compared = 0
     for pixel in oracle.pixels(machine, boundary, x, images, LEVEL.signal, K):
         place = (0, pixel.row, pixel.column)

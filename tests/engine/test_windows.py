@@ -41,9 +41,9 @@ def cut(row: np.ndarray, frame: tuple[int, ...], start: int, width: int) -> list
     ("size", "k", "boundary", "aligned"),
     [(*axis, aligned) for axis in AXES for aligned in (False, True) if not (aligned and axis[2] == "valid")],
 )
-def test_every_pixel_meets_the_candidates_that_hang_over_alike(size: int, k: int, boundary: str, aligned: bool) -> None:
+def test_every_pixel_is_compared_with_what_hangs_over_alike(size: int, k: int, boundary: str, aligned: bool) -> None:
     axis = window_axis(size, k, boundary, aligned=aligned)
-    met = [(pixel, list(band.candidates)) for band in axis.bands for pixel in band.pixels]
+    compared = [(pixel, list(band.candidates)) for band in axis.bands for pixel in band.pixels]
     whole = range(size)
     over = [oracle.overhang(i, size, k // 2) for i in whole]
     expected = {
@@ -53,7 +53,7 @@ def test_every_pixel_meets_the_candidates_that_hang_over_alike(size: int, k: int
     }[boundary]
     if aligned:
         expected = [[pixel] for pixel in whole]
-    assert sorted(met) == [(pixel, expected[pixel]) for pixel in whole]
+    assert sorted(compared) == [(pixel, expected[pixel]) for pixel in whole]
     assert axis.pairs == sum(len(candidates) for candidates in expected)
 
 
@@ -126,8 +126,8 @@ def test_sums_over_windows_are_those_of_loops(boundary: str, dim: int, k: int) -
 
 @pytest.mark.parametrize("k", [3, 7, 11])
 def test_equal_windows_have_equal_sums_to_the_bit(k: int) -> None:
-    tile = torch.randn(k, generator=torch.Generator().manual_seed(k)) * 10.0 ** torch.arange(k)
-    row = torch.cat([torch.randn(4), tile, torch.randn(9), tile, torch.randn(4)])
+    pattern = torch.randn(k, generator=torch.Generator().manual_seed(k)) * 10.0 ** torch.arange(k)
+    row = torch.cat([torch.randn(4), pattern, torch.randn(9), pattern, torch.randn(4)])
     first, second = 4 + k // 2, 4 + k + 9 + k // 2
     sums = window_sums(row[None], 1, k, "zeros")[0]
     assert float(sums[first]) == float(sums[second])

@@ -80,7 +80,7 @@ def test_what_is_selected_keeps_its_order_labels_and_classes() -> None:
     assert (part.classes, len(part), len(dataset)) == (("a", "b", "c"), 2, 6)
 
 
-def test_samples_meet_the_images_of_their_class_or_all() -> None:
+def test_samples_are_compared_with_the_images_of_their_class_or_all() -> None:
     dataset = DataSet("rooms", IMAGES, LABELS)
     wanted = torch.tensor([2, -1, 0, 2])
     groups = [

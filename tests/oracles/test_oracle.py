@@ -47,7 +47,7 @@ def test_candidates_hang_over_the_border_as_the_pixel_does():
     assert places((2, 1)) == interior
     assert places((0, 0), boundary="valid") == interior
     assert len(places((0, 0), boundary="circular")) == 20
-    # k = 5 > H = 4: rows only meet themselves, but the one interior column is column 2.
+    # k = 5 > H = 4: rows are only compared with themselves, but the one interior column is column 2.
     assert places((1, 2), k=5) == {(1, 2)}
     assert places((1, 1), k=1) == {(i, j) for i in range(4) for j in range(5)}
 

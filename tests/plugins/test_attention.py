@@ -184,7 +184,7 @@ def test_in_degrees_are_computed_once(data: mosaic.DataSet, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("form", ["compose", "mixture"])
-def test_a_sample_with_a_label_meets_its_class_only(data: mosaic.DataSet, form: str) -> None:
+def test_a_sample_with_a_label_is_compared_with_its_class_only(data: mosaic.DataSet, form: str) -> None:
     x, labels = noisy(data), torch.tensor([1, 0])
     actual = machine(data, form=form).denoise(x, LEVEL, labels, K)
     for b in range(2):

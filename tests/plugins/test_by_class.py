@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from theories import assert_meets_its_class_only
+from theories import assert_is_compared_with_its_class_only
 from torch import Tensor
 
 import mosaic
@@ -15,8 +15,8 @@ from mosaic_plugins.by_class import ByClass
 
 @pytest.mark.usefixtures("pieces")
 @pytest.mark.parametrize("name", ["gaussian", "gaussian-mixture", "pca-locality"])
-def test_a_sample_with_a_label_meets_its_class_only(name: str) -> None:
-    assert_meets_its_class_only(name)
+def test_a_sample_with_a_label_is_compared_with_its_class_only(name: str) -> None:
+    assert_is_compared_with_its_class_only(name)
 
 
 class Means(ByClass):

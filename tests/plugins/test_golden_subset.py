@@ -9,8 +9,8 @@ from theories import (
     LEVELS,
     MANY,
     assert_agrees,
+    assert_is_compared_with_its_class_only,
     assert_is_the_machine,
-    assert_meets_its_class_only,
     images_of,
     model_of,
     noisy,
@@ -74,5 +74,5 @@ def test_a_block_that_hangs_over_is_the_mean_of_what_is_inside(block: int) -> No
         assert model.chosen(images[place : place + 1], images, mosaic.Level(1.0, 0.1)).tolist() == [[place]]
 
 
-def test_a_sample_with_a_label_meets_its_class_only() -> None:
-    assert_meets_its_class_only("golden-subset")
+def test_a_sample_with_a_label_is_compared_with_its_class_only() -> None:
+    assert_is_compared_with_its_class_only("golden-subset")

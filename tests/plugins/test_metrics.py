@@ -61,7 +61,7 @@ def test_what_is_undefined_for_a_flat_reference_is_nan(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pearson_r", "r2", "R2", "cosine", "mse"])
-def test_values_lie_in_the_declared_range_and_inputs_are_left_alone(name: str, pairs: tuple[Tensor, Tensor]) -> None:
+def test_values_lie_in_the_declared_range_and_inputs_do_not_change(name: str, pairs: tuple[Tensor, Tensor]) -> None:
     left = metric(name)
     images, reference = pairs
     before = images.clone(), reference.clone()
@@ -131,7 +131,7 @@ def consistency(image: Tensor, training: Tensor, boundary: str, tolerance: float
             for candidate in training:
                 for u in range(height):
                     for v in range(width):
-                        if not may_meet((i, j), (u, v), (height, width), boundary):
+                        if not may_be_compared((i, j), (u, v), (height, width), boundary):
                             continue
                         distance = window_distance(image[0], (i, j), candidate[0], (u, v), boundary)
                         if distance < best - 1e-12:
@@ -140,7 +140,7 @@ def consistency(image: Tensor, training: Tensor, boundary: str, tolerance: float
     return equal / (height * width)
 
 
-def may_meet(p: tuple[int, int], q: tuple[int, int], size: tuple[int, int], boundary: str) -> bool:
+def may_be_compared(p: tuple[int, int], q: tuple[int, int], size: tuple[int, int], boundary: str) -> bool:
     if boundary == "circular":
         return True
     edges = [(x == 0, x == n - 1) for x, n in zip(q, size, strict=True)]

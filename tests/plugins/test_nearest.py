@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from theories import LEVELS, assert_agrees, assert_meets_its_class_only, images_of, model_of, noisy
+from theories import LEVELS, assert_agrees, assert_is_compared_with_its_class_only, images_of, model_of, noisy
 
 import mosaic
 
@@ -50,8 +50,8 @@ def test_nearest_patch_at_little_noise_is_the_els_machine() -> None:
 
 
 @pytest.mark.parametrize("name", ["nearest", "nearest-patch"])
-def test_a_sample_with_a_label_meets_its_class_only(name: str) -> None:
-    assert_meets_its_class_only(name)
+def test_a_sample_with_a_label_is_compared_with_its_class_only(name: str) -> None:
+    assert_is_compared_with_its_class_only(name)
 
 
 @pytest.mark.parametrize("name", ["nearest", "nearest-patch"])

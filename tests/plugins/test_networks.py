@@ -90,7 +90,7 @@ def test_a_training_that_draws_in_the_network_is_resumed_to_the_same_weights(tin
     settings = {"network_options": {"channels": 4, "blocks": 0, "attention": "top1"}, "batch_size": 4}
     whole = mosaic.train("resnet-attention", tiny, out="whole", epochs=4, lr_decay=1, **settings)
     mosaic.train("resnet-attention", tiny, out="parts", epochs=2, lr_decay=1, **settings)
-    torch.rand(7)  # what else is drawn between two sittings is of no account
+    torch.rand(7)  # what else is drawn between two sessions does not matter
     parts = mosaic.train("resnet-attention", tiny, out="parts", epochs=4, lr_decay=1, resume=True, **settings)
     assert whole.fingerprint() == parts.fingerprint()
 

@@ -10,8 +10,8 @@ from theories import (
     LEVELS,
     MANY,
     assert_agrees,
+    assert_is_compared_with_its_class_only,
     assert_is_the_machine,
-    assert_meets_its_class_only,
     images_of,
     model_of,
     noisy,
@@ -53,8 +53,8 @@ def test_patch_posterior_at_little_noise_is_the_is_machine() -> None:
     torch.testing.assert_close(actual, model_of("is", images).denoise(x, mosaic.Level(1.0, 1e-3), None, 3))
 
 
-def test_a_sample_with_a_label_meets_its_class_only() -> None:
-    assert_meets_its_class_only("patch-posterior")
+def test_a_sample_with_a_label_is_compared_with_its_class_only() -> None:
+    assert_is_compared_with_its_class_only("patch-posterior")
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])

@@ -10,8 +10,8 @@ from theories import (
     LEVELS,
     MANY,
     assert_agrees,
+    assert_is_compared_with_its_class_only,
     assert_is_the_machine,
-    assert_meets_its_class_only,
     images_of,
     model_of,
     noisy,
@@ -48,8 +48,8 @@ def test_without_perturbations_it_is_the_ideal_machine(level: tuple[float, float
     assert_is_the_machine(model_of("smoothed", images_of(MANY), sigma=1e-9), "is", None, level)
 
 
-def test_a_sample_with_a_label_meets_its_class_only() -> None:
-    assert_meets_its_class_only("smoothed")
+def test_a_sample_with_a_label_is_compared_with_its_class_only() -> None:
+    assert_is_compared_with_its_class_only("smoothed")
 
 
 def test_perturbations_are_seeded_in_opposite_pairs_and_the_same_in_either_precision() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from theories import assert_meets_its_class_only, images_of, model_of
+from theories import assert_is_compared_with_its_class_only, images_of, model_of
 
 import mosaic
 
@@ -21,8 +21,8 @@ def test_switch_is_one_model_above_and_the_other_below(ratio: float) -> None:
     assert torch.equal(model.denoise(x, level, None, 3), alone.denoise(x, level, None, 3))
 
 
-def test_a_sample_with_a_label_meets_its_class_only() -> None:
-    assert_meets_its_class_only("switch")
+def test_a_sample_with_a_label_is_compared_with_its_class_only() -> None:
+    assert_is_compared_with_its_class_only("switch")
 
 
 def test_switch_refuses_itself_and_what_does_not_exist() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,12 @@ def test_images_of_another_size_are_refused(folder: Path) -> None:
 
 
 def test_labels_must_be_those_trained_with(tiny: mosaic.DataSet, folder: Path) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"label 1\b"):
+    with pytest.raises(mosaic.UsageError, match=r"\b1\b.*`labels`"):
         mosaic.run(model(tiny, folder), labels="1", samples=2)
     conditional = model(tiny, trained(tiny, "conditional", conditional=True))
-    with pytest.raises(mosaic.UsageError, match=r"3 classes.*-1"):
+    with pytest.raises(mosaic.UsageError, match=r"\b3\b.*-1"):
         mosaic.run(conditional, samples=2)
-    with pytest.raises(mosaic.UsageError, match="3 classes"):
+    with pytest.raises(mosaic.UsageError, match=r"\b3\b.*-1"):
         conditional.denoise(torch.zeros(1, 1, 6, 5), cosine().level(0.5))
     run = mosaic.run(conditional, samples=3, labels="0,1,2", steps=3)
     again = mosaic.run(conditional, samples=3, labels="0,0,2", steps=3)
@@ -125,7 +126,7 @@ def notes_of(network: mosaic.ScoreModel) -> list[str]:
 def test_other_data_of_the_same_shape_are_noted(tiny: mosaic.DataSet, folder: Path) -> None:
     assert notes_of(model(tiny, folder)) == []
     (note,) = notes_of(model(tiny.select(torch.arange(6)), folder))
-    assert "trained on 12 images of 'tiny'" in note
+    assert re.search(r"\b12\b.*'tiny'", note)
 
 
 def test_a_run_is_gone_on_with_where_its_checkpoint_and_scales_have_moved(

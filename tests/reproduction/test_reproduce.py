@@ -46,8 +46,8 @@ def test_other_settings_than_it_was_started_with_are_refused(folder: Path) -> No
 @pytest.mark.parametrize(
     ("name", "rows", "message"),
     [
-        ("table3", [], "nothing called 'table3'"),
-        ("table2", ["mnist-resnet"], r"no row 'mnist-resnet'.*mnist-resnet-zeros"),
+        ("table3", [], "'table3'"),
+        ("table2", ["mnist-resnet"], r"'mnist-resnet'.*mnist-resnet-zeros"),
     ],
 )
 def test_what_there_is_not_is_refused(name: str, rows: list[str], message: str) -> None:
@@ -98,7 +98,7 @@ def test_a_step_of_other_settings_is_refused_with_its_place_and_what_differs() -
     assert list(Path("root").iterdir()) == []
 
 
-def test_an_out_that_is_no_folder_is_refused() -> None:
+def test_an_out_that_is_not_a_folder_is_refused() -> None:
     Path("taken").write_text("a file")
     with pytest.raises(mosaic.UsageError, match="'taken/cpu'"):
         mosaic.reproduce("table2", ["mnist-resnet-zeros"], out="taken", **SMALL)

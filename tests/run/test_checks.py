@@ -24,7 +24,7 @@ def test_a_network_multiplies_in_full_float32(tiny: mosaic.DataSet) -> None:
 
 
 def test_a_score_that_gives_nan_or_no_tensor_stops_the_run(tiny: mosaic.DataSet) -> None:
-    with pytest.raises(mosaic.MosaicError, match="step 0"):
+    with pytest.raises(mosaic.MosaicError, match=r"\b0 \(Level\("):
         mosaic.run(score=lambda x, t: x * float("nan"), dataset=tiny)
     with pytest.raises(mosaic.UsageError, match="NoneType"):
         mosaic.run(score=lambda x, t: None, dataset=tiny)
@@ -32,7 +32,7 @@ def test_a_score_that_gives_nan_or_no_tensor_stops_the_run(tiny: mosaic.DataSet)
 
 @pytest.mark.parametrize(
     ("spoils", "message"),
-    [("x", "'careless'.* x"), ("images", "'careless'.*training images"), ("none", "NoneType")],
+    [("x", "'careless'.* x"), ("images", "'careless'.*images"), ("none", "NoneType")],
 )
 def test_a_score_model_that_spoils_what_it_is_lent_is_stopped(tiny, spoils, message):
     model = Careless(None, tiny)

@@ -13,7 +13,7 @@ def model_of(name: str, data: mosaic.DataSet, **options: object) -> mosaic.Score
     return kind(kind.Options.model_validate(options), data)
 
 
-def windows_that_meet(side: int, k: int) -> int:
+def windows_compared(side: int, k: int) -> int:
     """Pairs of windows along an axis that hang over the border alike (`zeros`), counted one by one."""
     reach = k // 2
     overhang = [(max(0, reach - place), max(0, place + reach - side + 1)) for place in range(side)]
@@ -22,7 +22,7 @@ def windows_that_meet(side: int, k: int) -> int:
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_els_compares_every_window_that_hangs_over_the_border_alike(tiny: mosaic.DataSet, k: int) -> None:
-    pairs = 12 * windows_that_meet(6, k) * windows_that_meet(5, k)
+    pairs = 12 * windows_compared(6, k) * windows_compared(5, k)
     model = model_of("els", tiny)
     assert count_comparisons(model, [k], [-1]) == pairs
     assert step_work(model, [k, 1], [-1, -1]) == [2 * k * pairs, 2 * 12 * 30 * 30]
@@ -33,7 +33,7 @@ def test_ls_compares_windows_at_their_own_place(tiny: mosaic.DataSet) -> None:
     assert count_comparisons(model_of("ls", tiny), [3, 5], [-1]) == 2 * 12 * 30
 
 
-def test_a_sample_with_a_label_meets_its_class_only(tiny: mosaic.DataSet) -> None:
+def test_a_sample_with_a_label_is_compared_with_its_class_only(tiny: mosaic.DataSet) -> None:
     model = model_of("els", tiny, boundary="circular")  # three classes of four images
     whole = count_comparisons(model, [3], [-1])
     assert count_comparisons(model, [3], [0, 2, -1]) == whole // 3 + whole // 3 + whole

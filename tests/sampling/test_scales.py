@@ -47,18 +47,18 @@ def test_another_schedule_or_step_count_takes_the_entry_nearest_in_log_ratio() -
 def test_one_number_serves_all_steps_and_a_list_must_have_one_entry_a_step() -> None:
     assert resolve_scales("7", rising(3)) == (7, 7, 7)
     assert resolve_scales("3, 5,9", rising(3)) == (3, 5, 9)
-    with pytest.raises(mosaic.UsageError, match="2 scales for 3 steps"):
+    with pytest.raises(mosaic.UsageError, match=r"`scales`.*\b2\b.*\b3\b"):
         resolve_scales("3,5", rising(3))
 
 
 @pytest.mark.parametrize("spec", ["4", "0", "-3", "3,3,6"])
 def test_even_or_non_positive_scales_are_refused_by_value(spec: str) -> None:
-    with pytest.raises(mosaic.UsageError, match=rf"Scale {spec.split(',')[-1]} "):
+    with pytest.raises(mosaic.UsageError, match=rf"(?<![\d-]){spec.split(',')[-1]}\b"):
         resolve_scales(spec, rising(3))
 
 
 def test_an_unknown_preset_suggests_the_nearest() -> None:
-    with pytest.raises(mosaic.UsageError, match="Did you mean 'paper/mnist-resnet-zeros'"):
+    with pytest.raises(mosaic.UsageError, match=r"'paper/mnist-resnet-zero'.*'paper/mnist-resnet-zeros'"):
         resolve_scales("paper/mnist-resnet-zero", rising(20))
 
 

@@ -83,7 +83,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, out: str) -> 
         check_writable(tmp_path / out)
 
 
-def test_what_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_file_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.nc").write_text("text")
     for name in ("nothing.nc", "text.nc", "."):
         with pytest.raises(mosaic.DataError):

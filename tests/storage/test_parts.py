@@ -83,7 +83,7 @@ def test_a_place_without_a_finished_part_is_abandoned(files: PartFiles) -> None:
         assert files.part(3).exists()
 
 
-def test_a_place_that_another_process_holds_is_left_alone(files: PartFiles) -> None:
+def test_a_place_that_another_process_holds_is_not_touched(files: PartFiles) -> None:
     with files.hold(IDENTITY, resume=False, overwrite=False):
         files.write_part(0, batch(0))
         with pytest.raises(OutputInUse, match=r"a\.nc'"):

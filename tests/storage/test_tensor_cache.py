@@ -57,7 +57,7 @@ def test_a_damaged_file_is_computed_and_written_again(damage: Callable[[bytes], 
     assert list(tensor_cache.cache_folder().iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(tensor_cache, "cache_folder", lambda: tmp_path / "file" / "below")
     compute = Counting(torch.ones(2))

@@ -39,7 +39,7 @@ def test_the_stored_run_follows_the_schema_and_opens_with_plain_xarray(tiny: mos
         assert run.attrs["dataset_fingerprint"] == json.dumps(tiny.fingerprint())
 
 
-def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
+def test_open_refuses_what_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(mosaic.DataError):
         mosaic.open(tmp_path / "none.nc")
     (tmp_path / "text.nc").write_text("hello")

@@ -16,8 +16,8 @@ __all__ = [
     "LEVELS",
     "MANY",
     "assert_agrees",
+    "assert_is_compared_with_its_class_only",
     "assert_is_the_machine",
-    "assert_meets_its_class_only",
     "images_of",
     "model_of",
     "noisy",
@@ -67,7 +67,7 @@ def assert_is_the_machine(
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-7)
 
 
-def assert_meets_its_class_only(name: str) -> None:
+def assert_is_compared_with_its_class_only(name: str) -> None:
     """A sample with a label is the model's on the images of that class alone."""
     images, labels = images_of(MANY), np.arange(MANY) % 3
     level, x = mosaic.Level(0.8, 0.5), torch.as_tensor(images[:4])

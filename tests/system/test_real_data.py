@@ -48,7 +48,7 @@ def brute_force(x: np.ndarray, images: np.ndarray, a: float, s: float, k: int, i
     return float((weights * centres).sum() / weights.sum())
 
 
-def test_els_on_mnist_is_exact_at_every_step_and_is_no_copy_while_is_is(
+def test_els_on_mnist_is_exact_at_every_step_and_is_not_a_copy_while_is_is(
     invoke: Callable[..., Result], images: np.ndarray
 ) -> None:
     arguments = ["--dataset", "mnist", "-o", f"dataset.limit={LIMIT}", "--samples", 2]

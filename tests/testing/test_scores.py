@@ -123,8 +123,8 @@ def test_every_check_catches_what_is_wrong(name: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "name", "message"),
     [
-        (Remembering, "the_same_input_gives_the_same_result", "depends on levels that were evaluated before"),
-        (Unconditional, "labels_choose_the_training_images", "its trait `is_conditional` must be True"),
+        (Remembering, "the_same_input_gives_the_same_result", ""),
+        (Unconditional, "labels_choose_the_training_images", "`is_conditional`.*True"),
     ],
 )
 def test_other_ways_to_be_wrong(wrong: type[mosaic.ScoreModel], name: str, message: str) -> None:

@@ -90,14 +90,14 @@ def test_all_at_once_everything_wrong_is_named() -> None:
     assert "inputs_are_unchanged" not in str(caught.value)
 
 
-def test_an_expected_failure_must_go_on_failing() -> None:
+def test_an_expected_failure_must_still_fail() -> None:
     reason = "it overshoots"
     known = {"x0hat_stays_in_the_range_of_the_data": reason, "x0hat_at_infinite_noise_is_the_mean": reason}
     outcomes = mosaic.testing.check_score(OVERSHOOTING, expected_failures=known)
     assert outcomes["x0hat_stays_in_the_range_of_the_data"] == "failed as expected"
-    with pytest.raises(mosaic.testing.NotConforming, match="it passes, but a failure was expected"):
+    with pytest.raises(mosaic.testing.NotConforming, match=rf"- it_is_exact: .*\({reason}\)"):
         mosaic.testing.check_score(Ideal, expected_failures={"it_is_exact": reason}, oracle=ideal)
-    with pytest.raises(mosaic.UsageError, match="Did you mean 'it_is_exact'"):
+    with pytest.raises(mosaic.UsageError, match=r"'it_is_exakt'.*'it_is_exact'"):
         mosaic.testing.check_score(Ideal, expected_failures={"it_is_exakt": reason})
 
 
@@ -106,5 +106,5 @@ def test_under_pytest_each_check_is_a_test() -> None:
     assert mark.args[0] == "check"
     assert mark.kwargs["ids"] == list(KINDS["schedule"])
     checks = {check.name: check for check in mosaic.testing.conformance("score", Ideal).args[1]}
-    with pytest.raises(pytest.skip.Exception, match="does not apply"):
+    with pytest.raises(pytest.skip.Exception):
         checks["it_is_exact"]()

@@ -72,7 +72,7 @@ def test_a_checkpoint_stays_until_the_one_that_overwrites_it_is_there(tiny: mosa
 @pytest.mark.parametrize(
     "left", [".checkpoint.json.tmp", "weights.safetensors", ".training.safetensors.tmp", "training.safetensors"]
 )
-def test_what_a_kill_leaves_of_a_first_checkpoint_is_no_obstacle(tiny: mosaic.DataSet, left: str) -> None:
+def test_what_a_kill_leaves_of_a_first_checkpoint_does_not_hinder(tiny: mosaic.DataSet, left: str) -> None:
     for how in ({"resume": True}, {"overwrite": True}, {}):
         shutil.rmtree("net", ignore_errors=True)
         Path("net").mkdir()

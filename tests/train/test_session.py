@@ -36,14 +36,14 @@ def test_a_loss_that_turns_nan_stops_and_leaves_the_last_good_checkpoint(tiny: m
     state = load_file("net/training.safetensors")
     state["module.up.weight"] *= 1e38  # as if Adam had run away
     save_file(state, "net/training.safetensors")
-    with pytest.raises(mosaic.MosaicError, match=r"(nan|inf) at step 10 of 15.*'net'"):
+    with pytest.raises(mosaic.MosaicError, match=r"\b(nan|inf)\b.*\b10\b.*\b15\b.*'net'"):
         train(tiny, resume=True, epochs=5)
     assert mosaic.load_checkpoint(Path("net")).fingerprint() == good
 
 
 def test_a_nan_before_the_first_checkpoint_keeps_none(tiny: mosaic.DataSet) -> None:
     huge = mosaic.DataSet("huge", tiny.images * 1e30, range=(-1e31, 1e31))
-    with pytest.raises(mosaic.MosaicError, match=r"inf at step 1 of 9"):
+    with pytest.raises(mosaic.MosaicError, match=r"\binf\b.*\b1\b.*\b9\b"):
         train(huge)
     with pytest.raises(mosaic.DataError, match=r"weights\.safetensors"):
         mosaic.load_checkpoint(Path("net")).load()
@@ -55,7 +55,7 @@ def test_weights_that_turn_nan_in_the_last_step_are_not_kept(tiny: mosaic.DataSe
     session = TrainingSession(plan.build(), good.folder, good.description)
     session.start(resumes=True)
     session.training.module.get_parameter("up.weight").data.fill_(math.nan)
-    with pytest.raises(mosaic.MosaicError, match=r"step 9 of 15.*'net'"):
+    with pytest.raises(mosaic.MosaicError, match=r"\b9\b.*\b15\b.*'net'"):
         session.save()
     assert mosaic.load_checkpoint(Path("net")).fingerprint() == good.fingerprint()
 

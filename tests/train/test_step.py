@@ -98,7 +98,7 @@ def test_the_average_is_the_exponential_one_of_the_weights(tiny: mosaic.DataSet)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 4, 7])
-def test_a_restored_training_goes_on_as_if_nothing_had_happened(tiny: mosaic.DataSet, stop: int) -> None:
+def test_a_restored_training_continues_as_if_nothing_had_happened(tiny: mosaic.DataSet, stop: int) -> None:
     whole = training(tiny, conditional=True, learning_rate=0.05)
     for _ in range(9):
         whole.run_step()
@@ -106,7 +106,7 @@ def test_a_restored_training_goes_on_as_if_nothing_had_happened(tiny: mosaic.Dat
     for _ in range(stop):
         first.run_step()
     state = first.state()
-    first.run_step()  # what was kept is not changed by going on
+    first.run_step()  # further steps do not change what was kept
     second.restore(state)
     assert second.step == stop
     for _ in range(9 - stop):

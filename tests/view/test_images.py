@@ -45,7 +45,7 @@ def test_final_images_are_drawn_with_their_classes(run: xr.Dataset) -> None:
     assert [len(axis.images) for axis in draw_images(run, limit=2).axes] == [1, 1]
 
 
-def test_more_than_eight_images_go_on_in_the_next_row(run: xr.Dataset) -> None:
+def test_more_than_eight_images_continue_in_the_next_row(run: xr.Dataset) -> None:
     many = xr.concat([run] * 3, "sample", data_vars="minimal", coords="minimal")
     figure = draw_images(many)
     assert [len(axis.images) for axis in figure.axes] == [1] * 9 + [0] * 7

@@ -65,7 +65,7 @@ class Board:
 
     @property
     def file(self) -> Path:
-        """Where the table is kept."""
+        """The stored table; there is no such file before the first leaderboard is finished."""
         return self.folder / "leaderboard.nc"
 
     def dropped(self) -> list[str]:

@@ -67,7 +67,7 @@ def _all_that_can(config: LeaderboardConfig, names: list[str]) -> Participants:
 
 
 def run_of_network(config: LeaderboardConfig, checkpoint: Checkpoint) -> RunConfig:
-    """Configure the network's run."""
+    """Configure the network's run: it has no scales, and `network_steps` instead of `steps`."""
     options = config.score_options.get(registry().checkpoint_score(), {})
     return network_run(
         checkpoint.config, checkpoint.folder, score_options=options, steps=config.network_steps, **_shared(config)

@@ -16,7 +16,7 @@ import xarray as xr
 from mosaic.evaluate.statistics import interval_of
 from mosaic.interfaces.rule import VERDICTS, verdicts_of
 from mosaic.registry.loading import registry
-from mosaic.reproduction.attention.agreement import SHARES, agreement_of, copies_among, rule_of
+from mosaic.reproduction.attention.consistency import SHARES, consistency_shares, copies_among, rule_of
 from mosaic.reproduction.attention.maps import machine_maps, network_maps
 from mosaic.reproduction.attention.picture import draw_attention
 from mosaic.reproduction.attention.theories import (
@@ -52,11 +52,11 @@ class AttentionTable(Target):
     most_rows = 0
 
     def experiments(self) -> dict[str, Experiment]:
-        """Give the experiment of each network."""
+        """Experiments of `NETWORKS` by name, the ResNet without attention first; nothing is read or trained yet."""
         return {name: Experiment(row, self.study) for name, row in NETWORKS.items()}
 
     def steps(self) -> list[Step]:
-        """List the trainings and the runs."""
+        """Train and run each network; then run each theory, its windows the receptive field of the ResNet."""
         experiments = self.experiments()
         base = experiments["resnet"]
         trained = [step for each in experiments.values() for step in (training_step(each), run_step(each, NETWORK))]
@@ -73,7 +73,7 @@ class AttentionTable(Target):
         xarray.Dataset
             Along (maker, sample): `image`; `verdict`, an index into its attribute `verdicts`; `copy`, whether it is a
             copy of a training image; with `part`, `shown`, the kind (named in its attribute) or -1, -2. Along maker,
-            what `agreement_of` gives. `pearson_r` (theory, network, sample) and its `_median`, `_low` and `_high`.
+            what `consistency_shares` gives. `pearson_r` (theory, network, sample), its `_median`, `_low` and `_high`.
             `state_std` (theory, step), standard deviation of the states over samples and pixels, beside that of noisy
             data, `forward_std` (step), at `time` (step). `alpha` (attends, moment, pixel, height, width), what two
             pixels of the first sample attend to along its flow, by three theories and a network; `moment_time`.
@@ -85,7 +85,7 @@ class AttentionTable(Target):
         shown = np.stack([rule.shows(torch.from_numpy(finals)).numpy() for finals in images.values()])
         copies = np.stack([copies_among(torch.from_numpy(finals), dataset) for finals in images.values()])
         verdicts = np.stack([verdicts_of(torch.from_numpy(parts)).numpy() for parts in shown])
-        shares = agreement_of(shown, copies, len(rule.kinds))
+        shares = consistency_shares(shown, copies, len(rule.kinds))
         measured = xr.Dataset(
             {
                 "image": (("maker", "sample", "channel", "height", "width"), np.stack(list(images.values()))),

@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 
 from mosaic.engine.nearest import nearest_images
-from mosaic.reproduction.attention.agreement import agreement_of, copies_among, rule_of
+from mosaic.reproduction.attention.consistency import consistency_shares, copies_among, rule_of
 from mosaic.reproduction.attention.cover import cover_of
 from mosaic.reproduction.attention.table import interval_text
 from mosaic.reproduction.attention.theories import (
@@ -52,7 +52,7 @@ class AttentionTradeoff(Target):
         return Experiment(NETWORKS["resnet"], self.study)
 
     def steps(self) -> list[Step]:
-        """List the runs."""
+        """A run for each machine and each factor on the window that the theories of `attention` have."""
         base, steps = self._base(), []
         for name in MACHINES:
             seconds = seconds_of_theory(base, name)  # taken as the same for every factor
@@ -67,10 +67,10 @@ class AttentionTradeoff(Target):
         Returns
         -------
         xarray.Dataset
-            Along (machine, factor): what `agreement_of` gives. Along (machine, factor, sample): `copy`, whether the
-            image is a copy of a training image; `nearest_train`, the L2 distance to the nearest one; `cover`, how many
-            hold all windows that it is traced to (`cover_of`; by plain ELS, before any mixing); with `part`, `shown`,
-            as in `attention`.
+            Along (machine, factor): what `consistency_shares` gives. Along (machine, factor, sample): `copy`, whether
+            the image is a copy of a training image; `nearest_train`, the L2 distance to the nearest one; `cover`, how
+            many hold all windows that it is traced to (`cover_of`; by plain ELS, before any mixing); with `part`,
+            `shown`, as in `attention`.
         """
         base = self._base()
         rule = rule_of(base.load_dataset())
@@ -78,7 +78,7 @@ class AttentionTradeoff(Target):
         shape, dims = (len(MACHINES), len(FACTORS)), ("machine", "factor", "sample", "part")
         values = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
         values = {name: array.reshape(*shape, *array.shape[1:]) for name, array in values.items()}
-        shares = agreement_of(values["shown"], values["copy"], len(rule.kinds))
+        shares = consistency_shares(values["shown"], values["copy"], len(rule.kinds))
         named = {name: (dims[: array.ndim], array) for name, array in (values | shares).items()}
         measured = xr.Dataset(named, {"machine": list(MACHINES), "factor": list(FACTORS)})
         measured["shown"].attrs["kinds"] = as_attribute(rule.kinds)

@@ -84,7 +84,7 @@ class Fig3(Target):
         return {f"fig3: {stem}": (self._config(*key), folder / f"{stem}.nc") for stem, key in stems.items()}
 
     def steps(self) -> list[Step]:
-        """List the runs."""
+        """A run for each boundary and each number of steps, all from the same noise."""
         return [
             Step(name, partial(self.study.run_job, config, path), partial(self.study.run_seconds, config))
             for name, (config, path) in self._runs().items()
@@ -117,7 +117,7 @@ class Fig3(Target):
         return xr.Dataset(variables, {"boundary": list(BOUNDARIES), "steps": list(STEPS)})
 
     def summary(self, measured: xr.Dataset) -> list[str]:
-        """Say the mean shares."""
+        """Mean share over samples at each number of steps: a line for each boundary and each way of counting."""
         means = {text: measured[name].mean("sample") for text, name in SHARES.items()}
         return [
             f"boundary {boundary}{text}: "

@@ -85,7 +85,7 @@ class Fig4(Target):
     default_rows = ("mnist-resnet-zeros", "mnist-unet-zeros")
 
     def steps(self) -> Iterator[Step]:
-        """Give the trainings and calibrations."""
+        """For each row, the training and the calibration that its scales come from, and its own network's training."""
         experiments = (self.experiment(row) for row in self.rows)
         return (step for each in experiments for step in (*calibration_steps(each), training_step(each)))
 
@@ -161,7 +161,6 @@ class Fig4(Target):
 
 
 def _shown(measured: xr.Dataset) -> list[int]:
-    """Positions of the times that are shown."""
     steps: list[int] = np.linspace(0, measured.sizes["time"] - 1, SHOWN).round().astype(int).tolist()
     return steps
 

@@ -100,7 +100,7 @@ class Fig5c(Target):
             "excess": (("role", "sample"), excess),
             "saved": ("end", list(interval_of((limbs[1] - limbs[2]).astype(float), "mean"))),
             "scale": (("machine", "time"), np.array([scales, late])),
-            **_agreement(images),
+            **_correlation(images),
             **_ends("excess", "mean", [interval_of(row, "mean") for row in excess]),
         }
         coords = {"role": list(runs), "machine": list(runs)[1:], "label": ("sample", labels), "time": times}
@@ -150,7 +150,7 @@ def _doubled_config(experiment: Experiment) -> RunConfig:
     return experiment.run_config("els", ",".join(map(str, _scales(experiment)[1])))
 
 
-def _agreement(images: np.ndarray) -> dict[str, tuple[Any, ...]]:
+def _correlation(images: np.ndarray) -> dict[str, tuple[Any, ...]]:
     """Correlation with the network, which comes first, of the images (role, sample, ...) of each role."""
     pearson = registry().make("metric", "pearson_r", {})
     network = torch.from_numpy(images[0])

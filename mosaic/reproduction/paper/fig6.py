@@ -78,7 +78,7 @@ class Fig6(Target):
         ] + [f"pixels of the network outside the range of the data: {outside:.2f}"]
 
     def draw(self, measured: xr.Dataset) -> Figure:
-        """Draw the first samples."""
+        """Draw up to `SHOWN` samples, named by class: the network, and each theory with its median correlation."""
         classes = json.loads(measured.attrs["dataset_classes"])
         count = min(SHOWN, measured.sizes["sample"])
         titles = [str(classes[label]) if label >= 0 else "" for label in measured["label"].values[:count].tolist()]

@@ -156,7 +156,7 @@ class Table2(Target):
         return table_of(self.study.folder)
 
     def draw(self, measured: xr.Dataset) -> Figure:
-        """Draw the medians."""
+        """Draw the rows that are done, by `draw_table`."""
         return draw_table(measured)
 
 

@@ -68,7 +68,7 @@ class Experiment:
         self._is_calibrated = False
 
     def step(self, name: str) -> str:
-        """Name a step of the row."""
+        """Name, unique in a study, under which a step of the row is forecast, reported and recorded."""
         return f"{self.row.name}: {name}"
 
     # --- the network --------------------------------------------------------------------------------------------------

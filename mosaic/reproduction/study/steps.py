@@ -52,7 +52,7 @@ def scaled_step(
 
 
 def steps_of(experiment: Experiment) -> list[Step]:
-    """Steps of a row's comparison."""
+    """Steps of a row's comparison: calibration, training, then runs of the network, IS, ELS and LS."""
     runs = [run_step(experiment, score) for score in (NETWORK, "is", "els", "ls")]
     return [*calibration_steps(experiment), training_step(experiment), *runs]
 

@@ -85,4 +85,4 @@ class Target(ABC):
 
     @abstractmethod
     def draw(self, measured: xr.Dataset) -> Figure:
-        """Draw what `measure` gave."""
+        """Draw the data set that `measure` gave; nothing is computed again."""

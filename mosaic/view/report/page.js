@@ -1,5 +1,5 @@
 "use strict";
-// What is shown follows from one state: sample, frame of the flow, pixel. Everything is drawn anew when it changes.
+// What is shown follows from one state: sample, frame of the flow, pixel. Everything is drawn again when it changes.
 const data = JSON.parse(document.getElementById("data").textContent);
 const [channels, height, width] = data.runs[0].shape;
 const SCALE = Math.max(4, Math.ceil(256 / Math.max(height, width)));  // screen pixels of an image's pixel
@@ -47,7 +47,7 @@ function drawCrop(canvas, image, left, top) {
   return pen;
 }
 
-// A frame round the k x k window about a pixel, going on at the other side where windows wrap; k = 0: round the pixel.
+// A frame round the k x k window about a pixel, continued at the other side where windows wrap; k = 0: round the pixel.
 function markWindow(pen, row, column, k, wraps) {
   const size = Math.max(k, 1), r = (size - 1) / 2;
   pen.strokeStyle = MARK;

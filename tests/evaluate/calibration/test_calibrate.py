@@ -161,7 +161,7 @@ def test_data_set_objects_and_lists_will_do_and_the_boundary_is_the_networks(tin
         mosaic.calibrate("net", "els", tiny, out="t.nc", sizes="3-99999999999", score_options={"boundary": "valid"})
 
 
-def test_a_run_is_no_calibration() -> None:
+def test_a_run_is_not_a_calibration() -> None:
     mosaic.run("is", samples=1, steps=1, out="run.nc", dataset_options={"limit": 5}).close()
     with pytest.raises(mosaic.DataError, match="'mosaic-trajectory/1'"):
         open_calibration("run.nc")

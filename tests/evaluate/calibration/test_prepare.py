@@ -29,7 +29,7 @@ def test_sizes_are_read(text: str, sizes: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "9-3", "5,3", "3,3", "2-8", "3,4", "-1", "many", "3-5-7"])
-def test_what_are_no_sizes_is_refused(text: str) -> None:
+def test_what_is_not_a_list_of_sizes_is_refused(text: str) -> None:
     with pytest.raises(mosaic.UsageError):
         parse_sizes(text)
 

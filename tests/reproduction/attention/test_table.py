@@ -13,7 +13,7 @@ from small_attention import MINIATURE, forecast_of, miniature
 
 import mosaic
 from mosaic.interfaces.rule import verdicts_of
-from mosaic.reproduction.attention.agreement import copies_among
+from mosaic.reproduction.attention.consistency import copies_among
 from mosaic.reproduction.attention.table import AttentionTable, interval_text
 from mosaic.reproduction.attention.theories import NETWORKS, THEORIES
 from mosaic.reproduction.study.config import ReproduceConfig

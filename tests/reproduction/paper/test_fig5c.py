@@ -14,7 +14,7 @@ from drawings import pixels_of
 from small_reproduction import SMALL
 
 import mosaic
-from mosaic.reproduction.paper.fig5c import LATE, Fig5c, _agreement, _limbs_of_class, bright_runs
+from mosaic.reproduction.paper.fig5c import LATE, Fig5c, _correlation, _limbs_of_class, bright_runs
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.study import Study
 
@@ -74,7 +74,7 @@ def test_limbs_of_a_class_are_the_mean_of_its_training_images(tiny: mosaic.DataS
 def test_agreement_with_the_network_is_the_correlation_of_each_sample() -> None:
     images = np.random.default_rng(0).normal(size=(3, 5, 1, 4, 4))
     images[2] += images[0]
-    actual = {name: np.asarray(values) for name, (_, values) in _agreement(images).items()}
+    actual = {name: np.asarray(values) for name, (_, values) in _correlation(images).items()}
     flat = images.reshape(3, 5, 16)
     expected = [[np.corrcoef(flat[role, n], flat[0, n])[0, 1] for n in range(5)] for role in (1, 2)]
     assert np.isnan(actual["pearson_r"][0]).all()

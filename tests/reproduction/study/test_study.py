@@ -64,5 +64,5 @@ def test_only_machines_have_seconds_that_are_predicted() -> None:
 
 def test_the_memory_of_a_study_is_that_of_its_runs() -> None:
     Study(ReproduceConfig(), Path("root"), memory="2G").prepare(IDEAL)
-    with pytest.raises(mosaic.UsageError, match="100 MiB of `memory`"):
+    with pytest.raises(mosaic.UsageError, match=r"100 MiB.*`memory`"):
         Study(ReproduceConfig(), Path("root"), memory="100M").prepare(IDEAL)

@@ -15,7 +15,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.rule import Rule
 from mosaic.registry.loading import registry
 
-__all__ = ["SHARES", "agreement_of", "copies_among", "rule_of", "whole"]
+__all__ = ["SHARES", "consistency_shares", "copies_among", "rule_of", "whole"]
 
 SHARES = ("consistency", "new", "agreement")
 ENDS = ("share", "low", "high")
@@ -52,7 +52,7 @@ def whole(shown: NDArray[np.int64]) -> NDArray[np.bool_]:
     return is_whole
 
 
-def agreement_of(shown: NDArray[np.int64], copies: NDArray[np.bool_], kinds: int) -> dict[str, Any]:
+def consistency_shares(shown: NDArray[np.int64], copies: NDArray[np.bool_], kinds: int) -> dict[str, Any]:
     """Shares of images whose parts agree, by maker.
 
     Parameters
