@@ -1,13 +1,13 @@
 """The file format on one page: every variable, coordinate and root attribute that mosaic stores.
 
 Each kind of file has a schema identifier on its root, and a table of its variables: the only place where those are
-described, with units, and for runs also with dimensions, types and fill values.
+described, with units and dimensions, and for runs also with types and fill values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -43,7 +43,7 @@ class Variable:
     description : str
         Its `long_name`.
     dims : tuple of str
-        Its dimensions; empty where they differ from file to file.
+        Its dimensions, in their order; empty for a number, and where they differ from file to file.
     units : str
         "1" for none.
     dtype : type or None
@@ -157,12 +157,19 @@ COMPARISON = {
 }
 NETWORK = "network"  # the network's entry along `score`, for any plugin that runs it
 LEADERBOARD = {
-    "final_METRIC": Variable("{metric} of the theory's final image with the network's"),
-    "step_METRIC": Variable("{metric} of the theory's x0hat at a state of the network's flow with the network's there"),
-    "along_METRIC": Variable(
-        "{metric} of the theory's x0hat at a state of the network's flow with the network's there, median over steps"
+    "final_METRIC": Variable("{metric} of the theory's final image with the network's", ("score", "sample")),
+    "step_METRIC": Variable(
+        "{metric} of the theory's x0hat at a state of the network's flow with the network's there",
+        ("score", "step", "sample"),
     ),
-    "behind": Variable("how far the first metric of final images is behind that of the best theory, sample by sample"),
+    "along_METRIC": Variable(
+        "{metric} of the theory's x0hat at a state of the network's flow with the network's there, median over steps",
+        ("score", "sample"),
+    ),
+    "behind": Variable(
+        "how far the first metric of final images is behind that of the best theory, sample by sample",
+        ("score", "sample"),
+    ),
     "seconds": Variable("time of a step of one sample", ("score", "step"), "s"),
     "seconds_per_step": Variable("that, mean over steps", ("score",), "s"),
     "peak_bytes": Variable("peak memory, program and data included", ("score",), "byte"),
@@ -317,14 +324,16 @@ def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -
     ------
     KeyError
         If a variable is in no table.
+    ValueError
+        If its dimensions are not those of the table.
     """
     table = TABLES[schema]
     labelled = dataset.assign_attrs(schema=schema)
     for key in labelled.variables:
-        name, attrs = str(key), labelled[key].attrs
-        if not {"long_name", "units"} <= set(attrs):
-            variable = _entry(name, table, metrics)
-            labelled[key].attrs = {"long_name": variable.description, "units": variable.units, **attrs}
+        variable, dims, attrs = _entry(str(key), table, metrics), labelled[key].dims, labelled[key].attrs
+        if variable.dims and dims != variable.dims:
+            raise ValueError(f"variable '{key}' has dimensions {dims}, not {variable.dims}")
+        labelled[key].attrs = {"long_name": variable.description, "units": variable.units, **attrs}
     return labelled
 
 
@@ -335,7 +344,7 @@ def _entry(name: str, table: Mapping[str, Variable], metrics: tuple[str, ...]) -
     for general, variable in table.items():
         for metric in metrics:
             if "METRIC" in general and general.replace("METRIC", metric) == name:
-                return Variable(variable.description.format(metric=metric), units=variable.units)
+                return replace(variable, description=variable.description.format(metric=metric))
     for tail, text in ENDS.items():
         if name.endswith(tail):
             stem = _entry(name.removesuffix(tail), table, metrics)

@@ -40,6 +40,12 @@ def test_a_variable_in_no_table_is_an_error() -> None:
         described(xr.Dataset({"invented": ("step", [1.0])}), TRAJECTORY_SCHEMA)
 
 
+def test_dimensions_other_than_the_tables_are_an_error() -> None:
+    described(xr.Dataset({"seed": ("sample", [1])}), TRAJECTORY_SCHEMA)
+    with pytest.raises(ValueError, match=r"'seed'.*'step'.*'sample'"):
+        described(xr.Dataset({"seed": ("step", [1])}), TRAJECTORY_SCHEMA)
+
+
 def test_metrics_and_ends_of_intervals_are_described_by_name() -> None:
     schema = next(schema for schema in TABLES if "comparison" in schema)
     actual = described(xr.Dataset({"mse": ("sample", [1.0]), "mse_median": ((), 1.0)}), schema, ("mse",))
