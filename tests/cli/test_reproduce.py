@@ -1,12 +1,9 @@
-"""`mosaic reproduce`: what it announces and prints, and that a kill loses nothing but the step in flight."""
+"""`mosaic reproduce`: what it announces and prints."""
 
 from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,6 @@ from typing import Any
 import pytest
 import xarray as xr
 from command_results import done, notes, refused
-from distributions import MOSAIC
 
 Invoke = Callable[..., Any]
 
@@ -85,28 +81,6 @@ def test_what_cannot_be_reproduced_is_refused(
     invoke: Invoke, arguments: list[str], code: int, values: list[str]
 ) -> None:
     refused(invoke("reproduce", *arguments), code, *values)
-
-
-@pytest.mark.system
-def test_a_kill_loses_only_the_step_in_flight(tmp_path: Path) -> None:
-    command = [*MOSAIC, "reproduce", "-q", "table2", *SMALL, "--samples", "24"]
-    subprocess.run([*command, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)
-    row = tmp_path / "killed" / "cpu" / "mnist-resnet-zeros"
-    for moment in (row / "network" / "weights.safetensors", row / "network.nc", row / "els.nc.parts" / "part-00000.nc"):
-        process = subprocess.Popen([*command, "--out", "killed"], stdout=subprocess.DEVNULL)
-        while not moment.exists() and process.poll() is None:
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not (tmp_path / "killed" / "cpu" / "table2.nc").exists()
-    finished = {path: path.stat().st_mtime_ns for path in (*row.glob("*.nc"), *row.glob("network/*.safetensors"))}
-    assert {"scales.nc", "network.nc", "weights.safetensors"} <= {path.name for path in finished}
-    subprocess.run([*command, "--out", "killed"], check=True, stdout=subprocess.DEVNULL)
-    assert finished == {path: path.stat().st_mtime_ns for path in finished}
-    with xr.open_dataset("whole/cpu/table2.nc") as whole, xr.open_dataset("killed/cpu/table2.nc") as killed:
-        xr.testing.assert_equal(whole.drop_attrs(), killed.drop_attrs())
-    assert not list((tmp_path / "killed").rglob("*.parts"))
-    assert not list((tmp_path / "killed").rglob("*.tmp"))
 
 
 def test_figures_print_their_file_only(invoke: Invoke) -> None:
