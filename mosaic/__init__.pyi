@@ -15,6 +15,7 @@ from .engine.windows import window_sums as window_sums
 from .errors import DataError as DataError
 from .errors import ExitCode as ExitCode
 from .errors import MosaicError as MosaicError
+from .errors import MosaicWarning as MosaicWarning
 from .errors import PluginError as PluginError
 from .errors import UsageError as UsageError
 from .evaluate.calibration.calibrate import calibrate as calibrate

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
-__all__ = ["DataError", "ExitCode", "MosaicError", "PluginError", "UsageError", "did_you_mean"]
+__all__ = [
+    "DataError",
+    "ExitCode",
+    "MosaicError",
+    "MosaicWarning",
+    "PluginError",
+    "UsageError",
+    "did_you_mean",
+    "no_exit",
+    "warn_of",
+]
 
 
 class ExitCode(IntEnum):
@@ -26,6 +38,10 @@ class MosaicError(Exception):
     exit_code = ExitCode.FAILURE
 
 
+class MosaicWarning(UserWarning):
+    """What a caller should know though nothing is wrong, such as a metric that was left out; the CLI prints a note."""
+
+
 class UsageError(MosaicError):
     """An option, argument or configuration value that cannot be used."""
 
@@ -42,6 +58,29 @@ class DataError(MosaicError):
     """Image data that was asked for is missing or cannot be used."""
 
     exit_code = ExitCode.DATA
+
+
+def warn_of(notes: Iterable[str]) -> None:
+    """Give each note as a `MosaicWarning`, from the line that called mosaic."""
+    for note in notes:
+        warnings.warn(note, MosaicWarning, stacklevel=3)
+
+
+@contextmanager
+def no_exit(what: str) -> Iterator[None]:
+    """Turn an attempt of a plugin to end the program into an error; `what` names the plugin.
+
+    Raises
+    ------
+    PluginError
+        If the block calls sys.exit.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise PluginError(
+            f"{what} tried to end the program (sys.exit({error.code!r})); it must raise an error."
+        ) from None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-__all__ = ["Progress", "piece_of", "prefixed", "progress_bar", "reporting", "silent"]
+__all__ = ["Progress", "piece_of", "prefixed", "printable", "progress_bar", "reporting", "silent"]
+
+
+# Kinds of characters that a terminal obeys: control characters, halves of surrogate pairs, separators of lines; and the
+# characters that turn the direction of writing.
+UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def printable(text: str) -> str:
+    r"""Show control characters of a text as `\x1b`: a terminal would obey them, in a name or path that another chose.
+
+    Lines, tabs and letters of all languages stay.
+    """
+    if text.isascii() and text.isprintable():  # nearly always
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character in "\n\t" or (unicodedata.category(character) not in UNSEEN and character not in TURNING):
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 class Progress(Protocol):
@@ -92,6 +115,7 @@ def progress_bar(visible: bool = True) -> Iterator[Progress]:
         Whether to show it at all.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
     from rich.table import Column
@@ -116,7 +140,7 @@ def progress_bar(visible: bool = True) -> Iterator[Progress]:
         if last["work"] != (total, unit) or done < last["done"]:
             bar.reset(task, total=total)
         last["done"], last["work"] = done, (total, unit)
-        bar.update(task, completed=done, description=note)
+        bar.update(task, completed=done, description=escape(printable(note)))
 
     with bar:
         yield show

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mosaic import DataError, ExitCode, MosaicError, PluginError, UsageError
-from mosaic.errors import did_you_mean
+from mosaic import DataError, ExitCode, MosaicError, MosaicWarning, PluginError, UsageError
+from mosaic.errors import did_you_mean, no_exit, warn_of
 
 
 @pytest.mark.parametrize(("kind", "code"), [(MosaicError, 1), (UsageError, 2), (PluginError, 3), (DataError, 4)])
@@ -35,3 +35,16 @@ def test_exit_codes_are_those_of_the_shell() -> None:
 def test_only_a_near_name_is_suggested(name: str, known: list[str], nearest: str | None) -> None:
     actual = did_you_mean(name, iter(known))
     assert actual == "" if nearest is None else f"'{nearest}'" in actual
+
+
+def test_a_plugin_that_ends_the_program_is_an_error() -> None:
+    with pytest.raises(PluginError, match=r"score 'x'.*sys\.exit\(3\)"), no_exit("score 'x'"):
+        raise SystemExit(3)
+    with no_exit("nothing"):
+        pass
+
+
+def test_notes_are_warnings_of_their_own_class() -> None:
+    with pytest.warns(MosaicWarning, match="seven") as caught:
+        warn_of(["seven", "seventy seven"])
+    assert [str(warning.message) for warning in caught] == ["seven", "seventy seven"]

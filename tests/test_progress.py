@@ -8,7 +8,7 @@ import pytest
 from reports import Reports
 
 import mosaic
-from mosaic.progress import piece_of, prefixed, progress_bar, reporting, silent
+from mosaic.progress import piece_of, prefixed, printable, progress_bar, reporting, silent
 
 
 def test_true_is_a_bar_false_is_silence_and_a_callable_is_itself() -> None:
@@ -92,3 +92,19 @@ def test_a_training_and_a_calibration_say_what_they_count(tiny: mosaic.DataSet) 
     assert all(0 <= done <= total for done, total, *_ in reports)
     assert {unit for _, _, unit, _ in reports} == {"weighted comparison"}
     assert reports[-1][0] == pytest.approx(reports[-1][1])
+
+
+def test_what_a_note_holds_is_shown_not_obeyed() -> None:
+    hostile = "a\x1b[31m\u202eb\udcff\x85\u2028"
+    shown = printable(hostile)
+    assert shown.isprintable()
+    assert shown.replace(r"\x1b", "").startswith("a[31m")
+    assert printable("caf\u00e9 \u6f22\u5b57\n\t") == "caf\u00e9 \u6f22\u5b57\n\t"
+
+
+def test_a_bar_shows_brackets_of_a_note(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with progress_bar() as bar:
+        bar(1, 2, "image", "[red]a[/] \x1b[5m")
+    assert "[red]a[/]" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import click
 from mosaic.errors import UsageError
 from mosaic.run.settings import plugin_options
 from mosaic_cli.data_options import data_dir
-from mosaic_cli.terminal import Terminal, print_json, print_table, standard
+from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
 
 __all__ = ["command"]
 
@@ -97,8 +97,8 @@ def _engines() -> tuple[str, ...]:
 def _print(used: dict[str, Any], results: list[dict[str, Any]]) -> None:
     for key, value in used.items():
         shown = ", ".join(value) if isinstance(value, list) else f"{value:.3g}" if isinstance(value, float) else value
-        click.echo(f"{key}: {shown}")
-    click.echo()
+        say(f"{key}: {shown}")
+    say()
     header = (
         "work",
         "engine",

@@ -15,7 +15,7 @@ from mosaic_cli.data_options import data_dir, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.resumption import advice_after
 from mosaic_cli.settings import configured, settings
-from mosaic_cli.terminal import Terminal, print_json, standard
+from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -109,4 +109,4 @@ def _report(calibration: xr.Dataset, seconds: float, path: Path, terminal: Termi
         document = {"path": str(path), "picture": str(picture), "seconds": round(seconds, 3)}
         print_json({**document, "scales": scales, "noise_to_signal": ratios})
     else:
-        click.echo(str(path))
+        say(str(path))

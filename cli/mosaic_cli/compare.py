@@ -71,11 +71,18 @@ def command(
     target = _target(out, overwrite, inputs)
     pictures = [target.with_name(target.stem + ending) for ending in PICTURES]
     names = registry().default_metrics() if metrics is None else [name.strip() for name in metrics.split(",")]
+    needing = [name for name in names if registry().get("metric", name).needs_dataset]
     given = {name.removesuffix("_options"): values for name, values in plugin_options(options, names).items()}
     with ExitStack() as stack:
         runs = [stack.enter_context(open_trajectory(path)) for path in inputs]
         _note_other_data(runs, terminal)
-        dataset = _training_set(runs[0], names, data_dir, terminal)
+        dataset = _training_set(runs[0], data_dir) if needing and metrics is not None else None
+        if needing and metrics is None:  # those that were not asked for by name may be left out
+            try:
+                dataset = _training_set(runs[0], data_dir)
+            except (DataError, PluginError, UsageError) as error:
+                terminal.note(f"Note: without the training set, {', '.join(needing)} are left out. {error}")
+                names = [name for name in names if name not in needing]
         with progress_bar(not terminal.quiet) as bar:
             comparison = compare(*runs, metrics=names, options=given, dataset=dataset, progress=bar)
         titles = [path.stem for path in inputs]
@@ -112,20 +119,11 @@ def _note_other_data(runs: list[xr.Dataset], terminal: Terminal) -> None:
         terminal.note("Note: the runs were made on different training sets; metrics of the data use the first one's.")
 
 
-def _training_set(run: xr.Dataset, names: list[str], data_dir: Path | None, terminal: Terminal) -> DataSet | None:
-    """Read the run's training set, where a metric needs it; None, with a note, where it is not available."""
+def _training_set(run: xr.Dataset, data_dir: Path | None) -> DataSet:
     from mosaic.registry.data import data_access
-    from mosaic.registry.loading import registry
     from mosaic.storage.trajectory import training_set_of
 
-    needing = [name for name in names if registry().get("metric", name).needs_dataset]
-    if not needing:
-        return None
-    try:
-        return training_set_of(run, data_access(data_dir))
-    except (DataError, PluginError, UsageError) as error:
-        terminal.note(f"Note: without the training set, {', '.join(needing)} are left out. {error}")
-        return None
+    return training_set_of(run, data_access(data_dir))
 
 
 def _summary(comparison: xr.Dataset, name: str) -> dict[str, Any]:

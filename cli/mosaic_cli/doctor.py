@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 
 from mosaic.errors import ExitCode
 from mosaic_cli.data_options import data_dir
-from mosaic_cli.terminal import Terminal, in_flags, print_json, standard
+from mosaic_cli.terminal import End, Terminal, in_flags, print_json, say, standard
 
 __all__ = ["command"]
 
@@ -34,20 +33,20 @@ def command(terminal: Terminal, as_json: bool, data_dir: Path | None) -> None:
     if as_json:
         print_json(report)
     else:
-        click.echo("versions: " + ", ".join(f"{name} {number}" for name, number in report["versions"].items()))
-        click.echo("device: " + ", ".join(f"{key} {value}" for key, value in report["device"].items()))
-        click.echo(f"data folder: {report['data_dir'] or 'the default of each data set (MOSAIC_DATA is not set)'}")
+        say("versions: " + ", ".join(f"{name} {number}" for name, number in report["versions"].items()))
+        say("device: " + ", ".join(f"{key} {value}" for key, value in report["device"].items()))
+        say(f"data folder: {report['data_dir'] or 'the default of each data set (MOSAIC_DATA is not set)'}")
         for name, state in report["datasets"].items():
-            click.echo(f"data set {name}: {state}")
-        click.echo(f"compiled engine: {report['compiled_engine']}")
+            say(f"data set {name}: {state}")
+        say(f"compiled engine: {report['compiled_engine']}")
         for plugin in report["plugins"]:
             slow = f", but its import takes {plugin['seconds']:.1f} s" if plugin["seconds"] > SLOW else ""
             wrong = f": {plugin['error']} ({plugin['remedy']})" if plugin["error"] else ""
-            click.echo(f"plugin {plugin['key']}: {plugin['status']}{slow}{wrong}")
+            say(f"plugin {plugin['key']}: {plugin['status']}{slow}{wrong}")
         check = report["self_check"]
-        click.echo(
+        say(
             f"self-check: {'passed' if check['ok'] else 'FAILED'}, {check['cases']} cases of ELS against brute force, "
             f"largest error {check['largest_error']:.1e} (tolerance {check['tolerance']:.0e}) in float64, "
             f"{check['largest_error_float32']:.1e} (tolerance {check['tolerance_float32']:.0e}) in float32"
         )
-    sys.exit(int(ExitCode.OK if report["healthy"] else ExitCode.FAILURE))
+    raise End(int(ExitCode.OK if report["healthy"] else ExitCode.FAILURE))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mosaic_cli.terminal import Terminal, print_json, standard
+from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,11 +34,11 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
         return
     for key, value in document.items():
         if isinstance(value, dict):
-            click.echo(f"{key}:")
+            say(f"{key}:")
             for inner, entry in value.items():
-                click.echo(f"  {inner}: {entry}")
+                say(f"  {inner}: {entry}")
         else:
-            click.echo(f"{key}: {value}")
+            say(f"{key}: {value}")
 
 
 def _checkpoint(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mosaic.progress import progress_bar
 from mosaic_cli.data_options import data_dir, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.settings import layers_of, settings
-from mosaic_cli.terminal import Terminal, print_json, print_table, standard
+from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,7 +82,7 @@ def command(
         print_json({"path": str(board.file), "picture": str(picture), "scores": _document(table)})
     else:
         _print(table)
-        click.echo(str(board.file))
+        say(str(board.file))
 
 
 def _configured(flags: Mapping[str, str | None], options: tuple[str, ...], config: Path | None) -> LeaderboardConfig:

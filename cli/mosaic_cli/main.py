@@ -50,7 +50,9 @@ def _loaded(entry: EntryPoint) -> click.Command:
     try:
         command: click.Command = load_command(entry)
     except PluginError as error:
-        click.echo(f"Error: {error} `mosaic plugins` lists what is broken.", err=True)
+        from mosaic_cli.terminal import say
+
+        say(f"Error: {error} `mosaic plugins` lists what is broken.", err=True)
         raise SystemExit(int(ExitCode.PLUGIN)) from None
     return command
 
@@ -80,15 +82,20 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error of ours that a command of another distribution lets through is one sentence."""
+        """Run a command; errors that it lets through are sentences, and hold nothing that a terminal would obey."""
         from mosaic.errors import MosaicError
 
         try:
             return super().invoke(ctx)
-        except MosaicError as error:
-            from mosaic_cli.terminal import in_flags
+        except click.ClickException as error:
+            from mosaic.progress import printable
 
-            click.echo(f"Error: {in_flags(str(error))}", err=True)
+            vars(error)["message"] = printable(error.message)
+            raise
+        except MosaicError as error:
+            from mosaic_cli.terminal import in_flags, say
+
+            say(f"Error: {in_flags(str(error))}", err=True)
             raise SystemExit(int(error.exit_code)) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mosaic_cli.terminal import Terminal, print_json, standard
+from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 __all__ = ["command"]
 
@@ -29,4 +29,4 @@ def command(terminal: Terminal, as_json: bool, name: str, kind: str) -> None:
     if as_json:
         print_json({"path": name, "files": [str(Path(name) / path) for path in paths]})
     else:
-        click.echo(name)
+        say(name)

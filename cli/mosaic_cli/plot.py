@@ -9,7 +9,7 @@ import click
 
 from mosaic.errors import UsageError, did_you_mean
 from mosaic_cli.data_options import data_dir
-from mosaic_cli.terminal import Terminal, print_json, standard
+from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,7 +66,7 @@ def command(
     if as_json:
         print_json({"path": str(target)})
     else:
-        click.echo(str(target))
+        say(str(target))
 
 
 def _schemas(kind: str) -> tuple[str, ...]:

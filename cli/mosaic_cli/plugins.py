@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from mosaic_cli.terminal import Terminal, print_json, print_table, standard
+from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
 
 __all__ = ["command"]
 
@@ -34,4 +34,4 @@ def command(terminal: Terminal, as_json: bool) -> None:
     print_table(("PLUGIN", "VERSION", "STATUS", "PROVIDES"), table)
     for row in rows:
         if row["error"]:
-            click.echo(f"\n{row['key']} is broken: {row['error'].rstrip('.')}.\nWhat to do: {row['remedy']}.")
+            say(f"\n{row['key']} is broken: {row['error'].rstrip('.')}.\nWhat to do: {row['remedy']}.")

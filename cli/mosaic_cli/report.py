@@ -10,7 +10,7 @@ import click
 
 from mosaic.errors import DataError, UsageError
 from mosaic_cli.data_options import data_dir
-from mosaic_cli.terminal import Terminal, print_json, standard
+from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,7 +68,7 @@ def command(
     if as_json:
         print_json({"path": str(out), "bytes": out.stat().st_size})
     else:
-        click.echo(str(out))
+        say(str(out))
 
 
 def _training_set(file: Path, run: xr.Dataset, data_dir: Path | None, terminal: Terminal) -> DataSet | None:

@@ -16,7 +16,7 @@ from mosaic.reproduction.study.rows import ROWS, THEORIES
 from mosaic_cli.data_options import data_dir, download, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.settings import configured, settings
-from mosaic_cli.terminal import Terminal, print_json, print_table, standard
+from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,7 +85,7 @@ def command(
         print_json(announced if measured is None else {**files, **_document(measured)})
     elif measured is not None:
         _print(measured)
-        click.echo(files["path"])
+        say(files["path"])
 
 
 def _execute(target: Target, terminal: Terminal) -> xr.Dataset:

@@ -15,7 +15,7 @@ from mosaic_cli.data_options import data_dir, download, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.resumption import advice_after
 from mosaic_cli.settings import configured, settings
-from mosaic_cli.terminal import Terminal, print_json, standard
+from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -91,7 +91,7 @@ def command(
     if as_json:
         print_json({"path": str(path), "picture": str(picture), "samples": plan.samples, "seconds": round(seconds, 3)})
     else:
-        click.echo(str(path))
+        say(str(path))
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
         print_json(document)
         return
     for key, value in _settings(plan).items():
-        click.echo(f"{key}: {value}")
-    click.echo(f"training images: {len(plan.dataset)} of shape {plan.dataset.shape}")
-    click.echo(f"trajectory: {' x '.join(map(str, shape))} (sample, step, channel, height, width)")
-    click.echo("memory: " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in memory.items()))
+        say(f"{key}: {value}")
+    say(f"training images: {len(plan.dataset)} of shape {plan.dataset.shape}")
+    say(f"trajectory: {' x '.join(map(str, shape))} (sample, step, channel, height, width)")
+    say("memory: " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in memory.items()))
     if plan.threads is not None:
-        click.echo(f"threads: {plan.threads}")
-    click.echo(f"engine: {plan.model.traits.engine(plan.dtype)}")
-    click.echo(f"window comparisons: {plan.comparisons():.3g}")
-    click.echo(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}")
+        say(f"threads: {plan.threads}")
+    say(f"engine: {plan.model.traits.engine(plan.dtype)}")
+    say(f"window comparisons: {plan.comparisons():.3g}")
+    say(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}")

@@ -8,21 +8,28 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mosaic.errors import ExitCode, MosaicError, PluginError
+from mosaic.errors import ExitCode, MosaicError, MosaicWarning, PluginError
+from mosaic.progress import printable
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import setting_names
 
-__all__ = ["Terminal", "in_flags", "print_json", "print_table", "standard"]
+__all__ = ["End", "Terminal", "in_flags", "print_json", "print_table", "say", "standard"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Flags of several commands, beside the settings of a run.
 COMMON = ("out", "resume", "overwrite", "memory", "data_dir", "download")
+
+
+class End(SystemExit):
+    """The end of a command that it chose itself; any other SystemExit comes from a plugin."""
 
 
 class Terminal:
@@ -37,12 +44,23 @@ class Terminal:
     def note(self, message: str) -> None:
         """Say something a user may want to know."""
         if not self.quiet:
-            click.echo(in_flags(message), err=True)
+            say(in_flags(message), err=True)
 
     def fail(self, message: str, code: ExitCode) -> NoReturn:
         """Say what went wrong, and end."""
-        click.echo(f"Error: {in_flags(message)}", err=True)
-        sys.exit(int(code))
+        say(f"Error: {in_flags(message)}", err=True)
+        raise End(int(code))
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Print a line; what names, paths and attributes hold of control characters is shown, and does nothing.
+
+    Characters that the terminal's encoding does not have are shown as `\\u00e9`.
+    """
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    shown = printable(str(text)).encode(encoding, "backslashreplace").decode(encoding)
+    click.echo(shown, err=err)
 
 
 def in_flags(message: str, names: Iterable[str] = ()) -> str:
@@ -71,7 +89,8 @@ def standard(command: Command) -> Command:
     def wrapped(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
         terminal = Terminal(quiet, verbose)
         try:
-            return command(*args, terminal=terminal, **kwargs)
+            with _notes(terminal):
+                return command(*args, terminal=terminal, **kwargs)
         except MosaicError as error:
             if verbose:
                 traceback.print_exc()
@@ -79,8 +98,10 @@ def standard(command: Command) -> Command:
             terminal.fail(f"{error}{hint}", error.exit_code)
         except KeyboardInterrupt:
             terminal.fail("interrupted.", ExitCode.INTERRUPTED)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, End):
             raise
+        except SystemExit as error:
+            terminal.fail(f"a plugin tried to end the program (sys.exit({error.code!r})).", ExitCode.PLUGIN)
         except Exception as error:
             if verbose:
                 traceback.print_exc()
@@ -90,9 +111,26 @@ def standard(command: Command) -> Command:
     return wrapped  # type: ignore[return-value]
 
 
+@contextmanager
+def _notes(terminal: Terminal) -> Iterator[None]:
+    """Show warnings of the core as notes of the command, each as often as it is given."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if issubclass(category, MosaicWarning):
+            terminal.note(f"Note: {message}")
+        else:
+            shown(message, category, *rest)
+
+    shown = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MosaicWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; numbers that JSON cannot hold (NaN, infinities) become null."""
-    click.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
+    say(json.dumps(_plain(document), indent=2, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
@@ -107,6 +145,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout; on a terminal its last column wraps."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(soft_wrap=False)
     if not console.is_terminal:
@@ -115,5 +154,5 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)

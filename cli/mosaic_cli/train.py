@@ -16,7 +16,7 @@ from mosaic_cli.data_options import data_dir, download
 from mosaic_cli.durations import duration
 from mosaic_cli.resumption import command_to_resume
 from mosaic_cli.settings import configured, settings
-from mosaic_cli.terminal import Terminal, print_json, standard
+from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
     from mosaic.train.checkpoint import Checkpoint
@@ -96,7 +96,7 @@ def command(
     if as_json:
         print_json({"path": str(folder), **checkpoint.progress()})
     else:
-        click.echo(str(folder))
+        say(str(folder))
 
 
 def _train(job: TrainingJob, terminal: Terminal, **settings: Any) -> Checkpoint:

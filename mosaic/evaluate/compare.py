@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 
 from mosaic.engine.nearest import nearest_images
-from mosaic.errors import MosaicError, UsageError
+from mosaic.errors import MosaicError, UsageError, warn_of
 from mosaic.evaluate.statistics import CONFIDENCE, RESAMPLES, interval_of
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
@@ -25,7 +25,7 @@ from mosaic.registry.loading import registry
 from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.made_by import made_by, record
 from mosaic.storage.schema import COMPARISON_SCHEMA, described
-from mosaic.storage.trajectory import check_same_start
+from mosaic.storage.trajectory import as_run, check_same_start
 from mosaic.view.measure import describe_metric, metric_for
 
 __all__ = ["compare", "open_comparison"]
@@ -48,8 +48,8 @@ def compare(
     run, reference, baseline : xarray.Dataset
         Trajectories from the same noise and labels: a theory, a network, and another theory such as IS.
     metrics : sequence of str, optional
-        Names of metrics; by default those that are marked `by_default`. Those that need a training set are left out
-        where there is none.
+        Names of metrics; by default those that are marked `by_default`, but for those that need a training set where
+        there is none, which a warning names.
     options : mapping
         Options of metrics, by their names. Options `k` and `boundary` that are not given are those of the run's last
         step.
@@ -70,17 +70,24 @@ def compare(
     Raises
     ------
     UsageError
-        If the runs did not start from the same noise and labels, a metric's option cannot be used, or the training set
-        has images of another shape.
+        If the runs did not start from the same noise and labels, a metric's option cannot be used, one that is named
+        needs a training set and there is none, or the training set has images of another shape.
     PluginError
         If a metric is unknown.
     DataError
-        If a metric needs the run's last step, and the run does not go to its end.
+        If a run does not hold its first step, or a metric needs its last one and it does not go to its end.
     """
     runs = {"run": run, "reference": reference} | ({"baseline": baseline} if baseline is not None else {})
+    runs = {role: _checked(each, role) for role, each in runs.items()}
+    run = runs["run"]
     _check_runs(runs, dataset)
     names = registry().default_metrics() if metrics is None else list(dict.fromkeys(metrics))
-    judging = [name for name in names if dataset is not None or not registry().get("metric", name).needs_dataset]
+    lacking = [name for name in names if dataset is None and registry().get("metric", name).needs_dataset]
+    if lacking and metrics is not None:
+        raise UsageError(f"The metrics {', '.join(lacking)} need the training set; give `dataset`, or leave them out.")
+    if lacking:
+        warn_of([f"Without `dataset`, the metrics {', '.join(lacking)} are left out."])
+    judging = [name for name in names if name not in lacking]
     made = [metric_for(run, name, (options or {}).get(name, {}), dataset) for name in judging]
     used = {metric.name: metric for metric in made}
     with reporting(progress) as report:
@@ -91,12 +98,19 @@ def compare(
     return described(comparison.assign_attrs(_attributes(runs, resolved)), COMPARISON_SCHEMA, tuple(used))
 
 
+def _checked(run: xr.Dataset, role: str) -> xr.Dataset:
+    """Refuse what is not a run."""
+    if not isinstance(run, xr.Dataset):
+        raise UsageError(f"The {role} must be a stored run (mosaic.open reads one), not a {type(run).__name__}.")
+    if missing := [name for name in ("image", "state", "label", "seed") if name not in run]:
+        raise UsageError(f"The {role} is not a whole run: it lacks {', '.join(missing)}.")
+    return as_run(run)
+
+
 def _check_runs(runs: Mapping[str, xr.Dataset], dataset: DataSet | None) -> None:
     """Refuse runs from different noise or labels, and a training set of another shape."""
     run = runs["run"]
     for role, other in runs.items():
-        if not isinstance(other, xr.Dataset):
-            raise UsageError(f"The {role} must be a stored run (mosaic.open reads one), not a {type(other).__name__}.")
         check_same_start(run, other, role)
     if dataset is not None and dataset.shape != run["image"].shape[1:]:
         raise UsageError(f"The training set has images of shape {dataset.shape}, the runs {run['image'].shape[1:]}.")

@@ -8,10 +8,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from mosaic.errors import no_exit
 from mosaic.interfaces.dataset import DataAccess, DataSet, DataSource
 from mosaic.registry.loading import registry
 
-__all__ = ["data_access", "data_source", "load_dataset"]
+__all__ = ["data_access", "data_source", "load_dataset", "read_source"]
 
 
 def data_access(data_dir: str | PathLike[str] | None, download: bool = False) -> DataAccess:
@@ -40,4 +41,16 @@ def load_dataset(name: str, options: Mapping[str, Any], access: DataAccess) -> D
     UsageError, PluginError, DataError
         If an option cannot be used, nothing is registered under this name, or the data are not available.
     """
-    return data_source(name, options, access).load()
+    return read_source(data_source(name, options, access))
+
+
+def read_source(source: DataSource) -> DataSet:
+    """Read a data source.
+
+    Raises
+    ------
+    DataError, PluginError
+        If the data are not available, or the source ends the program.
+    """
+    with no_exit(f"Data set '{source.name}'"):
+        return source.load()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pluggy
 
-from mosaic.errors import PluginError, UsageError, did_you_mean
+from mosaic.errors import PluginError, UsageError, did_you_mean, no_exit
 from mosaic.interfaces.dataset import DataSetOptions
 from mosaic.interfaces.options import Options
 from mosaic.registry.hooks import GROUP, HOOKS, KINDS, Hooks
@@ -178,7 +178,8 @@ class Registry:
         UsageError, PluginError
             As `parse`.
         """
-        return self.get(kind, name)(self.parse(kind, name, values), *arguments)
+        with no_exit(f"{kind} '{name}'"):
+            return self.get(kind, name)(self.parse(kind, name, values), *arguments)
 
     def default_metrics(self) -> list[str]:
         """Names of the metrics that a comparison uses by default, in the order they were registered."""

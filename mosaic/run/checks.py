@@ -8,22 +8,25 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from mosaic.errors import MosaicError
+from mosaic.errors import MosaicError, no_exit
 
-__all__ = ["assert_unmodified", "check_result"]
+__all__ = ["check_result", "guarded"]
 
 
 @contextmanager
-def assert_unmodified(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
-    """Refuse a score model that writes into the tensors it is given; tensors count their own changes.
+def guarded(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
+    """Refuse a score model that writes into the tensors it is given, or ends the program; tensors count their changes.
 
     Raises
     ------
     MosaicError
         When the block ends, if it wrote into one.
+    PluginError
+        If it calls sys.exit.
     """
     before = {what: tensor._version for what, tensor in held.items()}
-    yield
+    with no_exit(f"Score model '{name}'"):
+        yield
     for what, tensor in held.items():
         if tensor._version != before[what]:
             raise MosaicError(f"Score model '{name}' changed {what}; it must work on a copy (x.clone()).")

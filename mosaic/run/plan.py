@@ -13,7 +13,7 @@ from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel
-from mosaic.run.checks import assert_unmodified, check_result
+from mosaic.run.checks import check_result, guarded
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import Size
 from mosaic.run.work import count_comparisons, step_work, unit_of
@@ -127,7 +127,7 @@ class Plan:
         UsageError
             If the model refuses the level, the scale or a label.
         """
-        with self._unmodified(x), full_precision():  # for networks as well
+        with self._guarded(x), full_precision():  # for networks as well
             denoised = self.model.denoise(x, self.levels[index], self.labels_of(batch), self.scales[index])
         self._check(x, denoised, index)
         return denoised
@@ -142,13 +142,13 @@ class Plan:
         Attribution
             `denoised` (B, C, H, W), and for each pixel (B, H, W) its best candidate.
         """
-        with self._unmodified(x), full_precision():
+        with self._guarded(x), full_precision():
             attribution = self.model.attribute(x, self.levels[index], self.labels_of(batch), self.scales[index])
         self._check(x, attribution.denoised, index)
         return attribution
 
-    def _unmodified(self, x: Tensor) -> AbstractContextManager[None]:
-        return assert_unmodified(self.config.score, {"x": x, "the training images": self.dataset.images})
+    def _guarded(self, x: Tensor) -> AbstractContextManager[None]:
+        return guarded(self.config.score, {"x": x, "the training images": self.dataset.images})
 
     def _check(self, x: Tensor, denoised: Tensor, index: int) -> None:
         check_result(self.config.score, x, denoised, f"step {index} ({self.levels[index]})")

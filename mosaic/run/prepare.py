@@ -14,7 +14,7 @@ from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import EpsModel, ScoreModel
-from mosaic.registry.data import data_source
+from mosaic.registry.data import data_source, read_source
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import Size, threads_within
@@ -71,7 +71,7 @@ def prepare(
     dataset_options = config.dataset_options
     if dataset is None:
         source = data_source(config.dataset, dataset_options, access)
-        dataset, dataset_options = source.load(), source.options.model_dump(mode="json")
+        dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
     dataset = dataset.to(device)
     levels, times = tuple(reverse_levels(schedule, config.steps)), reverse_times(config.steps)
     model = _model(config, score, options, dataset, dict(zip(levels, times, strict=True)).__getitem__)

@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from mosaic.engine.machine import AnalyticMachine
-from mosaic.errors import UsageError
+from mosaic.errors import UsageError, warn_of
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
@@ -76,7 +76,13 @@ def run(
     model = None if score is None or isinstance(score, str) else score
     if resume and model is not None and not isinstance(model, AnalyticMachine):
         raise UsageError("A `score` passed as an object cannot be resumed: nothing shows that it is the same one.")
-    images = model.dataset if isinstance(model, ScoreModel) else None if isinstance(dataset, str) else dataset
+    images = None if isinstance(dataset, str) else dataset
+    if isinstance(model, ScoreModel):
+        if dataset is not None and dataset is not model.dataset:
+            raise UsageError(
+                f"`score` has a data set of its own, '{model.dataset.name}', and would not use `dataset`; leave it out."
+            )
+        images = model.dataset
     asked = {
         "score": score if model is None else name_of(model),
         "dataset": dataset if images is None else images.name,
@@ -86,6 +92,7 @@ def run(
     kept = output.kept_settings(RunConfig) if output is not None else {}
     config = layered(RunConfig, kept, {**names, **settings})
     plan = prepare(config, data_access(data_dir, download), score=model, dataset=images, memory=memory, output=output)
+    warn_of(plan.notes)
     with reporting(progress) as report:
         return start(plan, report)
 

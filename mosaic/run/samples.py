@@ -13,7 +13,7 @@ from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.run.config import RunConfig
 from mosaic.sampling.noise import random_labels, sample_seed
-from mosaic.storage.trajectory import levels_of, open_trajectory
+from mosaic.storage.trajectory import open_trajectory, start_noise
 
 __all__ = ["samples_of"]
 
@@ -54,8 +54,10 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
         except DataError as error:
             raise UsageError(f"`init`: {error}") from None
         with run:
-            noise = levels_of(run)[0].noise
-            start = torch.from_numpy(run["state"].isel(step=0).values).double() / noise
+            try:
+                start = torch.from_numpy(start_noise(run))
+            except DataError as error:
+                raise UsageError(f"`init` '{path}': {error}") from None
             return start, tuple(run["seed"].values.tolist()), tuple(run["label"].values.tolist())
     try:
         array = np.load(path, allow_pickle=False)

@@ -77,7 +77,7 @@ def from_file(path: Path, model: type[Options], sections: Sequence[str] | None =
         If it cannot be read, or has an unknown key.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may write a mark of byte order
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"Configuration file '{path}' cannot be read: {error}.") from None
     values: dict[str, Any] = {}

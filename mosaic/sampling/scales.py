@@ -6,11 +6,13 @@ schedule and number of steps look up their steps in it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, ValidationError
 
 from mosaic.engine.windows import check_window_size
 from mosaic.errors import UsageError, did_you_mean
@@ -33,6 +35,9 @@ PAPER_SCALES = {
 }
 
 
+LARGEST = 9999
+
+
 @dataclass(frozen=True)
 class ScaleSchedule:
     """A table of locality scales.
@@ -49,8 +54,12 @@ class ScaleSchedule:
     ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.scales:
+            raise UsageError("There must be at least one scale.")
         for scale in self.scales:
             check_window_size(scale)
+        if max(self.scales) > LARGEST:
+            raise UsageError(f"Scales go up to {LARGEST}, more than any image needs, not to {max(self.scales)}.")
         if len(self.ratios) != len(self.scales) and not (len(self.scales) == 1 and not self.ratios):
             raise UsageError(f"{len(self.scales)} scales need as many noise-to-signal ratios, not {len(self.ratios)}.")
         if not all(0 < ratio < math.inf for ratio in self.ratios):
@@ -139,24 +148,29 @@ def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
     return tuple(table.at(level) for level in levels)
 
 
+class _Table(BaseModel):
+    """What a file of scales holds: numbers, not texts of them."""
+
+    scales: list[Annotated[float, Field(strict=True, multiple_of=1, allow_inf_nan=False)]]
+    noise_to_signal: list[Annotated[float, Field(strict=True)]]
+
+
 def _read_scales(path: Path) -> ScaleSchedule:
     if not path.is_file():
         raise UsageError(f"There is no scales file '{path}'.")
     try:
         if path.suffix == ".json":
-            table = json.loads(path.read_text())
-            scales, ratios = table["scales"], table["noise_to_signal"]
+            table = _Table.model_validate_json(path.read_text(encoding="utf-8-sig"))
         else:
             import xarray as xr
 
             with xr.open_dataset(path) as stored:
-                scales, ratios = stored["scale"].values, (stored["noise"] / stored["signal"]).values
-        exact = [int(k) for k in scales]
-        if any(k != whole for k, whole in zip(scales, exact, strict=True)):
-            raise ValueError("scales must be whole numbers")
-        return ScaleSchedule(tuple(exact), tuple(float(r) for r in ratios))
+                ratios = (stored["noise"] / stored["signal"]).values.tolist()
+                table = _Table(scales=stored["scale"].values.tolist(), noise_to_signal=ratios)
+        return ScaleSchedule(tuple(int(k) for k in table.scales), tuple(table.noise_to_signal))
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise UsageError(
-            f"Scales file '{path}' cannot be used ({error}); it must hold 'scales' and 'noise_to_signal' lists (JSON) "
+            f"Scales file '{path}' cannot be used ({reason}); it must hold 'scales' and 'noise_to_signal' lists (JSON) "
             f"or 'scale', 'signal' and 'noise' along 'step' (netCDF)."
         ) from None

@@ -20,12 +20,14 @@ from mosaic.storage.files import open_stored
 from mosaic.storage.schema import RUN, TABLES, TRAJECTORY_SCHEMA, described
 
 __all__ = [
+    "as_run",
     "assemble",
     "attribute_of",
     "check_same_start",
     "check_whole",
     "levels_of",
     "open_trajectory",
+    "start_noise",
     "training_set_of",
 ]
 
@@ -83,7 +85,53 @@ def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
     if any(name not in stored for name in RUN):
         stored.close()
         raise DataError(f"'{path}' is not a stored run: it lacks one of {', '.join(RUN)}.")
-    return stored
+    run = as_run(stored)
+    if run is not stored:  # a data set that was changed knows no file to close
+        run.set_close(stored.close)
+    return run
+
+
+def as_run(dataset: xr.Dataset) -> xr.Dataset:
+    """Give a data set the axes of a run by their names, in the schema's order; a selected sample is a run of one.
+
+    What is not a variable of a run stays as it is.
+    """
+    if "sample" in dataset.coords and "sample" not in dataset.dims:
+        single = {name: ("sample", [dataset[name].item()]) for name in ("seed", "label") if name in dataset.coords}
+        dataset = dataset.drop_vars(single).expand_dims("sample").assign_coords(single)
+    turned = {
+        name: variable.transpose(*_dims_of(str(name)))
+        for name, variable in dataset.data_vars.items()
+        if variable.dims != _dims_of(str(name)) and set(variable.dims) == set(_dims_of(str(name)))
+    }
+    return dataset.assign(turned) if turned else dataset
+
+
+def _dims_of(name: str) -> tuple[str, ...]:
+    variable = TABLES[TRAJECTORY_SCHEMA].get(name)
+    return () if variable is None else variable.dims
+
+
+def start_noise(run: xr.Dataset) -> np.ndarray:
+    """Give the standard normal noise (sample, channel, height, width), float64, that a run started from.
+
+    Raises
+    ------
+    DataError
+        If it does not hold its first step, that step is not at t = 1, or its axes are not those of a run.
+    """
+    run = as_run(run)
+    steps = np.atleast_1d(run["step"].values).tolist() if "step" in run.variables else []
+    if "step" not in run.dims or 0 not in steps:
+        raise DataError("The run does not hold its first step, which has the noise it started from.")
+    first = run.isel(step=steps.index(0))
+    time, noise = float(first["time"]), float(first["noise"])
+    if not (time == 1 and 0 < noise < np.inf):
+        raise DataError(f"The run's first step is at t = {time:g} with noise {noise:g}; noise is at t = 1.")
+    state = first["state"]
+    if state.dims != TABLES[TRAJECTORY_SCHEMA]["image"].dims:
+        raise DataError(f"The run's states have axes {state.dims}, not {TABLES[TRAJECTORY_SCHEMA]['image'].dims}.")
+    return np.asarray(state.values, np.float64) / noise
 
 
 def attribute_of(run: xr.Dataset, name: str) -> Any:
@@ -138,14 +186,16 @@ def check_same_start(run: xr.Dataset, other: xr.Dataset, role: str) -> None:
     ------
     UsageError
         With what differs, and how to make runs that can be compared.
+    DataError
+        If one does not hold its first step.
     """
-    advice = "make it with `init`, the other run's file"
+    run, other, advice = as_run(run), as_run(other), "make it with `init`, the other run's file"
     if run["image"].shape != other["image"].shape:
         raise UsageError(
             f"The {role} holds images of shape {other['image'].shape}, the run of shape {run['image'].shape} (sample, "
             f"channel, height, width); {advice}."
         )
-    starts = [each["state"].isel(step=0).values / levels_of(each)[0].noise for each in (run, other)]
+    starts = [start_noise(each) for each in (run, other)]
     distances = np.abs(starts[0] - starts[1]).reshape(len(starts[0]), -1).max(1)
     differ = distances > START_TOLERANCE
     if differ.any():

@@ -12,7 +12,7 @@ from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.network import Network
 from mosaic.interfaces.schedule import NoiseSchedule
-from mosaic.registry.data import data_source
+from mosaic.registry.data import data_source, read_source
 from mosaic.registry.loading import registry
 from mosaic.run.settings import layered
 from mosaic.train.config import TrainConfig
@@ -68,7 +68,7 @@ def prepare_training(
     names.get("network", config.network)  # before the data are read, which can take long
     if dataset is None:
         source = data_source(config.dataset, dataset_options, access)
-        dataset, dataset_options = source.load(), source.options.model_dump(mode="json")
+        dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
     # Only now are the data set's own defaults known; what was given goes over them.
     config = layered(TrainConfig, _defaults_of(dataset, config.network), config.model_dump(exclude_unset=True))
     network: Network = names.make("network", config.network, config.network_options)

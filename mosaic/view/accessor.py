@@ -15,7 +15,7 @@ from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
-from mosaic.storage.trajectory import attribute_of, check_whole, open_trajectory, training_set_of
+from mosaic.storage.trajectory import as_run, attribute_of, check_whole, open_trajectory, training_set_of
 from mosaic.view.measure import measure
 from mosaic.view.mosaics import collapse_times, count_sources
 
@@ -46,10 +46,7 @@ class MosaicAccessor:
     """
 
     def __init__(self, run: xr.Dataset) -> None:
-        if "sample" in run.coords and "sample" not in run.dims:  # a single selected sample: make it a run of one
-            single = {name: ("sample", [run[name].item()]) for name in ("seed", "label") if name in run.coords}
-            run = run.drop_vars(single).expand_dims("sample").assign_coords(single)
-        self._run = run
+        self._run = as_run(run)
 
     def training_set(self, data_dir: str | PathLike[str] | None = None) -> DataSet:
         """Read the training set of the run again.

@@ -105,3 +105,5 @@ def test_compare_leaves_out_what_needs_a_training_set_that_is_not_there(invoke: 
     result = done(invoke("compare", "a.nc", "b.nc"))
     assert "nearest_train, memorized" in result.stderr
     assert "nearest_train" not in result.stdout
+    refused(invoke("compare", "a.nc", "b.nc", "--metrics", "mse,memorized", "--out", "d.nc"), 4, tiny_file.name)
+    assert not Path("d.nc").exists()

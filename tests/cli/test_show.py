@@ -54,3 +54,10 @@ def test_the_document_is_the_json_schema_of_the_options(invoke: Invoke) -> None:
 def test_a_kind_or_name_that_there_is_not_is_refused_with_the_nearest(invoke: Invoke) -> None:
     refused(invoke("show", "score", "elss"), 3, "'elss'", "'els'")
     refused(invoke("show", "scre", "els"), 2, "'scre'", "'score'")
+
+
+def test_a_name_that_one_kind_has_needs_no_kind(invoke: Invoke) -> None:
+    assert done(invoke("show", "els")).stdout == done(invoke("show", "score", "els")).stdout
+    assert done(invoke("show", "paper/mnist-resnet-zeros")).stdout.count("\n") == 21
+    refused(invoke("show", "scores"), 2, "'scores'", "els")
+    refused(invoke("show", "elss"), 2, "'elss'", "'els'")

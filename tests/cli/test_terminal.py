@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,9 +16,11 @@ from click.testing import CliRunner, Result
 from command_results import refused
 
 import mosaic
+import mosaic_cli
+from mosaic.errors import warn_of
 from mosaic.run import job
 from mosaic_cli.main import cli
-from mosaic_cli.terminal import Terminal, in_flags, print_json, print_table, standard
+from mosaic_cli.terminal import Terminal, in_flags, print_json, print_table, say, standard
 
 Invoke = Callable[..., Result]
 
@@ -109,3 +114,52 @@ def test_a_table_keeps_each_row_on_a_line_and_brackets_as_they_are(capsys: pytes
         ["x" * 150, "y" * 150],
     ]
     assert len({line.index(cell) for line, cell in zip(lines, ("VALUE", "[red]", "y"), strict=True)}) == 1
+
+
+HOSTILE = "a\x1b[31mb\x07\u202ec\udcff\r"
+
+
+def test_what_a_terminal_would_obey_is_shown_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    say(HOSTILE)
+    say(HOSTILE, err=True)
+    print_table(("NAME",), [(HOSTILE,)])
+    output = capsys.readouterr()
+    for text in (output.out, output.err):
+        assert {character for character in text if not character.isprintable()} <= {"\n"}
+        assert r"\x1b[31m" in text
+
+
+def test_a_narrow_encoding_loses_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    say("caf\u00e9")
+    stream.flush()
+    assert stream.buffer.getvalue() == b"caf\\xe9\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("arguments", [("show", HOSTILE), ("list", HOSTILE), ("run", f"--{HOSTILE}"), (HOSTILE,)])
+def test_errors_show_nothing_raw_of_what_was_given(arguments: tuple[str, ...]) -> None:
+    output = CliRunner().invoke(cli, arguments).output
+    assert "\x1b" not in output
+    assert r"\x1b" in output
+
+
+def test_the_command_line_prints_by_one_function() -> None:
+    for file in Path(mosaic_cli.__file__).parent.glob("*.py"):
+        calls = re.findall(r"click\.echo\(|(?<![\w.])print\(", file.read_text())
+        assert len(calls) == {"terminal.py": 1, "main.py": 1}.get(file.name, 0), file
+
+
+def test_a_warning_of_the_core_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    @standard
+    def command(terminal: Terminal, as_json: bool) -> None:
+        warn_of(["first", "first"])
+
+    assert CliRunner().invoke(command, []).stderr == "Note: first\nNote: first\n"
+
+
+def test_a_plugin_that_ends_the_program_is_a_broken_plugin() -> None:
+    result = CliRunner().invoke(ending_in(SystemExit(0)), [])
+    assert result.exit_code == mosaic.ExitCode.PLUGIN
+    assert "sys.exit(0)" in result.stderr

@@ -20,10 +20,10 @@ from mosaic.storage.trajectory import training_set_of
 
 @pytest.fixture
 def runs(tiny_file: Path) -> dict[str, xr.Dataset]:
-    data = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "scales": "3"}
-    first = mosaic.run("els", **data, samples=5, steps=6, labels="random", out="els.nc")
-    rest = {name: mosaic.run(name, **data, steps=4, init="els.nc", schedule="linear") for name in ("ls", "is")}
-    return {"els": first, **rest}
+    data = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}}
+    first = mosaic.run("els", **data, samples=5, steps=6, labels="random", scales="3", out="els.nc")
+    data |= {"steps": 4, "init": "els.nc", "schedule": "linear"}
+    return {"els": first, "ls": mosaic.run("ls", **data, scales="3"), "is": mosaic.run("is", **data)}
 
 
 def test_values_are_those_of_the_metrics(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
@@ -76,9 +76,30 @@ def test_a_run_agrees_with_itself(runs: dict[str, xr.Dataset], tiny: mosaic.Data
 
 
 def test_what_needs_a_training_set_is_left_out_without_one(runs: dict[str, xr.Dataset]) -> None:
-    actual = mosaic.compare(runs["els"], runs["ls"])
+    with pytest.warns(mosaic.MosaicWarning, match="nearest_train, memorized"):
+        actual = mosaic.compare(runs["els"], runs["ls"])
     assert {"pearson_r", "r2", "R2", "cosine", "mse"} <= set(actual)
     assert not {"nearest_train", "memorized", "local_consistency", "nearest_train_index"} & set(actual)
+
+
+def test_a_metric_that_is_named_is_not_left_out(runs: dict[str, xr.Dataset]) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"memorized.*`dataset`"):
+        mosaic.compare(runs["els"], runs["ls"], metrics=("mse", "memorized"))
+
+
+def test_axes_go_by_their_names_and_a_selected_sample_is_a_run(runs: dict[str, xr.Dataset]) -> None:
+    metrics = ("mse", "pearson_r")
+    expected = mosaic.compare(runs["els"], runs["ls"], metrics=metrics)
+    turned = runs["ls"].transpose("width", "step", "height", "sample", "channel")
+    xr.testing.assert_equal(mosaic.compare(runs["els"], turned, metrics=metrics), expected)
+    single = mosaic.compare(runs["els"].isel(sample=1), runs["ls"].isel(sample=1), metrics=metrics)
+    np.testing.assert_array_equal(single["mse"], expected["mse"].isel(sample=[1]))
+    backwards = runs["ls"].isel(step=slice(None, None, -1))
+    xr.testing.assert_equal(mosaic.compare(runs["els"], backwards, metrics=metrics), expected)
+    with pytest.raises(mosaic.DataError):
+        mosaic.compare(runs["els"], runs["ls"].isel(step=slice(1, None)), metrics=metrics)
+    with pytest.raises(mosaic.UsageError, match=r"reference.*state"):
+        mosaic.compare(runs["els"], runs["ls"].drop_vars("state"), metrics=metrics)
 
 
 def test_options_reach_their_metric(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
@@ -121,7 +142,7 @@ def test_other_labels_and_other_shapes_are_refused(runs: dict[str, xr.Dataset]) 
 
 
 def test_a_stored_comparison_names_what_was_compared(runs: dict[str, xr.Dataset]) -> None:
-    write_netcdf(mosaic.compare(runs["els"], runs["ls"]), Path("c.nc"))
+    write_netcdf(mosaic.compare(runs["els"], runs["ls"], metrics=("pearson_r",)), Path("c.nc"))
     with open_comparison(Path("c.nc")) as stored:
         assert stored["pearson_r"].sizes == {"compared": 1, "sample": 5}
         made = json.loads(stored.attrs["runs"])

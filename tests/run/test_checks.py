@@ -39,3 +39,11 @@ def test_a_score_model_that_spoils_what_it_is_lent_is_stopped(tiny, spoils, mess
     model.spoils = spoils
     with pytest.raises(mosaic.MosaicError, match=message):
         mosaic.run(model, steps=2, samples=1)
+
+
+def test_a_score_model_cannot_end_the_program(tiny: mosaic.DataSet) -> None:
+    def eps(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        raise SystemExit(0)
+
+    with pytest.raises(mosaic.PluginError, match=r"sys\.exit\(0\)"):
+        mosaic.run(score=eps, dataset=tiny, steps=1, samples=1)

@@ -70,6 +70,18 @@ def test_a_callable_eps_and_a_score_model_object_need_no_plugin(tiny: mosaic.Dat
     assert same_bytes(mosaic.run(score=els, steps=3), mosaic.run(score="els", dataset=tiny, steps=3))
 
 
+def test_a_data_set_that_would_not_be_used_is_refused(tiny: mosaic.DataSet) -> None:
+    els = mosaic.registry().get("score", "els")(None, tiny)
+    with pytest.raises(mosaic.UsageError, match=r"'tiny'.*`dataset`"):
+        mosaic.run(els, "digits", steps=1)
+    assert same_bytes(mosaic.run(els, tiny, steps=1), mosaic.run(els, steps=1))
+
+
+def test_notes_reach_the_caller(tiny: mosaic.DataSet) -> None:
+    with pytest.warns(mosaic.MosaicWarning, match="99"):
+        mosaic.run("ls", tiny, steps=1, samples=1, scales="99")
+
+
 def test_float64_and_float32_runs_agree(tiny: mosaic.DataSet) -> None:
     settings: dict[str, Any] = {"dataset": tiny, "steps": 10, "samples": 4}
     single, double = (mosaic.run(dtype=dtype, **settings) for dtype in ("float32", "float64"))

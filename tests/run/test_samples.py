@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 
 import mosaic
@@ -47,3 +49,38 @@ def test_ancestral_noise_follows_the_seeds_of_the_samples(tiny: mosaic.DataSet, 
         assert again["label"].values.tolist() == [0, 1]
         free = mosaic.run(**settings, init=tmp_path / "a.nc", labels="none")
         assert free["label"].values.tolist() == [-1, -1]
+
+
+def test_a_stored_run_is_noise_by_its_names_only(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 3}
+    mosaic.run(**settings, samples=2, out=tmp_path / "a.nc").close()
+    with xr.open_dataset("a.nc") as whole:
+        whole.load()
+    whole.transpose("width", "step", "channel", "sample", "height").to_netcdf("turned.nc")
+    whole.isel(step=slice(None, None, -1)).to_netcdf("reversed.nc")
+    whole.isel(sample=1).to_netcdf("single.nc")
+    expected = mosaic.run(**settings, init="a.nc")
+    for name in ("turned.nc", "reversed.nc"):
+        assert same_bytes(mosaic.run(**settings, init=name), expected)
+    single = mosaic.run(**settings, init="single.nc")
+    np.testing.assert_array_equal(single["state"][:, 0], expected["state"][1:, 0])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda run: run.isel(step=slice(1, None)),
+        lambda run: run.isel(step=2),
+        lambda run: run.assign_coords(time=("step", [0.5, 0.25, 0.125])),
+        lambda run: run.assign_coords(noise=("step", [0.0, 0.25, 0.125])),
+        lambda run: run.rename(height="rows"),
+    ],
+)
+def test_a_stored_run_that_does_not_hold_its_noise_is_refused(
+    tiny: mosaic.DataSet, damage: Callable[[xr.Dataset], xr.Dataset]
+) -> None:
+    mosaic.run(dataset=tiny, steps=3, samples=2, out="a.nc").close()
+    with xr.open_dataset("a.nc") as whole:
+        damage(whole.load()).to_netcdf("b.nc")
+    with pytest.raises(mosaic.UsageError, match=r"`init` 'b\.nc'"):
+        mosaic.run(dataset=tiny, steps=3, init="b.nc")

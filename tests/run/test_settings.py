@@ -58,3 +58,11 @@ def test_a_bad_file_is_refused_in_a_sentence(tmp_path: Path, text: str, message:
     (tmp_path / "run.toml").write_text(text)
     with pytest.raises(mosaic.UsageError, match=message):
         from_file(tmp_path / "run.toml", RunConfig)
+
+
+def test_a_file_may_start_with_a_mark_of_byte_order(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfsteps = 7\n")
+    assert from_file(tmp_path / "c.toml", RunConfig) == {"steps": 7}
+    (tmp_path / "c.toml").write_bytes("steps = 7".encode("utf-16"))
+    with pytest.raises(mosaic.UsageError, match=r"c\.toml"):
+        from_file(tmp_path / "c.toml", RunConfig)

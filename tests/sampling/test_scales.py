@@ -77,9 +77,9 @@ def test_json_and_netcdf_files_are_looked_up_by_ratio(tmp_path: Path) -> None:
 
 
 def test_scales_of_a_stored_run_can_be_used_again(tiny: mosaic.DataSet, tmp_path: Path) -> None:
-    with mosaic.run(dataset=tiny, steps=4, samples=1, scales="3,3,5,7", out=tmp_path / "a.nc"):
+    with mosaic.run(dataset=tiny, steps=4, samples=1, scales="3,3,5,5", out=tmp_path / "a.nc"):
         pass
-    assert resolve_scales(str(tmp_path / "a.nc"), rising(4)) == (3, 3, 5, 7)
+    assert resolve_scales(str(tmp_path / "a.nc"), rising(4)) == (3, 3, 5, 5)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,14 @@ def test_scales_of_a_stored_run_can_be_used_again(tiny: mosaic.DataSet, tmp_path
         '{"scales": [3.5], "noise_to_signal": [1]}',
         '{"scales": [3], "noise_to_signal": [-1]}',
         '{"scales": [4], "noise_to_signal": [1]}',
+        '{"scales": [], "noise_to_signal": []}',
+        '{"scales": [Infinity], "noise_to_signal": [1]}',
+        '{"scales": [3], "noise_to_signal": [NaN]}',
+        '{"scales": [99999999999999999999999], "noise_to_signal": [1]}',
+        '{"scales": ["3"], "noise_to_signal": [1]}',
+        '{"scales": [true], "noise_to_signal": [1]}',
+        "null",
+        '{"scales":' * 50_000,
     ],
 )
 def test_an_unusable_scales_file_is_refused(tmp_path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ def test_k_and_boundary_are_the_runs_own_unless_given(tiny: mosaic.DataSet) -> N
 
 
 def test_a_run_that_was_cut_has_no_last_window_size(tiny: mosaic.DataSet) -> None:
-    run = mosaic.run("els", tiny, samples=2, steps=3, scales="3,5,7")
+    run = mosaic.run("els", tiny, samples=2, steps=3, scales="1,3,5")
     for cut in (run.isel(step=slice(2)), run.isel(step=2)):
         with pytest.raises(mosaic.DataError):
             metric_for(cut, "local_consistency", {}, tiny)

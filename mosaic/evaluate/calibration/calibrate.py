@@ -20,6 +20,7 @@ import xarray as xr
 from torch import Tensor
 
 from mosaic.device import limited_threads
+from mosaic.errors import warn_of
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.evaluate.calibration.prepare import prepare_calibration
@@ -220,5 +221,6 @@ def calibrate(
     config = layered(CalibrationConfig, kept, {**names, **settings})
     access = data_access(data_dir, False)
     plan = prepare_calibration(config, access, memory=memory, dataset=images, output=output)
+    warn_of(plan.notes)
     with reporting(progress) as report:
         return start(plan, report)

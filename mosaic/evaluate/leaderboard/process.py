@@ -28,7 +28,7 @@ def execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
     command = [sys.executable, "-m", "mosaic.evaluate.leaderboard.process", entry.model_dump_json()]
     message = ""
     progress(0.0, 1.0, "entry")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8") as process:
         try:
             for line in process.stdout or ():
                 if line.startswith("progress "):

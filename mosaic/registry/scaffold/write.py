@@ -80,7 +80,7 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
         for page, template in templates.items():
             path = folder / page
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("" if template is None else _rendered(template, fields))
+            path.write_text("" if template is None else _rendered(template, fields), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"'{folder}' cannot be written ({error.strerror}); choose another place.") from None
     return [Path(page) for page in templates]
@@ -103,7 +103,7 @@ def _rendered(template: str, fields: Mapping[str, str]) -> str:
     """Fill in a template of `templates/`."""
     import jinja2
 
-    text = files("mosaic.registry.scaffold").joinpath("templates", template).read_text()
+    text = files("mosaic.registry.scaffold").joinpath("templates", template).read_text(encoding="utf-8")
     return (
         jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
         .from_string(text)

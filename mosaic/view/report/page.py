@@ -60,7 +60,8 @@ def make_report(
         listed = "; ".join(f"{name}: {shape}" for name, shape in shapes)
         raise UsageError(f"Runs in one report must have images of one shape (channel, height, width), not {listed}.")
     parts = {
-        name: files("mosaic.view.report").joinpath(name).read_text() for name in ("page.html.j2", "page.css", "page.js")
+        name: files("mosaic.view.report").joinpath(name).read_text(encoding="utf-8")
+        for name in ("page.html.j2", "page.css", "page.js")
     }
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(parts["page.html.j2"])
     agreement = _agreement([run.isel(sample=chosen) for _, run in runs])
