@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mosaic.errors import DataError, UsageError
+from mosaic.interfaces.arrays import as_images, as_labels, check_text
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.rule import Rule
 
@@ -28,10 +29,11 @@ class DataSet:
     ----------
     name : str
         The name it was asked for by.
-    images : Tensor (N, C, H, W), floating point
-        Pixel values; range [-1, 1] unless `range` says otherwise.
+    images : Tensor (N, C, H, W), float32 or float64
+        Pixel values; range [-1, 1] unless `range` says otherwise. A numpy array becomes a tensor, and half precision
+        becomes float32. Gradients are not tracked.
     labels : Tensor (N,), int64, or None
-        Class of each image, 0 <= label < number of classes.
+        Class of each image, 0 <= label < number of classes. An array of integers becomes a tensor.
     classes : tuple of str
         Names of the classes; by default their numbers. Empty where there are no labels.
     range : (float, float)
@@ -45,11 +47,13 @@ class DataSet:
         A rule that every image of the set obeys and that can be judged in generated images.
     origin : str
         Where the images came from, for the record.
+    notes : tuple of str
+        What the user should know of how the images were read, such as what was left out. No part of the fingerprint.
 
     Raises
     ------
     DataError
-        If the arrays do not fit each other, or hold NaN or infinity, or leave the range.
+        If the arrays do not fit each other, or hold NaN or infinity, or leave the range, or a name is not UTF-8.
     """
 
     name: str
@@ -62,19 +66,14 @@ class DataSet:
     rule: Rule | None = None
     origin: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
     _digest: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
         if not isinstance(self.name, str):
             raise DataError(f"A data set's name must be a string, not a {type(self.name).__name__}.")
-        if labels is not None and not self.classes and labels.numel():
-            object.__setattr__(self, "classes", tuple(str(label) for label in range(int(labels.max()) + 1)))
-        if images.ndim != 4 or not images.is_floating_point() or images.numel() == 0:
-            raise DataError(
-                f"Data set '{self.name}': images must be a non-empty floating-point array (N, C, H, W), "
-                f"not {images.dtype} of shape {tuple(images.shape)}."
-            )
+        images = as_images(self.name, self.images)
+        object.__setattr__(self, "images", images)
         low, high = float(images.min()), float(images.max())
         if not (low > -float("inf") and high < float("inf")):  # with NaN both comparisons are false
             bad = int((~torch.isfinite(images)).flatten(1).any(1).nonzero()[0])
@@ -84,18 +83,22 @@ class DataSet:
                 f"Data set '{self.name}': pixel values span [{low:g}, {high:g}], outside the declared range "
                 f"[{self.range[0]:g}, {self.range[1]:g}]; rescale them or declare their range."
             )
-        if labels is not None:
-            self._check_labels(labels)
+        if self.labels is not None:
+            self._check_labels(self.labels)
+        texts = {"the name": (self.name,), "class name": self.classes, "the origin": (self.origin,)}
+        for what, named in texts.items():
+            for text in named:
+                check_text(self.name, what, text)
 
-    def _check_labels(self, labels: Tensor) -> None:
-        if labels.shape != (len(self.images),) or labels.dtype != torch.int64:
+    def _check_labels(self, given: Tensor) -> None:
+        labels = as_labels(self.name, given, len(self.images))
+        object.__setattr__(self, "labels", labels)
+        low, high = int(labels.min()), int(labels.max())
+        if not self.classes:
+            object.__setattr__(self, "classes", tuple(str(label) for label in range(high + 1)))
+        if low < 0 or high >= len(self.classes):
             raise DataError(
-                f"Data set '{self.name}': labels must be {len(self.images)} int64 values, "
-                f"not {labels.dtype} of shape {tuple(labels.shape)}."
-            )
-        if int(labels.min()) < 0 or int(labels.max()) >= len(self.classes):
-            raise DataError(
-                f"Data set '{self.name}': labels span [{int(labels.min())}, {int(labels.max())}] but there are "
+                f"Data set '{self.name}': labels span [{low}, {high}] but there are "
                 f"{len(self.classes)} classes; labels count from 0."
             )
 
