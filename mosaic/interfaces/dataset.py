@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mosaic.device import physical_memory
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arrays import as_images, as_labels, check_text
 from mosaic.interfaces.options import Options as PluginOptions
@@ -215,10 +217,13 @@ class DataAccess:
         Folder that data sets look for their files in; None for each data set's own default.
     download : bool
         Whether a data set may fetch files that are not there.
+    memory : int or None
+        Bytes that reading may take; None for what the machine has.
     """
 
     root: Path | None = None
     download: bool = False
+    memory: int | None = None
 
 
 class DataSource(ABC):
@@ -252,6 +257,34 @@ class DataSource(ABC):
     def available(self) -> str | None:
         """Say, without reading it, why the set is not available now; None when it is."""
         return None
+
+    def check_memory(self, images: int, shape: Sequence[int], more: int = 0) -> None:
+        """Refuse to read more than `access.memory`; call it in `read`, with what the files' headers say.
+
+        Parameters
+        ----------
+        images : int
+            How many images will be read. They count twice, as float32: reading and checking them needs a copy.
+        shape : sequence of int
+            Shape of one image.
+        more : int
+            Bytes that reading takes besides, such as for what is read and then left out.
+
+        Raises
+        ------
+        DataError
+            If there is not so much memory.
+        """
+        given = self.access.memory
+        allowed = physical_memory() if given is None else given
+        need = 2 * 4 * images * math.prod(shape) + more
+        if allowed is not None and need > allowed:
+            there = "this machine has" if given is None else "`memory` leaves for data"
+            raise DataError(
+                f"Data set '{self.name}': reading {images} images of {' x '.join(map(str, shape))} takes "
+                f"{-(-need // 2**20):,} MiB, more than the {allowed // 2**20:,} MiB that {there}; read fewer "
+                f"(`dataset.limit=100`){'' if given is None else ', or allow more'}."
+            )
 
     def load(self) -> DataSet:
         """Read the training set and take the subset that `limit` asks for.

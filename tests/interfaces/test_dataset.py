@@ -208,3 +208,14 @@ def test_notes_are_kept_and_identify_nothing() -> None:
     dataset = DataSet("rooms", IMAGES, LABELS, notes=("two images were left out",))
     assert dataset.select(torch.tensor([0])).to("cpu").notes == dataset.notes
     assert dataset.fingerprint() == DataSet("rooms", IMAGES, LABELS).fingerprint()
+
+
+def test_a_source_is_refused_more_memory_than_it_is_allowed() -> None:
+    source = Rooms(access=mosaic.DataAccess(memory=2**20))
+    source.check_memory(100, (1, 32, 32))
+    with pytest.raises(mosaic.DataError, match=r"'rooms'.*\b200 images of 1 x 32 x 32.*\b2 MiB.*\b1 MiB.*`memory`"):
+        source.check_memory(200, (1, 32, 32))
+    with pytest.raises(mosaic.DataError, match=r"\b1 MiB.*`dataset\.limit"):
+        source.check_memory(1, (1, 1, 1), more=2**20)
+    with pytest.raises(mosaic.DataError, match="machine"):
+        Rooms().check_memory(2**50, (1, 1, 1))
