@@ -1,19 +1,27 @@
-"""Names of files as text that can be shown and stored."""
+"""Names of files as text that can be shown and stored, in whatever locale."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import mosaic
+
 __all__ = ["readable", "utf8_name"]
 
 
 def utf8_name(path: Path) -> str:
-    """Give a file's name as UTF-8, whatever the locale; one that is not stays as Python escapes it."""
+    """Give a file's name, which is UTF-8 whatever the locale says.
+
+    Raises
+    ------
+    DataError
+        If it is not.
+    """
     try:
         return os.fsencode(path.name).decode()
     except UnicodeError:
-        return path.name
+        raise mosaic.DataError(f"The name of '{readable(path)}' is not valid UTF-8; rename it.") from None
 
 
 def readable(path: Path) -> str:
