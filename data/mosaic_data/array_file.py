@@ -17,7 +17,7 @@ from mosaic_data.netcdf_file import netcdf_arrays
 from mosaic_data.numpy_file import numpy_arrays
 from mosaic_data.pixel_range import PixelRange
 from mosaic_data.stored_array import StoredArray
-from mosaic_data.text import readable
+from mosaic_data.text import error_line, listed, readable
 
 __all__ = ["ArrayFile"]
 
@@ -76,13 +76,14 @@ class ArrayFile(mosaic.DataSource):
         try:
             with opened(path) as (names, arrays):
                 if "images" not in arrays:
-                    raise mosaic.DataError(f"'{path}' has no array 'images'; it has: {', '.join(names) or 'none'}.")
+                    raise mosaic.DataError(f"'{path}' has no array 'images'; it has: {listed(names) or 'none'}.")
                 return self._read(path, arrays["images"], arrays.get("labels"))
         except mosaic.MosaicError:
             raise
         except Exception as error:  # numpy, zipfile, zlib and HDF5 each raise kinds of their own for a damaged file
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise mosaic.DataError(f"'{path}' cannot be read ({reason}); it may be damaged: save it again.") from error
+            raise mosaic.DataError(
+                f"'{path}' cannot be read ({error_line(error)}); it may be damaged: save it again."
+            ) from error
 
     def _read(self, path: Path, stored: StoredArray, stored_labels: StoredArray | None) -> mosaic.DataSet:
         layout, notes = layout_of(stored.shape, stored.dims, self.options.layout, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import mosaic
+from mosaic_data.text import listed
 
 __all__ = ["AXES", "layout_of"]
 
@@ -52,7 +53,7 @@ def layout_of(shape: tuple[int, ...], dims: tuple[str, ...], wanted: str, path: 
             f"the layout {layout}, which their shape suggests," if wanted == "auto" else f"`dataset.layout={wanted}`"
         )
         raise mosaic.DataError(
-            f"'{path}': {claim} contradicts the names of the axes of 'images' ({', '.join(dims)}); rename "
+            f"'{path}': {claim} contradicts the names of the axes of 'images' ({listed(dims)}); rename "
             "them, such as sample, channel, height, width, or leave `dataset.layout=auto`."
         )
     return layout, [] if named or wanted != "auto" else _doubts(shape)
@@ -71,7 +72,7 @@ def _by_name(shape: tuple[int, ...], dims: tuple[str, ...], roles: list[str], wa
         if missing != {"C"} or wanted != "auto" or shape[layout.index("C")] in CHANNELS:
             return layout
     raise mosaic.DataError(
-        f"'{path}': the axes of 'images' are named {', '.join(dims)}; they must be images, rows and columns, and maybe "
+        f"'{path}': the axes of 'images' are named {listed(dims)}; they must be images, rows and columns, and maybe "
         "channels, each once, such as sample, channel, height, width; rename them (one image needs an axis `sample`)."
     )
 

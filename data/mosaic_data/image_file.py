@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import mosaic
+from mosaic_data.text import error_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,11 +182,12 @@ def _opened(path: Path) -> Iterator[ImageFile]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, on metadata and size: what is wrong with pixels raises
-            # Given a path, Pillow maps the file into memory, and then takes the sides of turned TIFF files for each other.
+            # Given a path, Pillow maps the file into memory, and then mixes up the sides of turned TIFF files.
             with path.open("rb") as stream, Image.open(stream) as image:
                 yield image
     except mosaic.DataError:
         raise
     except Exception as error:  # PIL's decoders raise errors of many kinds for a damaged file
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise mosaic.DataError(f"Image '{path}' cannot be read ({reason}); repair it or take it out.") from error
+        raise mosaic.DataError(
+            f"Image '{path}' cannot be read ({error_line(error)}); repair it or take it out."
+        ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mosaic
-from mosaic_data.text import readable, utf8_name
+from mosaic_data.text import error_line, listed, readable, utf8_name
 
 
 def test_names_are_utf8_or_refused() -> None:
@@ -43,3 +43,10 @@ def test_a_name_is_the_same_where_the_locale_knows_ascii_only(tmp_path: Path) ->
     if "AssertionError" in done.stderr:
         pytest.skip("this system has no ASCII locale")
     assert done.stdout.strip() == ascii(("café", "café"))
+
+
+def test_what_a_file_says_is_one_line_that_shows() -> None:
+    assert listed(["a", "b\x1b[1m", ""]) == r"a, 'b\x1b[1m', ''"
+    assert listed([str(number) for number in range(14)], most=2) == "0, 1, ..."
+    assert error_line(ValueError("two\nlines \x1b[1m")) == r"ValueError: two lines \x1b[1m"
+    assert len(error_line(ValueError("x" * 10**6))) == 300
