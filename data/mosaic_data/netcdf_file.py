@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import mosaic
+from mosaic_data.classic_netcdf import check_classic_header
 from mosaic_data.stored_array import Array, Indices, StoredArray, pieces
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def netcdf_arrays(path: Path) -> Iterator[tuple[list[str], dict[str, StoredArray
     """Give the names of a file's variables, and its variables `images` and `labels`, unread."""
     import xarray as xr
 
+    check_classic_header(path)
     # Times, masks and coordinates are not decoded: that would turn integers with a fill value into floats.
     with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as stored:
         names = [str(name) for name in stored.variables]
