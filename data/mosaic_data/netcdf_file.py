@@ -12,6 +12,7 @@ import numpy as np
 
 import mosaic
 from mosaic_data.classic_netcdf import check_classic_header
+from mosaic_data.hdf5_heaps import check_heaps
 from mosaic_data.stored_array import Array, Indices, StoredArray, pieces
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def netcdf_arrays(path: Path) -> Iterator[tuple[list[str], dict[str, StoredArray
     import xarray as xr
 
     check_classic_header(path)
+    check_heaps(path)
     # Times, masks and coordinates are not decoded: that would turn integers with a fill value into floats.
     with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as stored:
         names = [str(name) for name in stored.variables]

@@ -44,7 +44,7 @@ def test_every_number_of_a_header_that_is_too_large_is_found(tmp_path: Path, kin
         damaged = bytearray(content)
         damaged[place : place + 4] = b"\x32\x31\x34\x37"
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="header|attribute"):
+        with pytest.raises(ValueError, match=r"header|attribute"):
             check_classic_header(path)
 
 
