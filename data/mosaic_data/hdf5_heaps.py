@@ -16,7 +16,7 @@ __all__ = ["check_heaps"]
 SIGNATURE = b"GCOL\x01\0\0\0"
 HEADER = 16  # bytes of the header of a heap, and of an object
 EDGE = 2**25
-"""Of a larger file the first and last so many bytes are searched: heaps are written before the data or after them."""
+"""Of a large file only about so many bytes at either end are searched: heaps lie before or after the data."""
 
 
 def check_heaps(path: Path) -> None:

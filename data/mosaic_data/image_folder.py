@@ -110,11 +110,11 @@ def _notes(files: list[Path], kinds: list[ImageKind]) -> list[str]:
     if several:
         file, frames = several[0]
         notes.append(
-            f"Of images with several frames or pages only the first is read: {len(several)} such files "
+            f"Of images with several frames or pages only the first is read: {len(several)} of {len(files)} images "
             f"('{readable(file)}' has {frames})."
         )
     if printed:
-        notes.append(f"{printed} images are in CMYK colours; they become RGB without a colour profile.")
+        notes.append(f"{printed} of {len(files)} images are in CMYK colours; they become RGB without a colour profile.")
     return notes
 
 

@@ -65,12 +65,12 @@ class ImageSearch:
         if name in LITTER:
             return "litter"
         if name.startswith(".") or (name in SYSTEM_FOLDERS and path.is_dir()):
-            return self._leave_out("hidden", readable(Path(path.name)))
+            return self._leave_out("hidden or thumbnails", readable(Path(path.name)))
         if path.is_dir():
             return "folder"
         if not path.is_file():
-            return self._leave_out("no files, such as links to nothing", readable(Path(path.name)))
-        return "image" if ending in EXTENSIONS else self._leave_out("of other endings", ending or "no ending")
+            return self._leave_out("neither files nor folders, such as links to nothing", readable(Path(path.name)))
+        return "image" if ending in EXTENSIONS else self._leave_out("files of other endings", ending or "no ending")
 
     def _leave_out(self, reason: str, name: str) -> str:
         self.left_out.setdefault(reason, Counter())[name] += 1
@@ -106,7 +106,7 @@ class ImageSearch:
         parts = []
         for reason, names in self.left_out.items():
             few = ", ".join(name if count == 1 else f"{count} {name}" for name, count in names.most_common(4))
-            parts.append(f"{names.total()} {reason} ({few}{', ...' if len(names) > 4 else ''})")
+            parts.append(f"{reason}: {names.total()} ({few}{', ...' if len(names) > 4 else ''})")
         return [f"Left out of '{readable(self.root)}': {'; '.join(parts)}."] if parts else []
 
 

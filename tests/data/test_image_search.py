@@ -39,7 +39,7 @@ def test_what_is_hidden_at_any_depth_is_no_image_and_is_told(tmp_path: Path, pla
     tree(tmp_path, "a/1.png", *(place + name for name in HIDDEN))
     names, told = images_of(tmp_path)
     assert names == {"a": ["a/1.png"]}
-    assert f"{len(HIDDEN)} hidden" in told
+    assert f"hidden or thumbnails: {len(HIDDEN)} " in told
 
 
 def test_a_hidden_folder_may_be_the_root(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_hidden_folder_may_be_the_root(tmp_path: Path) -> None:
 def test_files_of_other_endings_are_counted(tmp_path: Path) -> None:
     tree(tmp_path, "labels.csv", "a/1.png", "a/2.jfif", "a/3.JFIF", "a/b/4.gif", "a/5", "a/Thumbs.db", ".DS_Store")
     told = images_of(tmp_path)[1]
-    for part in ("5 of other endings", "2 .jfif", ".gif", ".csv", "no ending"):
+    for part in ("other endings: 5 ", "2 .jfif", ".gif", ".csv", "no ending"):
         assert part in told
     assert "humbs" not in told
     assert "DS" not in told
@@ -80,7 +80,7 @@ def test_each_folder_is_visited_once_and_its_images_are_of_the_class_they_lie_in
         (tmp_path / link).symlink_to(tmp_path / target, target_is_directory=True)
     names, told = images_of(tmp_path)
     assert names == {"a": ["a/1.png", "a/x/2.png"], "b": ["b/3.png", "b/x/4.png"]}
-    assert f"{len(links)} folders that are read already" in told
+    assert f"folders that are read already: {len(links)} " in told
 
 
 def test_links_out_of_the_folder_are_followed(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
     (tmp_path / "a/4.png").symlink_to(tmp_path / "a/3.png")
     names, told = images_of(tmp_path)
     assert names == {"a": ["a/1.png"]}
-    assert "3 no files" in told
+    assert "links to nothing: 3 " in told
 
 
 @pytest.mark.parametrize("closed", ["", "a", "a/deep"])
