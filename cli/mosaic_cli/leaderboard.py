@@ -69,6 +69,8 @@ def command(
     board = prepare_leaderboard(checked, out.expanduser(), data_access(data_dir), memory)
     if dropped := board.dropped():
         terminal.note(f"Note: leaderboard.nc in '{board.folder}' will no longer rank {', '.join(dropped)}.")
+    for note in board.dataset.notes:
+        terminal.note(f"Note: {note}")
     for name, reason in board.left_out.items():
         terminal.note(f"Left out: {name}: {reason}.")
     plans = board.plan_unfinished()

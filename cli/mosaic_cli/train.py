@@ -87,6 +87,8 @@ def command(
         data_access(data_dir, download),
         output=output,
     )
+    for note in plan.notes:
+        terminal.note(f"Note: {note}")
     folder = output.path if output is not None else unused_folder(f"{plan.config.network}-{plan.config.dataset}")
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():

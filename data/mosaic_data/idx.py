@@ -5,25 +5,38 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import mosaic
+from mosaic_data.stored_array import Indices, RowStream
+from mosaic_data.text import error_line
 
-__all__ = ["read_idx"]
+__all__ = ["IdxFile"]
 
 UINT8 = 8
 
 
-def read_idx(path: Path, ndim: int) -> Tensor:
-    """Read an idx file of `ndim` axes, or where it is not there its `.gz`.
+class IdxFile:
+    """An idx file of bytes, or where it is not there its `.gz`; only the header is read at first.
 
-    Returns
-    -------
-    Tensor, uint8
-        Of the shape in the header.
+    Parameters
+    ----------
+    path : Path
+        The file, without `.gz`.
+    ndim : int
+        How many axes it must have.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        As the header says.
 
     Raises
     ------
@@ -32,22 +45,66 @@ def read_idx(path: Path, ndim: int) -> Tensor:
 
     References: LeCun, Cortes & Burges, "The MNIST database", section "file formats".
     """
-    packed = path.with_name(path.name + ".gz")
-    file = path if path.is_file() else packed
-    fix = "delete it, then run again with `download` or put a whole copy there"
-    try:
-        content = gzip.decompress(packed.read_bytes()) if file == packed else path.read_bytes()
-    except Exception as error:  # gzip, zlib and the file system each raise kinds of their own
-        raise mosaic.DataError(f"'{file}' cannot be read ({type(error).__name__}: {error}); {fix}.") from error
-    start = 4 + 4 * ndim
-    if len(content) < start or content[:4] != bytes((0, 0, UINT8, ndim)):
-        raise mosaic.DataError(
-            f"'{file}' ({len(content)} bytes) does not start with the header of an idx file of bytes with "
-            f"{ndim} axes; {fix}."
+
+    def __init__(self, path: Path, ndim: int) -> None:
+        packed = path.with_name(path.name + ".gz")
+        self._file = path if path.is_file() else packed
+        self._start = 4 + 4 * ndim
+        with self._errors(), self._opened() as stream:
+            header = stream.read(self._start)
+        size = self._file.stat().st_size
+        if len(header) < self._start or header[:4] != bytes((0, 0, UINT8, ndim)):
+            raise self._error(f"({size} bytes) does not start with the header of an idx file of bytes with {ndim} axes")
+        self.shape: tuple[int, ...] = struct.unpack(f">{ndim}I", header[4:])
+        expected = self._start + math.prod(self.shape)
+        if not self._is_packed and size != expected:
+            raise self._error(f"is {size} bytes long where its header asks for {expected}")
+
+    @property
+    def _is_packed(self) -> bool:
+        return self._file.suffix == ".gz"
+
+    def read(self, chosen: Indices | None = None) -> Tensor:
+        """Read the entries of the first axis that are `chosen`, rising; by default all.
+
+        Returns
+        -------
+        Tensor, uint8
+        """
+        with self._errors():
+            return self._read(np.arange(self.shape[0]) if chosen is None else chosen)
+
+    def _read(self, chosen: Indices) -> Tensor:
+        array = torch.empty(len(chosen), *self.shape[1:], dtype=torch.uint8)
+        stored = RowStream(self.shape, np.dtype(np.uint8), self._at_rows, can_seek=not self._is_packed)
+        done = 0
+        for rows in stored.rows(chosen):
+            array[done : done + len(rows)] = torch.from_numpy(rows)
+            done += len(rows)
+        return array
+
+    def _opened(self) -> IO[bytes]:
+        return gzip.open(self._file) if self._is_packed else self._file.open("rb")  # type: ignore[return-value]
+
+    @contextmanager
+    def _at_rows(self) -> Iterator[IO[bytes]]:
+        with self._opened() as stream:
+            stream.seek(self._start)
+            yield stream
+            # The checksum of a packed file is compared where it ends.
+            if self._is_packed and stream.read(1):
+                raise self._error(f"is longer than the {self._start + math.prod(self.shape)} bytes its header asks for")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except mosaic.MosaicError:
+            raise
+        except Exception as error:  # gzip, zlib and the file system each raise kinds of their own
+            raise self._error(f"cannot be read ({error_line(error)})") from error
+
+    def _error(self, what: str) -> mosaic.DataError:
+        return mosaic.DataError(
+            f"'{self._file}' {what}; delete it, then run again with `download` or put a whole copy there."
         )
-    shape = struct.unpack(f">{ndim}I", content[4:start])
-    expected = start + math.prod(shape)
-    if len(content) != expected:
-        raise mosaic.DataError(f"'{file}' is {len(content)} bytes long where its header asks for {expected}; {fix}.")
-    # frombuffer refuses an empty buffer, and warns about one that cannot be written.
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:].reshape(shape)

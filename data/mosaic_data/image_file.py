@@ -2,68 +2,192 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import mosaic
+from mosaic_data.text import error_line
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
-__all__ = ["decode", "inspect"]
+__all__ = ["ImageKind", "decode", "inspect"]
 
 Mode = Literal["L", "RGB"]
 
+ORIENTATION = 0x0112  # the tag of EXIF and TIFF
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, BLACK_IS_ZERO = 256, 257, 258, 262, 1  # tags of TIFF, and a value of the fourth
 
-def inspect(path: Path) -> tuple[Mode, tuple[int, int]]:
-    """Give an image's kind ("L": grey, "RGB": any other) and its (width, height), without decoding it.
+
+class ImageKind(NamedTuple):
+    """What an image file holds.
+
+    Attributes
+    ----------
+    mode : str
+        "L": grey, "RGB": any other.
+    size : (int, int)
+        Width and height, as the image is to be seen.
+    depth : int
+        Bits a channel: 16 for grey images that have them, else 8.
+    frames : int
+        Frames or pages.
+    stored : str
+        The mode as stored, in Pillow's words.
+    """
+
+    mode: Mode
+    size: tuple[int, int]
+    depth: int = 8
+    frames: int = 1
+    stored: str = ""
+
+
+def inspect(path: Path) -> ImageKind:
+    """Find what an image file holds, without decoding it.
 
     Raises
     ------
     DataError
-        If the file is not an image, or has more than 8 bits a channel.
+        If the file is not an image, is in LAB colours, or has more bits a channel than can be read: 16 for grey
+        images, 8 for others.
     """
     with _opened(path) as image:
-        if image.mode == "F" or image.mode.startswith("I"):
-            raise mosaic.DataError(
-                f"Image '{path}' has pixels of mode {image.mode}; save it with 8 bits a channel, "
-                "or put the pixels into a .npz file, as floats or uint16, and use the data set 'file'."
-            )
-        return ("L" if image.mode in ("1", "L", "LA") else "RGB"), image.size
+        return _kind(image, path)
 
 
-def decode(path: Path, mode: Mode) -> NDArray[np.uint8]:
-    """Decode an image: uint8, (height, width) for "L" and (height, width, 3) for "RGB".
+def decode(path: Path, mode: Mode, depth: int = 8) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Decode an image, the way up that it is to be seen; of many frames or pages the first.
+
+    Returns
+    -------
+    ndarray
+        (height, width) for "L" and (height, width, 3) for "RGB", uint8 or (depth 16) uint16.
 
     Raises
     ------
     DataError
-        If the file is missing, damaged or not an image, or has transparent pixels.
+        If the file is missing, damaged or not an image, has transparent pixels, or not that depth.
     """
     import numpy as np
 
     with _opened(path) as image:
+        kind = _kind(image, path)
+        if kind.depth != depth:
+            raise mosaic.DataError(f"Image '{path}' has {kind.depth} bits a channel, where {depth} are expected.")
+        upright = _upright(image)
+        if depth == 16:
+            pixels = np.array(upright).astype(np.uint16)
+            if (pixels == image.info.get("transparency", -1)).any():
+                raise _transparent(path)
+            return pixels if mode == "L" else np.stack([pixels] * 3, axis=-1)
         # PIL warns when it drops a palette's transparency in one step.
-        full = image.convert("RGBA") if "transparency" in image.info else image
-        if "A" in full.getbands() and np.asarray(full.getchannel("A")).min() < 255:
-            raise mosaic.DataError(f"Image '{path}' has transparent pixels; put it on a background first.")
+        full = upright.convert("RGBA") if "transparency" in image.info else upright
+        if full.mode in ("LA", "PA", "RGBA") and np.asarray(full.getchannel("A")).min() < 255:
+            raise _transparent(path)
         return np.array(full.convert(mode))
 
 
+def _kind(image: ImageFile, path: Path) -> ImageKind:
+    bits = _bits(image)
+    if image.mode == "LAB":
+        raise mosaic.DataError(f"Image '{path}' is in LAB colours, which cannot be read; convert it to RGB first.")
+    is_deep_grey = bits == 16 and image.mode in ("I", "I;16", "I;16L", "I;16B") and _is_plain(image)
+    if not is_deep_grey and (bits > 8 or image.mode == "F" or image.mode.startswith("I")):
+        raise mosaic.DataError(
+            f"Image '{path}' has pixels of mode {image.mode} with {bits} bits a channel; only grey images of 16 bits "
+            "are read at more than 8. Save it with 8 bits a channel, or put the pixels into a .npz file, as floats or "
+            "uint16, and use the data set 'file'."
+        )
+    is_grey = is_deep_grey or image.mode in ("1", "L", "LA")
+    frames = int(getattr(image, "n_frames", 1))
+    return ImageKind("L" if is_grey else "RGB", _size(image), 16 if is_deep_grey else 8, frames, image.mode)
+
+
+def _bits(image: ImageFile) -> int:
+    """Bits a channel as stored: Pillow drops half of 16 in colour images, and says so only to its decoder."""
+    codec, arguments = ("", "") if not image.tile else (image.tile[0][0], image.tile[0][3])
+    values = arguments if isinstance(arguments, tuple) else (arguments,)
+    if codec.startswith("ppm"):
+        return 16 if int(values[1]) > 255 else 8
+    raw = next((value for value in values if isinstance(value, str)), "")
+    match = re.match(r"(?!BGR)\w+;(\d\d)", raw)  # BGR;16 has 16 bits for all three
+    return int(match[1]) if match else {"I": 32, "F": 32}.get(image.mode, 8)
+
+
+def _is_plain(image: ImageFile) -> bool:
+    """Whether 16 bits mean 0 for black to 65535 for white."""
+    if image.format == "TIFF":
+        return "S" not in str(image.tile[0][3]) and _tags(image).get(PHOTOMETRIC) == BLACK_IS_ZERO
+    return image.format in ("PNG", "PPM")
+
+
+def _tags(image: ImageFile) -> Any:
+    return image.tag_v2  # type: ignore[attr-defined]
+
+
+def _size(image: ImageFile) -> tuple[int, int]:
+    """Width and height as the image is to be seen."""
+    width, height = image.size
+    if image.format == "TIFF":  # some versions of Pillow turn its size, others do not
+        width, height = int(_tags(image)[WIDTH]), int(_tags(image)[HEIGHT])
+    size = width, height
+    return size[::-1] if _orientation(image) >= 5 else size
+
+
+def _orientation(image: Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+    from PIL import Image as Pillow
+
+    try:
+        found = Pillow.Image.getexif(image).get(ORIENTATION, 1)  # that of PNG files decodes all pixels first
+    except Exception:  # an image with damaged EXIF data is an image
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def _upright(image: Image) -> Image:
+    """Decode, and turn or mirror the image as its EXIF orientation says."""
+    from PIL.Image import Transpose
+
+    image.load()  # turns TIFF files, and finds EXIF data behind the pixels
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _transparent(path: Path) -> mosaic.DataError:
+    return mosaic.DataError(f"Image '{path}' has transparent pixels; put it on a background first.")
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image]:
+def _opened(path: Path) -> Iterator[ImageFile]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            yield image
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on metadata and size: what is wrong with pixels raises
+            # Given a path, Pillow maps the file into memory, and then mixes up the sides of turned TIFF files.
+            with path.open("rb") as stream, Image.open(stream) as image:
+                yield image
     except mosaic.DataError:
         raise
     except Exception as error:  # PIL's decoders raise errors of many kinds for a damaged file
         raise mosaic.DataError(
-            f"Image '{path}' cannot be read ({type(error).__name__}: {error}); repair it or take it out."
+            f"Image '{path}' cannot be read ({error_line(error)}); repair it or take it out."
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,18 +9,19 @@ from pydantic import Field
 from torch import Tensor
 
 import mosaic
-from mosaic_data.image_file import decode, inspect
+from mosaic_data.image_file import ImageKind, decode, inspect
+from mosaic_data.image_search import ImageSearch, find_images
+from mosaic_data.pixel_range import dark_note
+from mosaic_data.text import readable
 
-__all__ = ["EXTENSIONS", "ImageFolder", "find_images"]
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""File names looked for, in any case: those of torchvision's ImageFolder."""
+__all__ = ["ImageFolder"]
 
 
 class ImageFolder(mosaic.DataSource):
     """The images under a folder: a subfolder for each class, or images directly and no labels.
 
-    Images keep their size, which must be the same for all. They are grey if all are, else RGB.
+    Images keep their size, which must be the same for all. They are grey if all are, else RGB. Hidden files and
+    folders are left out; each folder is visited once.
     """
 
     name = "folder"
@@ -37,83 +37,96 @@ class ImageFolder(mosaic.DataSource):
         return None if path.is_dir() else f"there is no folder '{path}'"
 
     def read(self) -> mosaic.DataSet:
-        """Read all images: (N, 1 or 3, H, W), range [-1, 1]; classes are the subfolders by name.
+        """Read the images that `limit` chooses: (N, 1 or 3, H, W), range [-1, 1]; classes are the subfolders by name.
 
         Raises
         ------
         DataError
-            If the folder is missing or holds no images, or an image is damaged or differs in size.
+            If the folder is missing, cannot be listed or holds no images, or an image is damaged or differs in size,
+            or they take more memory than there is.
         """
         root = self.options.path.expanduser()
         if not root.is_dir():
             raise mosaic.DataError(f"There is no folder '{root}'; give dataset.path the folder that holds the images.")
-        by_class = find_images(root)
+        search = ImageSearch(root)
+        by_class = find_images(search)
         files = [file for members in by_class.values() for file in members]
-        labelled = list(by_class) != [""]
-        sizes = torch.tensor([len(members) for members in by_class.values()])
+        labels = None
+        if list(by_class) != [""]:
+            sizes = torch.tensor([len(members) for members in by_class.values()])
+            labels = torch.arange(len(by_class)).repeat_interleave(sizes)
+        kinds = [inspect(file) for file in files]
+        _check_sizes(files, kinds)
+        limit = len(files) if self.options.limit is None else self.options.limit
+        chosen = mosaic.balanced_subset(len(files), limit, self.options.limit_seed, labels)
+        # Whether images are grey is decided by all of them, so that a subset has the channels of the whole.
+        is_grey = all(kind.mode == "L" for kind in kinds)
+        (width, height), channels = kinds[0].size, 1 if is_grey else 3
+        self.check_memory(len(chosen), (channels, height, width), 1024 * len(files))
+        images = torch.empty(len(chosen), channels, height, width)
+        brightest = {8: 0, 16: 0}
+        for row, index in enumerate(chosen.tolist()):
+            pixels = _read(files[index], kinds[index], is_grey)
+            depth = kinds[index].depth
+            brightest[depth] = max(brightest[depth], int(pixels.max()))
+            images[row] = pixels.float().div_((2**depth - 1) / 2).sub_(1)
         return mosaic.DataSet(
             name=self.name,
-            images=_read_pixels(files).float().div_(127.5).sub_(1),
-            labels=torch.arange(len(by_class)).repeat_interleave(sizes) if labelled else None,
-            classes=tuple(by_class) if labelled else (),
-            origin=str(root.resolve()),
+            images=images,
+            labels=None if labels is None else labels[chosen],
+            classes=() if labels is None else tuple(by_class),
+            origin=readable(root.resolve()),
+            notes=(*search.notes(), *_notes(files, kinds), *_dark_notes(brightest)),
         )
 
 
-def find_images(root: Path) -> dict[str, list[Path]]:
-    """Find the images under `root` by class, sorted; the one class is "" where `root` holds them directly.
-
-    Raises
-    ------
-    DataError
-        If there are none, or some are in class folders and some are not, or a class folder is empty.
-    """
-    loose = sorted(path for path in root.iterdir() if _is_image(path))
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    by_class = {folder.name: _images_below(folder) for folder in folders}
-    if not any(by_class.values()):
-        if not loose:
-            raise mosaic.DataError(
-                f"Folder '{root}' holds no images, neither directly nor in class folders; "
-                f"looked for {', '.join(EXTENSIONS)}."
-            )
-        return {"": loose}
-    if loose:
-        raise mosaic.DataError(
-            f"Folder '{root}' holds images directly ({loose[0].name}, ...) and in class folders; "
-            "move them into class folders, or all out of them."
-        )
-    empty = [name for name, members in by_class.items() if not members]
-    if empty:
-        raise mosaic.DataError(
-            f"Class folder '{root / empty[0]}' holds no images; fill or remove it (looked for {', '.join(EXTENSIONS)})."
-        )
-    return by_class
-
-
-def _images_below(folder: Path) -> list[Path]:
-    walk = os.walk(folder, followlinks=True)
-    return sorted(
-        path for parent, _, names in walk for path in (Path(parent, name) for name in names) if _is_image(path)
-    )
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and path.is_file()
-
-
-def _read_pixels(files: list[Path]) -> Tensor:
-    """Decode images of one size: uint8, (N, 1, H, W) if all are grey, else (N, 3, H, W)."""
-    kinds = [inspect(file) for file in files]
-    width, height = kinds[0][1]
-    for file, (_, size) in zip(files, kinds, strict=True):
-        if size != (width, height):
+def _check_sizes(files: list[Path], kinds: list[ImageKind]) -> None:
+    width, height = kinds[0].size
+    for file, kind in zip(files, kinds, strict=True):
+        if kind.size != (width, height):
             raise mosaic.DataError(
                 f"Images must be of one size, but '{files[0]}' is {width} x {height} and '{file}' is "
-                f"{size[0]} x {size[1]} pixels; resize or crop them first."
+                f"{kind.size[0]} x {kind.size[1]} pixels; resize or crop them first."
             )
-    grey = all(mode == "L" for mode, _ in kinds)
-    pixels = torch.empty(len(files), height, width, 1 if grey else 3, dtype=torch.uint8)
-    for index, file in enumerate(files):
-        pixels[index] = torch.from_numpy(decode(file, "L" if grey else "RGB")).reshape(height, width, -1)
-    return pixels.permute(0, 3, 1, 2).contiguous()
+
+
+def _read(file: Path, kind: ImageKind, is_grey: bool) -> Tensor:
+    """Decode an image: int32 (C, H, W)."""
+    pixels = torch.from_numpy(decode(file, "L" if is_grey else "RGB", kind.depth).astype("int32"))
+    if tuple(pixels.shape[:2]) != kind.size[::-1]:
+        height, width = pixels.shape[:2]
+        raise mosaic.DataError(
+            f"Image '{file}' is {width} x {height} pixels once decoded, not {kind.size[0]} x {kind.size[1]} as it "
+            "says at its beginning; save it again."
+        )
+    return pixels[None] if is_grey else pixels.permute(2, 0, 1)
+
+
+def _notes(files: list[Path], kinds: list[ImageKind]) -> list[str]:
+    """Say what of the images is not read, or not read exactly."""
+    several = [(file, kind.frames) for file, kind in zip(files, kinds, strict=True) if kind.frames > 1]
+    printed = sum(kind.stored == "CMYK" for kind in kinds)
+    notes = []
+    if several:
+        file, frames = several[0]
+        notes.append(
+            f"Of images with several frames or pages only the first is read: {len(several)} of {len(files)} images "
+            f"('{readable(file)}' has {frames})."
+        )
+    if printed:
+        notes.append(f"{printed} of {len(files)} images are in CMYK colours; they become RGB without a colour profile.")
+    return notes
+
+
+def _dark_notes(brightest: dict[int, int]) -> list[str]:
+    """Say that pixels hardly use their range; images of which some do are as they should be."""
+    notes = [
+        dark_note(
+            most,
+            2**depth - 1,
+            f"put the pixels into a .npz file and use the data set `file` with `dataset.range=0,{max(1, most)}`",
+        )
+        for depth, most in brightest.items()
+        if most
+    ]
+    return [] if [] in notes else [note for found in notes for note in found]

@@ -128,6 +128,7 @@ class Pairs(mosaic.DataSource):
         names = tuple(PALETTE)[: self.options.colours]
         colours = torch.tensor([PALETTE[name] for name in names])
         objects = colours[:, :, None, None].expand(-1, -1, SIDE, SIDE)
+        self.check_memory(self.options.count, (3, self.options.size, self.options.size))
         return _data_set(self.name, objects, names, self.options)
 
 
@@ -144,6 +145,7 @@ class PairsShape(mosaic.DataSource):
     def read(self) -> mosaic.DataSet:
         """Make the set: images (count, 1, size, size), range [-1, 1], with as many of each shape; labels: shapes."""
         objects = torch.tensor(list(OBJECTS.values()), dtype=torch.float32)[:, None] * 2 - 1
+        self.check_memory(self.options.count, (1, self.options.size, self.options.size))
         return _data_set(self.name, objects, tuple(OBJECTS), self.options)
 
 

@@ -42,6 +42,7 @@ class BlackWhite(mosaic.DataSource):
         """Make the set: images (2, channels, size, width), all -1 and all +1; labels 0 and 1."""
         values = torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1)
         width = self.options.size if self.options.width is None else self.options.width
+        self.check_memory(2, (self.options.channels, self.options.size, width))
         return mosaic.DataSet(
             name=self.name,
             images=values.repeat(1, self.options.channels, self.options.size, width),
@@ -65,6 +66,7 @@ class Shapes(mosaic.DataSource):
     def read(self) -> mosaic.DataSet:
         """Make the set: images (count, 3, 32, 32), range [-1, 1], with as many of each shape."""
         count = self.options.count
+        self.check_memory(count, (3, SIDE, SIDE), count * 8 * 4 * SIDE**2)  # about eight arrays of one channel
         generator = torch.Generator().manual_seed(self.options.seed)
         labels = torch.randperm(count, generator=generator) % 3
         radius = 5 + 7 * torch.rand(count, generator=generator)

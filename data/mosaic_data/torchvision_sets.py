@@ -19,11 +19,14 @@ from pydantic import Field
 from torch import Tensor
 
 import mosaic
-from mosaic_data.idx import read_idx
+from mosaic_data.idx import IdxFile
 from mosaic_data.image_file import decode
 from mosaic_data.resize import resize
 
 __all__ = ["CelebA", "Cifar10", "FashionMnist", "Mnist", "TorchvisionSource"]
+
+
+CIFAR_IMAGES = 50_000
 
 
 class TorchvisionSource(mosaic.DataSource):
@@ -92,8 +95,15 @@ class TorchvisionSource(mosaic.DataSource):
 
     def choose(self, count: int, labels: Tensor | None) -> Tensor:
         """Give the indices (int64, rising) of the images to read: all, or what `limit` asks for."""
-        limit = count if self.options.limit is None else self.options.limit
-        return mosaic.balanced_subset(count, limit, self.options.limit_seed, labels)
+        return mosaic.balanced_subset(count, self.kept(count), self.options.limit_seed, labels)
+
+    def kept(self, count: int) -> int:
+        """How many of `count` images `limit` leaves."""
+        return count if self.options.limit is None else min(count, self.options.limit)
+
+    def check_images(self, count: int, channels: int, more: int) -> None:
+        """Refuse to read what takes more memory than there is; `more` is what reading takes beside images."""
+        self.check_memory(self.kept(count), (channels, self.options.size, self.options.size), more)
 
     def dataset(self, images: Tensor, labels: Tensor | None, classes: tuple[str, ...]) -> mosaic.DataSet:
         """Make the data set of resized `images` (N, C, size, size)."""
@@ -140,14 +150,18 @@ class Mnist(TorchvisionSource):
             If a file is damaged, or there are not as many labels as images.
         """
         directory = self.root / self.folder
-        pixels, labels = read_idx(directory / self.files[0], 3), read_idx(directory / self.files[1], 1).long()
-        if len(pixels) != len(labels):
+        pixel_file, label_file = IdxFile(directory / self.files[0], 3), IdxFile(directory / self.files[1], 1)
+        (count, height, width), (labelled,) = pixel_file.shape, label_file.shape
+        if count != labelled:
             raise mosaic.DataError(
-                f"'{directory}' holds {len(pixels)} images ({self.files[0]}) but {len(labels)} labels "
+                f"'{directory}' holds {count} images ({self.files[0]}) but {labelled} labels "
                 f"({self.files[1]}); replace both files by those of one release."
             )
-        chosen = self.choose(len(labels), labels)
-        return self.dataset(resize(pixels[chosen, None], self.options.size), labels[chosen], self.class_names())
+        self.check_images(count, 1, 64 * count + self.kept(count) * height * width)
+        labels = label_file.read().long()
+        chosen = self.choose(count, labels)
+        pixels = pixel_file.read(chosen.numpy())[:, None]
+        return self.dataset(resize(pixels, self.options.size), labels[chosen], self.class_names())
 
     def class_names(self) -> tuple[str, ...]:
         """Name the classes, in the order of the labels."""
@@ -193,6 +207,8 @@ class Cifar10(TorchvisionSource):
             torchvision compares the MD5 of each with the published one before it reads any.
         """
         datasets: Any = mosaic.import_torchvision().datasets
+        # torchvision reads all of it, and holds it twice when it joins the files.
+        self.check_images(CIFAR_IMAGES, 3, 2 * CIFAR_IMAGES * 3 * 32 * 32)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # newer numpys warn about these pickles of an old one
@@ -241,6 +257,7 @@ class CelebA(TorchvisionSource):
             raise mosaic.DataError(
                 f"'{partition}' names no training images (a file name, then 0); replace it by the published file."
             )
+        self.check_images(len(names), 3, 256 * len(names))
         chosen, size = self.choose(len(names), None).tolist(), self.options.size
         small = torch.empty(len(chosen), 3, size, size)
         for row, index in enumerate(chosen):

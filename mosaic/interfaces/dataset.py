@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mosaic.device import physical_memory
 from mosaic.errors import DataError, UsageError
+from mosaic.interfaces.arrays import as_images, as_labels, check_text
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.rule import Rule
 
@@ -28,10 +31,11 @@ class DataSet:
     ----------
     name : str
         The name it was asked for by.
-    images : Tensor (N, C, H, W), floating point
-        Pixel values; range [-1, 1] unless `range` says otherwise.
+    images : Tensor (N, C, H, W), float32 or float64
+        Pixel values; range [-1, 1] unless `range` says otherwise. A numpy array becomes a tensor, and half precision
+        becomes float32. Gradients are not tracked.
     labels : Tensor (N,), int64, or None
-        Class of each image, 0 <= label < number of classes.
+        Class of each image, 0 <= label < number of classes. An array of integers becomes a tensor.
     classes : tuple of str
         Names of the classes; by default their numbers. Empty where there are no labels.
     range : (float, float)
@@ -45,11 +49,13 @@ class DataSet:
         A rule that every image of the set obeys and that can be judged in generated images.
     origin : str
         Where the images came from, for the record.
+    notes : tuple of str
+        What the user should know of how the images were read, such as what was left out. No part of the fingerprint.
 
     Raises
     ------
     DataError
-        If the arrays do not fit each other, or hold NaN or infinity, or leave the range.
+        If the arrays do not fit each other, or hold NaN or infinity, or leave the range, or a name is not UTF-8.
     """
 
     name: str
@@ -62,19 +68,14 @@ class DataSet:
     rule: Rule | None = None
     origin: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
     _digest: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
         if not isinstance(self.name, str):
             raise DataError(f"A data set's name must be a string, not a {type(self.name).__name__}.")
-        if labels is not None and not self.classes and labels.numel():
-            object.__setattr__(self, "classes", tuple(str(label) for label in range(int(labels.max()) + 1)))
-        if images.ndim != 4 or not images.is_floating_point() or images.numel() == 0:
-            raise DataError(
-                f"Data set '{self.name}': images must be a non-empty floating-point array (N, C, H, W), "
-                f"not {images.dtype} of shape {tuple(images.shape)}."
-            )
+        images = as_images(self.name, self.images)
+        object.__setattr__(self, "images", images)
         low, high = float(images.min()), float(images.max())
         if not (low > -float("inf") and high < float("inf")):  # with NaN both comparisons are false
             bad = int((~torch.isfinite(images)).flatten(1).any(1).nonzero()[0])
@@ -84,18 +85,22 @@ class DataSet:
                 f"Data set '{self.name}': pixel values span [{low:g}, {high:g}], outside the declared range "
                 f"[{self.range[0]:g}, {self.range[1]:g}]; rescale them or declare their range."
             )
-        if labels is not None:
-            self._check_labels(labels)
+        if self.labels is not None:
+            self._check_labels(self.labels)
+        texts = {"the name": (self.name,), "class name": self.classes, "the origin": (self.origin,)}
+        for what, named in texts.items():
+            for text in named:
+                check_text(self.name, what, text)
 
-    def _check_labels(self, labels: Tensor) -> None:
-        if labels.shape != (len(self.images),) or labels.dtype != torch.int64:
+    def _check_labels(self, given: Tensor) -> None:
+        labels = as_labels(self.name, given, len(self.images))
+        object.__setattr__(self, "labels", labels)
+        low, high = int(labels.min()), int(labels.max())
+        if not self.classes:
+            object.__setattr__(self, "classes", tuple(str(label) for label in range(high + 1)))
+        if low < 0 or high >= len(self.classes):
             raise DataError(
-                f"Data set '{self.name}': labels must be {len(self.images)} int64 values, "
-                f"not {labels.dtype} of shape {tuple(labels.shape)}."
-            )
-        if int(labels.min()) < 0 or int(labels.max()) >= len(self.classes):
-            raise DataError(
-                f"Data set '{self.name}': labels span [{int(labels.min())}, {int(labels.max())}] but there are "
+                f"Data set '{self.name}': labels span [{low}, {high}] but there are "
                 f"{len(self.classes)} classes; labels count from 0."
             )
 
@@ -212,10 +217,13 @@ class DataAccess:
         Folder that data sets look for their files in; None for each data set's own default.
     download : bool
         Whether a data set may fetch files that are not there.
+    memory : int or None
+        Bytes that reading may take; None for what the machine has.
     """
 
     root: Path | None = None
     download: bool = False
+    memory: int | None = None
 
 
 class DataSource(ABC):
@@ -249,6 +257,34 @@ class DataSource(ABC):
     def available(self) -> str | None:
         """Say, without reading it, why the set is not available now; None when it is."""
         return None
+
+    def check_memory(self, images: int, shape: Sequence[int], more: int = 0) -> None:
+        """Refuse to read more than `access.memory`; call it in `read`, with what the files' headers say.
+
+        Parameters
+        ----------
+        images : int
+            How many images will be read. They count twice, as float32: reading and checking them needs a copy.
+        shape : sequence of int
+            Shape of one image.
+        more : int
+            Bytes that reading takes besides, such as for what is read and then left out.
+
+        Raises
+        ------
+        DataError
+            If there is not so much memory.
+        """
+        given = self.access.memory
+        allowed = physical_memory() if given is None else given
+        need = 2 * 4 * images * math.prod(shape) + more
+        if allowed is not None and need > allowed:
+            there = "this machine has" if given is None else "`memory` leaves for data"
+            raise DataError(
+                f"Data set '{self.name}': reading {images} images of {' x '.join(map(str, shape))} takes "
+                f"{-(-need // 2**20):,} MiB, more than the {allowed // 2**20:,} MiB that {there}; read fewer "
+                f"(`dataset.limit=100`){'' if given is None else ', or allow more'}."
+            )
 
     def load(self) -> DataSet:
         """Read the training set and take the subset that `limit` asks for.

@@ -7,17 +7,18 @@ a time, and a slower run.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from mosaic.device import physical_memory
 from mosaic.engine.machine import AnalyticMachine
 from mosaic.errors import UsageError
+from mosaic.interfaces.dataset import DataAccess
 from mosaic.interfaces.score import ScoreModel
 from mosaic.run.saved import saved_bytes
 
-__all__ = ["Size", "parse_memory", "predict_memory", "threads_within"]
+__all__ = ["Size", "access_within", "parse_memory", "predict_memory", "threads_within"]
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -62,6 +63,17 @@ def parse_memory(text: str) -> int:
             f"`memory` '{text}' is not a valid size; write 2G, 500M (powers of 1024) or a number of bytes."
         )
     return size
+
+
+def access_within(access: DataAccess, memory: str | None) -> DataAccess:
+    """Let reading data take what a budget, such as 2G, leaves beside the program; without one nothing changes.
+
+    Raises
+    ------
+    UsageError
+        If it is not a size.
+    """
+    return access if memory is None else replace(access, memory=max(0, parse_memory(memory) - PROGRAM))
 
 
 def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:

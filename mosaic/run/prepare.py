@@ -17,7 +17,7 @@ from mosaic.interfaces.score import EpsModel, ScoreModel
 from mosaic.registry.data import data_source, read_source
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
-from mosaic.run.memory import Size, threads_within
+from mosaic.run.memory import Size, access_within, threads_within
 from mosaic.run.plan import Plan
 from mosaic.run.samples import samples_of
 from mosaic.run.saved import resolve_save
@@ -70,7 +70,7 @@ def prepare(
     options = names.parse("score", config.score, config.score_options) if score is None else None
     dataset_options = config.dataset_options
     if dataset is None:
-        source = data_source(config.dataset, dataset_options, access)
+        source = data_source(config.dataset, dataset_options, access_within(access, memory))
         dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
     dataset = dataset.to(device)
     levels, times = tuple(reverse_levels(schedule, config.steps)), reverse_times(config.steps)
@@ -78,7 +78,7 @@ def prepare(
     _check_schedule(config.score, model, schedule)
     scales, notes = _scales(config, model, dataset, levels, times)
     start, seeds, labels = samples_of(config, dataset)
-    notes += [*_oddities(dataset, scales), *model.check(levels, scales, labels)]
+    notes += [*dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
     size = _size(config, save, len(labels), max(scales))
     threads, more = threads_within(memory, model, size, config.score)

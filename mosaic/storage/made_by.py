@@ -80,7 +80,8 @@ def made_by(device: torch.device | None = None, dataset: DataSet | None = None) 
     active = {plugin.key: plugin.version for plugin in registry().plugins if plugin.status == "active"}
     attributes = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command_line": shlex.join(command_line()),
+        # Attributes are UTF-8, which names of files need not be.
+        "command_line": shlex.join(command_line()).encode(errors="surrogateescape").decode(errors="backslashreplace"),
         "plugins": ", ".join(f"{key} {number}" for key, number in active.items()),
         "mosaic_version": version(CORE),
         "code": core_digest(),

@@ -31,12 +31,15 @@ class TrainPlan:
         The network to build, with its options.
     schedule : NoiseSchedule
         Noise levels to train on.
+    notes : tuple of str
+        What the user should know before the training starts.
     """
 
     config: TrainConfig
     dataset: DataSet
     network: Network
     schedule: NoiseSchedule
+    notes: tuple[str, ...] = ()
 
     @property
     def is_conditional(self) -> bool:

@@ -82,7 +82,7 @@ def prepare_training(
         "device": str(device),
         "precision": _precision(config.precision, device),
     }
-    plan = TrainPlan(config.model_copy(update=resolved), dataset.to(device), network, schedule)
+    plan = TrainPlan(config.model_copy(update=resolved), dataset.to(device), network, schedule, dataset.notes)
     if plan.is_conditional and dataset.labels is None:
         raise UsageError(f"Data set '{dataset.name}' has no labels; use `network.class_conditional=false`.")
     return plan

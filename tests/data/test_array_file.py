@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +197,98 @@ def test_file_that_is_damaged_is_named(tmp_path: Path, suffix: str, share: float
 
 def test_file_never_unpickles(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(mosaic.DataError, match="allow_pickle=False"):
+    with pytest.raises(mosaic.DataError, match=r"x\.npy'.*objects"):
         file(tmp_path / "x.npy")
+
+
+def test_file_takes_one_colour_image_for_grey_ones_with_a_note(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((8, 8, 3), np.float32))
+    dataset = file(tmp_path / "x.npy")
+    assert dataset.images.shape == (8, 1, 8, 3)
+    assert any("`dataset.layout=NHW`" in note for note in dataset.notes)
+    assert file(tmp_path / "x.npy", layout="NHW").notes == ()
+
+
+@pytest.mark.parametrize(("most", "fix"), [(0, "0,1"), (1, "0,1"), (15, "0,15"), (255, None)])
+def test_file_notes_bytes_that_hardly_use_their_range(tmp_path: Path, most: int, fix: str | None) -> None:
+    np.save(tmp_path / "x.npy", np.array([[[0, most]]], np.uint8))
+    notes = file(tmp_path / "x.npy").notes
+    assert [f"`dataset.range={fix}`" in note for note in notes] == ([] if fix is None else [True])
+    assert file(tmp_path / "x.npy", range=(0, 255)).notes == ()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".nc"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_file_reads_of_a_subset_what_it_would_of_all(tmp_path: Path, suffix: str, seed: int) -> None:
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 256, (900, 40, 41), np.uint8), generator.integers(0, 5, 900)
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".nc":
+        xarray.Dataset({"images": (("n", "y", "x"), images), "labels": ("n", labels)}).to_netcdf(path)
+    else:
+        np.save(path, images) if suffix == ".npy" else np.savez_compressed(path, images=images, labels=labels)
+    whole = file(path)
+    chosen = mosaic.balanced_subset(900, 11, seed, whole.labels)
+    assert file(path, limit=11, limit_seed=seed).fingerprint() == whole.select(chosen).fingerprint()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".nc"])
+def test_file_is_read_within_the_memory_allowed(tmp_path: Path, suffix: str) -> None:
+    images, path = np.zeros((300, 100, 100), np.uint8), tmp_path / f"x{suffix}"
+    if suffix == ".nc":
+        xarray.Dataset({"images": (("n", "y", "x"), images)}).to_netcdf(path)
+    else:
+        np.save(path, images) if suffix == ".npy" else np.savez_compressed(path, images=images)
+    allowed = mosaic.DataAccess(memory=5 * 2**20)
+    with pytest.raises(mosaic.DataError, match=r"300 images of 1 x 100 x 100.*\b23 MiB.*\b5 MiB.*dataset\.limit"):
+        ArrayFile(ArrayFile.Options(path=path), allowed).load()
+    before = traced(lambda: ArrayFile(ArrayFile.Options(path=path, limit=50), allowed).load())
+    assert before < 5 * 2**20
+
+
+def traced(read: Callable[[], object]) -> int:
+    """Peak of what numpy and Python allocate meanwhile."""
+    tracemalloc.start()
+    read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_a_file_that_inflates_to_more_than_there_is_is_refused_by_its_headers(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("images.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(
+            member, {"shape": (100, 1024, 1024), "fortran_order": False, "descr": "|u1"}
+        )
+        for _ in range(100):
+            member.write(bytes(2**20))
+    assert path.stat().st_size < 2**18
+    source = ArrayFile(ArrayFile.Options(path=path), mosaic.DataAccess(memory=2**26))
+    with pytest.raises(mosaic.DataError, match=r"\b801 MiB.*\b64 MiB"):
+        source.load()
+
+
+@pytest.mark.parametrize("count", [10**6, 10**15])
+def test_a_header_that_asks_for_more_than_the_file_has_is_refused(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "x.npy"
+    with path.open("wb") as stream:
+        header = {"shape": (count, 8, 8), "fortran_order": False, "descr": "|u1"}
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(bytes(6400))
+    with pytest.raises(mosaic.DataError, match=rf"6400 bytes.*{64 * count}"):
+        file(path, limit=10)
+
+
+def test_file_takes_either_order_of_memory(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, (30, 4, 5)).astype(np.float32)
+    for name, options in (("c", {}), ("f", {"order": "F"})):
+        stored = np.array(images, **options)
+        np.save(tmp_path / f"{name}.npy", stored)
+        np.savez(tmp_path / f"{name}.npz", images=stored)
+        for suffix in ("npy", "npz"):
+            read = file(tmp_path / f"{name}.{suffix}", limit=20).images[:, 0]
+            np.testing.assert_array_equal(read, images[mosaic.balanced_subset(30, 20, 0)])
 
 
 def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from mosaic_data.image_file import decode, inspect
 
 GREY = np.arange(20, dtype=np.uint8).reshape(4, 5) * 12
 RGB = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
+DEEP = np.random.default_rng(0).integers(0, 65536, (4, 5), np.uint16)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,7 @@ RGB = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
 )
 def test_an_image_is_grey_or_of_any_other_kind(tmp_path: Path, mode: str, kind: str) -> None:
     Image.fromarray(RGB).convert(mode).save(tmp_path / "a.png")
-    assert inspect(tmp_path / "a.png") == (kind, (5, 4))
+    assert inspect(tmp_path / "a.png") == (kind, (5, 4), 8, 1, mode)
 
 
 def test_pixels_are_decoded_as_they_were_saved(tmp_path: Path) -> None:
@@ -45,12 +48,130 @@ def test_alpha_that_hides_nothing_is_dropped_and_transparency_refused(tmp_path: 
             decode(tmp_path / name, "RGB")
 
 
-@pytest.mark.parametrize("pixels", [GREY.astype(np.uint16) * 200, GREY.astype(np.float32)], ids=["I;16", "F"])
-def test_more_than_eight_bits_a_channel_are_refused_with_the_mode(tmp_path: Path, pixels: np.ndarray) -> None:
-    image = Image.fromarray(pixels)
-    image.save(tmp_path / "deep.tiff")
-    with pytest.raises(mosaic.DataError, match=rf"deep\.tiff'.*{image.mode}"):
-        inspect(tmp_path / "deep.tiff")
+@pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.pgm", "lzw.tiff", "big-endian.tiff"])
+def test_grey_images_of_sixteen_bits_keep_them(tmp_path: Path, name: str) -> None:
+    path, pixels = tmp_path / name, DEEP.astype(">u2") if name.startswith("big") else DEEP
+    Image.fromarray(pixels).save(path, **({"compression": "tiff_lzw"} if name.startswith("lzw") else {}))
+    assert inspect(path)[:3] == ("L", (5, 4), 16)
+    np.testing.assert_array_equal(decode(path, "L", 16), DEEP)
+    np.testing.assert_array_equal(decode(path, "RGB", 16), np.stack([DEEP] * 3, axis=-1))
+    with pytest.raises(mosaic.DataError, match=r"\b16 bits.*\b8\b"):
+        decode(path, "L")
+
+
+def test_a_grey_image_of_ten_bits_is_scaled_to_sixteen(tmp_path: Path) -> None:
+    (tmp_path / "a.pgm").write_bytes(b"P2 2 2 1023\n0 1023 0 1023\n")
+    assert decode(tmp_path / "a.pgm", "L", 16).tolist() == [[0, 65535], [0, 65535]]
+
+
+DEEP_FILES = {
+    "floats.tiff": lambda path: Image.fromarray(GREY.astype(np.float32)).save(path),
+    "ints.tiff": lambda path: Image.fromarray(GREY.astype(np.int32)).save(path),
+    "colour.png": lambda path: path.write_bytes(png(2, 3)),
+    "alpha.png": lambda path: path.write_bytes(png(4, 2)),
+    "colour.ppm": lambda path: path.write_bytes(b"P6 5 4 65535\n" + bytes(120)),
+    "colour.tiff": lambda path: path.write_bytes(tiff(16, 3, 2)),
+    "white-is-zero.tiff": lambda path: path.write_bytes(tiff(16, 1, 0)),
+    "signed.tiff": lambda path: path.write_bytes(tiff(16, 1, 1, sample_format=2)),
+    "twelve.tiff": lambda path: path.write_bytes(tiff(12, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", DEEP_FILES)
+def test_what_would_lose_depth_is_refused(tmp_path: Path, name: str) -> None:
+    DEEP_FILES[name](tmp_path / name)
+    for read in (inspect, lambda path: decode(path, "RGB"), lambda path: decode(path, "RGB", 16)):
+        with pytest.raises(mosaic.DataError, match=rf"{name}'.*\b(12|16|32) bits"):
+            read(tmp_path / name)
+
+
+def png(colour: int, channels: int) -> bytes:
+    """A PNG of 5 x 4 pixels with 16 bits a channel, of a colour type."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = (b"\0" + bytes(10 * channels)) * 4
+    header = struct.pack(">IIBBBBB", 5, 4, 16, colour, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def tiff(bits: int, channels: int, photometric: int, sample_format: int = 1) -> bytes:
+    """A TIFF of 5 x 4 pixels, not compressed."""
+    data = bytes(20 * channels * 2)
+    each = {258: bits, 339: sample_format}
+    tags = {256: 5, 257: 4, 258: bits, 259: 1, 262: photometric, 273: 300, 277: channels, 278: 4, 279: len(data)}
+    entries = b""
+    for tag, value in sorted({**tags, 339: sample_format}.items()):
+        count, value = (channels, 200 + tag % 100) if tag in each and channels > 1 else (1, value)
+        entries += struct.pack("<HHII", tag, 3, count, value)
+    directory = struct.pack("<H", len(tags) + 1) + entries + bytes(4)
+    content = bytearray((b"II*\0" + struct.pack("<I", 8) + directory).ljust(300, b"\0") + data)
+    for tag, value in each.items():
+        content[200 + tag % 100 : 206 + tag % 100] = struct.pack("<3H", *[value] * 3)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.webp", "a.jpg"])
+def test_images_are_read_the_way_up_that_they_are_seen(tmp_path: Path, name: str, orientation: int) -> None:
+    stored = np.zeros((16, 24), np.uint8)  # blocks that JPEG keeps
+    stored[:8, :8], stored[:8, 8:16], stored[8:, :8] = 255, 160, 80
+    seen = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.T,
+        6: stored[::-1].T,  # the first row is at the right: turned clockwise
+        7: stored[::-1, ::-1].T,
+        8: stored.T[::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    more = {"lossless": True} if name == "a.webp" else {"quality": 95} if name == "a.jpg" else {}
+    Image.fromarray(stored).save(tmp_path / name, exif=exif, **more)
+    assert inspect(tmp_path / name).size == seen.shape[::-1]
+    difference = decode(tmp_path / name, "L").astype(int) - seen
+    assert np.abs(difference).max() <= (4 if name == "a.jpg" else 0)
+
+
+def test_sixteen_bits_are_turned_as_well(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(DEEP).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", "L", 16), DEEP[::-1].T)
+
+
+def test_an_image_with_damaged_exif_data_is_read_as_it_is(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\0")
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", "L"), GREY)
+
+
+def test_lab_colours_are_refused_and_not_called_transparent(tmp_path: Path) -> None:
+    Image.fromarray(RGB, "LAB").save(tmp_path / "a.tiff")
+    for read in (inspect, lambda path: decode(path, "RGB")):
+        with pytest.raises(mosaic.DataError, match=r"a\.tiff'.*LAB") as caught:
+            read(tmp_path / "a.tiff")
+        assert "transparent" not in str(caught.value)
+
+
+def test_frames_and_pages_are_counted(tmp_path: Path) -> None:
+    first, second = Image.fromarray(RGB), Image.fromarray(255 - RGB)
+    for name in ("a.tiff", "a.webp", "a.png"):
+        more = {"lossless": True} if name == "a.webp" else {}
+        first.save(tmp_path / name, save_all=True, append_images=[second, first], **more)
+        assert inspect(tmp_path / name).frames == 3
+        np.testing.assert_array_equal(decode(tmp_path / name, "RGB"), RGB)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pillows_warnings_are_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15)  # a decompression bomb, almost
+    assert inspect(tmp_path / "a.png").size == (5, 4)
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", "L"), GREY)
 
 
 @pytest.mark.parametrize("keep", [0, 20, 45], ids=["empty", "header", "pixels"])

@@ -12,7 +12,8 @@ from PIL import Image
 
 import mosaic
 import mosaic.testing
-from mosaic_data.image_folder import EXTENSIONS, ImageFolder
+from mosaic_data.image_folder import ImageFolder
+from mosaic_data.image_search import EXTENSIONS
 
 GREY = np.arange(20, dtype=np.uint8).reshape(4, 5) * 12
 RGB = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
@@ -119,3 +120,54 @@ def test_missing_folder_is_known_before_reading_and_refused_on_it(tmp_path: Path
     assert ImageFolder(ImageFolder.Options(path=tmp_path)).available() is None
     with pytest.raises(mosaic.DataError, match=r"lost'.*dataset\.path"):
         folder(lost)
+
+
+def test_folder_reads_sixteen_bits_beside_eight(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (4, 5), np.uint16)
+    save(tmp_path / "a.png", deep)
+    save(tmp_path / "b.png", GREY)
+    images = folder(tmp_path).images[:, 0].double()
+    torch.testing.assert_close(images[0], torch.from_numpy(deep / 32767.5 - 1), rtol=0, atol=1e-7)
+    torch.testing.assert_close(images[1], torch.from_numpy(GREY / 127.5 - 1), rtol=0, atol=1e-7)
+
+
+def test_folder_compares_the_sizes_that_are_seen(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(GREY).save(tmp_path / "a.png", exif=exif)
+    save(tmp_path / "b.png", GREY[::-1].T)
+    images = folder(tmp_path).images
+    assert images.shape == (2, 1, 5, 4)
+    assert torch.equal(images[0], images[1])
+
+
+def test_folder_decodes_only_what_limit_chooses_and_gives_it_the_channels_of_the_whole(tmp_path: Path) -> None:
+    for index in range(6):
+        save(tmp_path / f"{index}.png", GREY)
+    save(tmp_path / "6.png", RGB)
+    (chosen,) = mosaic.balanced_subset(7, 1, 0).tolist()
+    other = tmp_path / f"{(chosen + 1) % 6}.png"
+    other.write_bytes(other.read_bytes()[:45])  # its header is whole
+    assert folder(tmp_path, limit=1).images.shape == (1, 3, 4, 5)
+    with pytest.raises(mosaic.DataError, match=other.name):
+        folder(tmp_path)
+
+
+def test_folder_is_read_within_the_memory_allowed(tmp_path: Path) -> None:
+    for index in range(3):
+        save(tmp_path / f"{index}.png", np.full((300, 300), index, np.uint8))
+    source = ImageFolder(ImageFolder.Options(path=tmp_path), mosaic.DataAccess(memory=2**20))
+    with pytest.raises(mosaic.DataError, match=r"3 images of 1 x 300 x 300.*\b3 MiB.*\b1 MiB"):
+        source.load()
+
+
+def test_folder_notes_frames_colours_and_darkness(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((4, 5, 3), value, np.uint8)) for value in (0, 1)]
+    pages[1].save(tmp_path / "a.tiff", save_all=True, append_images=pages)
+    (frames, dark) = folder(tmp_path).notes
+    assert "a.tiff' has 3" in frames
+    assert "`dataset.range=0,1`" in dark
+    Image.fromarray(RGB).convert("CMYK").save(tmp_path / "b.tiff")
+    assert ["CMYK" in note for note in folder(tmp_path).notes] == [False, True]
+    save(tmp_path / "other" / "a.png", RGB)
+    assert folder(tmp_path / "other").notes == ()

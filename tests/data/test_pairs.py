@@ -135,3 +135,8 @@ def test_consistency_is_the_share_of_images_that_obey_the_rule(tiny: mosaic.Data
     assert metric(None, dataset).chance == pytest.approx(1 / 3)
     with pytest.raises(mosaic.UsageError, match="'tiny'"):
         metric(None, tiny)(tiny.images)
+
+
+def test_they_are_made_within_the_memory_allowed() -> None:
+    with pytest.raises(mosaic.DataError, match=r"100000 images.*\b1 MiB"):
+        mosaic.registry().make("dataset", "pairs", {"count": 100_000}, mosaic.DataAccess(memory=2**20)).load()

@@ -67,3 +67,8 @@ def test_shapes_draw_what_the_label_says() -> None:
     filling = covered.sum((1, 2)) / (rows * columns)  # of the bounding box: pi/4, 1 and 1/2
     for label, share in enumerate((math.pi / 4, 1.0, 0.5)):
         assert filling[dataset.labels == label].mean().item() == pytest.approx(share, abs=0.08)
+
+
+def test_they_are_made_within_the_memory_allowed() -> None:
+    with pytest.raises(mosaic.DataError, match=r"100000 images.*\b1 MiB"):
+        Shapes(Shapes.Options(count=100_000), mosaic.DataAccess(memory=2**20)).load()

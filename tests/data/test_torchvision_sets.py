@@ -217,3 +217,14 @@ def test_all_are_registered_under_their_names() -> None:
     }.items():
         assert registry.get("dataset", name) is source
     assert registry.get("dataset", "fashion_mnist") is FashionMnist
+
+
+@pytest.mark.parametrize("source", [Mnist, Cifar10, CelebA])
+def test_they_are_read_within_the_memory_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: type[TorchvisionSource]
+) -> None:
+    small_mnist(tmp_path, Mnist.folder)
+    small_cifar(tmp_path, monkeypatch)
+    small_celeba(tmp_path)
+    with pytest.raises(mosaic.DataError, match=rf"'{source.name}'.*1024 x 1024.*\b1 MiB"):
+        source(source.Options(size=1024), mosaic.DataAccess(tmp_path, memory=2**20)).load()

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -141,3 +142,80 @@ def test_a_source_takes_the_subset_that_its_options_ask_for() -> None:
     for limit in (None, 6, 100):
         assert torch.equal(Rooms(DataSetOptions(limit=limit)).load().images, IMAGES)
     assert Rooms().access == mosaic.DataAccess(None, download=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_images_of_every_floating_point_type_compute(dtype: torch.dtype) -> None:
+    images = torch.linspace(-1, 1, 32).reshape(2, 1, 4, 4).to(dtype)
+    dataset = DataSet("rooms", images)
+    assert dataset.images.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert torch.equal(dataset.images, images.to(dataset.images.dtype))
+    assert len(dataset.fingerprint()) == 64
+
+
+def test_images_of_a_network_are_taken_without_its_gradients() -> None:
+    dataset = DataSet("rooms", IMAGES.clone().requires_grad_())
+    assert not dataset.images.requires_grad
+    assert dataset.fingerprint() == DataSet("rooms", IMAGES).fingerprint()
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4"])
+@pytest.mark.parametrize("labels", ["<i8", ">i4", "u1"])
+def test_numpy_arrays_are_the_same_data_set_and_are_copied(dtype: str, labels: str) -> None:
+    images = IMAGES.numpy().astype(dtype)
+    dataset = DataSet("rooms", images, LABELS.numpy().astype(labels))  # type: ignore[arg-type]
+    images[:] = 0
+    assert dataset.fingerprint() == DataSet("rooms", IMAGES, LABELS).fingerprint()
+    assert dataset.classes == ("0", "1", "2")
+
+
+def test_arrays_that_torch_lacks_are_converted() -> None:
+    images = IMAGES.numpy()[:, :, ::-1].astype(np.longdouble)
+    assert torch.equal(DataSet("rooms", images).images, IMAGES.flip(2).double())  # type: ignore[arg-type]
+    frozen = IMAGES.numpy().copy()
+    frozen.flags.writeable = False
+    assert torch.equal(DataSet("rooms", frozen).images, IMAGES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"images": IMAGES.tolist()}, "list"),
+        ({"images": IMAGES.to_sparse()}, "sparse"),
+        ({"images": IMAGES.to("meta")}, "meta"),
+        ({"images": IMAGES.numpy().astype(object)}, "object"),
+        ({"images": np.ma.masked_less(IMAGES.numpy(), 0)}, "masked"),
+        ({"labels": [0, 2, 1, 2, 0, 2]}, "list"),
+        ({"labels": LABELS.numpy().astype(float)}, "float64"),
+        ({"labels": LABELS[:0]}, r"\(0,\)"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(mosaic.DataError, match=rf"'rooms'.*{named}"):
+        DataSet(**{"name": "rooms", "images": IMAGES, **arguments})
+
+
+@pytest.mark.parametrize(
+    "bad", [{"classes": ("a", "caf\udce9", "b")}, {"classes": ("a", 1, "b")}, {"origin": "\udce9"}]
+)
+def test_names_that_cannot_be_stored_are_refused_before_anything_is_computed(bad: dict[str, Any]) -> None:
+    with pytest.raises(mosaic.DataError, match=r"1|udce9") as caught:
+        DataSet("rooms", IMAGES, LABELS, **bad)
+    assert str(caught.value).isascii()
+
+
+def test_notes_are_kept_and_identify_nothing() -> None:
+    dataset = DataSet("rooms", IMAGES, LABELS, notes=("two images were left out",))
+    assert dataset.select(torch.tensor([0])).to("cpu").notes == dataset.notes
+    assert dataset.fingerprint() == DataSet("rooms", IMAGES, LABELS).fingerprint()
+
+
+def test_a_source_is_refused_more_memory_than_it_is_allowed() -> None:
+    source = Rooms(access=mosaic.DataAccess(memory=2**20))
+    source.check_memory(100, (1, 32, 32))
+    with pytest.raises(mosaic.DataError, match=r"'rooms'.*\b200 images of 1 x 32 x 32.*\b2 MiB.*\b1 MiB.*`memory`"):
+        source.check_memory(200, (1, 32, 32))
+    with pytest.raises(mosaic.DataError, match=r"\b1 MiB.*`dataset\.limit"):
+        source.check_memory(1, (1, 1, 1), more=2**20)
+    with pytest.raises(mosaic.DataError, match="machine"):
+        Rooms().check_memory(2**50, (1, 1, 1))

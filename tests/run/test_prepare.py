@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -46,3 +48,15 @@ def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
 def test_a_class_in_place_of_a_score_model_is_refused(tiny):
     with pytest.raises(mosaic.UsageError, match="Careless"):
         mosaic.run(Careless, tiny, steps=1)
+
+
+def test_notes_of_the_data_set_are_notes_of_the_run(tiny: mosaic.DataSet) -> None:
+    noted = replace(tiny, notes=("Two images were left out.",))
+    assert prepare(layered(RunConfig, {"scales": "5"}), DataAccess(), dataset=noted).notes == noted.notes
+
+
+def test_the_memory_allowed_is_looked_at_before_data_are_read(tiny_file: Path) -> None:
+    config = layered(RunConfig, {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "score": "gaussian"})
+    assert prepare(config, DataAccess(), memory="385M").config.dataset == "file"
+    with pytest.raises(mosaic.DataError, match=r"12 images of 1 x 6 x 5.*\b1 MiB.*\b0 MiB"):
+        prepare(config, DataAccess(), memory="384M")

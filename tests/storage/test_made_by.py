@@ -71,3 +71,11 @@ def test_a_digest_changes_with_the_file_only() -> None:
 @pytest.mark.parametrize("name", ["git_commit", "command_line", "threads"])
 def test_what_may_be_empty_is_text(name: str) -> None:
     assert isinstance(made_by()[name], str)
+
+
+def test_a_command_with_names_that_are_not_utf8_can_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["mosaic", "run", "caf\udce9", "café"])
+    command = made_by(torch.device("cpu"))["command_line"]
+    assert command.encode()
+    assert r"caf\xe9" in command
+    assert "café" in command

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import mosaic
 from mosaic.interfaces.dataset import DataAccess
-from mosaic_data.idx import read_idx
+from mosaic_data.idx import IdxFile
 from mosaic_data.torchvision_sets import Mnist
 
 DATA = os.environ.get("MOSAIC_DATA", "")
@@ -96,5 +96,5 @@ def test_real_mnist_resized_keeps_its_corners_black_and_its_classes_even() -> No
 def test_real_mnist_reads_as_torchvision_reads_it() -> None:
     root = Path(DATA)
     reference = mosaic.import_torchvision().datasets.MNIST(root, train=True)
-    assert torch.equal(read_idx(root / Mnist.folder / Mnist.files[0], 3), reference.data)
-    assert torch.equal(read_idx(root / Mnist.folder / Mnist.files[1], 1).long(), reference.targets)
+    assert torch.equal(IdxFile(root / Mnist.folder / Mnist.files[0], 3).read(), reference.data)
+    assert torch.equal(IdxFile(root / Mnist.folder / Mnist.files[1], 1).read().long(), reference.targets)

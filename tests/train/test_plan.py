@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from small_training import SMALL
 
@@ -42,3 +44,8 @@ def test_the_description_names_data_and_settings(tiny: mosaic.DataSet) -> None:
     assert description["dataset_fingerprint"] == tiny.fingerprint()
     assert (description["shape"], description["dataset_size"]) == ((1, 6, 5), 12)
     assert mosaic.TrainConfig.model_validate(description["configuration"]).epochs == 4
+
+
+def test_notes_of_the_data_set_are_notes_of_the_training(tiny: mosaic.DataSet) -> None:
+    noted = replace(tiny, notes=("Two images were left out.",))
+    assert prepare_training(mosaic.TrainConfig(network="resnet"), DataAccess(), dataset=noted).notes == noted.notes

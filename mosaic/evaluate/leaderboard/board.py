@@ -21,6 +21,7 @@ from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, prefixed, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.estimate import predict_seconds
+from mosaic.run.memory import access_within
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
@@ -138,7 +139,7 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
     checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
     participants = participants_of(config)
     runs = {NETWORK: run_of_network(config, checkpoint)}
-    network = prepare(runs[NETWORK], access)
+    network = prepare(runs[NETWORK], access_within(access, memory))
     dataset, metrics = network.dataset, metrics_of(config, network.dataset)
     runs |= {name: run_of_theory(config, checkpoint, name, dataset) for name in participants.theories}
     levels = reverse_levels(network.schedule, config.steps)[::-1]

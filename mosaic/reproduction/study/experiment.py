@@ -25,6 +25,7 @@ from mosaic.registry.loading import registry
 from mosaic.reproduction.study.rows import THEORY_STEPS, Row, row_named, sizes_of
 from mosaic.reproduction.study.study import Study
 from mosaic.run.config import RunConfig
+from mosaic.run.memory import access_within
 from mosaic.storage.files import as_attribute, write_netcdf
 from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import record
@@ -82,7 +83,7 @@ class Experiment:
             If a setting cannot be used, or the data are not there.
         """
         if self._plan is None:
-            self._plan = prepare_training(self._training_config(), self.study.access)
+            self._plan = prepare_training(self._training_config(), access_within(self.study.access, self.study.memory))
         return self._plan
 
     def _training_config(self) -> TrainConfig:

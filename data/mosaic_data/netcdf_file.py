@@ -1,0 +1,89 @@
+"""Arrays of netCDF files, with the names of their axes: the header first, then the rows that are wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import mosaic
+from mosaic_data.classic_netcdf import check_classic_header
+from mosaic_data.hdf5_heaps import check_heaps
+from mosaic_data.stored_array import Array, Indices, StoredArray, pieces
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["netcdf_arrays"]
+
+MISSING = ("_FillValue", "missing_value")
+PACKED = ("scale_factor", "add_offset")
+
+
+@contextmanager
+def netcdf_arrays(path: Path) -> Iterator[tuple[list[str], dict[str, StoredArray]]]:
+    """Give the names of a file's variables, and its variables `images` and `labels`, unread."""
+    import xarray as xr
+
+    check_classic_header(path)
+    check_heaps(path)
+    # Times, masks and coordinates are not decoded: that would turn integers with a fill value into floats.
+    with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as stored:
+        names = [str(name) for name in stored.variables]
+        wanted = [name for name in ("images", "labels") if name in names]
+        yield names, {name: NetcdfVariable(stored.variables[name], name, path) for name in wanted}
+
+
+class NetcdfVariable(StoredArray):
+    """A variable of a netCDF file. Packed values are unpacked; integers are integers, and none of them is missing."""
+
+    def __init__(self, stored: xr.Variable, name: str, path: Path) -> None:
+        from xarray.conventions import decode_cf_variable
+
+        self._name, self._path = name, path
+        is_packed = any(key in stored.attrs for key in PACKED)
+        self._missing = [] if is_packed else [stored.attrs[key] for key in MISSING if key in stored.attrs]
+        if stored.dtype.kind in "iu" and not is_packed:
+            stored = stored.copy(deep=False)
+            stored.attrs = {key: value for key, value in stored.attrs.items() if key not in MISSING}
+        else:
+            self._missing = []  # xarray makes it NaN, which no data set takes
+        self._raw = stored
+        self._decoded = decode_cf_variable(name, stored, decode_times=False)
+        self.shape, self.dtype = self._decoded.shape, np.dtype(self._decoded.dtype)
+        self.dims = tuple(str(dim) for dim in stored.dims)
+        # HDF5 decompresses whole chunks.
+        chunk = stored.encoding.get("chunksizes") or ()
+        self.held = math.prod(chunk) * stored.dtype.itemsize
+
+    def rows(self, chosen: Indices, axis: int = 0) -> Iterator[Array]:
+        """Read the chosen entries of an axis; the axis comes first.
+
+        Raises
+        ------
+        DataError
+            If a value is the one that says that it is missing.
+        """
+        count, dim = self.shape[axis], self._raw.dims[axis]
+        row_bytes = math.prod(self.shape) // max(1, count) * self.dtype.itemsize
+        for start, _, inside in pieces(count, row_bytes, chosen):
+            if len(inside) == 0:
+                continue
+            span = slice(start + int(inside[0]), start + int(inside[-1]) + 1)
+            if self._missing:
+                self._refuse_missing(self._raw.isel({dim: span}).values)
+            read = self._decoded.isel({dim: span}).values
+            yield np.moveaxis(read, axis, 0)[inside - inside[0]]
+
+    def _refuse_missing(self, raw: Array) -> None:
+        for missing in np.unique(np.concatenate([np.ravel(np.asarray(value)) for value in self._missing])):
+            count = int((raw == missing).sum())
+            if count:
+                raise mosaic.DataError(
+                    f"'{self._path}': {count} values of '{self._name}' are {missing}, which the file declares to "
+                    f"mean missing (_FillValue); fill them, or remove the attribute if they are values."
+                )

@@ -1,0 +1,83 @@
+"""Which pixel values are black and white, and whether the pixels fit that."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mosaic
+from mosaic_data.stored_array import Array
+
+__all__ = ["PixelRange", "dark_note"]
+
+KNOWN = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "bool": (0.0, 1.0)}
+
+
+class PixelRange:
+    """The values that become -1 and 1, and the least and the greatest value seen.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the pixels.
+    bounds : (float, float), optional
+        The setting `range`; by default what the type suggests.
+    path : Path
+        Named in errors.
+
+    Raises
+    ------
+    DataError
+        If pixels are of another type than uint8, uint16, bool or float.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], bounds: tuple[float, float] | None, path: Path) -> None:
+        if dtype.name not in KNOWN and dtype.kind != "f":
+            raise mosaic.DataError(
+                f"'{path}': images must be uint8, uint16, bool or floats, not {dtype}; convert them first."
+            )
+        self._path, self._dtype, self._is_assumed = path, dtype, bounds is None
+        self.low, self.high = bounds or KNOWN.get(dtype.name, (-1.0, 1.0))
+        self._least, self._most = math.inf, -math.inf
+
+    def to_unit(self, pixels: Array) -> Array:
+        """Map pixels linearly to [-1, 1], as float32 in C order; NaN and infinity pass through."""
+        # Unlike min and max of Python, these pass NaN on.
+        self._least = float(np.minimum(self._least, float(pixels.min())))
+        self._most = float(np.maximum(self._most, float(pixels.max())))
+        if (self.low, self.high) == (-1.0, 1.0):  # (x + 1) - 1 would round what is in range already
+            return np.array(pixels, dtype=np.float32, order="C")
+        # In the file's own precision: float32 cannot distinguish 1000000 from 1000000.01.
+        precision = np.float64 if self._dtype.kind == "f" else np.float32
+        half = precision((self.high - self.low) / 2)
+        unit = np.subtract(pixels, self.low, dtype=precision) / half - precision(1)
+        return np.ascontiguousarray(unit, dtype=np.float32)
+
+    def check(self) -> list[str]:
+        """Refuse pixels outside the range, and give a note if they hardly use it; call it when all are read.
+
+        Raises
+        ------
+        DataError
+            If a pixel is outside. NaN and infinity are the data set's to refuse.
+        """
+        least, most, low, high = self._least, self._most, self.low, self.high
+        slack = 1e-4 * (high - low) / 2
+        if math.isfinite(most - least) and (least < low - slack or most > high + slack):
+            raise mosaic.DataError(
+                f"'{self._path}': pixel values span [{least:g}, {most:g}], outside [{low:g}, {high:g}]; "
+                "say which values are black and white with `dataset.range=LOW,HIGH`."
+            )
+        if not self._is_assumed or self._dtype.kind != "u":
+            return []
+        return dark_note(int(most), int(high), f"say so: `dataset.range=0,{max(1, int(most))}`")
+
+
+def dark_note(most: int, high: int, fix: str) -> list[str]:
+    """Give a note if the brightest of all pixels, `most`, is far below the value taken for white, `high`."""
+    if 8 * most >= high:
+        return []
+    return [f"No pixel is above {most}, while {high} is taken for white. If {max(1, most)} is meant to be, {fix}."]

@@ -1,0 +1,51 @@
+"""Global heaps of netCDF-4 files: whole ones pass, and none has an object that the library would never get past."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+
+import mosaic
+from mosaic_data import hdf5_heaps
+from mosaic_data.array_file import ArrayFile
+from mosaic_data.hdf5_heaps import SIGNATURE, check_heaps
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A file whose heap has the references of its dimensions."""
+    path = tmp_path / "x.nc"
+    xarray.Dataset({"images": (("n", "y", "x"), np.zeros((3, 4, 5), np.float32))}).to_netcdf(path)
+    assert SIGNATURE in path.read_bytes()
+    return path
+
+
+@pytest.mark.parametrize("edge", [2**25, 2**10])
+def test_whole_heaps_pass(stored: Path, monkeypatch: pytest.MonkeyPatch, edge: int) -> None:
+    monkeypatch.setattr(hdf5_heaps, "EDGE", edge)
+    check_heaps(stored)
+
+
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (0, 8), (1, 2**64 - 16)])
+@pytest.mark.parametrize("before", [0, 10_000])
+def test_an_object_without_a_length_is_found(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, index: int, size: int, before: int
+) -> None:
+    monkeypatch.setattr(hdf5_heaps, "EDGE", 2**13)
+    content = bytearray(stored.read_bytes())
+    at = content.index(SIGNATURE) + 16
+    content[at : at + 2], content[at + 8 : at + 16] = index.to_bytes(2, "little"), size.to_bytes(8, "little")
+    stored.write_bytes(bytes(before) + content)
+    with pytest.raises(ValueError, match="length"):
+        check_heaps(stored)
+    with pytest.raises(mosaic.DataError, match=r"x\.nc'"):
+        ArrayFile(ArrayFile.Options(path=stored)).load()
+
+
+@pytest.mark.parametrize("content", [b"", SIGNATURE, SIGNATURE + b"\xff" * 7, SIGNATURE + b"\xff" * 8])
+def test_a_heap_that_ends_early_is_left_to_the_library(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.nc").write_bytes(content)
+    check_heaps(tmp_path / "x.nc")

@@ -1,0 +1,34 @@
+"""The values that are black and white, and pixels that contradict them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mosaic
+from mosaic_data.pixel_range import PixelRange, dark_note
+
+
+def test_the_range_is_judged_over_all_pieces() -> None:
+    pixel_range = PixelRange(np.dtype(np.float32), (0.0, 1.0), Path("x"))
+    for value in (0.5, 1.5, 0.25):
+        pixel_range.to_unit(np.full((2, 2), value, np.float32))
+    with pytest.raises(mosaic.DataError, match=r"\[0\.25, 1\.5\].*\[0, 1\]"):
+        pixel_range.check()
+
+
+def test_what_is_not_finite_is_left_to_the_data_set() -> None:
+    for bad in (np.nan, np.inf):
+        pixel_range = PixelRange(np.dtype(np.float32), None, Path("x"))
+        for value in (9.0, bad, 9.0):
+            pixel_range.to_unit(np.full((1, 1), value, np.float32))
+        assert pixel_range.check() == []
+
+
+@pytest.mark.parametrize(("most", "high", "noted"), [(1, 255, True), (31, 255, True), (32, 255, False)])
+def test_pixels_far_below_white_are_noted(most: int, high: int, noted: bool) -> None:
+    notes = dark_note(most, high, "say so")
+    assert len(notes) == noted
+    assert all(str(most) in note and str(high) in note for note in notes)
