@@ -50,11 +50,12 @@ class ImageFolder(mosaic.DataSource):
         by_class = find_images(root)
         files = [file for members in by_class.values() for file in members]
         labelled = list(by_class) != [""]
-        sizes = torch.tensor([len(members) for members in by_class.values()])
+        sizes = torch.tensor([len(members) for members in by_class.values()], dtype=torch.int64, device="cpu")
+        numbers = torch.arange(len(sizes), dtype=torch.int64, device="cpu")
         return mosaic.DataSet(
             name=self.name,
             images=_read_pixels(files).float().div_(127.5).sub_(1),
-            labels=torch.arange(len(by_class)).repeat_interleave(sizes) if labelled else None,
+            labels=numbers.repeat_interleave(sizes) if labelled else None,
             classes=tuple(by_class) if labelled else (),
             origin=str(root.resolve()),
         )
@@ -113,7 +114,7 @@ def _read_pixels(files: list[Path]) -> Tensor:
                 f"{size[0]} x {size[1]} pixels; resize or crop them first."
             )
     grey = all(mode == "L" for mode, _ in kinds)
-    pixels = torch.empty(len(files), height, width, 1 if grey else 3, dtype=torch.uint8)
+    pixels = torch.empty(len(files), height, width, 1 if grey else 3, dtype=torch.uint8, device="cpu")
     for index, file in enumerate(files):
         pixels[index] = torch.from_numpy(decode(file, "L" if grey else "RGB")).reshape(height, width, -1)
     return pixels.permute(0, 3, 1, 2).contiguous()

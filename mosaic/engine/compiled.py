@@ -69,9 +69,9 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         frame = frame_of(block, rows.frame, cols.frame)
         frame = frame if frame.stride(3) == 1 else frame.contiguous()
         shape = (batch, height, width)
-        reference, total, energy, best = (torch.empty(shape, dtype=torch.float64) for _ in range(4))
-        weighted = torch.empty(*shape, channels, dtype=torch.float64)
-        source = torch.empty(shape, dtype=torch.int64)
+        reference, total, energy, best = (torch.empty(shape, dtype=torch.float64, device="cpu") for _ in range(4))
+        weighted = torch.empty(*shape, channels, dtype=torch.float64, device="cpu")
+        source = torch.empty(shape, dtype=torch.int64, device="cpu")
         weights = problem.weights_part(first, len(block), row_candidates, col_candidates)
         if weights is not None:
             weights = weights.float().contiguous()
@@ -126,7 +126,7 @@ def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
     }
     columns = [*zip(*(queries[i] for i in sorted(queries)), strict=True)]
     columns += [*zip(*(windows[i] for i in sorted(windows)), strict=True)]
-    return tuple(torch.tensor(column, dtype=torch.int32) for column in columns)
+    return tuple(torch.tensor(column, dtype=torch.int32, device="cpu") for column in columns)
 
 
 def _axis(size: int, tables: tuple[Tensor, ...]) -> Axis:

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mosaic.device import standard_torch
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.rule import Rule
@@ -180,15 +181,15 @@ def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = N
         Indices in rising order. Class sizes differ by at most one, unless a class has too few images.
     """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(count, generator=generator)
+    order = torch.randperm(count, generator=generator, dtype=torch.int64, device="cpu")
     if labels is None or limit >= count:
         return order[:limit].sort().values
     # Images are taken by their random rank within their class: all first ones, then all second ones, and so on.
     shuffled = labels.cpu()[order]
-    rank = torch.empty(count, dtype=torch.int64)
+    rank = torch.empty(count, dtype=torch.int64, device="cpu")
     for label in shuffled.unique():
         members = (shuffled == label).nonzero()[:, 0]
-        rank[members] = torch.arange(len(members))
+        rank[members] = torch.arange(len(members), dtype=torch.int64, device="cpu")
     chosen = torch.argsort(rank, stable=True)[:limit]
     return order[chosen].sort().values
 
@@ -250,6 +251,7 @@ class DataSource(ABC):
         """Say, without reading it, why the set is not available now; None when it is."""
         return None
 
+    @standard_torch()
     def load(self) -> DataSet:
         """Read the training set and take the subset that `limit` asks for.
 

@@ -17,15 +17,17 @@ __all__ = ["assert_unmodified", "check_result"]
 def assert_unmodified(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
     """Refuse a score model that writes into the tensors it is given; tensors count their own changes.
 
+    Those made in inference mode do not count them. Outside of it torch itself refuses to write into them.
+
     Raises
     ------
     MosaicError
         When the block ends, if it wrote into one.
     """
-    before = {what: tensor._version for what, tensor in held.items()}
+    before = {what: tensor._version for what, tensor in held.items() if not tensor.is_inference()}
     yield
-    for what, tensor in held.items():
-        if tensor._version != before[what]:
+    for what, version in before.items():
+        if held[what]._version != version:
             raise MosaicError(f"Score model '{name}' changed {what}; it must work on a copy (x.clone()).")
 
 
