@@ -139,10 +139,12 @@ class AnalyticMachine(ScoreModel):
         return Attribution(denoised, Source(image, row, column, multiplicity), weight, entropy)
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
-        """Refuse scales that are not window sizes."""
-        for scale in scales if self.traits.has_scale else ():
+        """Refuse scales that are not window sizes; note if windows are compared without the compiled engine."""
+        if not self.traits.has_scale:
+            return ()
+        for scale in scales:
             check_window_size(scale)
-        return ()
+        return compiled.fallback_notes(self.compute.engine, self.dataset.images)
 
     def _check_batch(self, x: Tensor, level: Level, labels: Tensor | None, scale: int) -> None:
         if x.ndim != 4 or tuple(x.shape[1:]) != self.dataset.shape:
