@@ -8,11 +8,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,7 +22,6 @@ __all__ = [
     "accumulator_dtype",
     "chosen_device",
     "device_name",
-    "full_precision",
     "instructions",
     "interrupts_held",
     "limited_threads",
@@ -31,6 +30,7 @@ __all__ = [
     "physical_memory",
     "processor_name",
     "single_threaded",
+    "standard_torch",
     "thread_limit",
 ]
 
@@ -71,16 +71,75 @@ def accumulator_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Let CUDA multiply in full float32: TensorFloat-32, the default of convolutions, has errors of 1e-3 and more."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    allowed = cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.allow_tf32 = matmul.allow_tf32 = False
+class _Setting(NamedTuple):
+    """A global setting of torch that changes numbers: how to read and write it, and the values that are right here."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    right: tuple[Any, ...]
+
+
+def _attribute(path: str, *right: Any) -> _Setting:
+    """The setting at `torch.backends.PATH`."""
+    *places, name = path.split(".")
+    place = reduce(getattr, places, torch.backends)
+    return _Setting(lambda: getattr(place, name), lambda value: setattr(place, name, value), right)
+
+
+@cache
+def _settings(tf32: bool) -> list[_Setting]:
+    """All of them. Those of older torch come first: writing one also writes what has taken its place."""
+    settings = [
+        _Setting(torch.get_default_dtype, torch.set_default_dtype, (torch.float32,)),
+        _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, ("highest",)),
+        _attribute("cudnn.allow_tf32", tf32),
+        _attribute("cuda.matmul.allow_fp16_reduced_precision_reduction", True),
+        _attribute("cuda.matmul.allow_bf16_reduced_precision_reduction", True),
+    ]
+    if hasattr(torch.backends, "fp32_precision"):  # from torch 2.9 on
+        full, convolutions = ("ieee", "none"), ("cudnn.conv", "cudnn.rnn")
+        kinds = ("cuda.matmul", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+        settings += [_attribute(f"{kind}.fp32_precision", *full) for kind in kinds]
+        settings += [_attribute(f"{kind}.fp32_precision", *(("tf32",) if tf32 else full)) for kind in convolutions]
+    return settings
+
+
+def _read(setting: _Setting) -> Any:
     try:
-        yield
-    finally:
-        cudnn.allow_tf32, matmul.allow_tf32 = allowed
+        return setting.read()
+    except RuntimeError:  # torch refuses to say how an older setting stands once a newer one has been used
+        return None
+
+
+@contextmanager
+def standard_torch(tf32: bool = False) -> Iterator[None]:
+    """Compute as in a fresh process and in full float32, whatever torch has been told globally; also a decorator.
+
+    Default dtype and device, precision of products, autocast, inference mode: none of them may change a number.
+
+    Parameters
+    ----------
+    tf32 : bool
+        Whether convolutions on CUDA may use TensorFloat-32, torch's default, with errors of 1e-3 and more.
+    """
+    settings = _settings(tf32)
+    before = [(setting, value) for setting in settings if (value := _read(setting)) is not None]
+    kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device() != CPU:  # only then: it makes every operation slower
+            stack.enter_context(CPU)
+        try:
+            for setting, _ in before:
+                if _read(setting) not in setting.right:
+                    setting.write(setting.right[0])
+            yield
+        finally:
+            for setting, value in before:
+                if _read(setting) != value:
+                    setting.write(value)
 
 
 _one_at_a_time = threading.Lock()

@@ -1,15 +1,25 @@
-"""Devices, memory and processors."""
+"""Devices, memory and processors, and torch's global settings."""
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import mosaic
 from mosaic.device import peak_bytes, physical_memory
+from mosaic.interfaces.dataset import DataAccess
+from mosaic.registry.data import load_dataset
 
 
 @pytest.mark.parametrize(("limit", "least"), [("4096\n", 4096), ("max\n", 2**20), (None, 2**20)])
@@ -39,3 +49,145 @@ def test_the_peak_of_a_process_is_its_own() -> None:
     assert own is not None
     assert own > ballast.numel() * 4
     assert 2**26 < output < own - ballast.numel() * 3
+
+
+DATASETS: dict[str, dict[str, Any]] = {"pairs": {"count": 20}, "shapes": {"count": 20}}
+
+
+def with_float64() -> list[AbstractContextManager[object]]:
+    return [
+        changed(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+        changed(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
+        torch.no_grad(),
+    ]
+
+
+def with_bfloat16() -> list[AbstractContextManager[object]]:
+    return [
+        changed(torch.get_default_dtype, torch.set_default_dtype, torch.bfloat16),
+        changed(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True),
+        torch.inference_mode(),
+    ]
+
+
+def on_meta() -> list[AbstractContextManager[object]]:
+    return [changed(lambda: None, torch.set_default_device, "meta"), np.errstate(all="raise")]
+
+
+def with_autocast() -> list[AbstractContextManager[object]]:
+    return [torch.autocast("cpu", torch.bfloat16), torch.device("meta")]
+
+
+@contextmanager
+def changed(read: Callable[[], Any], write: Callable[[Any], object], value: object) -> Iterator[None]:
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
+
+
+def numbers(folder: Path) -> dict[str, str]:
+    """Digests of what is computed: data sets, runs of machines of every kind, a training, a comparison."""
+    digests = {name: load_dataset(name, options, DataAccess()).fingerprint() for name, options in DATASETS.items()}
+    dataset = load_dataset("digits", {"limit": 12}, DataAccess())
+    network = {"channels": 4, "blocks": 1}
+    checkpoint = mosaic.train(
+        "resnet", dataset, out=folder, epochs=1, batch_size=6, precision="float32", network_options=network
+    )
+    digests["weights"] = checkpoint.fingerprint()
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("els", {"sampler": "ddpm", "save": "provenance,entropy", "labels": "random"}),
+        ("els", {"score_options": {"engine": "torch"}}),
+        ("ls", {"score_options": {"engine": "reference", "boundary": "circular"}, "dtype": "float64"}),
+        ("es", {}),
+        ("smoothed", {}),
+        ("gaussian-mixture", {}),
+        ("pca-locality", {}),
+        ("patch-posterior", {}),
+        ("els-attention", {"score_options": {"form": "mixture"}}),
+        ("network", {"score_options": {"checkpoint": str(folder)}}),
+    ]
+    runs = [mosaic.run(score, dataset, steps=2, samples=2, **settings) for score, settings in cases]
+    for (score, _), run in zip(cases, runs, strict=True):
+        arrays = (f"{name} {run[name].dtype}".encode() + run[name].values.tobytes() for name in sorted(run.variables))
+        digests[f"{len(digests)} {score}"] = hashlib.sha256(b"".join(arrays)).hexdigest()
+    comparison = mosaic.compare(runs[1], runs[3])
+    digests["comparison"] = hashlib.sha256(b"".join(v.values.tobytes() for v in comparison.values())).hexdigest()
+    return digests
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return numbers(tmp_path_factory.mktemp("plain") / "net")
+
+
+def global_state() -> list[Any]:
+    backends = torch.backends
+    return [
+        torch.random.get_rng_state().tolist(),
+        repr(np.random.get_state()),  # noqa: NPY002 - the state that everybody shares
+        random.getstate(),
+        np.geterr(),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.get_float32_matmul_precision(),
+        (backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32),
+        (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")),
+        torch.get_num_threads(),
+    ]
+
+
+@pytest.mark.parametrize("settings", [with_float64, with_bfloat16, on_meta, with_autocast])
+def test_nothing_global_changes_a_number_or_is_changed(
+    settings: Callable[[], list[AbstractContextManager[object]]], plain: dict[str, str], tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        for setting in settings():
+            stack.enter_context(setting)
+        torch.manual_seed(99)
+        before = global_state()
+        actual = numbers(tmp_path / "net")
+        after = global_state()
+    assert actual == plain
+    assert after == before
+
+
+FACTORIES = (
+    *("arange", "as_tensor", "empty", "eye", "full", "linspace", "logspace", "ones", "rand", "randint", "randn"),
+    *("randperm", "scalar_tensor", "tensor", "zeros"),
+)
+
+
+def test_every_tensor_is_made_with_a_dtype_and_on_a_device() -> None:
+    """Those made like another tensor (`zeros_like`, `new_full`) or from an array have its own."""
+    root, factories, vague = Path(mosaic.__file__).parents[1], [f"torch.{name}" for name in FACTORIES], []
+    for file in (file for room in ("mosaic", "plugins", "data") for file in sorted((root / room).rglob("*.py"))):
+        for call in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)):
+            given = {keyword.arg for keyword in call.keywords}
+            if ast.unparse(call.func) in factories and not {"dtype", "device"} <= given:
+                vague.append(f"{file.relative_to(root)}:{call.lineno}: {ast.unparse(call)}")
+    assert vague == []
+
+
+PRECISIONS = """
+from functools import reduce
+import torch
+from mosaic.device import standard_torch
+for kind in ([], ["mkldnn", "matmul"], ["mkldnn", "conv"], ["cudnn", "conv"], ["cuda", "matmul"]):
+    place = reduce(getattr, kind, torch.backends)
+    place.fp32_precision = "tf32"
+    with standard_torch():
+        inside = {torch.backends.mkldnn.matmul.fp32_precision, torch.backends.mkldnn.conv.fp32_precision}
+        inside |= {torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision}
+        assert inside <= {"ieee", "none"}, (kind, inside)
+    assert place.fp32_precision == "tf32"
+    place.fp32_precision = "none"
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="settings of torch 2.9 and later")
+def test_products_are_in_full_float32_and_settings_come_back() -> None:
+    """In a process of its own: torch cannot take back that its older and newer settings have been mixed."""
+    subprocess.run([sys.executable, "-c", PRECISIONS], check=True)

@@ -40,13 +40,13 @@ class BlackWhite(mosaic.DataSource):
 
     def read(self) -> mosaic.DataSet:
         """Make the set: images (2, channels, size, width), all -1 and all +1; labels 0 and 1."""
-        values = torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1)
+        values = torch.tensor([-1.0, 1.0], dtype=torch.float32, device="cpu").reshape(2, 1, 1, 1)
         width = self.options.size if self.options.width is None else self.options.width
         self.check_memory(2, (self.options.channels, self.options.size, width))
         return mosaic.DataSet(
             name=self.name,
             images=values.repeat(1, self.options.channels, self.options.size, width),
-            labels=torch.tensor([0, 1]),
+            labels=torch.tensor([0, 1], dtype=torch.int64, device="cpu"),
             classes=("black", "white"),
             origin="computed: Kamb & Ganguli 2025, fig. 3",
         )
@@ -68,13 +68,14 @@ class Shapes(mosaic.DataSource):
         count = self.options.count
         self.check_memory(count, (3, SIDE, SIDE), count * 8 * 4 * SIDE**2)  # about eight arrays of one channel
         generator = torch.Generator().manual_seed(self.options.seed)
-        labels = torch.randperm(count, generator=generator) % 3
-        radius = 5 + 7 * torch.rand(count, generator=generator)
+        labels = torch.randperm(count, generator=generator, dtype=torch.int64, device="cpu") % 3
+        radius = 5 + 7 * torch.rand(count, generator=generator, dtype=torch.float32, device="cpu")
         # Shapes stay at least a pixel away from the border, so that no edge is cut.
-        centre = (radius + 1)[:, None] + (SIDE - 2 - 2 * radius)[:, None] * torch.rand(count, 2, generator=generator)
-        background = 2 * torch.rand(count, 3, generator=generator) - 1
+        place = torch.rand(count, 2, generator=generator, dtype=torch.float32, device="cpu")
+        centre = (radius + 1)[:, None] + (SIDE - 2 - 2 * radius)[:, None] * place
+        background = 2 * torch.rand(count, 3, generator=generator, dtype=torch.float32, device="cpu") - 1
         # A step of 0.5 to 1.5 round a circle of length 2 leaves each channel at least 0.5 away.
-        step = 0.5 + torch.rand(count, 3, generator=generator)
+        step = 0.5 + torch.rand(count, 3, generator=generator, dtype=torch.float32, device="cpu")
         colour = (background + 1 + step) % 2 - 1
         coverage = shape_coverage(labels, centre, radius)[:, None]
         images = torch.lerp(background[:, :, None, None], colour[:, :, None, None], coverage)
@@ -103,7 +104,7 @@ def shape_coverage(labels: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
     -------
     Tensor (N, 32, 32), range [0, 1]
     """
-    pixels = torch.arange(SIDE) + 0.5
+    pixels = torch.arange(SIDE, dtype=torch.float32, device="cpu") + 0.5
     y = pixels[None, :, None] - centre[:, 0, None, None]
     x = pixels[None, None, :] - centre[:, 1, None, None]
     r = radius[:, None, None]

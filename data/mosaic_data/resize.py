@@ -29,7 +29,7 @@ def resize(pixels: Tensor, size: int) -> Tensor:
 
     References: Kamb & Ganguli 2025, released code (`transforms.Resize`, which rounds to 1/255).
     """
-    resized = torch.empty(*pixels.shape[:2], size, size)
+    resized = torch.empty(*pixels.shape[:2], size, size, dtype=torch.float32, device="cpu")
     for start in range(0, len(pixels), CHUNK):
         unit = pixels[start : start + CHUNK].float() / 255
         if unit.shape[2:] != (size, size):

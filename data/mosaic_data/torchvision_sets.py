@@ -219,7 +219,7 @@ class Cifar10(TorchvisionSource):
                 f"{self._altered(datasets)} differs from the published file (MD5), so it was not read; "
                 "delete it, then run again with `download`."
             ) from error
-        labels = torch.tensor(split.targets)
+        labels = torch.tensor(split.targets, dtype=torch.int64, device="cpu")
         chosen = self.choose(len(labels), labels)
         pixels = torch.from_numpy(split.data)[chosen].permute(0, 3, 1, 2)
         return self.dataset(resize(pixels, self.options.size), labels[chosen], tuple(split.classes))
@@ -259,7 +259,7 @@ class CelebA(TorchvisionSource):
             )
         self.check_images(len(names), 3, 256 * len(names))
         chosen, size = self.choose(len(names), None).tolist(), self.options.size
-        small = torch.empty(len(chosen), 3, size, size)
+        small = torch.empty(len(chosen), 3, size, size, dtype=torch.float32, device="cpu")
         for row, index in enumerate(chosen):
             photograph = torch.from_numpy(decode(folder / names[index], "RGB"))
             small[row] = resize(photograph.permute(2, 0, 1)[None], size)[0]

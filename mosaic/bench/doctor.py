@@ -71,11 +71,12 @@ def self_check(seconds: float = 2.0) -> dict[str, Any]:
     generator, begin, cases = torch.Generator().manual_seed(0), time.perf_counter(), 0
     worst = {torch.float64: 0.0, torch.float32: 0.0}
     while cases < 2 or time.perf_counter() - begin < seconds:
-        count, height, width = (int(torch.randint(2, high, (1,), generator=generator)) for high in (5, 7, 7))
-        images = torch.rand(count, 1, height, width, generator=generator, dtype=torch.float64) * 2 - 1
-        noise = float(10 ** (-3 * torch.rand(1, generator=generator)))
+        sizes = (torch.randint(2, high, (), generator=generator, dtype=torch.int64, device="cpu") for high in (5, 7, 7))
+        count, height, width = map(int, sizes)
+        images = torch.rand(count, 1, height, width, generator=generator, dtype=torch.float64, device="cpu") * 2 - 1
+        noise = float(10 ** (-3 * torch.rand(1, generator=generator, dtype=torch.float32, device="cpu")))
         level, k = Level(math.sqrt(1 - noise**2), noise), 1 + 2 * (cases % 4)
-        draw = torch.randn(1, 1, height, width, generator=generator, dtype=torch.float64)
+        draw = torch.randn(1, 1, height, width, generator=generator, dtype=torch.float64, device="cpu")
         x = level.signal * images[:1] + level.noise * draw
         for dtype in worst:
             x, images = x.to(dtype), images.to(dtype)

@@ -151,8 +151,11 @@ def _level(scale: int) -> Level:
 
 
 def _noisy(images: Tensor, level: Level, count: int) -> Tensor:
-    noise = torch.randn(count, *images.shape[1:], generator=torch.Generator().manual_seed(0))
-    return level.signal * images[torch.arange(count) % len(images)] + level.noise * noise
+    noise = torch.randn(
+        count, *images.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
+    )
+    places = torch.arange(count, dtype=torch.int64, device="cpu") % len(images)
+    return level.signal * images[places] + level.noise * noise
 
 
 def pairs(shape: Sequence[int], scale: int) -> int:
@@ -194,7 +197,7 @@ def _measured(case: Case, dataset: DataSet) -> dict[str, Any]:
 def _flow(case: Case, dataset: DataSet, x: Tensor) -> dict[str, Any]:
     """Measure the reverse flow of one batch."""
     plan = _plan(case, dataset)
-    plan.model.denoise(x[:1], _level(case.scale), torch.tensor(plan.labels[:1]), 3)  # loads the kernel, starts threads
+    plan.model.denoise(x[:1], _level(case.scale), plan.labels_of(range(1)), 3)  # loads the kernel, starts threads
     seconds = _times(partial(run_batch, plan, plan.batches[0]), case.repeats)
     each = {k**2: plan.scales.count(k) * plan.model.traits.comparisons(k) for k in set(plan.scales)}
     amount = _amount(dataset.images, each, plan.comparisons() / sum(each.values()))
@@ -231,7 +234,8 @@ def _calibration(case: Case, images: Tensor, compute: Compute) -> dict[str, Any]
 
 def _ceilings() -> dict[str, float]:
     """Measure the best rates of all cores together: float32 operations by convolution, and powers of two."""
-    images, filters, many = torch.rand(16, 16, 64, 64), torch.rand(128, 16, 9, 9), torch.rand(2**20)
+    shapes = ((16, 16, 64, 64), (128, 16, 9, 9), (2**20,))
+    images, filters, many = (torch.rand(shape, dtype=torch.float32, device="cpu") for shape in shapes)
     torch.conv2d(images, filters)
     products = 16 * 128 * 56 * 56 * 16 * 81
     convolution = min(_times(lambda: torch.conv2d(images, filters), 20))

@@ -68,8 +68,9 @@ def bare_loop(module: nn.Module, dataset: DataSet, batch_size: int, precision: s
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
 
     def step() -> None:
-        x0 = dataset.images[torch.randint(len(dataset), (batch_size,))]
-        t, eps = torch.rand(batch_size), torch.randn(x0.shape)
+        x0 = dataset.images[torch.randint(len(dataset), (batch_size,), dtype=torch.int64, device="cpu")]
+        t = torch.rand(batch_size, dtype=torch.float32, device="cpu")
+        eps = torch.randn(x0.shape, dtype=torch.float32, device="cpu")
         angle = (math.pi / 2 / 1.008) * t[:, None, None, None]
         x = (torch.cos(angle) * x0 + torch.sin(angle) * eps).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):

@@ -15,7 +15,7 @@ from mosaic.engine.stream import stream
 from mosaic.engine.window_problem import WindowProblem
 from mosaic.engine.windows import WindowAxis, frame_of
 
-__all__ = ["LANES", "compiled_windows", "unsupported", "workspace_bytes"]
+__all__ = ["LANES", "compiled_windows", "fallback_notes", "unsupported", "workspace_bytes"]
 
 # Images that the kernel works on at a time where registers are widest: blocks are multiples of it, so no lane is idle.
 LANES = 16
@@ -28,13 +28,29 @@ CALLS = 32
 
 
 def unsupported(x: Tensor, images: Tensor) -> str | None:
-    """Say why the kernel cannot be used for this input; None if it can."""
+    """Say why the kernel cannot be used for this input, or at all on this machine; None if it can."""
+    return _unsuited(x, images) or _missing()
+
+
+def fallback_notes(engine: str, images: Tensor) -> list[str]:
+    """Note that `auto` does without the kernel, where nothing but this machine stands in its way."""
+    reason = _missing() if engine == "auto" and _unsuited(images, images) is None else None
+    return [] if reason is None else [f"The compiled engine cannot be used here: {reason}; torch compares windows."]
+
+
+def _unsuited(x: Tensor, images: Tensor) -> str | None:
+    """Say why the kernel is not made for this input; None if it is."""
     if x.device.type != "cpu":
         return f"it computes on the CPU, not on {x.device}"
     if x.dtype != torch.float32 or images.dtype != torch.float32:
         return "it computes in float32"
     if x.shape[1] not in (1, 3):
         return f"it is built for 1 or 3 channels, not {x.shape[1]}"
+    return None
+
+
+def _missing() -> str | None:
+    """Say why there is no kernel on this machine; None if there is one."""
     try:
         load_kernel()
     except KernelUnavailable as error:
@@ -69,9 +85,9 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         frame = frame_of(block, rows.frame, cols.frame)
         frame = frame if frame.stride(3) == 1 else frame.contiguous()
         shape = (batch, height, width)
-        reference, total, energy, best = (torch.empty(shape, dtype=torch.float64) for _ in range(4))
-        weighted = torch.empty(*shape, channels, dtype=torch.float64)
-        source = torch.empty(shape, dtype=torch.int64)
+        reference, total, energy, best = (torch.empty(shape, dtype=torch.float64, device="cpu") for _ in range(4))
+        weighted = torch.empty(*shape, channels, dtype=torch.float64, device="cpu")
+        source = torch.empty(shape, dtype=torch.int64, device="cpu")
         weights = problem.weights_part(first, len(block), row_candidates, col_candidates)
         if weights is not None:
             weights = weights.float().contiguous()
@@ -126,7 +142,7 @@ def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
     }
     columns = [*zip(*(queries[i] for i in sorted(queries)), strict=True)]
     columns += [*zip(*(windows[i] for i in sorted(windows)), strict=True)]
-    return tuple(torch.tensor(column, dtype=torch.int32) for column in columns)
+    return tuple(torch.tensor(column, dtype=torch.int32, device="cpu") for column in columns)
 
 
 def _axis(size: int, tables: tuple[Tensor, ...]) -> Axis:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,18 +23,22 @@ __all__ = ["KernelUnavailable", "kernel_build", "kernel_status", "load_kernel", 
 KERNEL_FILE = Path(__file__).with_name("kernel.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC")
 
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+Command = tuple[str, ...]
+
 
 class KernelUnavailable(Exception):
     """There is no compiled kernel on this machine; the message says why."""
 
 
 def load_kernel() -> ctypes.CDLL:
-    """Load the kernel, building it first where no build for this kernel file, compiler and processor is cached.
+    """Load the kernel, building it first where no sound build for this kernel file, compiler and processor is cached.
 
     Raises
     ------
     KernelUnavailable
-        If there is no C++ compiler, or it cannot build the kernel.
+        If there is no C++ compiler, it cannot build the kernel, or what it built cannot be loaded.
     """
     library = _load()
     if isinstance(library, str):
@@ -45,12 +52,12 @@ def kernel_status() -> str:
         load_kernel()
     except KernelUnavailable as error:
         return f"not available: {error}"
-    return f"available, built by {_version(_compiler() or '')}"
+    return f"available, built by {_version(_compiler())}"
 
 
 def kernel_build() -> str:
     """Identify the build: kernel file, flags, compiler and processor."""
-    return Path(load_kernel()._name).stem
+    return Path(load_kernel()._name).stem.partition("-")[0]
 
 
 def with_build(engine: str) -> str:
@@ -60,49 +67,112 @@ def with_build(engine: str) -> str:
 
 @cache
 def _load() -> ctypes.CDLL | str:
-    compiler = _compiler()
-    if compiler is None:
-        return "there is no C++ compiler (c++, g++ or clang++; CXX names another)"
     try:
+        compiler = _compiler()
         library = ctypes.CDLL(str(_built(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
-        return f"{compiler} could not build it: {reason.strip().splitlines()[0]}"
+    except KernelUnavailable as error:
+        return str(error)
+    except OSError as error:
+        return f"what {shlex.join(compiler)} built cannot be loaded: {error}"
     wrong = layout_error(library)
-    return library if wrong is None else f"the kernel that {compiler} built cannot be used: {wrong}"
+    return library if wrong is None else f"the kernel that {shlex.join(compiler)} built cannot be used: {wrong}"
 
 
-def _compiler() -> str | None:
-    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
-    return next((path for name in names if name and (path := shutil.which(name))), None)
+def _compiler() -> Command:
+    """The compiler's command: a program and its arguments, which CXX may have ("ccache g++")."""
+    try:
+        named = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise KernelUnavailable(f"CXX is not a command ({error}): {os.environ['CXX']}") from None
+    for program, *arguments in ([named] if named else []) + [["c++"], ["g++"], ["clang++"]]:
+        if path := shutil.which(program):
+            return path, *arguments
+    raise KernelUnavailable("there is no C++ compiler (c++, g++ or clang++; CXX names another)")
+
+
+def _output_of(command: Command, timeout: float) -> str:
+    """Run a compiler; gives what it printed."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        complaint = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+        lines = (complaint or str(error)).strip().splitlines() or [type(error).__name__]
+        raise KernelUnavailable(f"{shlex.join(command[:1])} could not build it: {lines[0]}") from None
+    return done.stdout
 
 
 @cache
-def _version(compiler: str) -> str:
-    result = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=30, check=True)
-    return result.stdout.partition("\n")[0]
+def _version(compiler: Command) -> str:
+    return _output_of((*compiler, "--version"), 30).partition("\n")[0]
 
 
-def _built(compiler: str) -> Path:
-    """Path of the shared library, built under a temporary name and moved into place."""
+def _identity(compiler: Command) -> str:
+    """Name of a build: the first digits of the SHA-256 of all that decides it."""
     # -march=native builds for this processor, and machines with other processors may share this cache folder. So the
     # macros that the compiler defines for the processor are part of the build's identity.
-    target = subprocess.run(
-        [compiler, "-march=native", "-E", "-dM", "-x", "c++", os.devnull],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    facts = [KERNEL_FILE.read_bytes(), " ".join(FLAGS).encode(), _version(compiler).encode(), target.stdout.encode()]
-    identity = hashlib.sha256(b"\0".join(facts)).hexdigest()[:20]
-    folder = Path(platformdirs.user_cache_dir("mosaic-diffusion")) / "kernel"
-    built = folder / f"{identity}.so"
-    if not built.exists():
+    target = _output_of((*compiler, "-march=native", "-E", "-dM", "-x", "c++", os.devnull), 30)
+    facts = [KERNEL_FILE.read_bytes(), " ".join(FLAGS).encode(), _version(compiler).encode(), target.encode()]
+    facts += [shlex.join(compiler[1:]).encode()] if compiler[1:] else []
+    return hashlib.sha256(b"\0".join(facts)).hexdigest()[:20]
+
+
+def _built(compiler: Command) -> Path:
+    """Path of the shared library, from the cache where there is a sound one.
+
+    A library's name holds the digest of its content. A damaged one, which would kill the process, is never loaded.
+    """
+    identity = _identity(compiler)
+    cache_folder = Path(platformdirs.user_cache_dir("mosaic-diffusion"))
+    folder = cache_folder / "kernel"
+    try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for place in (cache_folder, folder):
+            _close_to_others(place)
+        for path in sorted(folder.glob(f"{identity}-*.so")):
+            if _is_sound(path, identity):
+                return path
+            with suppress(OSError):
+                path.unlink()
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            fresh = Path(temporary) / built.name
-            command = [compiler, *FLAGS, str(KERNEL_FILE), "-o", str(fresh)]
-            subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-            fresh.replace(built)
-    return built
+            fresh = Path(temporary) / "kernel.so"
+            _output_of((*compiler, *FLAGS, str(KERNEL_FILE), "-o", str(fresh)), 300)
+            fresh.chmod(0o700)
+            return fresh.replace(folder / _name(identity, fresh))
+    except OSError as error:
+        raise KernelUnavailable(f"its cache folder '{folder}' cannot be used: {error.strerror or error}") from None
+
+
+def _name(identity: str, library: Path) -> str:
+    return f"{identity}-{hashlib.sha256(library.read_bytes()).hexdigest()}.so"
+
+
+def _is_sound(library: Path, identity: str) -> bool:
+    """Whether a library is as it was built, and only this user could have written it; a link is not."""
+    try:
+        return not _open_to_others(library.lstat()) and library.name == _name(identity, library)
+    except OSError:  # it cannot be read, or another process has just removed it
+        return False
+
+
+def _open_to_others(status: os.stat_result) -> bool:
+    """Whether another user than root could write this file or folder."""
+    if not hasattr(os, "getuid"):  # on Windows, where a user's cache folder is the user's alone
+        return False
+    return status.st_uid not in (0, os.getuid()) or bool(status.st_mode & OTHERS_WRITE)
+
+
+def _close_to_others(folder: Path) -> None:
+    """Take the right to write into a folder from all other users.
+
+    Raises
+    ------
+    KernelUnavailable
+        If it is another user's.
+    """
+    if _open_to_others(folder.stat()):
+        with suppress(PermissionError):
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~OTHERS_WRITE)
+    if _open_to_others(folder.stat()):
+        raise KernelUnavailable(
+            f"another user could write into its cache folder '{folder}'; set XDG_CACHE_HOME to a folder of your own"
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mosaic.device import accumulator_dtype, full_precision
+from mosaic.device import accumulator_dtype, standard_torch
 from mosaic.engine.compute import DEFAULT, Compute, check_input, log_weights_of
 from mosaic.engine.posterior import BITS, Posterior, attend, energy_of, weights_of
 from mosaic.engine.precision import Arithmetic, choose_arithmetic, largest_magnitude
@@ -28,6 +28,7 @@ def workspace_bytes(block: int) -> int:
     return BYTES_PER_LOGIT * block
 
 
+@standard_torch()
 @torch.no_grad()
 def ideal_posterior(
     x: Tensor, images: Tensor, level: Level, *, weights: Tensor | None = None, compute: Compute = DEFAULT
@@ -73,10 +74,10 @@ def ideal_posterior(
             ends[-1] = (ends[-1] + first) * (shape[2] * shape[3])
         return Posterior(ends[0], ends[1], weighted.view(shape), *ends[2:])
 
-    with full_precision():
-        return stream(images, max(1, min(block_logits // 128, 4 * block_logits // pixels)), part)
+    return stream(images, max(1, min(block_logits // 128, 4 * block_logits // pixels)), part)
 
 
+@standard_torch()
 @torch.no_grad()
 def equivariant_posterior(
     x: Tensor, images: Tensor, level: Level, *, weights: Tensor | None = None, compute: Compute = DEFAULT

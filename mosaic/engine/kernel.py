@@ -47,6 +47,7 @@ def layout_error(library: ctypes.CDLL) -> str | None:
     """
     try:
         table, length = library.mosaic_layout, library.mosaic_layout_length
+        _ = library.mosaic_compare_float, library.mosaic_compare_double
     except AttributeError as error:
         return f"it lacks a symbol ({error})"
     table.restype, length.restype = ctypes.POINTER(ctypes.c_int64), ctypes.c_int64

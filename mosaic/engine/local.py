@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mosaic.device import accumulator_dtype, full_precision
+from mosaic.device import accumulator_dtype, standard_torch
 from mosaic.engine.compiled import compiled_windows, unsupported
 from mosaic.engine.compute import DEFAULT, Compute, check_input, log_weights_of
 from mosaic.engine.convolved import convolved_band
@@ -29,6 +29,7 @@ from mosaic.interfaces.schedule import Level
 __all__ = ["chosen_engine", "engine_of", "equivariant_local_posterior", "local_posterior"]
 
 
+@standard_torch()
 @torch.no_grad()
 def local_posterior(
     x: Tensor,
@@ -103,14 +104,14 @@ def _boxes(problem: WindowProblem, k: int, boundary: str) -> Posterior:
         posterior = Posterior(maximum.to(wide), weights.sum(1).to(wide), weighted.to(wide))
         if best is not None:
             posterior.energy = energy_of(weights, 1)
-            places = torch.arange(height * width, device=x.device).view(height, width)
+            places = torch.arange(height * width, device=x.device, dtype=torch.int64).view(height, width)
             posterior.source = (best + first) * (height * width) + places
         return posterior
 
-    with full_precision():
-        return stream(problem.images, max(1, problem.block // x.numel()), part)
+    return stream(problem.images, max(1, problem.block // x.numel()), part)
 
 
+@standard_torch()
 @torch.no_grad()
 def equivariant_local_posterior(
     x: Tensor,

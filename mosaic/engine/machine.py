@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mosaic.device import standard_torch
 from mosaic.engine import compiled, convolved, ideal, reference
 from mosaic.engine.compiler import with_build
 from mosaic.engine.compute import DEFAULT, Compute
@@ -89,6 +90,7 @@ class AnalyticMachine(ScoreModel):
         measure = reference.workspace_bytes if engine == "reference" else convolved.workspace_bytes
         return measure(batch, shape, scale, block)
 
+    @standard_torch()
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat; a sample with a label is compared only with the training images of its class.
@@ -105,6 +107,7 @@ class AnalyticMachine(ScoreModel):
             result[members] = denoised.to(x.dtype)
         return result
 
+    @standard_torch()
     @torch.no_grad()
     def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Attribution:
         """Give x0hat and what it is made of, in the same pass; arguments as for `denoise`, and noise may be 0.
@@ -136,10 +139,12 @@ class AnalyticMachine(ScoreModel):
         return Attribution(denoised, Source(image, row, column, multiplicity), weight, entropy)
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
-        """Refuse scales that are not window sizes."""
-        for scale in scales if self.traits.has_scale else ():
+        """Refuse scales that are not window sizes; note if windows are compared without the compiled engine."""
+        if not self.traits.has_scale:
+            return ()
+        for scale in scales:
             check_window_size(scale)
-        return ()
+        return compiled.fallback_notes(self.compute.engine, self.dataset.images)
 
     def _check_batch(self, x: Tensor, level: Level, labels: Tensor | None, scale: int) -> None:
         if x.ndim != 4 or tuple(x.shape[1:]) != self.dataset.shape:
@@ -166,8 +171,8 @@ def expand_to_pixels(posterior: Posterior, source: Source) -> tuple[Source, Tens
     shape = (batch, height, width)
     row, column = source.row, source.column
     if posterior.maximum.shape != shape:
-        row = (row + torch.arange(height, device=row.device)[:, None]) % height
-        column = (column + torch.arange(width, device=row.device)) % width
+        row = (row + torch.arange(height, device=row.device, dtype=torch.int64)[:, None]) % height
+        column = (column + torch.arange(width, device=row.device, dtype=torch.int64)) % width
     whole = (source.image, row, column, source.multiplicity, 1 / posterior.total, posterior.entropy())
     image, row, column, multiplicity, weight, entropy = (tensor.expand(shape) for tensor in whole)
     return Source(image, row, column, multiplicity), weight.double(), entropy.double()

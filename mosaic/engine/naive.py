@@ -53,19 +53,21 @@ def _windows(images: Tensor, k: int, wraps: bool) -> Tensor:
     """Cut out the k x k window about every pixel of images (n, C, H, W): (n, H W, C k^2), zeros beyond the border."""
     if not wraps:
         return unfold(images, k, padding=k // 2).mT
-    rows, cols = (torch.arange(-(k // 2), n + k // 2, device=images.device) % n for n in images.shape[2:])
+    beyond = (torch.arange(-(k // 2), n + k // 2, dtype=torch.int64, device=images.device) for n in images.shape[2:])
+    rows, cols = (places % n for places, n in zip(beyond, images.shape[2:], strict=True))
     return unfold(images[:, :, rows[:, None], cols], k).mT
 
 
 def _window_groups(x: Tensor, k: int, boundary: str) -> list[tuple[Tensor, Tensor]]:
     """Groups of pixels with the centres of the windows they are compared with, numbered row by row (app. B.2)."""
     height, width = x.shape[2:]
+    axes = (torch.arange(n, dtype=torch.int64, device=x.device) for n in (height, width))
     rows, cols = (
         torch.stack([(k // 2 - i).clamp(min=0), (i + k // 2 - i.max()).clamp(min=0)])  # pixels beyond either end
-        for i in (torch.arange(height, device=x.device), torch.arange(width, device=x.device))
+        for i in axes
     )
     over = torch.cat([rows[:, :, None].expand(-1, -1, width), cols[:, None].expand(-1, height, -1)]).flatten(1)
-    pixels = torch.arange(height * width, device=x.device)
+    pixels = torch.arange(height * width, device=x.device, dtype=torch.int64)
     if boundary == "zeros":
         _, kinds = over.unique(dim=1, return_inverse=True)
         groups = [pixels[kinds == kind] for kind in kinds.unique()]

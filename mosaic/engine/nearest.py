@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mosaic.device import standard_torch
+
 __all__ = ["nearest_images"]
 
 CHUNK = 2**23  # pixels of training images compared at a time
 
 
+@standard_torch()
 @torch.no_grad()
 def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
     """Find the training images nearest to each image, by Euclidean (L2) distance over all pixels and channels.
@@ -38,7 +41,7 @@ def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Te
         block = training[first : first + length].flatten(1).to(flat)
         # By differences: products cancel, and the distance to a copy must be exactly 0.
         apart = torch.cdist(flat, block, compute_mode="donot_use_mm_for_euclid_dist")
-        places = torch.arange(first, first + len(block), device=flat.device).expand(len(flat), -1)
+        places = torch.arange(first, first + len(block), device=flat.device, dtype=torch.int64).expand(len(flat), -1)
         distances, indices = torch.cat([distances, apart], 1), torch.cat([indices, places], 1)
         # A stable sort with the earlier images in front keeps the first of equally near ones.
         order = distances.sort(dim=1, stable=True).indices[:, :count]

@@ -53,4 +53,4 @@ def _keep_freed_memory() -> None:
     Returning 4 MiB and getting it again, page by page, costs ten times as much as a convolution that fills it. Freeing
     a mapped block raises glibc's threshold for mapping to the block's size, up to 32 MiB.
     """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
+    torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")

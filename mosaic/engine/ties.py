@@ -46,7 +46,9 @@ def window_keys(images: Tensor, k: int, wraps: bool, weights: Tensor | None = No
     codes = _codes(images)
     r, (channels, height, width) = k // 2, codes.shape[1:]
     if wraps:
-        rows, cols = (torch.arange(-r, size + r, device=codes.device) % size for size in (height, width))
+        rows, cols = (
+            torch.arange(-r, size + r, device=codes.device, dtype=torch.int64) % size for size in (height, width)
+        )
         codes = codes[:, :, rows][:, :, :, cols]
     else:
         codes = functional.pad(codes, (r, r, r, r))  # 0 marks pixels beyond the border: no pixel has this code
@@ -129,7 +131,7 @@ def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -
                 "The best candidate of this posterior is a translated image; resolve its ties with translates=True."
             )
         rows.append((*equal[0], len(equal)))
-    return Source(*(column.view(-1, 1, 1) for column in torch.tensor(rows, device=images.device).T))
+    return Source(*(column.view(-1, 1, 1) for column in torch.tensor(rows, device=images.device, dtype=torch.int64).T))
 
 
 def _sums_of_codes(images: Tensor) -> Tensor:
@@ -231,4 +233,5 @@ def _factors(count: int, device: torch.device) -> Tensor:
     """Random odd 64-bit numbers, the same in every call: odd factors lose no bits modulo 2^64."""
     generator = torch.Generator().manual_seed(0)
     limits = torch.iinfo(torch.int64)
-    return (torch.randint(limits.min, limits.max, (count,), generator=generator) | 1).to(device)
+    drawn = torch.randint(limits.min, limits.max, (count,), generator=generator, dtype=torch.int64, device="cpu")
+    return (drawn | 1).to(device)

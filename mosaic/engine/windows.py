@@ -166,7 +166,7 @@ def _take(images: Tensor, axis: int, indices: tuple[int, ...]) -> Tensor:
     start = indices[0]
     if indices == tuple(range(start, start + len(indices))):
         return images.narrow(axis, start, len(indices))
-    return images.index_select(axis, torch.tensor(indices, device=images.device))
+    return images.index_select(axis, torch.tensor(indices, device=images.device, dtype=torch.int64))
 
 
 def cut_windows(frame: Tensor, height: int, width: int) -> Tensor:
@@ -205,7 +205,7 @@ def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
     """
     size, radius = values.shape[dim], k // 2
     if boundary == "circular":
-        index = torch.arange(-radius, size + radius, device=values.device) % size
+        index = torch.arange(-radius, size + radius, device=values.device, dtype=torch.int64) % size
         partial = values.index_select(dim, index)
     else:
         pad = [0, 0] * (values.ndim - 1 - dim % values.ndim) + [radius, radius]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from mosaic.device import standard_torch
 from mosaic.engine.nearest import nearest_images
 from mosaic.errors import MosaicError, UsageError, warn_of
 from mosaic.evaluate.statistics import CONFIDENCE, RESAMPLES, interval_of
@@ -129,6 +130,7 @@ def _evaluated(metrics: Sequence[Metric], runs: Mapping[str, xr.Dataset], progre
     return comparison
 
 
+@standard_torch()
 def _with_metric(
     comparison: xr.Dataset,
     metric: Metric,

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mosaic.device import physical_memory
+from mosaic.device import physical_memory, standard_torch
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arrays import as_images, as_labels, check_text
 from mosaic.interfaces.options import Options as PluginOptions
@@ -185,15 +185,15 @@ def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = N
         Indices in rising order. Class sizes differ by at most one, unless a class has too few images.
     """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(count, generator=generator)
+    order = torch.randperm(count, generator=generator, dtype=torch.int64, device="cpu")
     if labels is None or limit >= count:
         return order[:limit].sort().values
     # Images are taken by their random rank within their class: all first ones, then all second ones, and so on.
     shuffled = labels.cpu()[order]
-    rank = torch.empty(count, dtype=torch.int64)
+    rank = torch.empty(count, dtype=torch.int64, device="cpu")
     for label in shuffled.unique():
         members = (shuffled == label).nonzero()[:, 0]
-        rank[members] = torch.arange(len(members))
+        rank[members] = torch.arange(len(members), dtype=torch.int64, device="cpu")
     chosen = torch.argsort(rank, stable=True)[:limit]
     return order[chosen].sort().values
 
@@ -286,6 +286,7 @@ class DataSource(ABC):
                 f"(`dataset.limit=100`){'' if given is None else ', or allow more'}."
             )
 
+    @standard_torch()
     def load(self) -> DataSet:
         """Read the training set and take the subset that `limit` asks for.
 

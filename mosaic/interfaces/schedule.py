@@ -66,7 +66,7 @@ class NoiseSchedule(ABC):
         """
         if not 0.0 <= t <= 1.0:
             raise ValueError(f"Time t = {t} lies outside [0, 1].")
-        signal, noise = self.signal_noise(torch.tensor(t, dtype=torch.float64))
+        signal, noise = self.signal_noise(torch.tensor(t, dtype=torch.float64, device="cpu"))
         return Level(float(signal), float(noise))
 
     def time(self, level: Level) -> float:

@@ -17,6 +17,8 @@ __all__ = ["check_result", "guarded"]
 def guarded(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
     """Refuse a score model that writes into the tensors it is given, or ends the program; tensors count their changes.
 
+    Those made in inference mode do not count them. Outside of it torch itself refuses to write into them.
+
     Raises
     ------
     MosaicError
@@ -24,11 +26,11 @@ def guarded(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
     PluginError
         If it calls sys.exit.
     """
-    before = {what: tensor._version for what, tensor in held.items()}
+    before = {what: tensor._version for what, tensor in held.items() if not tensor.is_inference()}
     with no_exit(f"Score model '{name}'"):
         yield
-    for what, tensor in held.items():
-        if tensor._version != before[what]:
+    for what, version in before.items():
+        if held[what]._version != version:
             raise MosaicError(f"Score model '{name}' changed {what}; it must work on a copy (x.clone()).")
 
 

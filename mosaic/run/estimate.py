@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mosaic.device import limited_threads
+from mosaic.device import limited_threads, standard_torch
 from mosaic.engine.machine import AnalyticMachine
 from mosaic.engine.precision import Arithmetic, choose_arithmetic
 from mosaic.interfaces.dataset import balanced_subset
@@ -24,6 +24,7 @@ FIRST_IMAGES = 16
 LONG_ENOUGH = 0.15
 
 
+@standard_torch()
 def predict_seconds(plan: Plan, scales: Sequence[int] | None = None) -> float | None:
     """Predict a run's time by timing its score model on a few training images, once for each kind of step.
 
@@ -85,7 +86,7 @@ def _seconds(plan: Plan, index: int, scale: int, count: int) -> float:
     if dataset.labels is not None:
         present = set(dataset.labels.unique().tolist())
         wanted = [plan.labels[i] if plan.labels[i] in present else -1 for i in batch]
-        labels = torch.tensor(wanted, device=plan.device)
+        labels = torch.tensor(wanted, device=plan.device, dtype=torch.int64)
     x = _state(plan, index)
     begin = time.perf_counter()
     model.denoise(x, plan.levels[index], labels, scale)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mosaic.device import full_precision
+from mosaic.device import standard_torch
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.schedule import Level, NoiseSchedule
@@ -101,7 +101,7 @@ class Plan:
 
     def labels_of(self, batch: range) -> Tensor:
         """Labels (B,) of a batch, int64; -1 for none."""
-        return torch.tensor(self.labels[batch.start : batch.stop], device=self.device)
+        return torch.tensor(self.labels[batch.start : batch.stop], device=self.device, dtype=torch.int64)
 
     def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
         """Evaluate the score model on a batch at one step.
@@ -127,7 +127,7 @@ class Plan:
         UsageError
             If the model refuses the level, the scale or a label.
         """
-        with self._guarded(x), full_precision():  # for networks as well
+        with self._guarded(x), standard_torch():  # for networks as well
             denoised = self.model.denoise(x, self.levels[index], self.labels_of(batch), self.scales[index])
         self._check(x, denoised, index)
         return denoised
@@ -142,7 +142,7 @@ class Plan:
         Attribution
             `denoised` (B, C, H, W), and for each pixel (B, H, W) its best candidate.
         """
-        with self._guarded(x), full_precision():
+        with self._guarded(x), standard_torch():
             attribution = self.model.attribute(x, self.levels[index], self.labels_of(batch), self.scales[index])
         self._check(x, attribution.denoised, index)
         return attribution
@@ -163,5 +163,5 @@ class Plan:
 
     @property
     def unit(self) -> str:
-        """What `work` is counted in: `comparison`, or `step` where the model compares nothing."""
+        """What `work` is counted in: weighted comparisons, or steps where the model compares nothing."""
         return unit_of(self.model, self.scales)

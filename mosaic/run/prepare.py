@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mosaic.device import chosen_device
+from mosaic.device import chosen_device, standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.options import Options
@@ -31,6 +31,7 @@ EpsFunction = Callable[[Tensor, Tensor], Tensor]
 ScoreLike = str | ScoreModel | EpsFunction
 
 
+@standard_torch()
 def prepare(
     config: RunConfig,
     access: DataAccess,

@@ -29,7 +29,11 @@ def _generator(seed: int) -> torch.Generator:
 
 def initial_noise(seed: int, samples: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
     """Standard normal noise (len(samples), C, H, W), float32, drawn on the CPU so that all devices get the same."""
-    return torch.stack([torch.randn(shape, generator=_generator(sample_seed(seed, i))) for i in samples])
+    return torch.stack([_normal(shape, _generator(sample_seed(seed, i))) for i in samples])
+
+
+def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 class StepNoise:
@@ -46,8 +50,7 @@ class StepNoise:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Draw the next step's noise, like `x` (B, C, H, W)."""
-        draws = [torch.randn(x.shape[1:], generator=generator) for generator in self._generators]
-        return torch.stack(draws).to(x)
+        return torch.stack([_normal(x.shape[1:], generator) for generator in self._generators]).to(x)
 
 
 def random_labels(seed: int, samples: int, classes: Sequence[int]) -> list[int]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.progress import Progress, piece_of, prefixed, silent
 from mosaic.storage.files import open_stored
@@ -252,4 +253,6 @@ class FileJob(Job):
         for number, (part, start) in enumerate(zip(self.parts, starts, strict=False)):
             if wanted(number):
                 batch = prefixed(progress, f"batch {number + 1}/{len(self.parts)}")
-                yield number, part.compute(piece_of(batch, start, part.work, total, self.unit))
+                with standard_torch():
+                    dataset = part.compute(piece_of(batch, start, part.work, total, self.unit))
+                yield number, dataset

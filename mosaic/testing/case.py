@@ -40,10 +40,14 @@ def require(holds: object, message: str) -> None:
 def small_dataset(channels: int = 1, height: int = 7, width: int = 6) -> DataSet:
     """Eleven smooth images (11, C, H, W) of three classes, range [-1, 1], no two of them alike."""
     generator = torch.Generator().manual_seed(0)
-    rows, cols = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    phases = torch.rand(11, channels, 2, 1, 1, generator=generator) * 6
+    rows, cols = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32, device="cpu"),
+        torch.arange(width, dtype=torch.float32, device="cpu"),
+        indexing="ij",
+    )
+    phases = torch.rand(11, channels, 2, 1, 1, generator=generator, dtype=torch.float32, device="cpu") * 6
     images = 0.7 * torch.sin(0.8 * rows + phases[:, :, 0]) * torch.cos(0.9 * cols + phases[:, :, 1]) + 0.2
-    return DataSet("small", images.float(), torch.arange(11) % 3, ("a", "b", "c"))
+    return DataSet("small", images, torch.arange(11, dtype=torch.int64, device="cpu") % 3, ("a", "b", "c"))
 
 
 @dataclass(frozen=True)
@@ -97,5 +101,7 @@ class PluginCase:
     def noisy(self, level: Level, count: int = 3, dtype: torch.dtype = torch.float32, seed: int = 1) -> Tensor:
         """Noisy training images (count, C, H, W)."""
         images = self.dataset.images[:count].to(dtype)
-        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        noise = torch.randn(
+            images.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64, device="cpu"
+        )
         return level.signal * images + level.noise * noise.to(dtype)

@@ -25,7 +25,8 @@ class MetricCase:
             )
         self.metric: Metric = case.plugin(case.parsed(), self.dataset)
         generator = torch.Generator().manual_seed(3)
-        self.images = self.dataset.images[:4] + 0.2 * torch.randn(self.dataset.images[:4].shape, generator=generator)
+        noise = torch.randn(self.dataset.images[:4].shape, generator=generator, dtype=torch.float32, device="cpu")
+        self.images = self.dataset.images[:4] + 0.2 * noise
         self.reference = self.dataset.images[2:6].clone()
 
     def __call__(self, images: Tensor, reference: Tensor) -> Tensor:

@@ -22,9 +22,9 @@ class NetworkCase:
         self.network: Network = case.plugin(case.parsed())
         self.network.check(SHAPE)
         self.classes = 3 if getattr(self.network.options, "class_conditional", False) else 0
-        self.x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
-        self.t = torch.tensor([0.1, 0.5, 1.0])
-        self.labels = torch.arange(3) if self.classes else None
+        self.x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float32, device="cpu")
+        self.t = torch.tensor([0.1, 0.5, 1.0], dtype=torch.float32, device="cpu")
+        self.labels = torch.arange(3, dtype=torch.int64, device="cpu") if self.classes else None
 
     def build(self) -> nn.Module:
         """Build a module; torch's generator is seeded."""
@@ -63,7 +63,7 @@ def evaluation_is_deterministic(case: PluginCase) -> None:
     module = inputs.build().eval()
     with torch.no_grad():
         first = inputs(module)
-        torch.randn(5)
+        torch.randn(5, dtype=torch.float32, device="cpu")
         require(torch.equal(first, inputs(module)), "the second evaluation differs")
         rows = [
             module(
@@ -79,7 +79,7 @@ def every_weight_can_be_trained(case: PluginCase) -> None:
     """A step of gradient descent lowers the loss, and no parameter is without a gradient."""
     inputs = NetworkCase(case)
     module = inputs.build().train()
-    target = torch.randn(inputs.x.shape, generator=torch.Generator().manual_seed(2))
+    target = torch.randn(inputs.x.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float32, device="cpu")
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
     losses = []
     for _ in range(8):
@@ -100,8 +100,12 @@ def time_matters(case: PluginCase) -> None:
     module = inputs.build().eval()
     with torch.no_grad():
         for value in module.parameters():
-            value.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())))
-        early, late = (module(inputs.x, torch.full((3,), t), inputs.labels) for t in (0.05, 0.95))
+            generator = torch.Generator().manual_seed(value.numel())
+            value.add_(0.05 * torch.randn(value.shape, generator=generator, dtype=torch.float32, device="cpu"))
+        early, late = (
+            module(inputs.x, torch.full((3,), t, dtype=torch.float32, device="cpu"), inputs.labels)
+            for t in (0.05, 0.95)
+        )
     require(not torch.allclose(early, late), "eps is the same at t = 0.05 and t = 0.95")
 
 
@@ -113,7 +117,9 @@ def its_receptive_field_is_what_it_says(case: PluginCase) -> None:
         raise NotApplicable
     size = -(-(side + 8) // 16) * 16  # a multiple of 16, like the images that `check` accepted
     module = inputs.build().eval()
-    x = torch.randn(1, SHAPE[0], size, size, generator=torch.Generator().manual_seed(4)).requires_grad_()
+    x = torch.randn(
+        1, SHAPE[0], size, size, generator=torch.Generator().manual_seed(4), dtype=torch.float32, device="cpu"
+    ).requires_grad_()
     eps = module(x, inputs.t[:1], None if inputs.labels is None else inputs.labels[:1])
     (slope,) = torch.autograd.grad(eps[..., size // 2, size // 2].sum(), x)
     reach = torch.nonzero(slope.abs().sum((0, 1))) - size // 2

@@ -11,7 +11,7 @@ from mosaic.testing.case import PluginCase, require
 
 __all__ = ["CHECKS"]
 
-TIMES = torch.linspace(0, 1, 101, dtype=torch.float64)
+TIMES = torch.linspace(0, 1, 101, dtype=torch.float64, device="cpu")
 
 
 def _schedule(case: PluginCase) -> NoiseSchedule:

@@ -35,7 +35,8 @@ class ScoreCase:
     def accepts(self, level: Level) -> bool:
         """Whether the model's `check` accepts a level with the case's scale and a label that the model accepts."""
         try:
-            self.model.check((level,), (self.scale,), tuple(self.labels(torch.empty(1)).tolist()))
+            label = self.labels(torch.empty(1, dtype=torch.float32, device="cpu"))
+            self.model.check((level,), (self.scale,), tuple(label.tolist()))
         except UsageError:
             return False
         return True
@@ -46,7 +47,7 @@ class ScoreCase:
             self.model.check((self.level(0.5),), (self.scale,), (wanted,))
         except UsageError:
             wanted = 0 if self.dataset.labels is None else int(self.dataset.labels[0])
-        return torch.full((len(x),), wanted, dtype=torch.int64)
+        return torch.full((len(x),), wanted, dtype=torch.int64, device="cpu")
 
     def attribute(self, x: Tensor, level: Level) -> Attribution:
         """Attribute the pixels (B, H, W) of x0hat, with labels that the model accepts."""

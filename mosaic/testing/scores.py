@@ -66,7 +66,7 @@ def the_same_input_gives_the_same_result(case: PluginCase) -> None:
     score, again, used = ScoreCase(case), ScoreCase(case), ScoreCase(case)
     x = case.noisy(score.level(0.4))
     first = score(x, score.level(0.4))
-    torch.randn(3)  # changes the state of torch's generator, which must not matter
+    torch.randn(3, dtype=torch.float32, device="cpu")  # changes the state of torch's generator, which must not matter
     require(torch.equal(first, score(x, score.level(0.4))), "the second evaluation differs from the first")
     require(torch.equal(first, again(x, score.level(0.4))), "a new object gives another result")
     for noise in (0.9, 0.1):
@@ -128,14 +128,14 @@ def labels_choose_the_training_images(case: PluginCase) -> None:
     # Noisy images of other classes: the label of this class must change x0hat.
     others = torch.nonzero(labels != chosen)[:3, 0]
     x = case.noisy(level, len(labels), torch.float64)[others]
-    wanted, none = (torch.full((len(x),), label, dtype=torch.int64) for label in (chosen, -1))
+    wanted, none = (torch.full((len(x),), label, dtype=torch.int64, device="cpu") for label in (chosen, -1))
     of_class = score(x, level, wanted)
     require_close(of_class, changed(x, level, wanted), "images of other classes change x0hat of a labelled sample")
     require(
         float((of_class - score(x, level, none)).abs().max()) > 1e-6,
         "a label changes nothing, though the trait `is_conditional` is True",
     )
-    mixed = torch.tensor([present[0], -1, present[-1]])[: len(x)]
+    mixed = torch.tensor([present[0], -1, present[-1]], dtype=torch.int64, device="cpu")[: len(x)]
     rows = [score(x[n : n + 1], level, mixed[n : n + 1]) for n in range(len(x))]
     require_close(score(x, level, mixed), torch.cat(rows), "samples of one batch with different labels are mixed up")
 
@@ -143,7 +143,7 @@ def labels_choose_the_training_images(case: PluginCase) -> None:
 def _ignores_labels(score: ScoreCase) -> None:
     level = score.level(0.5)
     x = score.case.noisy(level)
-    labels = torch.zeros(len(x), dtype=torch.int64)
+    labels = torch.zeros(len(x), dtype=torch.int64, device="cpu")
     try:
         score.model.check((level,), (score.scale,), (0,))
         labelled = score(x, level, labels)
@@ -161,7 +161,7 @@ def an_unknown_label_is_refused(case: PluginCase) -> None:
     x = case.noisy(level)
     try:
         score.model.check((level,), (score.scale,), (99,))
-        score(x, level, torch.full((len(x),), 99))
+        score(x, level, torch.full((len(x),), 99, dtype=torch.int64, device="cpu"))
     except UsageError:
         return
     require(False, "label 99 was accepted; raise mosaic.UsageError in `check` or `denoise`")
@@ -190,7 +190,8 @@ def x0hat_depends_on_no_more_than_the_window(case: PluginCase) -> None:
         level = score.level(noise)
         x = case.noisy(level, 1, torch.float64)
         height, width = x.shape[2:]
-        before, rows, cols = score(x, level), torch.arange(height)[:, None], torch.arange(width)
+        before, cols = score(x, level), torch.arange(width, dtype=torch.int64, device="cpu")
+        rows = torch.arange(height, dtype=torch.int64, device="cpu")[:, None]
         for row, col in ((0, 0), (height // 2, width // 2), (height - 1, 1)):
             changed = x.clone()
             changed[..., row, col] += 1.7
@@ -210,7 +211,7 @@ def options_survive_json(case: PluginCase) -> None:
 def check_returns_notes(case: PluginCase) -> None:
     """`check` returns a sequence of str for what it accepts; empty where there is nothing to say."""
     score = ScoreCase(case)
-    label = int(score.labels(torch.empty(1))[0])
+    label = int(score.labels(torch.empty(1, dtype=torch.float32, device="cpu"))[0])
     notes = score.model.check((score.level(0.5),), (score.scale,), (label,))
     is_sequence = isinstance(notes, Sequence) and not isinstance(notes, str)
     require(is_sequence, f"check returned a {type(notes).__name__}, not a sequence of notes")
@@ -234,7 +235,7 @@ def it_is_exact(case: PluginCase) -> None:
 def a_run_is_stored_and_read_back(case: PluginCase) -> None:
     """A stored run has the model's options, and its arrays are what the model computes."""
     score = ScoreCase(case)
-    labels = int(score.labels(torch.zeros(1, 1, 1, 1))[0])
+    labels = int(score.labels(torch.zeros(1, 1, 1, 1, dtype=torch.float32, device="cpu"))[0])
     settings: dict[str, Any] = {"steps": 3, "samples": 2, "labels": "none" if labels < 0 else str(labels)}
     own = score.traits.schedule()
     if own is not None:
@@ -247,7 +248,7 @@ def a_run_is_stored_and_read_back(case: PluginCase) -> None:
             times, level = reverse_times(3), Level(float(stored["signal"][1]), float(stored["noise"][1]))
             require(stored["time"].values.tolist() == times, "the stored times are not those of the flow")
             x = torch.from_numpy(stored["state"][:, 1].values)
-            wanted = torch.full((2,), labels)
+            wanted = torch.full((2,), labels, dtype=torch.int64, device="cpu")
             require_close(
                 torch.from_numpy(stored["denoised"][:, 1].values), score(x, level, wanted), "what is stored differs"
             )

@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from mosaic.device import standard_torch
 from mosaic.errors import DataError
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.registry.loading import registry
@@ -134,6 +135,7 @@ class Checkpoint:
             )
         return path
 
+    @standard_torch()
     def load(self) -> nn.Module:
         """Build the network with its averaged weights, float32, on the CPU.
 
@@ -162,6 +164,7 @@ def _network(config: TrainConfig) -> Any:
     return registry().make("network", config.network, config.network_options)
 
 
+@standard_torch()
 def build_network(config: TrainConfig, channels: int, classes: int, seed: int | None = None) -> nn.Module:
     """Build the untrained network of a configuration; with a seed its weights repeat.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.progress import Progress, silent
 from mosaic.storage.files import OutputInUse, locked
@@ -71,6 +72,7 @@ class TrainingJob(Job):
         done = int(load_checkpoint(self.place).progress()["step"]) if started else 0
         return max(0, self.plan.steps - done)
 
+    @standard_torch(tf32=True)
     def execute(self, *, resume: bool = False, overwrite: bool = False, progress: Progress = silent) -> Checkpoint:
         """Train, and keep a checkpoint in the folder.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mosaic.device import chosen_device, multiplies_bfloat16
+from mosaic.device import chosen_device, multiplies_bfloat16, standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.network import Network
@@ -41,6 +41,7 @@ def parse_seconds(text: str | float, setting: str) -> float:
     return total
 
 
+@standard_torch()
 def prepare_training(
     config: TrainConfig, access: DataAccess, *, dataset: DataSet | None = None, output: CheckpointOutput | None = None
 ) -> TrainPlan:

@@ -200,7 +200,11 @@ class TrainingSession:
         # steps since are repeated exactly. The losses come before the weights, which say how far the training is.
         write_netcdf(self.history(), folder / LOSS)
         save_tensors(weights, folder / WEIGHTS, numbers)
-        save_tensors({**state, "seconds": torch.tensor(self.seconds())}, folder / TRAINING, numbers)
+        save_tensors(
+            {**state, "seconds": torch.tensor(self.seconds(), dtype=torch.float32, device="cpu")},
+            folder / TRAINING,
+            numbers,
+        )
 
     def history(self) -> xr.Dataset:
         """Loss and learning rate of every step."""

@@ -94,7 +94,7 @@ class Training:
         self.losses: list[float] = []
         self.rates: list[float] = []
         self._pending: list[Tensor] = []
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.float32, device="cpu"))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -122,18 +122,19 @@ class Training:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(_seed(self.config.seed, _ORDER, epoch))
-            order = torch.randperm(len(self.dataset), generator=generator)
+            order = torch.randperm(len(self.dataset), generator=generator, dtype=torch.int64, device="cpu")
             self._order = epoch, order.to(self.dataset.images.device)
         return self._order[1][place * self.config.batch_size : (place + 1) * self.config.batch_size]
 
+    @torch.enable_grad()
     def run_step(self) -> None:
         """Do one step: one batch, one update of the weights and of their average."""
         indices, device = self.batch(self.step), self.dataset.images.device
         generator = torch.Generator(device).manual_seed(_seed(self.config.seed, _NOISE, self.step))
         x0 = self.dataset.images[indices].float()
         labels = None if self.labels is None else self.labels[indices]
-        t = torch.rand(len(x0), generator=generator, device=device).double()
-        eps = torch.randn(x0.shape, generator=generator, device=device)
+        t = torch.rand(len(x0), generator=generator, device=device, dtype=torch.float32).double()
+        eps = torch.randn(x0.shape, generator=generator, device=device, dtype=torch.float32)
         self.rates.append(self.learning_rate(self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rates[-1]
@@ -162,9 +163,9 @@ class Training:
         names = [name for name, _ in self.module.named_parameters()]
         for index, values in self.optimizer.state_dict()["state"].items():
             state |= {f"adam.{key}.{names[index]}": value for key, value in values.items()}
-        state["step"] = torch.tensor(self.step)
-        state["loss"] = torch.tensor(self.losses, dtype=torch.float32)
-        state["learning_rate"] = torch.tensor(self.rates, dtype=torch.float64)
+        state["step"] = torch.tensor(self.step, dtype=torch.int64, device="cpu")
+        state["loss"] = torch.tensor(self.losses, dtype=torch.float32, device="cpu")
+        state["learning_rate"] = torch.tensor(self.rates, dtype=torch.float64, device="cpu")
         return {
             name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, value in state.items()

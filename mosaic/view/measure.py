@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import xarray as xr
 
+from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
@@ -42,6 +43,7 @@ def metric_for(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: 
     return made
 
 
+@standard_torch()
 def measure(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: DataSet | None) -> xr.DataArray:
     """Give the values (sample) of a metric of a run's final images.
 

@@ -70,7 +70,7 @@ def attention_weights(
     """
     count = embedding.shape[2] * embedding.shape[3]
     if kind == "identity":
-        return torch.eye(count).to(embedding).expand(len(embedding), -1, -1)
+        return torch.eye(count, dtype=embedding.dtype, device=embedding.device).expand(len(embedding), -1, -1)
     logits = inner_products(embedding) / temperature
     if exclude_self:
         logits.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
@@ -235,10 +235,10 @@ class ELSAttention(ELS):
 
     def _window_weights(self, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
         count, _, height, width = images.shape
-        degrees = torch.zeros(count, height * width)
+        degrees = torch.zeros(count, height * width, dtype=torch.float32, device="cpu")
         generator = torch.Generator().manual_seed(self.options.seed)
         for _ in range(self.options.draws):
-            noise = torch.randn(images.shape, generator=generator).to(images)
+            noise = torch.randn(images.shape, generator=generator, dtype=torch.float32, device="cpu").to(images)
             for first in range(0, count, CHUNK):
                 chunk = slice(first, first + CHUNK)
                 noisy = level.signal * images[chunk] + level.noise * noise[chunk]
@@ -254,7 +254,7 @@ def windows_of(images: Tensor, k: int, boundary: str) -> Tensor:
         padded = functional.pad(images, (r, r, r, r))
     else:
         height, width = images.shape[2:]
-        rows, cols = (torch.arange(-r, size + r) % size for size in (height, width))
+        rows, cols = (torch.arange(-r, size + r, dtype=torch.int64, device="cpu") % size for size in (height, width))
         padded = images[:, :, rows][:, :, :, cols]
     windows: Tensor = functional.unfold(padded, k).unflatten(2, images.shape[2:])
     return windows

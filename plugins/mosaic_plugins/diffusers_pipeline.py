@@ -21,6 +21,9 @@ __all__ = ["Diffusers"]
 
 CONFIGURATION = "scheduler_config.json"
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
+# Settings that must have this value for a timestep to have the noise level that its betas give it.
+BY_BETAS = {"use_flow_sigmas": False, "interpolation_type": "linear"}
+LEARNED = ("learned", "learned_range")
 # Schedulers that hold the betas of the training, and whose states are a x_0 + s eps up to a factor.
 SCHEDULERS = tuple(
     f"{name}Scheduler"
@@ -51,21 +54,30 @@ class Pipeline(NamedTuple):
     Attributes
     ----------
     unet : diffusers.UNet2DModel
-    scheduler : diffusers.DDPMScheduler
+    scheduler
+        One of `SCHEDULERS`, of the class that the folder names: their defaults differ.
     log_ratios : array (T,), float64
-        log(s / a) of each training timestep, rising.
+        log(s / a) of each training timestep, rising; without the last one where that has no signal.
     """
 
     unet: Any
     scheduler: Any
     log_ratios: np.ndarray
 
+    def time(self, level: mosaic.Level) -> float:
+        """The time that the network is given at a level."""
+        config, log_ratio = self.scheduler.config, math.log(level.ratio)
+        if config.get("timestep_type") == "continuous" and config.prediction_type == "v_prediction":
+            return log_ratio / 4
+        return float(np.interp(log_ratio, self.log_ratios, np.arange(len(self.log_ratios))))
+
 
 class Diffusers(mosaic.ScoreModel):
     """A UNet2DModel of a diffusers pipeline, from a local folder (extra: diffusers).
 
     A level is evaluated at the training timestep with its noise-to-signal ratio s / a, interpolated in log(s / a), and
-    x is scaled to preserve variance. So any schedule works within the ratios that the network was trained on.
+    x is scaled to preserve variance. So any schedule works within the ratios that the network was trained on. Settings
+    of the scheduler that choose steps have no effect. x0hat is not clipped.
 
     References: Ho et al. 2020, eq. 15; Salimans & Ho 2022, sec. 4 (v-prediction).
     """
@@ -88,7 +100,8 @@ class Diffusers(mosaic.ScoreModel):
         """Load the network and its noise levels, once."""
         if self._pipeline is None:
             unet, scheduler = self._load_unet(), self._load_scheduler()
-            signal = scheduler.alphas_cumprod.double().numpy()
+            signal = scheduler.alphas_cumprod.double().cpu().numpy()
+            signal = signal[signal > 0]  # rescaled betas leave no signal at the last timestep
             self._pipeline = Pipeline(unet, scheduler, (np.log1p(-signal) - np.log(signal)) / 2)
         return self._pipeline
 
@@ -111,7 +124,10 @@ class Diffusers(mosaic.ScoreModel):
         library = _diffusers()
         try:
             kind = json.loads((folder / CONFIGURATION).read_text())["_class_name"]
-            scheduler = library.DDPMScheduler.from_pretrained(folder, local_files_only=True)
+            named = kind if kind in SCHEDULERS else "DDPMScheduler"  # refused below
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about settings of samplers, which are not used
+                scheduler = getattr(library, named).from_pretrained(folder, local_files_only=True)
         except Exception as error:  # as above
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise mosaic.DataError(f"'{folder}' holds no scheduler that can be read: {reason}") from None
@@ -120,6 +136,12 @@ class Diffusers(mosaic.ScoreModel):
                 f"The scheduler in '{folder}' is a {kind} of '{scheduler.config.prediction_type}'; what can be run are "
                 f"networks trained on discrete betas (such as DDPMScheduler) to predict {', '.join(PREDICTIONS)}."
             )
+        for setting, value in BY_BETAS.items():
+            if scheduler.config.get(setting, value) != value:
+                raise mosaic.DataError(
+                    f"The scheduler in '{folder}' has {setting} {scheduler.config[setting]}, with which times are not "
+                    f"those of the noise levels of its betas; a network that was trained on these has {value} there."
+                )
         return scheduler
 
     def _folder(self) -> Path:
@@ -140,12 +162,13 @@ class Diffusers(mosaic.ScoreModel):
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         size = math.hypot(level.signal, level.noise)
         x, a, s = x / size, level.signal / size, level.noise / size
-        unet, scheduler, log_ratios = self.load()
-        timestep = float(np.interp(math.log(level.ratio), log_ratios, np.arange(len(log_ratios))))
+        pipeline = self.load()
+        unet, time = pipeline.unet, pipeline.time(level)
         classes = labels if unet.config.num_class_embeds else None
         unet = unet if unet.dtype == x.dtype else unet.to(x.dtype)
-        predicted: Tensor = unet(x, x.new_full((len(x),), timestep), class_labels=classes).sample
-        kind = scheduler.config.prediction_type
+        predicted: Tensor = unet(x, x.new_full((len(x),), time), class_labels=classes).sample
+        predicted = predicted[:, : x.shape[1]]  # a network that learns the variance gives it in further channels
+        kind = pipeline.scheduler.config.prediction_type
         if kind == "sample":
             return predicted
         return a * x - s * predicted if kind == "v_prediction" else (x - s * predicted) / a
@@ -153,12 +176,21 @@ class Diffusers(mosaic.ScoreModel):
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
-        """Refuse images, noise levels and labels that the network was not trained for."""
+        """Refuse images, noise levels and labels that the network was not trained for; note if samplers would clip."""
         pipeline, (channels, height, width) = self.load(), self.dataset.shape
         config, low, high = pipeline.unet.config, pipeline.log_ratios[0], pipeline.log_ratios[-1]
         side = config.sample_size
         sides = (side, side) if isinstance(side, int) else tuple(side) if side is not None else (height, width)
-        if (config.in_channels, config.out_channels, *sides) != (channels, channels, height, width):
+        learned = pipeline.scheduler.config.get("variance_type") in LEARNED
+        if config.out_channels != config.in_channels and not (
+            learned and config.out_channels == 2 * config.in_channels
+        ):
+            raise mosaic.UsageError(
+                f"The network in '{self.options.pipeline}' takes {config.in_channels} channels and gives "
+                f"{config.out_channels}; it must give as many, or twice as many if the scheduler's variance_type is "
+                f"{' or '.join(LEARNED)}, not {pipeline.scheduler.config.get('variance_type')}."
+            )
+        if (config.in_channels, *sides) != (channels, height, width):
             raise mosaic.UsageError(
                 f"The network in '{self.options.pipeline}' takes images of shape {(config.in_channels, *sides)}, but "
                 f"data set '{self.dataset.name}' has shape {self.dataset.shape} (channels, height, width)."
@@ -180,7 +212,15 @@ class Diffusers(mosaic.ScoreModel):
             if (count and not 0 <= label < count) or (not count and label != -1):
                 allowed = f"classes from 0 to {count - 1}" if count else "no classes (`labels` none)"
                 raise mosaic.UsageError(f"The network in '{self.options.pipeline}' takes {allowed}, not {label}.")
-        return ()
+        return self._notes(pipeline.scheduler.config)
+
+    def _notes(self, config: Any) -> list[str]:
+        """Note a setting by which the pipeline's own sampler would change x0hat."""
+        clips = [name for name in ("clip_sample", "thresholding") if config.get(name)]
+        return [
+            f"The scheduler in '{self.options.pipeline}' has {name}: its own sampler bounds x0hat, mosaic does not."
+            for name in clips
+        ]
 
     @property
     def traits(self) -> mosaic.Traits:

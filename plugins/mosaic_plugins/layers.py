@@ -35,7 +35,7 @@ class Condition(nn.Module):
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
-        frequencies = torch.logspace(0, 3, FREQUENCIES)
+        frequencies = torch.logspace(0, 3, FREQUENCIES, dtype=torch.float32, device="cpu")
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.mix = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.classes = nn.Embedding(classes, width) if classes else None

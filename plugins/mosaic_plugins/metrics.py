@@ -138,7 +138,7 @@ class Memorized(mosaic.Metric):
     def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Compare the two least distances; undefined for a training set of one image."""
         if len(self.dataset) < 2:
-            return torch.full((len(images),), math.nan, dtype=torch.float64)
+            return torch.full((len(images),), math.nan, dtype=torch.float64, device="cpu")
         distances, _ = mosaic.nearest_images(images, self.dataset.images, 2)
         copies: Tensor = (distances[:, 0] < self.options.ratio * distances[:, 1]) | (distances[:, 0] == 0)
         return copies.double()

@@ -49,7 +49,9 @@ class Smoothed(IS):
     def perturbations(self, x: Tensor) -> list[Tensor]:
         """The M perturbations of an image, each (C, H, W), of x's dtype."""
         generator = torch.Generator().manual_seed(self.options.seed)
-        half = torch.randn(self.options.draws // 2, *x.shape[1:], generator=generator, dtype=torch.float64)
+        half = torch.randn(
+            self.options.draws // 2, *x.shape[1:], generator=generator, dtype=torch.float64, device="cpu"
+        )
         return [sign * self.options.sigma * noise.to(x) for sign in (1, -1) for noise in half]
 
     @property

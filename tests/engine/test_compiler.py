@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import _ctypes
 import json
 import os
 import re
 import shlex
+import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from built_kernel import needs_kernel
 
 import mosaic
 from mosaic.engine import compiler
 from mosaic.engine.compiler import KernelUnavailable, kernel_build, kernel_status, load_kernel, with_build
+from mosaic.interfaces.dataset import DataAccess
+from mosaic.run.config import RunConfig
+from mosaic.run.job import start
+from mosaic.run.prepare import prepare
+
+posix = pytest.mark.skipif(os.name == "nt", reason="compilers are shell scripts here")
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def compile_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     compiler._load.cache_clear()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="compilers are shell scripts here")
+@posix
 def test_a_compiler_that_fails_is_named_with_the_first_line_of_its_complaint(
     compile_with: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -55,7 +65,7 @@ def test_a_compiler_that_fails_is_named_with_the_first_line_of_its_complaint(
 def test_a_build_is_made_once_a_version_and_not_used_without_the_layout_of_the_kernel(
     compile_with: Callable[[str], Path],
 ) -> None:
-    real = shlex.quote(compiler._compiler() or "")
+    real = shlex.join(compiler._compiler())
     build = f'for last; do :; done; {real} -shared -fPIC -x c++ {os.devnull} -o "$last"'
     version = 'cat "$(dirname "$0")/version"'
     script = f'echo "$*" >> "$(dirname "$0")/calls"; case "$*" in *-shared*) {build};; *--version*) {version};; '
@@ -105,3 +115,139 @@ def test_a_run_records_the_engine_that_computed_it(tiny: mosaic.DataSet) -> None
     }
     assert engines["float32"].startswith('"compiled ')
     assert engines["float64"] == '"torch"'
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound build, not yet loaded by anybody."""
+    folder = tmp_path_factory.mktemp("built")
+    return Path(shutil.copy2(load_kernel()._name, folder))
+
+
+PROBE = """
+import torch, mosaic
+from mosaic.engine import compiler
+images = torch.linspace(-1, 1, 108, dtype=torch.float32, device="cpu").view(3, 1, 6, 6)
+run = mosaic.run("els", mosaic.DataSet("d", images), steps=1, samples=1, progress=False)
+print(run.attrs["engine"], compiler.load_kernel()._name)
+"""
+
+
+def truncated(library: Path) -> None:
+    library.write_bytes(library.read_bytes()[:20_000])
+
+
+def with_bits_flipped(library: Path) -> None:
+    content = bytearray(library.read_bytes())
+    content[:4000] = bytes(255 - byte for byte in content[:4000])
+    library.write_bytes(content)
+
+
+def without_a_symbol(library: Path) -> None:
+    library.write_bytes(library.read_bytes().replace(b"mosaic_compare_float", b"mosaic_compare_gloat"))
+
+
+def emptied(library: Path) -> None:
+    library.write_bytes(b"")
+
+
+def writable_by_others(library: Path) -> None:
+    library.chmod(0o722)
+
+
+def behind_a_link(library: Path) -> None:
+    library.rename(library.parent.parent / "elsewhere.so")
+    library.symlink_to(library.parent.parent / "elsewhere.so")
+
+
+def copying(library: Path) -> str:
+    """Script of a compiler that gives this library, and counts how often."""
+    real = shlex.join(compiler._compiler())
+    copied = f'echo >> "$(dirname "$0")/builds"; for last; do :; done; cp {shlex.quote(str(library))} "$last"'
+    return f'case "$*" in *-shared*) {copied};; *) {real} "$@";; esac'
+
+
+@posix
+@needs_kernel
+@pytest.mark.parametrize(
+    "damage", [truncated, with_bits_flipped, without_a_symbol, emptied, writable_by_others, behind_a_link]
+)
+def test_a_library_that_is_damaged_or_open_to_others_is_built_again(
+    damage: Callable[[Path], None], built: Path, compile_with: Callable[[str], Path]
+) -> None:
+    cached = compile_with(copying(built)) / "kernel" / built.name
+    builds = cached.parents[2] / "compiler" / "builds"
+    for number in (1, 1, 2, 2):
+        if len(builds.read_text() if builds.exists() else "") < number and cached.exists():
+            damage(cached)
+        assert compiler._built(compiler._compiler()) == cached
+        assert cached.read_bytes() == built.read_bytes()
+        assert not cached.is_symlink()
+        assert stat.S_IMODE(cached.stat().st_mode) == 0o700
+        assert len(builds.read_text()) == number
+
+
+@posix
+@needs_kernel
+def test_a_folder_is_closed_to_others_and_not_used_if_it_is_another_users(
+    built: Path, compile_with: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = compile_with(copying(built))
+    (cache / "kernel").mkdir(parents=True)
+    for folder in (cache, cache / "kernel"):
+        folder.chmod(0o777)
+    compiler._built(compiler._compiler())
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (cache, cache / "kernel")] == [0o755, 0o755]
+    owner = os.stat_result((0o755, 0, 0, 1, os.getuid() + 1, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(Path, "stat", lambda path, **_: owner)
+    with pytest.raises(KernelUnavailable, match=re.escape(str(cache))):
+        compiler._built(compiler._compiler())
+
+
+@posix
+@needs_kernel
+def test_a_run_survives_a_truncated_library(built: Path, compile_with: Callable[[str], Path]) -> None:
+    """In a process of its own, which such a library would kill."""
+    cached = compile_with(copying(built)).parent / "mosaic-diffusion" / "kernel" / built.name
+    cached.parent.mkdir(parents=True)
+    shutil.copy2(built, cached)
+    truncated(cached)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cached.parents[2])}
+    done = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ['"compiled', f'{kernel_build()}"', str(cached)]
+
+
+@posix
+@needs_kernel
+@pytest.mark.parametrize("library", ["empty", "other"])
+def test_what_cannot_be_loaded_is_noted_and_refused_by_name(
+    library: str, tiny: mosaic.DataSet, compile_with: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A library that is no library, and one that is not the kernel."""
+    wrong = tmp_path / "wrong.so"
+    wrong.write_bytes(b"" if library == "empty" else Path(_ctypes.__file__).read_bytes())
+    compile_with(copying(wrong))
+    plan = prepare(RunConfig(steps=1), DataAccess(), dataset=tiny)
+    (note,) = (note for note in plan.notes if "compiled" in note)
+    assert str(tmp_path / "compiler") in note
+    assert plan.model.traits.engine(torch.float32) == "torch"
+    settings = RunConfig(steps=1, score_options={"engine": "compiled"})
+    with pytest.raises(mosaic.UsageError, match=re.escape(str(tmp_path / "compiler"))):
+        start(prepare(settings, DataAccess(), dataset=tiny))
+
+
+@posix
+@needs_kernel
+def test_a_compiler_may_have_arguments_which_are_part_of_the_build(
+    compile_with: Callable[[str], Path], built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = compile_with(copying(built))
+    names = set()
+    for arguments in ("", " -O1", " -O1 '-DNAME=a b'"):
+        monkeypatch.setenv("CXX", f"{cache.parent / 'compiler' / 'c++'}{arguments}")
+        assert compiler._compiler()[1:] == tuple(shlex.split(arguments))
+        names.add(compiler._built(compiler._compiler()).name)
+    assert len(names) == 3
+    monkeypatch.setenv("CXX", "c++ '")
+    with pytest.raises(KernelUnavailable, match=r"c\+\+ '"):
+        compiler._compiler()

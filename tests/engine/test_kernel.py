@@ -12,8 +12,8 @@ from mosaic.engine.compiler import KernelUnavailable, load_kernel
 from mosaic.engine.kernel import Axis, Problem, layout_error
 
 
-def exporting(numbers: list[int]) -> ctypes.CDLL:
-    """Stands for a loaded kernel that exports this layout."""
+def exporting(numbers: list[int], *missing: str) -> ctypes.CDLL:
+    """Stands for a loaded kernel that exports this layout, without the symbols that are missing."""
     array = (ctypes.c_int64 * len(numbers))(*numbers)
 
     class Function:
@@ -23,8 +23,10 @@ def exporting(numbers: list[int]) -> ctypes.CDLL:
         def __call__(self) -> Any:
             return self.value
 
-    library = SimpleNamespace(mosaic_layout=Function(array), mosaic_layout_length=Function(len(numbers)))
-    return cast("ctypes.CDLL", library)
+    symbols = {"mosaic_layout": array, "mosaic_layout_length": len(numbers)}
+    symbols |= dict.fromkeys(("mosaic_compare_float", "mosaic_compare_double"))
+    library = {name: Function(value) for name, value in symbols.items() if name not in missing}
+    return cast("ctypes.CDLL", SimpleNamespace(**library))
 
 
 def layout() -> list[int]:
@@ -51,5 +53,6 @@ def test_one_offset_that_differs_is_noticed() -> None:
     assert layout_error(exporting(layout()[:-1])) is not None
 
 
-def test_a_kernel_without_the_table_is_noticed() -> None:
-    assert layout_error(cast("ctypes.CDLL", SimpleNamespace())) is not None
+@pytest.mark.parametrize("symbol", ["mosaic_layout", "mosaic_compare_float", "mosaic_compare_double"])
+def test_a_kernel_without_a_symbol_is_noticed(symbol: str) -> None:
+    assert symbol in str(layout_error(exporting(layout(), symbol)))

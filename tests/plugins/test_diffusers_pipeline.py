@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import sys
@@ -14,7 +15,7 @@ import torch
 
 import mosaic
 import mosaic.testing
-from mosaic_plugins.diffusers_pipeline import Diffusers
+from mosaic_plugins.diffusers_pipeline import SCHEDULERS, Diffusers
 
 
 def library() -> Any:
@@ -39,16 +40,148 @@ def pipeline(folder: Path, prediction: str = "epsilon", **options: Any) -> Any:
     unet = diffusers.UNet2DModel(
         sample_size=8,
         in_channels=1,
-        out_channels=1,
         layers_per_block=1,
         block_out_channels=(8, 16),
         norm_num_groups=4,
         down_block_types=("DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D"),
-        **options,
+        **{"out_channels": 1, **options},
     )
     diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler(prediction_type=prediction)).save_pretrained(folder)
     return unet.eval()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A pipeline's folder, of which tests replace the scheduler, and its network."""
+    folder = tmp_path_factory.mktemp("shared") / "p"
+    return folder, pipeline(folder)
+
+
+# Schedulers whose states are x_0 + sigma eps; the others' preserve variance.
+EXPLODING = ("Euler", "EulerAncestral", "Heun", "KDPM2", "KDPM2Ancestral", "LMS")
+WITHOUT_SAMPLE = ("EulerAncestral", "KDPM2", "PNDM")  # they refuse networks that predict x_0
+# Settings apart from the default that are accepted, and how much their own rounding of times moves x0hat.
+SETTINGS: list[tuple[str, dict[str, Any], float]] = [
+    ("EulerDiscrete", {"timestep_type": "continuous", "prediction_type": "v_prediction"}, 1e-5),
+    ("EulerDiscrete", {"timestep_type": "continuous"}, 1e-5),
+    ("EulerDiscrete", {"timestep_spacing": "trailing", "steps_offset": 1}, 1e-5),
+    ("EulerDiscrete", {"use_karras_sigmas": True}, 1e-5),
+    ("EulerDiscrete", {"use_exponential_sigmas": True, "sigma_min": 0.1, "sigma_max": 20.0}, 1e-5),
+    ("EulerDiscrete", {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}, 1e-5),
+    ("HeunDiscrete", {"use_karras_sigmas": True}, 1e-5),
+    ("DDPM", {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "clip_sample": False}, 1e-5),
+    ("DDIM", {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "clip_sample": False}, 1e-5),
+    ("DDIM", {"trained_betas": [1e-4 * (1 + n) for n in range(500)], "num_train_timesteps": 500}, 1e-5),
+    ("DDIM", {"beta_schedule": "squaredcos_cap_v2"}, 1e-5),
+    ("DPMSolverMultistep", {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}, 1e-5),
+    ("DPMSolverMultistep", {"use_karras_sigmas": True}, 1e-2),
+    ("DPMSolverMultistep", {"use_lu_lambdas": True}, 1e-2),
+    ("UniPCMultistep", {"predict_x0": False}, 1e-5),
+    ("UniPCMultistep", {"use_exponential_sigmas": True}, 1e-2),
+]
+
+
+def own_denoised(scheduler: Any, x: torch.Tensor, t: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """x0hat by the scheduler's own formulas, which are kept in a step's result or in convert_model_output."""
+    if hasattr(scheduler, "convert_model_output"):
+        own = scheduler.convert_model_output(output, sample=x)
+        signal, noise = scheduler._sigma_to_alpha_sigma_t(scheduler.sigmas[scheduler.step_index])
+        of_noise = scheduler.config.get("algorithm_type") in ("dpmsolver", "deis")
+        return (x - noise * own) / signal if of_noise or scheduler.config.get("predict_x0") is False else own
+    if not hasattr(scheduler, "_get_prev_sample"):
+        return scheduler.step(output, t, x).pred_original_sample
+    a, before = (float(scheduler.alphas_cumprod[time]) for time in (int(t), int(t) // 2))  # PNDM: x' = a' x0 + s' eps
+    kept = math.sqrt((1 - before) / (1 - a))
+    following = scheduler._get_prev_sample(x, int(t), int(t) // 2, output)
+    return (following - kept * x) / (math.sqrt(before) - kept * math.sqrt(a))
+
+
+@pytest.mark.filterwarnings("ignore")  # the library's own
+@pytest.mark.parametrize(
+    ("name", "settings", "tolerance"),
+    [
+        (name, {"prediction_type": kind}, 1e-4)
+        for name in SCHEDULERS
+        for kind in ("epsilon", "v_prediction", "sample")
+        if kind != "sample" or not name.startswith(WITHOUT_SAMPLE)
+    ]
+    + [(f"{name}Scheduler", settings, tolerance) for name, settings, tolerance in SETTINGS],
+)
+def test_it_is_the_x0_of_the_schedulers_own_step(
+    name: str,
+    settings: dict[str, Any],
+    tolerance: float,
+    shared: tuple[Path, Any],
+    data: mosaic.DataSet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, unet = shared
+    kind = getattr(library(), name)
+    unclipped = {"clip_sample": False} if "clip_sample" in inspect.signature(kind).parameters else {}
+    kind(**{**unclipped, **settings}).save_pretrained(folder / "scheduler")
+    scheduler = kind.from_pretrained(folder / "scheduler")
+    scheduler.set_timesteps(10)
+    x, t = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)), scheduler.timesteps[6]
+    if hasattr(scheduler, "_init_step_index"):
+        scheduler._init_step_index(t)
+    if name.startswith(EXPLODING):
+        level = mosaic.Level(1.0, float(scheduler.sigmas[scheduler.step_index]))
+        x = x * math.hypot(1, level.noise)
+    elif hasattr(scheduler, "_sigma_to_alpha_sigma_t"):
+        sigma = scheduler.sigmas[scheduler.step_index]
+        level = mosaic.Level(*map(float, scheduler._sigma_to_alpha_sigma_t(sigma)))
+    else:
+        a = float(scheduler.alphas_cumprod[int(t)])
+        level = mosaic.Level(math.sqrt(a), math.sqrt(1 - a))
+    with torch.no_grad():
+        output = unet(scheduler.scale_model_input(x, t), t).sample
+    expected = own_denoised(scheduler, x, t, output)
+    monkeypatch.setattr(Diffusers, "_load_unet", lambda self: unet)  # read once
+    actual = model(folder, data).denoise(x, level)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("DPMSolverMultistep", {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}),
+        ("UniPCMultistep", {"use_flow_sigmas": True, "prediction_type": "epsilon"}),
+        ("EulerDiscrete", {"interpolation_type": "log_linear"}),
+        ("EDMEuler", {}),
+        ("EDMDPMSolverMultistep", {}),
+        ("ScoreSdeVe", {}),
+        ("CMStochasticIterative", {}),
+        ("FlowMatchEulerDiscrete", {}),
+    ],
+)
+def test_what_would_change_times_or_the_forward_process_is_refused(
+    name: str, settings: dict[str, Any], shared: tuple[Path, Any], data: mosaic.DataSet
+) -> None:
+    getattr(library(), f"{name}Scheduler")(**settings).save_pretrained(shared[0] / "scheduler")
+    with pytest.raises(mosaic.DataError, match="use_flow_sigmas|flow_prediction|log_linear|" + name):
+        model(shared[0], data).check((), (), (-1,))
+
+
+def test_that_x0hat_is_not_clipped_is_noted(shared: tuple[Path, Any], data: mosaic.DataSet) -> None:
+    notes = []
+    for clips in (True, False):
+        library().DDPMScheduler(clip_sample=clips).save_pretrained(shared[0] / "scheduler")
+        notes.append([note for note in model(shared[0], data).check((), (), (-1,)) if "clip_sample" in note])
+    assert [len(note) for note in notes] == [1, 0]
+
+
+def test_a_network_that_learns_the_variance_is_run_by_its_first_channels(tmp_path: Path, data: mosaic.DataSet) -> None:
+    unet = pipeline(tmp_path / "p", out_channels=2)
+    with pytest.raises(mosaic.UsageError, match=r"\b1\b.*\b2\b.*learned.*fixed_small"):
+        model(tmp_path / "p", data).check((), (), (-1,))
+    scheduler = library().DDPMScheduler(variance_type="learned_range", clip_sample=False)
+    scheduler.save_pretrained(tmp_path / "p" / "scheduler")
+    x, a = torch.randn(2, 1, 8, 8), signal_of(500)
+    with torch.no_grad():
+        expected = scheduler.step(unet(x, 500).sample, 500, x).pred_original_sample
+    actual = model(tmp_path / "p", data).denoise(x, mosaic.Level(a, math.sqrt(1 - a**2)))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
 def model(folder: Path, data: mosaic.DataSet) -> Diffusers:

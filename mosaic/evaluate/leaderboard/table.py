@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from mosaic.device import standard_torch
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, moments_of
 from mosaic.evaluate.statistics import interval_of
 from mosaic.interfaces.metric import Metric
@@ -91,6 +92,7 @@ def _behind(final: xr.DataArray, higher_is_better: bool) -> dict[str, tuple[obje
     return _with_interval("behind", ("score", "sample"), behind)
 
 
+@standard_torch()
 def _evaluated(metric: Metric, images: NDArray[np.float32], reference: NDArray[np.float32]) -> Values:
     values: Values = metric(torch.from_numpy(images), torch.from_numpy(reference)).double().cpu().numpy()
     return values

@@ -38,7 +38,8 @@ def network_maps(module: Any, run: xr.Dataset, times: np.ndarray) -> xr.Dataset:
     steps = np.abs(run["time"].values[:, None] - times).argmin(0)
     maps = []
     for step in steps.tolist():
-        field = module.field(_state(run, step), torch.tensor([float(run["time"][step])]), None)
+        t = torch.tensor([float(run["time"][step])], dtype=torch.float32, device="cpu")
+        field = module.field(_state(run, step), t, None)
         maps.append(module.attention.weights(field)[0])
     return _maps(maps, run, steps)
 

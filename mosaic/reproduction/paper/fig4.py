@@ -123,7 +123,7 @@ class Fig4(Target):
         checkpoint, dataset = experiment.train(), experiment.load_dataset()
         schedule = checkpoint.make_schedule()
         module = checkpoint.load().to(dataset.images.device)
-        chosen = torch.arange(min(IMAGES, len(dataset)))
+        chosen = torch.arange(min(IMAGES, len(dataset)), dtype=torch.int64, device="cpu")
         x0 = dataset.images[chosen].float()
         noise = initial_noise(self.study.config.seed, range(len(chosen)), dataset.shape).to(x0)
         labels = dataset.labels[chosen] if experiment.row.conditional and dataset.labels is not None else None

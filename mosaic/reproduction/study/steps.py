@@ -96,7 +96,8 @@ def _network_seconds(experiment: Experiment) -> float:
     plan = experiment.load_plan()
     module, device = plan.build().module.eval(), plan.dataset.images.device
     count = min(8, experiment.samples)
-    x, t = torch.zeros(count, *plan.dataset.shape, device=device), torch.full((count,), 0.5, device=device)
+    x = torch.zeros(count, *plan.dataset.shape, device=device, dtype=torch.float32)
+    t = torch.full((count,), 0.5, device=device, dtype=torch.float32)
     labels = torch.zeros(count, dtype=torch.int64, device=device) if plan.is_conditional else None
     seconds = []
     with torch.no_grad():

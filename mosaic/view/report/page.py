@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.loading import registry
@@ -77,6 +78,7 @@ def make_report(
     return page
 
 
+@standard_torch()
 def _agreement(runs: Sequence[xr.Dataset]) -> dict[str, Any]:
     """Name of the first metric of agreement, and its values (sample) of each run after the first against the first.
 
