@@ -15,6 +15,7 @@ from .engine.windows import window_sums as window_sums
 from .errors import DataError as DataError
 from .errors import ExitCode as ExitCode
 from .errors import MosaicError as MosaicError
+from .errors import MosaicWarning as MosaicWarning
 from .errors import PluginError as PluginError
 from .errors import UsageError as UsageError
 from .evaluate.calibration.calibrate import calibrate as calibrate
@@ -39,6 +40,7 @@ from .interfaces.score import Traits as Traits
 from .interfaces.score import eps_from_denoised as eps_from_denoised
 from .interfaces.score import score_from_denoised as score_from_denoised
 from .interfaces.torchvision_import import import_torchvision as import_torchvision
+from .netcdf import open_netcdf as open_netcdf
 from .progress import Progress as Progress
 from .registry.hooks import Register as Register
 from .registry.hooks import hookimpl as hookimpl

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 from enum import IntEnum
 
-__all__ = ["DataError", "ExitCode", "MosaicError", "PluginError", "UsageError", "did_you_mean"]
+__all__ = ["DataError", "ExitCode", "MosaicError", "MosaicWarning", "PluginError", "UsageError", "did_you_mean", "note"]
 
 
 class ExitCode(IntEnum):
@@ -42,6 +43,15 @@ class DataError(MosaicError):
     """Image data that was asked for is missing or cannot be used."""
 
     exit_code = ExitCode.DATA
+
+
+class MosaicWarning(UserWarning):
+    """What a user should know of, such as damaged files that are made again; the command line writes it as a note."""
+
+
+def note(message: str) -> None:
+    """Warn of something that stops nothing."""
+    warnings.warn(message, MosaicWarning, stacklevel=2)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

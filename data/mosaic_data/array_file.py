@@ -160,6 +160,8 @@ def _read_arrays(path: Path) -> tuple[list[str], dict[str, Array]]:
         raise mosaic.DataError(f"'{path}' is not a {', '.join(readers)} file; save the arrays as one of these.")
     try:
         return reader(path)
+    except mosaic.DataError:
+        raise
     except Exception as error:  # numpy, zipfile, zlib and HDF5 each raise kinds of their own for a damaged file
         raise mosaic.DataError(
             f"'{path}' cannot be read ({type(error).__name__}: {error}); it may be damaged: save it again."
@@ -176,8 +178,6 @@ def _read_numpy(path: Path) -> tuple[list[str], dict[str, Array]]:
 
 
 def _read_netcdf(path: Path) -> tuple[list[str], dict[str, Array]]:
-    import xarray
-
-    with xarray.open_dataset(path, engine="netcdf4") as opened:
+    with mosaic.open_netcdf(path) as opened:
         names = [str(name) for name in opened.variables]
         return names, {name: opened[name].values for name in ("images", "labels") if name in names}

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mosaic.engine.windows import check_window_size
-from mosaic.errors import UsageError, did_you_mean
+from mosaic.errors import DataError, UsageError, did_you_mean
 from mosaic.interfaces.schedule import Level
+from mosaic.netcdf import open_netcdf
 
 __all__ = ["PAPER_SCALES", "ScaleSchedule", "coarse_to_fine", "paper_scales", "preset_names", "resolve_scales"]
 
@@ -147,15 +148,13 @@ def _read_scales(path: Path) -> ScaleSchedule:
             table = json.loads(path.read_text())
             scales, ratios = table["scales"], table["noise_to_signal"]
         else:
-            import xarray as xr
-
-            with xr.open_dataset(path) as stored:
+            with open_netcdf(path) as stored:
                 scales, ratios = stored["scale"].values, (stored["noise"] / stored["signal"]).values
         exact = [int(k) for k in scales]
         if any(k != whole for k, whole in zip(scales, exact, strict=True)):
             raise ValueError("scales must be whole numbers")
         return ScaleSchedule(tuple(exact), tuple(float(r) for r in ratios))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError, DataError) as error:
         raise UsageError(
             f"Scales file '{path}' cannot be used ({error}); it must hold 'scales' and 'noise_to_signal' lists (JSON) "
             f"or 'scale', 'signal' and 'noise' along 'step' (netCDF)."
