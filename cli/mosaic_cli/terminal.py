@@ -8,12 +8,14 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from mosaic.errors import ExitCode, MosaicError, PluginError
+from mosaic.errors import ExitCode, MosaicError, MosaicWarning, PluginError
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import setting_names
 
@@ -71,7 +73,8 @@ def standard(command: Command) -> Command:
     def wrapped(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
         terminal = Terminal(quiet, verbose)
         try:
-            return command(*args, terminal=terminal, **kwargs)
+            with _warnings_as_notes(terminal):
+                return command(*args, terminal=terminal, **kwargs)
         except MosaicError as error:
             if verbose:
                 traceback.print_exc()
@@ -88,6 +91,23 @@ def standard(command: Command) -> Command:
             terminal.fail(f"{type(error).__name__}: {error}{hint}", ExitCode.FAILURE)
 
     return wrapped  # type: ignore[return-value]
+
+
+@contextmanager
+def _warnings_as_notes(terminal: Terminal) -> Iterator[None]:
+    """Write what the core warns of as notes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MosaicWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, MosaicWarning):
+                terminal.note(f"Note: {message}")
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def print_json(document: Any) -> None:
