@@ -236,26 +236,26 @@ def multiplies_bfloat16() -> bool:
 
 @contextmanager
 def interrupts_held() -> Iterator[Callable[[], bool]]:
-    """Hold back Ctrl-C until the block ends, and raise it then; yields a function that says whether Ctrl-C was pressed.
+    """Hold back Ctrl-C, however often it is pressed, until the block ends; yields a function that says whether it was.
 
-    A second Ctrl-C is not held back. Outside the main thread, where Python receives no signals, nothing is changed.
+    Then the handler that was there is called; Python's own raises KeyboardInterrupt. If another one returns, or holds
+    in its turn, the program goes on: work that has stopped early because of an interrupt must raise KeyboardInterrupt
+    itself. Outside the main thread, where Python receives no signals, nothing is held.
     """
+    handler = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    if not callable(handler):  # the system's own, or none
+        yield lambda: False
+        return
     heard = False
 
     def hold(number: int, frame: Any) -> None:
         nonlocal heard
-        if heard:
-            raise KeyboardInterrupt
         heard = True
 
-    listening = threading.current_thread() is threading.main_thread()
-    listening = listening and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if listening:
-        signal.signal(signal.SIGINT, hold)
+    signal.signal(signal.SIGINT, hold)
     try:
         yield lambda: heard
     finally:
-        if listening:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-    if heard:
-        raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, handler)
+        if heard:
+            handler(signal.SIGINT, None)

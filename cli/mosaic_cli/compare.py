@@ -88,9 +88,9 @@ def command(
         titles = [path.stem for path in inputs]
         rows = list(zip(titles if len(set(titles)) == len(titles) else map(str, inputs), runs, strict=True))
         figures = [draw(rows, comparison) for draw in (draw_side_by_side, draw_agreement)]
-        write_netcdf(comparison, target)
+        write_netcdf(comparison, target, overwrite)
         for picture, figure in zip(pictures, figures, strict=True):
-            save_figure(figure, picture)
+            save_figure(figure, picture, overwrite)
     terminal.note(f"Values: {target}. Pictures: {', '.join(map(str, pictures))}")
     if as_json:
         summary = {name: _summary(comparison, name) for name in names if name in comparison}

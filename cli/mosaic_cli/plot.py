@@ -62,7 +62,7 @@ def command(
         raise UsageError(f"`samples` '{samples}' must be a list of sample numbers such as 0,1,5.") from None
     with open_stored(file, _schemas(kind), "a stored run" + " or calibration" * (kind == "scales")) as stored:
         figure = _draw(stored, kind, chosen, columns, data_dir)
-    save_figure(figure, target)
+    save_figure(figure, target, overwrite)
     if as_json:
         print_json({"path": str(target)})
     else:

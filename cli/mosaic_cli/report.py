@@ -63,7 +63,7 @@ def command(
         runs = [(name, stack.enter_context(open_trajectory(file))) for name, file in zip(names, files, strict=True)]
         datasets = [_training_set(file, run, data_dir, terminal) for file, (_, run) in zip(files, runs, strict=True)]
         page = make_report(runs, datasets, chosen, title)
-    with replacing(out) as temporary:
+    with replacing(out, overwrite) as temporary:
         temporary.write_text(page, encoding="utf-8")
     if as_json:
         print_json({"path": str(out), "bytes": out.stat().st_size})

@@ -27,12 +27,11 @@ PACKED = ("scale_factor", "add_offset")
 @contextmanager
 def netcdf_arrays(path: Path) -> Iterator[tuple[list[str], dict[str, StoredArray]]]:
     """Give the names of a file's variables, and its variables `images` and `labels`, unread."""
-    import xarray as xr
 
     check_classic_header(path)
     check_heaps(path)
     # Times, masks and coordinates are not decoded: that would turn integers with a fill value into floats.
-    with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as stored:
+    with mosaic.open_netcdf(path, decode=False) as stored:
         names = [str(name) for name in stored.variables]
         wanted = [name for name in ("images", "labels") if name in names]
         yield names, {name: NetcdfVariable(stored.variables[name], name, path) for name in wanted}

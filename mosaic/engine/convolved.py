@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from mosaic.device import accumulator_dtype, single_threaded
+from mosaic.device import accumulator_dtype, interrupts_held, single_threaded
 from mosaic.engine.posterior import BITS, Posterior, after_ones, attend
 from mosaic.engine.stream import stream
 from mosaic.engine.window_problem import WindowProblem, as_posterior, empty_sums
@@ -62,7 +62,8 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
     # Logits of a few images give references for all blocks. So most blocks need no pass for their maximum (`_attend`).
     sample = seen_and_bias(0, problem.images[: max(1, min(REFERENCE_IMAGES, problem.block // FILTERS // windows))])
     references = filters.new_empty(len(filters))
-    with single_threaded():  # one thread, as for blocks: numbers must not depend on thread counts
+    # One thread, as for blocks: numbers must not depend on thread counts.
+    with interrupts_held(), single_threaded():
         for group, less in zip(filters.split(length), references.split(length), strict=True):
             torch.amax(logits_of(*sample, group), 0, out=less)
 

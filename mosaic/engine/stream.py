@@ -30,13 +30,18 @@ def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]
     if images.device.type != "cpu":
         return reduce(Posterior.merge, map(part, firsts, blocks))
     _keep_freed_memory()
-    with single_threaded() as threads:
+    # An interrupt waits for the blocks in progress. A KeyboardInterrupt while a lock of the pool, or the one of
+    # `single_threaded`, is being taken would leave threads, or the next run, waiting for ever.
+    with interrupts_held() as interrupted, single_threaded() as threads:
         threads = min(threads, len(blocks), thread_limit() or threads)
         if threads == 1:
-            return reduce(Posterior.merge, map(part, firsts, blocks))
-        # A KeyboardInterrupt while the pool holds one of its locks would leave its threads waiting for ever.
-        with interrupts_held() as interrupted, ThreadPoolExecutor(threads) as pool:
-            return reduce(Posterior.merge, _until(interrupted, pool.map(part, firsts, blocks)))
+            merged = reduce(Posterior.merge, _until(interrupted, map(part, firsts, blocks)))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                merged = reduce(Posterior.merge, _until(interrupted, pool.map(part, firsts, blocks)))
+        if interrupted():  # what is merged is not the whole
+            raise KeyboardInterrupt
+        return merged
 
 
 def _until(stopped: Callable[[], bool], parts: Iterator[Posterior]) -> Iterator[Posterior]:

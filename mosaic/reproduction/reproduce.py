@@ -25,7 +25,7 @@ from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
 from mosaic.run.settings import layered
-from mosaic.storage.files import as_attribute, write_netcdf
+from mosaic.storage.files import as_attribute, make_folder, write_netcdf
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import REPRODUCTION_SCHEMA, described
 from mosaic.view.images import save_figure
@@ -63,11 +63,7 @@ def execute_reproduction(target: Target) -> xr.Dataset:
         If it holds a step that was made with other settings.
     """
     study = target.study
-    try:
-        study.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UsageError(f"`out` '{study.folder}' cannot be written ({reason}); choose another place.") from None
+    make_folder(study.folder)
     measured = described(target.measure(), REPRODUCTION_SCHEMA).assign_attrs(_attributes(target))
     write_netcdf(measured, study.folder / f"{target.name}.nc")
     save_figure(target.draw(measured), study.folder / f"{target.name}.png")

@@ -15,8 +15,9 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from mosaic.engine.windows import check_window_size
-from mosaic.errors import UsageError, did_you_mean
+from mosaic.errors import DataError, UsageError, did_you_mean
 from mosaic.interfaces.schedule import Level
+from mosaic.netcdf import open_netcdf
 
 __all__ = ["PAPER_SCALES", "ScaleSchedule", "coarse_to_fine", "paper_scales", "preset_names", "resolve_scales"]
 
@@ -162,13 +163,11 @@ def _read_scales(path: Path) -> ScaleSchedule:
         if path.suffix == ".json":
             table = _Table.model_validate_json(path.read_text(encoding="utf-8-sig"))
         else:
-            import xarray as xr
-
-            with xr.open_dataset(path) as stored:
+            with open_netcdf(path) as stored:
                 ratios = (stored["noise"] / stored["signal"]).values.tolist()
                 table = _Table(scales=stored["scale"].values.tolist(), noise_to_signal=ratios)
         return ScaleSchedule(tuple(int(k) for k in table.scales), tuple(table.noise_to_signal))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise UsageError(
             f"Scales file '{path}' cannot be used ({reason}); it must hold 'scales' and 'noise_to_signal' lists (JSON) "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +14,11 @@ from typing import Any
 import filelock
 import xarray as xr
 
-from mosaic.errors import DataError, UsageError
+from mosaic.device import interrupts_held
+from mosaic.errors import DataError, MosaicError, UsageError
+from mosaic.netcdf import open_netcdf, store_netcdf
+from mosaic.storage.failures import WriteError, cause_of, write_error
+from mosaic.storage.schema import check_stored
 
 __all__ = [
     "LOCK",
@@ -20,15 +26,21 @@ __all__ = [
     "as_attribute",
     "check_free",
     "check_writable",
+    "flush",
+    "is_temporary",
     "locked",
+    "make_folder",
     "open_stored",
+    "remove_temporaries",
     "replacing",
+    "store",
     "unused_folder",
     "unused_path",
     "write_netcdf",
 ]
 
 LOCK = ".lock"
+TEMPORARY = (".mosaic-", ".tmp")  # how names of temporary folders start and end
 
 
 def unused_path(folder: Path, name: str = "run", endings: Sequence[str] = (".nc", ".nc.parts", ".png")) -> Path:
@@ -49,26 +61,116 @@ def unused_folder(name: str) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path that replaces `path` if the block succeeds: readers see the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp")  # a fixed name: the next writer replaces what a kill left
+def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
+    """Give a temporary path that becomes `path` if the block succeeds: readers see the old file, or the new one whole.
+
+    It is in a new folder that nobody else can write to, so that no link planted there is followed. It counts only
+    when it is on the disk.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether a file that is there by then may be replaced.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written, or may not be replaced.
+    """
+    folder = None
     try:
-        yield temporary
-        temporary.replace(path)
+        remove_temporaries(path.parent)
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY[0], suffix=TEMPORARY[1], dir=path.parent))
+        with locked(folder, path):
+            temporary = folder / path.name
+            yield temporary
+            flush(temporary)
+            _move(temporary, path, overwrite)
+        flush(path.parent)
     except OSError as error:
-        raise UsageError(f"'{path}' cannot be written ({error.strerror or error}); choose another place.") from None
+        raise write_error(path, error) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    """Write `dataset` to `path` atomically, compressed, in chunks of whole trajectories."""
+def _move(temporary: Path, path: Path, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+        return
+    try:
+        path.hardlink_to(temporary)  # unlike a check before a move, this cannot replace what appears in between
+    except FileExistsError:
+        raise WriteError(f"'{path}' was made meanwhile, and is not replaced; move it, or use `overwrite`.") from None
+    except OSError:  # a file system without links
+        if path.exists():
+            raise WriteError(f"'{path}' was made meanwhile, and is not replaced.") from None
+        temporary.replace(path)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path has a name as `replacing` gives to its temporary folders."""
+    return path.name.startswith(TEMPORARY[0]) and path.name.endswith(TEMPORARY[1])
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove the temporary folders that killed writers have left in `folder`: nobody holds their locks."""
+    for left in folder.glob("*".join(TEMPORARY)):
+        with suppress(OSError, MosaicError):
+            with locked(left, left):
+                for file in left.iterdir():
+                    if file.name != LOCK:
+                        file.unlink()
+            left.rmdir()
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if path.is_dir():
+        if os.name == "nt":
+            return
+        descriptor = os.open(path, os.O_RDONLY)
+    else:
+        descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # not every file system can for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises
+    ------
+    WriteError
+        If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from None
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path, overwrite: bool = True) -> None:
+    """Write `dataset` to `path` atomically; arguments and errors as for `replacing`."""
+    with replacing(path, overwrite) as temporary:
+        store(dataset, temporary)
+
+
+def store(dataset: xr.Dataset, temporary: Path) -> None:
+    """Write `dataset` to a temporary path of `replacing`, compressed, in chunks of whole trajectories."""
     encoding: dict[str, dict[str, Any]] = {}
     for name, variable in dataset.data_vars.items():
         chunks = (1, *variable.shape[1:]) if variable.dims[:1] == ("sample",) else variable.shape
         encoding[str(name)] = {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}
-    with replacing(path) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+    try:
+        store_netcdf(dataset, temporary, encoding)
+    except (OSError, RuntimeError) as error:
+        raise cause_of(error, temporary.parent, dataset.nbytes) from None
 
 
 class OutputInUse(UsageError):
@@ -86,15 +188,27 @@ def locked(folder: Path, work: Path) -> Iterator[None]:
     """
     lock = filelock.FileLock(folder / LOCK)
     try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        raise OutputInUse(f"another process is working on '{work}'; wait for it, or use another `out`.") from None
-    try:
+        with interrupts_held():
+            _acquire(lock, folder, work)
         yield
     finally:
-        with suppress(OSError):  # Windows cannot remove an open file; elsewhere filelock notices that it is gone
-            (folder / LOCK).unlink()
-        lock.release()
+        if lock.is_locked:
+            with interrupts_held():
+                with suppress(OSError):  # Windows cannot remove an open file; elsewhere filelock notices
+                    (folder / LOCK).unlink()
+                lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, folder: Path, work: Path) -> None:
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:  # also where its file cannot be made
+            if not (folder / LOCK).exists():
+                tempfile.TemporaryFile(dir=folder).close()
+            raise OutputInUse(f"another process is working on '{work}'; wait for it, or use another `out`.") from None
+    except OSError as error:
+        raise write_error(work, error) from None
 
 
 def as_attribute(value: Any) -> str:
@@ -132,13 +246,14 @@ def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
         parts = path.with_name(path.name + ".parts")
         started = f"; '{parts}' holds unfinished work: start it again with `resume`" if parts.exists() else ""
         raise DataError(f"There is no file '{path}'{started}.")
-    try:
-        stored = xr.open_dataset(path, engine="netcdf4")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"'{path}' is not a readable netCDF file ({reason}).") from None
+    stored = open_netcdf(path)
     schema = str(stored.attrs.get("schema", ""))
     if schema not in schemas:
         stored.close()
         raise DataError(f"'{path}' is not {what}: its schema is '{schema}', not {' or '.join(map(repr, schemas))}.")
+    try:
+        check_stored(stored)
+    except ValueError as error:
+        stored.close()
+        raise DataError(f"'{path}' is damaged: {error}.") from None
     return stored

@@ -20,6 +20,7 @@ import xarray as xr
 from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.progress import Progress, piece_of, prefixed, silent
+from mosaic.storage.failures import WriteError
 from mosaic.storage.files import open_stored
 from mosaic.storage.parts import PartFiles, encoded, join
 
@@ -225,15 +226,25 @@ class FileJob(Job):
         if resume and self.is_done():
             files.clear()  # a kill after the file was written, before its parts were removed, leaves both
             return self.open()
-        with files.hold(self.identity, resume=resume, overwrite=overwrite):
+        with files.hold(resume=resume, overwrite=overwrite):
+            if resume and self.is_done():  # finished by another process since
+                files.remove()
+                return self.open()
+            replaces = files.begin(self.identity, resume=resume, overwrite=overwrite)
             try:
                 self.before()
-                for number, dataset in self._computed(progress, lambda number: not files.part(number).exists()):
+                for number, dataset in self._computed(progress, lambda number: not files.finished(number)):
                     files.write_part(number, dataset)
-            except Exception:
+                files.finish(len(self.parts), self.root(), self.complete, overwrite=replaces)
+            except Exception as error:
+                done = files.kept_parts()
                 files.abandon()
-                raise
-            files.finish(len(self.parts), self.root(), self.complete)
+                if not isinstance(error, WriteError) or not done:
+                    raise
+                raise WriteError(
+                    f"{error} {done} of {len(self.parts)} batches are finished and kept in '{files.folder}'; "
+                    "`resume` uses them."
+                ) from None
         with self.open() as whole:
             self.after(whole)
         return self.open()

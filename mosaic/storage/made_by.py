@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import xarray as xr
 
 from mosaic.device import device_name
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options
+from mosaic.netcdf import open_netcdf
 from mosaic.registry.hooks import KINDS
 from mosaic.registry.loading import registry
 from mosaic.registry.plugin import CORE
@@ -124,7 +124,7 @@ def code_changed(code: object) -> bool:
 
 def stored_code(file: Path) -> object:
     """Read the digest of the code that made a stored file."""
-    with xr.open_dataset(file, engine="netcdf4") as stored:
+    with open_netcdf(file) as stored:
         return stored.attrs.get("code")
 
 

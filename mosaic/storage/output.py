@@ -102,7 +102,8 @@ class Output:
     def _kept_configuration(self) -> dict[str, Any]:
         kept = PartFiles(self.path).in_progress()
         if kept is not None:
-            return dict(kept["configuration"])
+            configuration = kept.get("configuration")  # where it is odd, the job says that it is another's
+            return configuration if isinstance(configuration, dict) else {}
         if not self.path.exists():
             return {}
         with open_stored(self.path, tuple(TABLES), "a result of mosaic") as stored:

@@ -2,11 +2,12 @@
 
 A netCDF-4 file open for writing cannot be read, and a killed writer loses it. So each finished batch becomes
 a file of its own, written under a temporary name and then moved into place, and so does the whole. A kill at
-any moment loses at most the batch in flight.
+any moment, of the machine too, loses at most the batch in flight.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,31 +18,53 @@ from typing import Any
 
 import xarray as xr
 
-from mosaic.errors import UsageError
-from mosaic.storage.files import OutputInUse, as_attribute, locked, replacing, write_netcdf
+from mosaic.errors import DataError, warn_of
+from mosaic.netcdf import open_netcdf
+from mosaic.storage.failures import write_error
+from mosaic.storage.files import (
+    OutputInUse,
+    as_attribute,
+    flush,
+    locked,
+    remove_temporaries,
+    replacing,
+    store,
+    write_netcdf,
+)
 from mosaic.storage.made_by import core_digest
 
 __all__ = ["PartFiles", "join"]
 
-IDENTITY = "identity.json"
+IDENTITY, DIGEST = "identity.json", ".sha256"
+REPLACES = "overwrite"  # the entry of identity.json that says whether the work may replace a file at its place
 
 
 class PartFiles:
     """A netCDF file, and its parts in `<path>.parts` until it is finished.
 
     The identity of the work in progress is kept with the parts; its entries become root attributes of the finished
-    file. Parts without an identity are stale: a kill left them.
+    file. Parts without an identity are stale: a kill left them. A part counts if it has the SHA-256 that is kept beside
+    it. What is damaged is computed again.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.folder = path, path.with_name(path.name + ".parts")
+        self._removed = False
 
     def in_progress(self) -> dict[str, Any] | None:
-        """Identity of what is in progress here; None where nothing is."""
+        """Identity of what is in progress here; None where nothing is, or it is damaged."""
+        return {key: value for key, value in kept.items() if key != REPLACES} if (kept := self._kept()) else None
+
+    def _kept(self) -> dict[str, Any]:
+        """What identity.json holds; empty where there is none, or it is damaged."""
         try:
-            return dict(json.loads((self.folder / IDENTITY).read_text()))
-        except FileNotFoundError:
-            return None
+            kept = json.loads((self.folder / IDENTITY).read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+            return {}
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"'{self.folder / IDENTITY}' cannot be read ({reason}).") from None
+        return kept if isinstance(kept, dict) else {}
 
     def part(self, number: int) -> Path:
         """File of one finished batch."""
@@ -49,50 +72,121 @@ class PartFiles:
 
     def write_part(self, number: int, dataset: xr.Dataset) -> None:
         """Store a finished batch, with the digest of the code that made it."""
-        write_netcdf(dataset.assign_attrs(code=core_digest()), self.part(number))
+        part = self.part(number)
+        with replacing(part) as temporary:
+            store(dataset.assign_attrs(code=core_digest()), temporary)
+            with replacing(part.with_suffix(DIGEST)) as beside:
+                beside.write_text(_digest(temporary))
+
+    def finished(self, number: int) -> bool:
+        """Tell whether a batch is finished; removes it if it is damaged, with a note."""
+        part = self.part(number)
+        if not part.exists():
+            return False
+        if _is_whole(part):
+            return True
+        _discard(part)
+        warn_of([f"'{part}' is damaged; its batch is computed again."])
+        return False
 
     @contextmanager
-    def hold(self, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[None]:
-        """Make the folder for the parts, remove stale ones, and lock the folder until the block ends.
+    def hold(self, *, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Make the folder for the parts where there is none, and lock it until the block ends.
+
+        With `overwrite`, parts that are left there are removed first.
 
         Raises
         ------
         OutputInUse
-            If another process has started or finished here since the check, or is working on this.
-        UsageError
+            If another process has started here since the check, or is working on this.
+        WriteError
             If it cannot be written.
         """
+        if overwrite:
+            self.clear()
+        made, self._removed = True, False
         try:
-            if overwrite or (resume and self.in_progress() is None):
-                self.clear()
-            try:  # mkdir is atomic: of two new runs that start here at once, one fails
-                self.folder.mkdir(exist_ok=resume)
-            except FileExistsError:
+            self.folder.mkdir()  # atomic: of two new runs that start here at once, one fails
+            flush(self.folder.parent)
+        except FileExistsError:
+            made = False
+            if not resume:
                 raise OutputInUse(f"another run has just started at '{self.path}'; use another `out`.") from None
-            with locked(self.folder, self.path), replacing(self.folder / IDENTITY) as temporary:
-                temporary.write_text(json.dumps(identity, indent=1))
         except OSError as error:
-            reason = error.strerror or error
-            raise UsageError(f"`out` '{self.path}' cannot be written ({reason}); choose another place.") from None
+            raise write_error(self.path, error) from None
         with locked(self.folder, self.path):
-            if self.path.exists() and not (resume or overwrite):  # finished between the check and now
-                self._clean()
-                raise OutputInUse(f"another run has just finished at '{self.path}'; use another `out`.")
-            yield
+            remove_temporaries(self.folder)
+            try:
+                yield
+            except BaseException:
+                if made and not self._removed and not self._kept():
+                    self.remove()
+                raise
         self._sweep()
 
-    def finish(self, count: int, attributes: Mapping[str, str], complete: Callable[[xr.Dataset], xr.Dataset]) -> None:
-        """Join the parts, `complete` the whole, write it with `attributes` on its root, and remove the parts."""
-        parts = [xr.load_dataset(self.part(number), engine="netcdf4") for number in range(count)]
+    def begin(self, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
+        """Keep the identity of the work that begins or is resumed; tells whether it may replace a file at its place.
+
+        It may if `overwrite` is set, or was set when the work started. It is called while the place is held.
+
+        Raises
+        ------
+        OutputInUse
+            If there is a file that it may not replace.
+        """
+        kept = self._kept()
+        replaces = overwrite or (resume and kept.get(REPLACES) is True)
+        if self.path.exists() and not replaces:
+            raise OutputInUse(
+                f"'{self.path}' was made since, by something else; use another `out`, or `overwrite` to replace it."
+            )
+        if not kept:
+            if (self.folder / IDENTITY).exists():
+                warn_of([f"'{self.folder / IDENTITY}' is damaged; all batches are computed again."])
+            for stale in self.folder.glob("part-*"):
+                _discard(stale)
+        with replacing(self.folder / IDENTITY) as temporary:
+            temporary.write_text(json.dumps({**identity, REPLACES: replaces}, indent=1))
+        return replaces
+
+    def finish(
+        self,
+        count: int,
+        attributes: Mapping[str, str],
+        complete: Callable[[xr.Dataset], xr.Dataset],
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Join the parts, `complete` the whole, write it with `attributes` on its root, and remove the parts.
+
+        Raises
+        ------
+        DataError
+            If a part was damaged meanwhile.
+        WriteError
+            If the file cannot be written, or there is one by now that may not be replaced.
+        """
+        parts = [self._load(number) for number in range(count)]
         # Several digests, if other code resumed the run than started it: no single one made the file.
         codes = sorted({str(part.attrs.get("code")) for part in parts})
-        write_netcdf(complete(join(parts, {**attributes, "code": " ".join(codes)})), self.path)
-        self._clean()
+        write_netcdf(complete(join(parts, {**attributes, "code": " ".join(codes)})), self.path, overwrite)
+        self.remove()
+
+    def _load(self, number: int) -> xr.Dataset:
+        part = self.part(number)
+        if not _is_whole(part):
+            raise DataError(f"'{part}' was damaged meanwhile; `resume` computes it again.")
+        with open_netcdf(part) as stored:
+            return stored.load()
 
     def abandon(self) -> None:
         """Remove the folder for the parts if no batch was finished."""
-        if not list(self.folder.glob("part-*.nc")):
-            self._clean()
+        if not self.kept_parts():
+            self.remove()
+
+    def kept_parts(self) -> int:
+        """Count the finished batches."""
+        return len(list(self.folder.glob("part-*.nc")))
 
     def clear(self) -> None:
         """Remove parts that are left here.
@@ -104,18 +198,41 @@ class PartFiles:
         """
         if self.folder.exists():
             with locked(self.folder, self.path):
-                self._clean()
+                self.remove()
             self._sweep()
 
-    def _clean(self) -> None:
+    def remove(self) -> None:
         """Remove the identity, then the parts: a kill between leaves stale parts, not a run that lacks some."""
         (self.folder / IDENTITY).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._removed = True
 
     def _sweep(self) -> None:
-        """Remove what `_clean` could not while the lock was held: Windows does not remove open files."""
-        if os.name == "nt" and self.in_progress() is None:
+        """Remove what `remove` could not while the lock was held: Windows does not remove open files."""
+        if os.name == "nt" and not self._kept():
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _discard(path: Path) -> None:
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError as error:
+        raise write_error(path, error) from None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _is_whole(part: Path) -> bool:
+    try:
+        return part.with_suffix(DIGEST).read_bytes().decode("ascii", "replace") == _digest(part)
+    except OSError:
+        return False
 
 
 def join(parts: Sequence[xr.Dataset], attributes: Mapping[str, str]) -> xr.Dataset:

@@ -6,6 +6,7 @@ described, with units and dimensions, and for runs also with types and fill valu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,7 @@ __all__ = [
     "TABLES",
     "TRAJECTORY_SCHEMA",
     "Variable",
+    "check_stored",
     "described",
 ]
 
@@ -335,6 +337,24 @@ def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -
             raise ValueError(f"variable '{key}' has dimensions {dims}, not {variable.dims}")
         labelled[key].attrs = {"long_name": variable.description, "units": variable.units, **attrs}
     return labelled
+
+
+def check_stored(dataset: xr.Dataset) -> None:
+    """Check what is read again against the tables: dimensions of variables, and attributes that are JSON.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong.
+    """
+    for key, variable in TABLES[dataset.attrs["schema"]].items():
+        if key in dataset.variables and variable.dims and dataset[key].dims != variable.dims:
+            raise ValueError(f"variable '{key}' has dimensions {dataset[key].dims}, not {variable.dims}")
+    for name in JSON_ATTRIBUTES & dataset.attrs.keys():
+        try:
+            json.loads(dataset.attrs[name])
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError(f"its attribute '{name}' is not JSON") from None
 
 
 def _entry(name: str, table: Mapping[str, Variable], metrics: tuple[str, ...]) -> Variable:

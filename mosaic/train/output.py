@@ -7,7 +7,7 @@ from typing import Any
 
 from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
-from mosaic.storage.files import LOCK
+from mosaic.storage.files import LOCK, is_temporary
 from mosaic.storage.output import Output
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_checkpoint
 
@@ -35,8 +35,8 @@ class CheckpointOutput(Output):
             if not out.absolute().parent.is_dir():
                 raise UsageError(f"`out` '{out}': there is no folder '{out.parent}'; make it first.")
             return
-        ours = {*FILES, *(f".{name}.tmp" for name in FILES), LOCK}
-        if any(path.name not in ours for path in out.iterdir()):
+        ours = {*FILES, *(f".{name}.tmp" for name in FILES), LOCK}  # .tmp: left by a kill of earlier versions
+        if any(path.name not in ours and not is_temporary(path) for path in out.iterdir()):
             raise UsageError(f"`out` '{out}' holds other files; choose another folder.")
         if (out / DESCRIPTION).is_file() and not (self.resume or self.overwrite):
             raise UsageError(f"'{out}' holds a checkpoint; use `resume` to continue it, `overwrite`, or another `out`.")

@@ -114,7 +114,7 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or PDF, atomically."""
-    with replacing(path) as temporary:
+def save_figure(figure: Figure, path: Path, overwrite: bool = True) -> None:
+    """Write a figure as PNG or PDF, atomically; arguments and errors as for `replacing`."""
+    with replacing(path, overwrite) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix(".").lower())

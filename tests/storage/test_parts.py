@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +25,22 @@ def batch(*samples: int) -> xr.Dataset:
     return xr.Dataset({"image": ("sample", values), "level": ("step", [1.0, 0.5])}, {"sample": list(samples)})
 
 
+@contextmanager
+def held(
+    files: PartFiles, identity: dict[str, Any] = IDENTITY, *, resume: bool = False, overwrite: bool = False
+) -> Iterator[bool]:
+    """Hold a place with work begun there."""
+    with files.hold(resume=resume, overwrite=overwrite):
+        yield files.begin(identity, resume=resume, overwrite=overwrite)
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> PartFiles:
     return PartFiles(tmp_path / "a.nc")
 
 
 def test_parts_are_joined_into_a_file_and_removed(files: PartFiles, tmp_path: Path) -> None:
-    with files.hold(IDENTITY, resume=False, overwrite=False):
+    with held(files):
         assert files.in_progress() == IDENTITY
         for number, samples in enumerate([(0, 1), (2,), (3, 4)]):
             files.write_part(number, batch(*samples))
@@ -44,7 +56,7 @@ def test_parts_are_joined_into_a_file_and_removed(files: PartFiles, tmp_path: Pa
 def test_a_file_has_the_digests_of_all_code_that_made_its_parts(
     files: PartFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with files.hold(IDENTITY, resume=False, overwrite=False):
+    with held(files):
         for number, digest in enumerate(["second", "first", "second"]):
             monkeypatch.setattr("mosaic.storage.parts.core_digest", lambda digest=digest: digest)
             files.write_part(number, batch(number))
@@ -54,14 +66,14 @@ def test_a_file_has_the_digests_of_all_code_that_made_its_parts(
 
 
 def test_parts_stay_for_who_resumes_and_are_cleared_for_who_overwrites(files: PartFiles) -> None:
-    with files.hold(IDENTITY, resume=False, overwrite=False):
+    with held(files):
         files.write_part(0, batch(0))
-    with files.hold(IDENTITY, resume=True, overwrite=False):
+    with held(files, resume=True):
         assert files.part(0).exists()
-    with files.hold({"other": 1}, resume=False, overwrite=True):
+    with held(files, {"other": 1}, overwrite=True):
         assert not files.part(0).exists()
         assert files.in_progress() == {"other": 1}
-    with pytest.raises(OutputInUse), files.hold(IDENTITY, resume=False, overwrite=False):
+    with pytest.raises(OutputInUse), held(files):
         pass
 
 
@@ -69,26 +81,26 @@ def test_parts_without_an_identity_are_stale(files: PartFiles) -> None:
     files.folder.mkdir()
     files.write_part(0, batch(7))
     assert files.in_progress() is None
-    with files.hold(IDENTITY, resume=True, overwrite=False):
+    with held(files, resume=True):
         assert not files.part(0).exists()
 
 
 def test_a_place_without_a_finished_part_is_abandoned(files: PartFiles) -> None:
-    with files.hold(IDENTITY, resume=False, overwrite=False):
+    with held(files):
         files.abandon()
         assert not files.folder.exists()
-    with files.hold(IDENTITY, resume=False, overwrite=False):
+    with held(files):
         files.write_part(3, batch(0))
         files.abandon()
         assert files.part(3).exists()
 
 
 def test_a_place_that_another_process_holds_is_not_touched(files: PartFiles) -> None:
-    with files.hold(IDENTITY, resume=False, overwrite=False):
+    with held(files):
         files.write_part(0, batch(0))
         with pytest.raises(OutputInUse, match=r"a\.nc'"):
             files.clear()
-        with pytest.raises(OutputInUse), files.hold(IDENTITY, resume=True, overwrite=False):
+        with pytest.raises(OutputInUse), held(files, resume=True):
             pass
         assert files.part(0).exists()
     assert not (files.folder / LOCK).exists()
@@ -101,7 +113,7 @@ def test_a_place_that_another_process_holds_is_not_touched(files: PartFiles) -> 
 
 def test_a_file_that_was_finished_meanwhile_is_not_replaced(files: PartFiles) -> None:
     files.path.write_text("theirs")
-    with pytest.raises(OutputInUse), files.hold(IDENTITY, resume=False, overwrite=False):
+    with pytest.raises(OutputInUse), held(files):
         pass
     assert files.path.read_text() == "theirs"
     assert not files.folder.exists()
@@ -110,8 +122,8 @@ def test_a_file_that_was_finished_meanwhile_is_not_replaced(files: PartFiles) ->
 def test_a_place_that_cannot_be_written_is_refused() -> None:
     files = PartFiles(Path("/proc/a.nc"))
     with (
-        pytest.raises(mosaic.UsageError, match=r"`out` '/proc/a\.nc'"),
-        files.hold(IDENTITY, resume=False, overwrite=False),
+        pytest.raises(mosaic.UsageError, match=r"'/proc/a\.nc'"),
+        held(files),
     ):
         pass
 

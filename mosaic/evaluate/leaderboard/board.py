@@ -27,9 +27,9 @@ from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
-from mosaic.storage.files import as_attribute, write_netcdf
+from mosaic.storage.files import as_attribute, make_folder, open_stored, write_netcdf
 from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
-from mosaic.storage.schema import NETWORK
+from mosaic.storage.schema import LEADERBOARD_SCHEMA, NETWORK
 from mosaic.train.checkpoint import load_checkpoint
 from mosaic.view.images import save_figure
 from mosaic.view.leaderboard import draw_leaderboard
@@ -73,7 +73,7 @@ class Board:
         """Name the theories that the stored leaderboard ranks but this one does not."""
         if not self.file.exists():
             return []
-        with xr.open_dataset(self.file, engine="netcdf4") as stored:
+        with open_stored(self.file, (LEADERBOARD_SCHEMA,), "a leaderboard") as stored:
             return [name for name in stored["score"].values.tolist() if name not in self.entries]
 
     def plan_unfinished(self) -> dict[str, Plan | None]:
@@ -171,7 +171,7 @@ def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = s
 
     A score model that fails is named in the attribute `failed`, and has no numbers.
     """
-    board.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(board.folder)
     # The network's steps and the theories' comparisons cannot be added up: first the one, then the others.
     _execute({name: plan for name, plan in plans.items() if name == NETWORK}, board, progress)
     failed = _execute({name: plan for name, plan in plans.items() if name != NETWORK}, board, progress)

@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.interfaces.schedule import Level
 from mosaic.progress import prefixed
 from mosaic.reproduction.study.experiment import Experiment
@@ -106,7 +107,7 @@ class Fig4(Target):
     def _row(self, experiment: Experiment) -> xr.Dataset:
         times = reverse_times(THEORY_STEPS)[::-1]
         fields = self._fields(experiment, times)
-        with xr.open_dataset(experiment.calibrate()) as calibration:
+        with open_calibration(experiment.calibrate()) as calibration:
             rising = calibration.sortby("time")
             scales = {name: rising[name].values.astype(float) for name in ("scale", "scale_q25", "scale_q75")}
         paper = PAPER_SCALES.get(experiment.row.scales_of, (np.nan,) * THEORY_STEPS)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.evaluate.statistics import interval_of
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.loading import registry
@@ -138,7 +139,7 @@ class Fig5c(Target):
 
 def _scales(experiment: Experiment) -> tuple[list[int], list[int], list[float]]:
     """Scales as calibrated, and doubled late, with their times, in rising order."""
-    with xr.open_dataset(experiment.scales_owner().scales_file) as calibration:
+    with open_calibration(experiment.scales_owner().scales_file) as calibration:
         rising = calibration.sortby("time")
         scales, times = rising["scale"].values.tolist(), rising["time"].values.tolist()
     late = [twice if t < LATE else k for k, twice, t in zip(scales, multiplied(scales, 2.0), times, strict=True)]

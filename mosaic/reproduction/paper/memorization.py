@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from mosaic.engine.nearest import nearest_images
+from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.steps import calibration_steps, machine_seconds, scaled_step
@@ -40,7 +41,7 @@ def _stem(factor: float) -> str:
 
 def _config(experiment: Experiment, factor: float) -> RunConfig:
     """Configuration of ELS at a factor on the calibrated scales."""
-    with xr.open_dataset(experiment.scales_owner().scales_file) as calibration:
+    with open_calibration(experiment.scales_owner().scales_file) as calibration:
         scales = multiplied(calibration.sortby("time")["scale"].values.tolist(), factor)
     more = {"samples": min(SAMPLES, experiment.samples), "save": "provenance,entropy", "save_steps": "all"}
     return experiment.run_config("els", ",".join(map(str, scales))).model_copy(update=more)

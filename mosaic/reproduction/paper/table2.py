@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from mosaic.errors import DataError
+from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.evaluate.compare import open_comparison
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Step
@@ -99,7 +100,7 @@ def _recipe(root: Path, name: str, comparisons: Mapping[str, xr.Dataset]) -> dic
     recipe = {"training": json.loads(els["training"]), "runs": runs}
     scales = root / ROWS[name].scales_of / "scales.nc"
     if scales.is_file():
-        with xr.open_dataset(scales) as calibration:
+        with open_calibration(scales) as calibration:
             recipe["calibration"] = record(calibration.attrs)
     return recipe
 

@@ -16,6 +16,7 @@ from mosaic.run.estimate import predict_seconds
 from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
+from mosaic.storage.files import make_folder
 from mosaic.storage.job import FileJob, Job
 from mosaic.storage.made_by import record
 
@@ -51,7 +52,7 @@ class Study:
 
     def execute(self, step: str, job: Job) -> Any:
         """Execute or resume a step's job, and give its result."""
-        job.place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(job.place.parent)
         return job.execute(resume=True, progress=prefixed(self.progress, step))
 
     def prepare(self, config: RunConfig, dataset: DataSet | None = None) -> Plan:

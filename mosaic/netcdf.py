@@ -1,0 +1,99 @@
+"""netCDF files: opened, read and written so that no interrupt lands where the library holds its locks.
+
+xarray serialises all access to the netCDF and HDF5 libraries by locks. A KeyboardInterrupt that lands between taking
+one and the block that releases it leaves it taken, and whatever comes next, even closing the file, waits for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import xarray as xr
+from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
+
+from mosaic.device import interrupts_held
+from mosaic.errors import DataError
+
+__all__ = ["open_netcdf", "store_netcdf"]
+
+LIBRARY_LOCK = combine_locks([NETCDFC_LOCK, HDF5_LOCK])  # what xarray takes itself where it is not given a lock
+
+
+class _FileLock:
+    """The lock of the libraries, for one file: interrupts wait while it is held, and errors name the file.
+
+    xarray takes it whenever it opens, reads or closes the file, also when values are read long after it was opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: AbstractContextManager[Any] | None = None  # set and read by whoever has the lock
+
+    def acquire(self, blocking: bool = True) -> bool:
+        held = interrupts_held()
+        held.__enter__()
+        taken = bool(LIBRARY_LOCK.acquire(blocking=blocking))
+        if taken:
+            self._held = held
+        else:
+            held.__exit__(None, None, None)
+        return taken
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        LIBRARY_LOCK.release()
+        if held is not None:
+            held.__exit__(None, None, None)  # raises the interrupt that had to wait
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+        if isinstance(error, (OSError, RuntimeError, MemoryError, OverflowError)):
+            raise DataError(f"'{self.path}' cannot be read ({_reason(error)}); it may be damaged.") from None
+
+    def __reduce__(self) -> tuple[type[_FileLock], tuple[Path]]:
+        return _FileLock, (self.path,)
+
+
+def open_netcdf(path: Path, *, decode: bool = True) -> xr.Dataset:
+    """Open a netCDF file, lazily, as `xarray.open_dataset` does.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    decode : bool
+        Whether to obey its attributes, such as those of scaling and of missing values.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read; also later, when values are read.
+    """
+    try:
+        with interrupts_held():
+            return xr.open_dataset(path, engine="netcdf4", lock=_FileLock(path), decode_cf=decode)
+    except DataError:
+        raise
+    except Exception as error:  # of whatever kind: the file may hold anything
+        raise DataError(f"'{path}' is not a readable netCDF file ({_reason(error)}).") from None
+
+
+def store_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a netCDF file, as `Dataset.to_netcdf` does; an interrupt waits until it is written."""
+    with interrupts_held():
+        dataset.to_netcdf(path, engine="netcdf4", encoding=encoding)
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
