@@ -113,7 +113,7 @@ def numbers(folder: Path) -> dict[str, str]:
     for (score, _), run in zip(cases, runs, strict=True):
         arrays = (f"{name} {run[name].dtype}".encode() + run[name].values.tobytes() for name in sorted(run.variables))
         digests[f"{len(digests)} {score}"] = hashlib.sha256(b"".join(arrays)).hexdigest()
-    comparison = mosaic.compare(runs[1], runs[3])
+    comparison = mosaic.compare(runs[1], runs[3], dataset=dataset)
     digests["comparison"] = hashlib.sha256(b"".join(v.values.tobytes() for v in comparison.values())).hexdigest()
     return digests
 

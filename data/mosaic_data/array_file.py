@@ -99,7 +99,7 @@ class ArrayFile(mosaic.DataSource):
         self.check_memory(kept, shape, 64 * count + stored.held)
         labels = None if stored_labels is None else _read_labels(stored_labels, count, path)
         chosen = mosaic.balanced_subset(count, kept, self.options.limit_seed, labels)
-        images, done = torch.empty(kept, *shape), 0
+        images, done = torch.empty(kept, *shape, dtype=torch.float32, device="cpu"), 0
         for rows in stored.rows(chosen.numpy(), first):
             axes = [order.index(axis) for axis in "NCHW" if axis in order]
             unit = pixel_range.to_unit(rows.transpose(axes))

@@ -75,7 +75,7 @@ class IdxFile:
             return self._read(np.arange(self.shape[0]) if chosen is None else chosen)
 
     def _read(self, chosen: Indices) -> Tensor:
-        array = torch.empty(len(chosen), *self.shape[1:], dtype=torch.uint8)
+        array = torch.empty(len(chosen), *self.shape[1:], dtype=torch.uint8, device="cpu")
         stored = RowStream(self.shape, np.dtype(np.uint8), self._at_rows, can_seek=not self._is_packed)
         done = 0
         for rows in stored.rows(chosen):

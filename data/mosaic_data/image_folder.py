@@ -53,8 +53,8 @@ class ImageFolder(mosaic.DataSource):
         files = [file for members in by_class.values() for file in members]
         labels = None
         if list(by_class) != [""]:
-            sizes = torch.tensor([len(members) for members in by_class.values()])
-            labels = torch.arange(len(by_class)).repeat_interleave(sizes)
+            sizes = torch.tensor([len(members) for members in by_class.values()], dtype=torch.int64, device="cpu")
+            labels = torch.arange(len(by_class), dtype=torch.int64, device="cpu").repeat_interleave(sizes)
         kinds = [inspect(file) for file in files]
         _check_sizes(files, kinds)
         limit = len(files) if self.options.limit is None else self.options.limit
@@ -63,7 +63,7 @@ class ImageFolder(mosaic.DataSource):
         is_grey = all(kind.mode == "L" for kind in kinds)
         (width, height), channels = kinds[0].size, 1 if is_grey else 3
         self.check_memory(len(chosen), (channels, height, width), 1024 * len(files))
-        images = torch.empty(len(chosen), channels, height, width)
+        images = torch.empty(len(chosen), channels, height, width, dtype=torch.float32, device="cpu")
         brightest = {8: 0, 16: 0}
         for row, index in enumerate(chosen.tolist()):
             pixels = _read(files[index], kinds[index], is_grey)

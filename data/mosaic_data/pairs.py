@@ -97,13 +97,13 @@ def draw_pairs(objects: Tensor, options: PairsOptions) -> tuple[Tensor, Tensor]:
     """
     generator = torch.Generator().manual_seed(options.seed)
     count, size = options.count, options.size
-    kinds = torch.randperm(count, generator=generator) % len(objects)
+    kinds = torch.randperm(count, generator=generator, dtype=torch.int64, device="cpu") % len(objects)
     rows = min(options.rows, size - SIDE + 1)
     ways = (rows, rows, 2, 2)
-    images = torch.full((count, objects.shape[1], size, size), -1.0)
+    images = torch.full((count, objects.shape[1], size, size), -1.0, dtype=torch.float32, device="cpu")
     for kind, pixels in enumerate(objects):
         members = torch.nonzero(kinds == kind)[:, 0].tolist()
-        order = torch.randperm(math.prod(ways), generator=generator).tolist()
+        order = torch.randperm(math.prod(ways), generator=generator, dtype=torch.int64, device="cpu").tolist()
         for number, n in enumerate(members):
             left, right, begin, end = np.unravel_index(order[number % len(order)], ways)
             for row, column in ((left, begin), (right, size - SIDE - end)):
@@ -126,7 +126,7 @@ class Pairs(mosaic.DataSource):
     def read(self) -> mosaic.DataSet:
         """Make the set: images (count, 3, size, size), range [-1, 1], with as many of each colour; labels: colours."""
         names = tuple(PALETTE)[: self.options.colours]
-        colours = torch.tensor([PALETTE[name] for name in names])
+        colours = torch.tensor([PALETTE[name] for name in names], dtype=torch.float32, device="cpu")
         objects = colours[:, :, None, None].expand(-1, -1, SIDE, SIDE)
         self.check_memory(self.options.count, (3, self.options.size, self.options.size))
         return _data_set(self.name, objects, names, self.options)
@@ -144,7 +144,7 @@ class PairsShape(mosaic.DataSource):
 
     def read(self) -> mosaic.DataSet:
         """Make the set: images (count, 1, size, size), range [-1, 1], with as many of each shape; labels: shapes."""
-        objects = torch.tensor(list(OBJECTS.values()), dtype=torch.float32)[:, None] * 2 - 1
+        objects = torch.tensor(list(OBJECTS.values()), dtype=torch.float32, device="cpu")[:, None] * 2 - 1
         self.check_memory(self.options.count, (1, self.options.size, self.options.size))
         return _data_set(self.name, objects, tuple(OBJECTS), self.options)
 
