@@ -87,10 +87,9 @@ class DataSet:
             )
         if self.labels is not None:
             self._check_labels(self.labels)
-        texts = {"the name": (self.name,), "class name": self.classes, "the origin": (self.origin,)}
-        for what, named in texts.items():
-            for text in named:
-                check_text(self.name, what, text)
+        names = [("class name", name) for name in self.classes]
+        for what, text in (("the name", self.name), ("the origin", self.origin), *names):
+            check_text(self.name, what, text)
 
     def _check_labels(self, given: Tensor) -> None:
         labels = as_labels(self.name, given, len(self.images))
@@ -268,7 +267,7 @@ class DataSource(ABC):
         shape : sequence of int
             Shape of one image.
         more : int
-            Bytes that reading takes besides, such as for what is read and then left out.
+            Bytes that reading takes besides.
 
         Raises
         ------

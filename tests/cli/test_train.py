@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from command_results import done, refused
@@ -86,3 +87,12 @@ def test_a_bad_training_is_refused_before_anything_is_written(
 ) -> None:
     refused(invoke("train", *arguments), code, *values)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_train_says_how_the_data_were_read(tmp_path: Path, invoke: Invoke) -> None:
+    np.save(tmp_path / "masks.npy", np.eye(6, dtype=np.uint8)[None].repeat(4, 0))
+    result = invoke(
+        "train", "--dataset", "file", "-o", f"dataset.path={tmp_path / 'masks.npy'}", "--epochs", 1, "--out", "net"
+    )
+    assert result.exit_code == 0
+    assert "-o dataset.range=0,1" in result.stderr
