@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mosaic.device import begin_work
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.rule import Rule
@@ -258,6 +259,7 @@ class DataSource(ABC):
         DataError
             If it is missing or cannot be used.
         """
+        begin_work()
         dataset = self.read()
         limit = self.options.limit
         if limit is None or limit >= len(dataset):
