@@ -118,12 +118,12 @@ def is_temporary(path: Path) -> bool:
 def remove_temporaries(folder: Path) -> None:
     """Remove the temporary folders that killed writers have left in `folder`: nobody holds their locks."""
     for left in folder.glob("*".join(TEMPORARY)):
+        if left.is_symlink():
+            continue
         with suppress(OSError, MosaicError):
             with locked(left, left):
-                for file in left.iterdir():
-                    if file.name != LOCK:
-                        file.unlink()
-            left.rmdir()
+                shutil.rmtree(left, ignore_errors=True)  # follows no links either
+            left.rmdir()  # Windows does not remove a folder with a lock in it
 
 
 def flush(path: Path) -> None:
