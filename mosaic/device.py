@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mosaic.errors import UsageError
+from mosaic.errors import MosaicError, UsageError
 
 __all__ = [
     "accumulator_dtype",
+    "begin_work",
     "chosen_device",
     "device_name",
     "instructions",
@@ -232,6 +233,38 @@ def instructions() -> list[str]:
 def multiplies_bfloat16() -> bool:
     """Whether the processor has products of bfloat16 numbers."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(instructions())
+
+
+class _Forks:
+    """Whether torch has worked in this process, and in one that this one was forked from."""
+
+    worked = inherited = False
+
+    @classmethod
+    def note_child(cls) -> None:
+        cls.inherited = cls.inherited or cls.worked
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_Forks.note_child)
+
+
+def begin_work() -> None:
+    """Note that torch works from now on; refuse it in a process that was forked from one where it did.
+
+    Threads are not forked, and torch waits for its own for ever.
+
+    Raises
+    ------
+    MosaicError
+        In such a process.
+    """
+    if _Forks.inherited:
+        raise MosaicError(
+            "This process was forked from one where mosaic had worked, and torch would wait for ever for threads that "
+            "were not forked with it; start it with the method 'spawn', as multiprocessing.get_context('spawn') does."
+        )
+    _Forks.worked = True
 
 
 @contextmanager

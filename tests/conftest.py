@@ -28,8 +28,7 @@ collect_ignore = ["example_plugin"]  # a distribution of its own, installed and 
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in a folder of its own, without the user's settings, and without waiting for the disk."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mosaic.storage.files.flush", lambda path: None)
-    monkeypatch.setattr("mosaic.storage.parts.flush", lambda path: None)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr(tensor_cache, "cache_folder", lambda: tmp_path / ".cache")
     configurations = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig, ReproduceConfig)
     for setting in {"options", "memory"}.union(*(configuration.model_fields for configuration in configurations)):

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mosaic.device import chosen_device, standard_torch
+from mosaic.device import begin_work, chosen_device, standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.options import Options
@@ -61,6 +61,7 @@ def prepare(
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
+    begin_work()
     if isinstance(score, type):
         raise UsageError(f"`score` is the class {score.__name__}; give its registered name, or an object of it.")
     if output is not None:

@@ -80,7 +80,8 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     folder = None
     try:
         remove_temporaries(path.parent)
-        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY[0], suffix=TEMPORARY[1], dir=path.parent))
+        with interrupts_held():  # an interrupt in between would leave it, as a kill does
+            folder = Path(tempfile.mkdtemp(prefix=TEMPORARY[0], suffix=TEMPORARY[1], dir=path.parent))
         with locked(folder, path):
             temporary = folder / path.name
             yield temporary
@@ -91,7 +92,8 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
         raise write_error(path, error) from None
     finally:
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            with interrupts_held():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _move(temporary: Path, path: Path, overwrite: bool) -> None:
@@ -116,12 +118,12 @@ def is_temporary(path: Path) -> bool:
 def remove_temporaries(folder: Path) -> None:
     """Remove the temporary folders that killed writers have left in `folder`: nobody holds their locks."""
     for left in folder.glob("*".join(TEMPORARY)):
+        if left.is_symlink():
+            continue
         with suppress(OSError, MosaicError):
             with locked(left, left):
-                for file in left.iterdir():
-                    if file.name != LOCK:
-                        file.unlink()
-            left.rmdir()
+                shutil.rmtree(left, ignore_errors=True)  # follows no links either
+            left.rmdir()  # Windows does not remove a folder with a lock in it
 
 
 def flush(path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import xarray as xr
 
-from mosaic.device import standard_torch
+from mosaic.device import begin_work, standard_torch
 from mosaic.errors import UsageError
 from mosaic.progress import Progress, piece_of, prefixed, silent
 from mosaic.storage.failures import WriteError
@@ -222,6 +222,7 @@ class FileJob(Job):
         OutputInUse
             If another process is working on it.
         """
+        begin_work()
         files = self.files
         if resume and self.is_done():
             files.clear()  # a kill after the file was written, before its parts were removed, leaves both
@@ -235,7 +236,7 @@ class FileJob(Job):
                 self.before()
                 for number, dataset in self._computed(progress, lambda number: not files.finished(number)):
                     files.write_part(number, dataset)
-                files.finish(len(self.parts), self.root(), self.complete, overwrite=replaces)
+                files.finish(len(self.parts), self.root(), self.complete, replaces)
             except Exception as error:
                 done = files.kept_parts()
                 files.abandon()
@@ -251,6 +252,7 @@ class FileJob(Job):
 
     def compute(self, progress: Progress = silent) -> xr.Dataset:
         """Compute the whole in memory; nothing is written."""
+        begin_work()
         self.before()
         parts = [dataset for _, dataset in self._computed(progress, lambda number: True)]
         whole = self.complete(join(parts, self.root()))

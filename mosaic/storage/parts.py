@@ -154,7 +154,6 @@ class PartFiles:
         count: int,
         attributes: Mapping[str, str],
         complete: Callable[[xr.Dataset], xr.Dataset],
-        *,
         overwrite: bool = False,
     ) -> None:
         """Join the parts, `complete` the whole, write it with `attributes` on its root, and remove the parts.

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mosaic.device import standard_torch
-from mosaic.errors import UsageError
+from mosaic.device import begin_work, standard_torch
 from mosaic.progress import Progress, silent
-from mosaic.storage.files import OutputInUse, locked
+from mosaic.storage.failures import WriteError, write_error
+from mosaic.storage.files import OutputInUse, flush, locked, remove_temporaries
 from mosaic.storage.job import Job, State
 from mosaic.train.checkpoint import DESCRIPTION, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
 from mosaic.train.plan import TrainPlan, describe_training
@@ -90,14 +90,15 @@ class TrainingJob(Job):
         MosaicError
             If the loss or the weights turn NaN or infinite; the last good checkpoint stays.
         """
+        begin_work()
         training, description = self.plan.build(), describe_training(self.plan)
         try:
             self.place.mkdir(exist_ok=True)
+            flush(self.place.absolute().parent)
         except OSError as error:
-            raise UsageError(
-                f"`out` '{self.place}' cannot be written ({error.strerror}); choose another place."
-            ) from None
+            raise write_error(self.place, error) from None
         with locked(self.place, self.place):
+            remove_temporaries(self.place)
             there = (self.place / DESCRIPTION).is_file()
             if there and not (resume or overwrite):  # made between the check and now
                 raise OutputInUse(f"another training has just started at '{self.place}'; use another `out`.")
@@ -107,6 +108,11 @@ class TrainingJob(Job):
                 kept = load_checkpoint(self.place).description
                 description = {**kept, "configuration": {**kept["configuration"], "epochs": self.plan.config.epochs}}
             session = TrainingSession(training, self.place, description, progress)
-            session.start(resumes=resumes)
-            self.summary = session.run(self.max_seconds, self.save_seconds)
+            try:
+                session.start(resumes=resumes)
+                self.summary = session.run(self.max_seconds, self.save_seconds)
+            except WriteError as error:
+                if not (self.place / TRAINING).is_file():
+                    raise
+                raise WriteError(f"{error} The last checkpoint is kept in '{self.place}'; `resume` uses it.") from None
         return load_checkpoint(self.place)

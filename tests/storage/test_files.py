@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
 import mosaic
+from mosaic.storage.failures import WriteError
 from mosaic.storage.files import (
     LOCK,
     OutputInUse,
@@ -19,6 +25,7 @@ from mosaic.storage.files import (
     replacing,
     unused_folder,
     unused_path,
+    write_netcdf,
 )
 
 HOLD = """
@@ -68,6 +75,160 @@ def test_what_is_not_written_to_the_end_leaves_the_old_file(tmp_path: Path) -> N
     with replacing(path) as temporary:
         temporary.write_text("new")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "new")]
+
+
+def test_a_file_that_appears_meanwhile_is_replaced_only_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+
+    def write(overwrite: bool) -> None:
+        with replacing(path, overwrite) as temporary:
+            temporary.write_text("ours")
+            path.write_text("theirs")
+
+    with pytest.raises(mosaic.UsageError, match=r"a\.txt"):
+        write(overwrite=False)
+    assert path.read_text() == "theirs"
+    write(overwrite=True)
+    assert path.read_text() == "ours"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_written_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlinkable(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", unlinkable)
+    path = tmp_path / "a.txt"
+    with replacing(path, overwrite=False) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+def test_no_link_at_a_temporary_name_is_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "a.txt").write_text("theirs")
+    path = tmp_path / "a.txt"
+    (tmp_path / ".a.txt.tmp").symlink_to(folder / "a.txt")
+    names = []
+    for _ in range(2):
+        with replacing(path) as temporary:
+            assert temporary.parent.stat().st_mode & 0o777 == 0o700  # where only the owner can plant a link
+            temporary.write_text("ours")
+        names.append(temporary.parent.name)
+        (tmp_path / names[-1]).symlink_to(folder)
+    assert names[0] != names[1]
+    assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("a.txt", "theirs")]
+
+
+def test_temporaries_of_killed_writers_are_removed_and_those_in_use_are_not(tmp_path: Path) -> None:
+    left = tmp_path / ".mosaic-killed.tmp"
+    left.mkdir()
+    (left / "a.txt").write_text("half")
+    with replacing(tmp_path / "a.txt") as temporary:
+        assert not left.exists()
+        temporary.write_text("a")
+        with replacing(tmp_path / "b.txt") as other:
+            other.write_text("b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_a_file_and_its_name_reach_the_disk_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[str, bool]] = []
+    path = tmp_path / "a.txt"
+    monkeypatch.setattr("mosaic.storage.files.flush", lambda what: flushed.append((what.name, path.exists())))
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+    assert flushed == [("a.txt", False), (tmp_path.name, True)]
+
+
+DATA = xr.Dataset({"a": (("sample", "x"), np.random.default_rng(0).random((4, 100_000)))})
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "MiB"),
+        (errno.EDQUOT, "quota"),
+        (errno.EFBIG, "larger"),
+        (errno.EROFS, "read-only"),
+        (errno.ENAMETOOLONG, "5 characters"),
+        (errno.EACCES, os.strerror(errno.EACCES)),
+    ],
+)
+def test_what_cannot_be_written_names_path_and_reason(tmp_path: Path, number: int, told: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(WriteError, match=re.escape(told)) as caught:
+        write()
+    assert str(path) in str(caught.value)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_a_full_device_is_told(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+
+    def write() -> None:
+        with replacing(tmp_path / "a.txt"):
+            Path("/dev/full").write_text("x")
+
+    with pytest.raises(WriteError, match="full"):
+        write()
+
+
+@pytest.mark.parametrize("place", ["gone/a.nc", "x" * 260 + ".nc", "file/a.nc"])
+def test_a_place_that_is_gone_or_too_long_is_told(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match=place[:4]):
+        write_netcdf(DATA, tmp_path / place)
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np, xarray as xr
+from mosaic.storage.failures import WriteError
+from mosaic.storage.files import write_netcdf
+data = xr.Dataset({"a": (("sample", "x"), np.random.default_rng(0).random((4, 100_000)))})
+if sys.argv[1:]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+try:
+    write_netcdf(data, Path("full/a.nc"))
+except WriteError as error:
+    print(error)
+"""
+
+
+def test_a_limit_of_file_sizes_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="this system has no such limits")
+    (tmp_path / "full").mkdir()
+    command = [sys.executable, "-c", LIMITED, "100000"]
+    output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "full/a.nc" in output
+    assert "100000" in output
+    assert not list((tmp_path / "full").iterdir())
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", "full"], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine does not let a file system be mounted")
+    try:
+        command = [sys.executable, "-c", LIMITED]
+        output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        assert re.search(r"full/a\.nc.*full", output)
+        assert not list((tmp_path / "full").iterdir())
+    finally:
+        subprocess.run(["umount", "full"], check=True)
 
 
 @pytest.mark.parametrize("left", ["run-001.nc", "run-001.nc.parts", "run-001.png"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from kills import Killed, kill_at
 import mosaic
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
+from mosaic.storage.failures import WriteError
 from mosaic.storage.files import OutputInUse
 from mosaic.storage.made_by import code_changed, core_digest
 
@@ -206,3 +209,54 @@ def test_a_result_that_another_process_finished_meanwhile_is_not_replaced(tiny: 
         job_of(plan, tmp_path / "a.nc").execute()
     assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
     assert (tmp_path / "a.nc").read_bytes() == before
+
+
+def test_a_truncated_part_is_computed_again_and_a_damaged_identity_starts_again(
+    tiny: mosaic.DataSet, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
+    whole = mosaic.run(**settings)
+
+    def stop_in_third(done: float, total: float, unit: str, note: str = "") -> None:
+        if note.startswith("batch 3"):
+            raise Stop
+
+    for damaged in ("part-00000.nc", "identity.json"):
+        with pytest.raises(Stop):
+            mosaic.run(**settings, out=tmp_path / "a.nc", overwrite=True, progress=stop_in_third)
+        path = tmp_path / "a.nc.parts" / damaged
+        path.write_bytes(path.read_bytes()[:50])
+        with pytest.warns(mosaic.MosaicWarning, match=damaged):
+            mosaic.run(**settings, out=tmp_path / "a.nc", resume=True).close()
+        with mosaic.open(tmp_path / "a.nc") as resumed:
+            assert same_bytes(resumed, whole)
+        (tmp_path / "a.nc").unlink()
+
+
+def test_an_identity_that_lacks_entries_is_anothers(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    (tmp_path / "a.nc.parts").mkdir()
+    (tmp_path / "a.nc.parts" / "identity.json").write_text('{"labels": [0]}')
+    with pytest.raises(mosaic.UsageError, match="configuration"):
+        mosaic.run(dataset=tiny, steps=2, samples=1, out=tmp_path / "a.nc", resume=True)
+
+
+def test_a_full_disk_keeps_what_is_finished(
+    tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1, "out": tmp_path / "a.nc"}
+    writes = 0
+
+    def store(*args: Any, **kwargs: Any) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(*args, **kwargs)
+
+    original = xr.Dataset.to_netcdf
+    with monkeypatch.context() as patched:
+        patched.setattr(xr.Dataset, "to_netcdf", store)
+        with pytest.raises(WriteError, match=r"full.*\b2 of 3\b.*a\.nc\.parts.*`resume`"):
+            mosaic.run(**settings)
+    mosaic.run(**settings, resume=True).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import mosaic
+from mosaic.storage.failures import WriteError
 from mosaic.storage.files import LOCK, OutputInUse, locked
 from mosaic.storage.made_by import core_digest
 from mosaic.storage.parts import PartFiles, encoded, join
@@ -140,3 +141,56 @@ def test_an_identity_is_encoded_as_json_texts() -> None:
         "b": '{"c": [1, true]}',
         "d": '"text"',
     }
+
+
+@pytest.mark.parametrize("damage", [b"", b"[1]", b"{", b"{}", b"\xff", b"7", b"[" * 9999])
+def test_work_with_a_damaged_identity_is_started_again_with_a_note(files: PartFiles, damage: bytes) -> None:
+    with held(files):
+        files.write_part(0, batch(0))
+    (files.folder / "identity.json").write_bytes(damage)
+    assert files.in_progress() is None
+    with files.hold(resume=True, overwrite=False):
+        with pytest.warns(mosaic.MosaicWarning, match=r"identity\.json"):
+            files.begin(IDENTITY, resume=True, overwrite=False)
+        assert not files.finished(0)
+        assert files.in_progress() == IDENTITY
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: content[:-1] + b"\x07"])
+def test_a_damaged_part_is_not_finished_and_noted(files: PartFiles, damage: Callable[[bytes], bytes]) -> None:
+    with held(files):
+        for number in range(2):
+            files.write_part(number, batch(number))
+        part = files.part(0)
+        part.write_bytes(damage(part.read_bytes()))
+        with pytest.raises(mosaic.DataError, match="part-00000"):
+            files.finish(2, {}, lambda whole: whole)
+        with pytest.warns(mosaic.MosaicWarning, match="part-00000"):
+            assert not files.finished(0)
+        assert files.finished(1)
+        assert not part.exists()
+        files.write_part(0, batch(0))
+        files.finish(2, {}, lambda whole: whole)
+    assert files.path.exists()
+
+
+def test_a_file_that_appears_during_the_work_is_not_replaced(files: PartFiles) -> None:
+    with held(files) as replaces:
+        files.write_part(0, batch(0))
+        files.path.write_text("theirs")
+        with pytest.raises(WriteError, match=r"a\.nc"):
+            files.finish(1, {}, lambda whole: whole, replaces)
+    assert files.path.read_text() == "theirs"
+    assert files.part(0).exists()
+    with pytest.raises(OutputInUse), held(files, resume=True):
+        pass
+    assert files.part(0).exists()
+
+
+def test_work_that_may_replace_a_file_still_may_when_it_is_resumed(files: PartFiles) -> None:
+    files.path.write_text("old")
+    with held(files, overwrite=True):
+        files.write_part(0, batch(0))
+    with held(files, resume=True) as replaces:
+        files.finish(1, {}, lambda whole: whole, replaces)
+    xr.load_dataset(files.path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +103,16 @@ def test_a_damaged_state_is_refused_in_one_sentence(
     with pytest.raises(mosaic.DataError, match=r"training\.safetensors") as caught:
         train(tiny, epochs=9, resume=True)
     assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = train(tiny).fingerprint()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(mosaic.MosaicError, match=r"full.*'net'.*`resume`"):
+            train(tiny, resume=True, epochs=5)
+    assert mosaic.load_checkpoint("net").fingerprint() == good

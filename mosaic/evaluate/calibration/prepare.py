@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from mosaic.device import begin_work
 from mosaic.engine.windows import check_window_size
 from mosaic.errors import UsageError
 from mosaic.evaluate.calibration.config import CalibrationConfig
@@ -76,6 +77,7 @@ def prepare_calibration(
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
+    begin_work()
     if output is not None:
         output.check()
     checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())

@@ -1,0 +1,134 @@
+"""netCDF files: no Ctrl-C lands where a lock of the library is held, and what is damaged is named."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from interrupts import count_moments, interrupt_at
+from safetensors.torch import load_file
+from small_training import train
+
+import mosaic
+from mosaic.evaluate.calibration.calibrate import open_calibration
+from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, plan_along, steps_job
+from mosaic.netcdf import open_netcdf
+from mosaic.run.job import job_of
+from mosaic.run.prepare import prepare
+from mosaic.storage.files import write_netcdf
+
+DATA = xr.Dataset({"a": (("sample", "x"), np.arange(20.0).reshape(4, 5))})
+
+
+def read(path: Path) -> None:
+    with open_netcdf(path) as stored:
+        assert stored["a"].values.shape == (4, 5)
+
+
+def test_a_write_or_read_is_interrupted_at_any_lock_and_leaves_it_free(tmp_path: Path) -> None:
+    write_netcdf(DATA, tmp_path / "old.nc")
+    for work, path in ((partial(write_netcdf, DATA), tmp_path / "new.nc"), (read, tmp_path / "old.nc")):
+        moments = count_moments(partial(work, path))
+        assert moments > 20
+        for moment in range(1, moments + 1):
+            interrupt_at(moment, partial(work, path))
+            read(tmp_path / "old.nc")
+    read(tmp_path / "new.nc")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.nc", "old.nc"]
+
+
+def test_an_open_file_can_be_handed_to_another_process(tmp_path: Path) -> None:
+    write_netcdf(DATA, tmp_path / "a.nc")
+    with open_netcdf(tmp_path / "a.nc") as stored, pickle.loads(pickle.dumps(stored)) as copy:
+        np.testing.assert_array_equal(copy["a"].values, DATA["a"].values)
+
+
+def test_values_that_are_damaged_are_named_when_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    write_netcdf(xr.Dataset({"a": (("sample", "x"), np.random.default_rng(0).random((1, 5000)))}), path)
+    content = bytearray(path.read_bytes())
+    content[-5000:-4000] = bytes(1000)
+    path.write_bytes(content)
+    with open_netcdf(path) as stored, pytest.raises(mosaic.DataError, match=r"'.*a\.nc'"):
+        stored["a"].load()
+
+
+def spread(moments: int, count: int) -> list[int]:
+    return sorted({round(moment) for moment in np.linspace(1, moments, count)})
+
+
+SOME_OR_ALL = pytest.mark.parametrize("count", [6, pytest.param(100_000, marks=pytest.mark.slow)])
+
+
+@SOME_OR_ALL
+def test_a_run_is_interrupted_at_any_lock_or_write_and_resumes(
+    tiny: mosaic.DataSet, tmp_path: Path, count: int
+) -> None:
+    settings: dict[str, Any] = {"score": "is", "dataset": tiny, "steps": 2, "samples": 2, "batch_size": 1}
+    whole, out = mosaic.run(**settings), tmp_path / "a.nc"
+
+    def run(**how: bool) -> None:
+        mosaic.run(**settings, out=out, progress=False, **how).close()
+
+    for moment in spread(count_moments(run), count):
+        out.unlink(missing_ok=True)
+        interrupt_at(moment, run)
+        run(resume=True)
+        with mosaic.open(out) as resumed:
+            assert resumed["state"].values.tobytes() == whole["state"].values.tobytes()
+        assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
+
+
+@SOME_OR_ALL
+def test_a_training_is_interrupted_at_any_lock_or_write_and_resumes(
+    tiny: mosaic.DataSet, tmp_path: Path, count: int
+) -> None:
+    def work(**how: Any) -> None:
+        train(tiny, epochs=1, save_every=1e-9, progress=False, **how)
+
+    moments = count_moments(work)
+    whole = load_file("net/weights.safetensors")
+    for moment in spread(moments, count):
+        shutil.rmtree("net")
+        interrupt_at(moment, work)
+        work(resume=True)
+        resumed = load_file("net/weights.safetensors")
+        assert all((value == resumed[name]).all() for name, value in whole.items())
+        assert not list((tmp_path / "net").glob("*.tmp"))
+
+
+@SOME_OR_ALL
+def test_a_calibration_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.DataSet, count: int) -> None:
+    train(tiny, epochs=1)
+
+    def calibrate(**how: bool) -> None:
+        mosaic.calibrate("net", "els", tiny, out="a.nc", samples=2, steps=2, sizes="3", progress=False, **how).close()
+
+    for moment in spread(count_moments(calibrate), count):
+        Path("a.nc").unlink()
+        interrupt_at(moment, calibrate)
+        calibrate(resume=True)
+        open_calibration("a.nc").close()
+
+
+@SOME_OR_ALL
+def test_an_entry_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.DataSet, count: int) -> None:
+    plan = prepare(mosaic.RunConfig(score="is", steps=2, samples=2), mosaic.DataAccess(), dataset=tiny)
+    job_of(plan, Path("a.nc")).execute().close()
+    files = {"out": Path("a.nc"), "along": Path("a.nc"), "steps": Path("steps.nc")}
+    entry = LeaderboardEntry(run=plan.config, moments=2, **files)
+
+    def execute() -> None:
+        steps_job(entry, plan_along(entry, plan)).execute(resume=True).close()
+
+    for moment in spread(count_moments(execute), count):
+        entry.steps.unlink()
+        interrupt_at(moment, execute)
+        execute()
+        assert entry.is_done()
