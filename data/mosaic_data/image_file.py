@@ -22,6 +22,9 @@ __all__ = ["ImageKind", "decode", "inspect"]
 
 Mode = Literal["L", "RGB"]
 
+# What may be decoded, whatever a file is called: Pillow knows more formats, and hands some to other programs.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
 ORIENTATION = 0x0112  # the tag of EXIF and TIFF
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, BLACK_IS_ZERO = 256, 257, 258, 262, 1  # tags of TIFF, and a value of the fourth
 
@@ -183,7 +186,7 @@ def _opened(path: Path) -> Iterator[ImageFile]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, on metadata and size: what is wrong with pixels raises
             # Given a path, Pillow maps the file into memory, and then mixes up the sides of turned TIFF files.
-            with path.open("rb") as stream, Image.open(stream) as image:
+            with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
                 yield image
     except mosaic.DataError:
         raise

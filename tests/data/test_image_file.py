@@ -186,3 +186,13 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
     for read in (inspect, lambda path: decode(path, "L")):
         with pytest.raises(mosaic.DataError, match=r"lost\.png'"):
             read(tmp_path / "lost.png")
+
+
+def test_formats_that_other_programs_decode_are_not_tried(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with pytest.raises(mosaic.DataError, match=r"a\.png'"):
+        decode(tmp_path / "a.png", "L")
+    Image.new("L", (4, 4), 7).save(tmp_path / "a.webp", lossless=True)
+    assert decode(tmp_path / "a.webp", "RGB").shape == (4, 4, 3)
