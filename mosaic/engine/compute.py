@@ -74,17 +74,19 @@ def log_weights_of(weights: Tensor | None, *shape: int) -> Tensor | None:
 
 
 def check_input(x: Tensor, images: Tensor, level: Level) -> None:
-    """Refuse x that is not a batch of images like the training images, or a level that has no posterior.
+    """Refuse x that is not a batch of images like the training images, its type, or a level that has no posterior.
 
     Raises
     ------
     UsageError
-        With the shapes, or the level.
+        With the shapes, the type, or the level.
     """
     if x.ndim != 4 or images.ndim != 4 or x.shape[1:] != images.shape[1:] or len(images) == 0 or len(x) == 0:
         raise UsageError(
             f"x has shape {tuple(x.shape)} and the images {tuple(images.shape)}; they must be (B, C, H, W) and "
             f"(N, C, H, W) with the same C, H and W."
         )
+    if x.dtype not in (torch.float32, torch.float64):
+        raise UsageError(f"x has {x.dtype}; posteriors are computed in torch.float32 or torch.float64: use x.float().")
     if not (level.noise > 0 and level.signal > 0):
         raise UsageError(f"{level} has no posterior mean to compute; signal and noise must be positive.")

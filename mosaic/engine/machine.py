@@ -75,8 +75,8 @@ class AnalyticMachine(ScoreModel):
         image, row, column = posterior.candidate()
         return Source(image, row, column, torch.zeros_like(image))
 
-    def held_bytes(self, batch: int, scale: int, element: int) -> int:
-        """Bytes at most that all threads share, for `batch` samples of numbers of `element` bytes."""
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
+        """Bytes at most that all threads share: nothing, unless overridden."""
         return 0
 
     def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
@@ -147,14 +147,7 @@ class AnalyticMachine(ScoreModel):
         return compiled.fallback_notes(self.compute.engine, self.dataset.images)
 
     def _check_batch(self, x: Tensor, level: Level, labels: Tensor | None, scale: int) -> None:
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.dataset.shape:
-            raise UsageError(
-                f"x has shape {tuple(x.shape)}; the images of '{self.dataset.name}' have shape {self.dataset.shape}."
-            )
-        if x.dtype not in (torch.float32, torch.float64):
-            raise UsageError(f"x is {x.dtype}; the machines compute in torch.float32 or torch.float64.")
-        if labels is not None and labels.shape != (len(x),):
-            raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
+        self.check_batch(x, labels)
         self.check((level,), (scale,), ())
 
     def _images_at(self, places: Tensor | None) -> Tensor:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from mosaic.device import physical_memory
-from mosaic.engine.machine import AnalyticMachine
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.interfaces.score import ScoreModel
@@ -38,6 +37,8 @@ class Size:
         Precision of states.
     save : tuple of str
         What is kept of the posterior, as in `Plan.save`.
+    labels : tuple of int
+        Class of each sample, -1 for none.
     """
 
     samples: int
@@ -46,6 +47,7 @@ class Size:
     largest_scale: int
     dtype: torch.dtype
     save: tuple[str, ...] = ()
+    labels: tuple[int, ...] = (-1,)
 
 
 def parse_memory(text: str) -> int:
@@ -77,23 +79,21 @@ def access_within(access: DataAccess, memory: str | None) -> DataAccess:
 
 
 def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
-    """Bytes, at most, of the program, the training set, the trajectory, the machine's shared data and one thread.
+    """Bytes, at most, of the program, the training set, the trajectory, the model's shared data and one thread.
 
-    The training set counts twice, because reading it needs a copy. So does the trajectory, because joining it does.
+    The training set counts twice, because reading it needs a copy. So does the trajectory, because joining it does. A
+    model that does not say what it needs counts nothing.
     """
     images = model.dataset.images
     element = 8 if size.dtype == torch.float64 else 4
     saved = size.samples * size.steps * saved_bytes(size.save, model.dataset.shape, element)
-    machine = thread = 0
-    if isinstance(model, AnalyticMachine):
-        machine = model.held_bytes(size.batch, size.largest_scale, element)
-        thread = model.workspace_bytes(size.batch, size.largest_scale, size.dtype)
+    labels = tuple(sorted(set(size.labels)))
     return {
         "program": PROGRAM,
         "dataset": 2 * images.numel() * images.element_size(),
         "trajectory": 2 * (size.samples * 2 * size.steps * images[0].numel() * element + saved),
-        "machine": machine,
-        "thread": thread,
+        "machine": model.held_bytes(size.batch, size.largest_scale, element, labels) or 0,
+        "thread": model.workspace_bytes(size.batch, size.largest_scale, size.dtype),
     }
 
 
@@ -115,14 +115,16 @@ def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str)
     Raises
     ------
     UsageError
-        If not even one block at a time fits.
+        If not even one block at a time fits, or `memory` is given and the model does not say what it needs.
     """
     physical = physical_memory()
     budget = parse_memory(memory) if memory is not None else physical // 4 if physical is not None else None
     if budget is None or model.dataset.images.device.type != "cpu":
         return None, []
-    if not isinstance(model, AnalyticMachine):
-        return None, [] if memory is None else [f"`memory` does not limit score model '{name}'."]
+    if model.held_bytes(size.batch, size.largest_scale, 8) is None:
+        if memory is not None:
+            raise UsageError(f"Score model '{name}' does not say what memory it needs; leave out `memory`.")
+        return None, []
     need = predict_memory(model, size)
     fixed = sum(bytes_ for part, bytes_ in need.items() if part != "thread")
     threads = (budget - fixed) // max(1, need["thread"])

@@ -82,7 +82,7 @@ def prepare(
     start, seeds, labels = samples_of(config, dataset)
     notes += [*dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
-    size = _size(config, save, len(labels), max(scales))
+    size = _size(config, save, labels, max(scales))
     threads, more = threads_within(memory, model, size, config.score)
     resolved = {
         "dataset_options": dataset_options,
@@ -112,8 +112,9 @@ def prepare(
     )
 
 
-def _size(config: RunConfig, save: tuple[str, ...], samples: int, largest_scale: int) -> Size:
+def _size(config: RunConfig, save: tuple[str, ...], labels: tuple[int, ...], largest_scale: int) -> Size:
     """What the run's memory depends on."""
+    samples = len(labels)
     return Size(
         samples=samples,
         steps=config.steps,
@@ -121,6 +122,7 @@ def _size(config: RunConfig, save: tuple[str, ...], samples: int, largest_scale:
         largest_scale=largest_scale,
         dtype=torch.float64 if config.dtype == "float64" else torch.float32,
         save=save,
+        labels=labels,
     )
 
 

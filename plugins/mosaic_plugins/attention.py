@@ -153,7 +153,7 @@ class ELSAttention(ELS):
             raise mosaic.UsageError("Images of one pixel have no other to attend to; leave exclude_self out.")
         return notes
 
-    def held_bytes(self, batch: int, scale: int, element: int) -> int:
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
         """Count weights of all pairs of pixels, up to five times at once; all windows (float32), means and copies."""
         if self.options.attention == "identity":
             return 0

@@ -33,6 +33,11 @@ class ByClass(mosaic.ScoreModel):
     def apply(self, fitted: Any, x: Tensor, level: mosaic.Level) -> Tensor:
         """Give x0hat (B, D), of flat x (B, D), float64; D = C H W."""
 
+    def group_sizes(self, labels: tuple[int, ...]) -> list[int]:
+        """Number of images of each label, all for -1: what the fits that are kept are made of."""
+        own = self.dataset.labels
+        return [len(self.dataset) if label < 0 or own is None else int((own == label).sum()) for label in labels]
+
     def fitted(self, places: Tensor | None) -> Any:
         """Statistics of the images at these places, or of all; computed at the first call and kept."""
         key = -1 if places is None else int(places[0])  # places are all of one class, so the first one identifies it
@@ -44,6 +49,7 @@ class ByClass(mosaic.ScoreModel):
     @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat (B, C, H, W)."""
+        self.check_batch(x, labels)
         result = torch.empty_like(x)
         for members, places in self.dataset.class_groups(labels):
             flat = x[members].flatten(1).double()

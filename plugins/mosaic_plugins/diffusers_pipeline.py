@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 import mosaic
+from mosaic_plugins.footprint import FLOATS, network_bytes
 
 __all__ = ["Diffusers"]
 
@@ -159,6 +160,7 @@ class Diffusers(mosaic.ScoreModel):
         UsageError
             If the level lies outside those trained, or x or the labels do not fit the network.
         """
+        self.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         size = math.hypot(level.signal, level.noise)
         x, a, s = x / size, level.signal / size, level.noise / size
@@ -221,6 +223,14 @@ class Diffusers(mosaic.ScoreModel):
             f"The scheduler in '{self.options.pipeline}' has {name}: its own sampler bounds x0hat, mosaic does not."
             for name in clips
         ]
+
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
+        """Count the weights, and the tensors that are alive at a time when the network evaluates a batch."""
+        unet = self.load().unet
+        x = torch.empty(batch, *self.dataset.shape, dtype=FLOATS[element], device="meta")
+        t, classes = x.new_empty(batch), x.new_empty(batch, dtype=torch.int64)
+        needed = network_bytes(unet, x, t, classes if unet.config.num_class_embeds else None)
+        return None if needed is None else needed + 6 * x.numel() * element
 
     @property
     def traits(self) -> mosaic.Traits:

@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
-from math import log
+from math import log, prod
 
 import torch
 from pydantic import Field
@@ -68,6 +68,17 @@ class Moments:
             vectors = vectors[:, kept]
         return cls(mean, vectors, values[kept])
 
+    @staticmethod
+    def kept_bytes(count: int, pixels: int) -> int:
+        """Bytes at most of the moments of `count` images."""
+        return 8 * pixels * (min(count, pixels) + 2)
+
+    @staticmethod
+    def peak_bytes(count: int, pixels: int) -> int:
+        """Bytes at most that `of` takes: copies of the images, the smaller Gram matrix, and what LAPACK needs."""
+        few = min(count, pixels)
+        return 8 * (pixels * (count + 2 * min(count, CHUNK)) + 6 * few**2 + 3 * pixels * few)
+
     def denoise(self, x: Tensor, level: mosaic.Level) -> Tensor:
         """x0hat of flat x (B, D): mu + U diag(l / (l + s^2 / a^2)) U^T (x / a - mu)."""
         along = (x / level.signal - self.mean) @ self.vectors
@@ -96,6 +107,12 @@ class Gaussian(ByClass):
     def fit(self, images: Tensor, labels: Tensor | None) -> Moments:
         """Moments of images (N, C, H, W), in float64; labels are ignored."""
         return Moments.of(images)
+
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+        """Count the moments of each class, and what computing the largest one's takes."""
+        pixels, counts = prod(self.dataset.shape), self.group_sizes(labels)
+        kept = sum(Moments.kept_bytes(count, pixels) for count in counts)
+        return kept + Moments.peak_bytes(max(counts), pixels) + 8 * 8 * batch * pixels
 
     def apply(self, fitted: Moments, x: Tensor, level: mosaic.Level) -> Tensor:
         """Give x0hat (B, D) of flat x (B, D), by the Wiener filter of the moments."""
@@ -141,6 +158,15 @@ class GaussianMixture(ByClass):
 
     def _fingerprint(self) -> str | None:
         return None if self.options.components is None else sha256(f"scipy {version('scipy')}".encode()).hexdigest()
+
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+        """Count the moments of each component, what computing one takes, and k-means's copies of the images."""
+        pixels, counts = prod(self.dataset.shape), self.group_sizes(labels)
+        components = self.options.components or max(1, len(self.dataset.classes))
+        kept = sum(8 * pixels * (min(count, components * pixels) + 2 * components) for count in counts)
+        clustering = 3 * 8 * max(counts) * pixels if self.options.components else 0
+        fitting = 4 * max(counts) * pixels + Moments.peak_bytes(max(counts), pixels)
+        return kept + max(clustering, fitting) + 8 * (8 + 3 * components) * batch * pixels
 
     def fit(self, images: Tensor, labels: Tensor | None) -> list[tuple[float, Moments]]:
         """Weight (the weights add up to 1) and moments of each component, in float64."""

@@ -13,6 +13,9 @@ from mosaic_plugins.machines import IS
 __all__ = ["GoldenSubset"]
 
 
+CHUNK = 1024  # images whose blocks are averaged at a time
+
+
 class GoldenSubset(IS):
     """The ideal machine over the k training images that are nearest by a coarse look only.
 
@@ -64,10 +67,20 @@ class GoldenSubset(IS):
             parts.append(part.parts())
         return mosaic.Posterior(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+        """Count the averages of all blocks, the distances between them, a chunk and a subset of images."""
+        count, (channels, height, width) = len(self.dataset), self.dataset.shape
+        block = min(self.options.block, height, width)
+        averages = channels * -(-height // block) * -(-width // block)
+        kept = self.kept(count, mosaic.Level(1.0, 1e9)), self.kept(count, mosaic.Level(1.0, 0.0))
+        looked = 8 * 2 * count * averages + 8 * 4 * batch * count
+        return looked + 8 * 2 * channels * height * width * max(min(CHUNK, count), *kept)
+
     def _look(self, images: Tensor) -> Tensor:
         """Means of blocks, flat; a block that reaches beyond the border is the mean of its pixels inside."""
         block = min(self.options.block, *images.shape[2:])
-        return functional.avg_pool2d(images.double(), block, ceil_mode=True).flatten(1)
+        chunks = (chunk.double() for chunk in images.split(CHUNK))
+        return torch.cat([functional.avg_pool2d(chunk, block, ceil_mode=True).flatten(1) for chunk in chunks])
 
 
 @mosaic.hookimpl

@@ -6,6 +6,7 @@ References: Lukoianov, Yuan, Solomon & Sitzmann 2025 (Locality in image diffusio
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from pydantic import Field
@@ -22,7 +23,7 @@ BLOCK = 2**22  # squared differences held at a time
 
 @dataclass(frozen=True)
 class Fit:
-    """Flat images (N, D), float64, and their moments."""
+    """Flat images (N, D), and their moments."""
 
     images: Tensor
     moments: Moments
@@ -54,8 +55,15 @@ class PCALocality(ByClass):
     options: Options
 
     def fit(self, images: Tensor, labels: Tensor | None) -> Fit:
-        """Images flat (N, D), in float64, and their moments, which the masks are made of; labels are ignored."""
-        return Fit(images.flatten(1).double(), Moments.of(images))
+        """Images flat (N, D), and their moments, which the masks are made of; labels are ignored."""
+        return Fit(images.flatten(1), Moments.of(images))
+
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+        """Count moments and images of each class, masks, and a block of images with its logits and weights."""
+        pixels, counts = prod(self.dataset.shape), self.group_sizes(labels)
+        kept = sum(Moments.kept_bytes(count, pixels) + 8 * count * pixels for count in counts)
+        block = 8 * 7 * max(BLOCK, pixels) + 8 * 5 * pixels**2
+        return kept + max(block, Moments.peak_bytes(max(counts), pixels)) + 8 * 4 * batch * pixels
 
     def apply(self, fitted: Fit, x: Tensor, level: mosaic.Level) -> Tensor:
         """Give x0hat (B, D), one sample after the other."""
@@ -73,7 +81,7 @@ def _masked_mean(x: Tensor, images: Tensor, mask: Tensor, level: mosaic.Level) -
     """x0hat (D,) of one flat image, streamed over the training images (N, D)."""
     maximum = torch.full_like(x, -torch.inf)
     total, weighted = torch.zeros_like(x), torch.zeros_like(x)
-    for block in images.split(max(1, BLOCK // len(x))):
+    for block in map(Tensor.double, images.split(max(1, BLOCK // len(x)))):
         logits = (x - level.signal * block).square() @ mask.T / (-2 * level.noise**2)  # (n, D): of each output pixel
         higher = torch.maximum(maximum, logits.amax(0))
         factor, weights = torch.exp(maximum - higher), torch.exp(logits - higher)

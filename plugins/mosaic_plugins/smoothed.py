@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import torch
 from pydantic import Field
@@ -53,6 +54,10 @@ class Smoothed(IS):
             self.options.draws // 2, *x.shape[1:], generator=generator, dtype=torch.float64, device="cpu"
         )
         return [sign * self.options.sigma * noise.to(x) for sign in (1, -1) for noise in half]
+
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+        """Count all perturbations, in float64 and as x."""
+        return 8 * (2 * self.options.draws + 8 * batch) * prod(self.dataset.shape)
 
     @property
     def traits(self) -> mosaic.Traits:

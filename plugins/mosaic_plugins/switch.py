@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
+import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
@@ -91,6 +92,16 @@ class Switch(mosaic.ScoreModel):
             if served:
                 notes += model.check(tuple(levels[n] for n in served), tuple(scales[n] for n in served), labels)
         return notes
+
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
+        """Count what both hold, if both say it."""
+        both = [model.held_bytes(batch, scale, element, labels) for model in (self.above, self.below)]
+        known = [count for count in both if count is not None]
+        return sum(known) if len(known) == 2 else None
+
+    def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+        """Count a block of the one that needs more."""
+        return max(model.workspace_bytes(batch, scale, dtype) for model in (self.above, self.below))
 
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat of the model used at the level."""

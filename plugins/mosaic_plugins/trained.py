@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 import mosaic
+from mosaic_plugins.footprint import FLOATS, network_bytes
 
 __all__ = ["TrainedNetwork"]
 
@@ -65,6 +66,15 @@ class TrainedNetwork(mosaic.ScoreModel):
             self._module = self.read_checkpoint().load().to(self.dataset.images.device)
         return self._module
 
+    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
+        """Count the weights, and the tensors that are alive at a time when the network evaluates a batch."""
+        x = torch.empty(batch, *self.dataset.shape, dtype=FLOATS[element], device="meta")
+        classes = (
+            torch.empty(batch, dtype=torch.int64, device="meta") if self.read_checkpoint().is_conditional else None
+        )
+        needed = network_bytes(self.load(), x, x.new_empty(batch), classes)
+        return None if needed is None else needed + 6 * x.numel() * element
+
     @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat of x (B, C, H, W); not bounded by the range of the data.
@@ -74,6 +84,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         UsageError
             If its schedule does not have the level, or x or the labels do not fit the network.
         """
+        self.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         module = self.load().to(x.dtype)
         t = x.new_full((len(x),), self._time_of(level))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -91,3 +92,37 @@ def test_by_default_a_model_depends_on_all_of_x_and_compares_nothing(tiny: mosai
     assert able == (False, False, False, False)
     assert (traits.window(3), traits.comparisons(3), traits.schedule(), traits.fingerprint()) == (None, 0, None, None)
     assert traits.engine(torch.float64) == "torch"
+
+
+def without_required_options() -> list[str]:
+    kinds = {name: mosaic.registry().get("score", name) for name in mosaic.registry().names("score")}
+    return [
+        name for name, kind in kinds.items() if not any(f.is_required() for f in kind.Options.model_fields.values())
+    ]
+
+
+@pytest.mark.parametrize("name", without_required_options())
+def test_every_model_takes_batches_of_float32_or_float64_only(name: str, tiny: mosaic.DataSet) -> None:
+    kind = mosaic.registry().get("score", name)
+    model, level = kind(kind.Options(), tiny), mosaic.Level(0.8, 0.6)
+    x = torch.randn(2, *tiny.shape, generator=torch.Generator().manual_seed(0))
+    for wrong in (x[0], x[:0], x[:, :, :4], x.bfloat16(), x.half(), x.long(), x.to("meta")):
+        with pytest.raises(mosaic.UsageError, match=re.escape(str(wrong.dtype)) + r"|\(.*\)|meta"):
+            model.denoise(wrong, level, None, 3)
+    with pytest.raises(mosaic.UsageError, match=r"\(3,\)"):
+        model.denoise(x, level, torch.tensor([0, 1, 2]), 3)
+    with pytest.raises(mosaic.MosaicError, match=r"narrow.*torch\.float16"):
+        kind(kind.Options(), mosaic.DataSet("narrow", tiny.images.half())).denoise(x, level, None, 3)
+
+
+@pytest.mark.parametrize("name", without_required_options())
+def test_gradients_and_inference_mode_change_nothing(name: str, tiny: mosaic.DataSet) -> None:
+    kind = mosaic.registry().get("score", name)
+    x, level = torch.randn(2, *tiny.shape, generator=torch.Generator().manual_seed(0)), mosaic.Level(0.8, 0.6)
+    expected = kind(kind.Options(), tiny).denoise(x, level, None, 3)
+    with_gradient = kind(kind.Options(), tiny).denoise(x.clone().requires_grad_(), level, None, 3)
+    with torch.inference_mode():
+        inside = kind(kind.Options(), tiny).denoise(x.clone(), level, None, 3)
+    assert torch.equal(with_gradient, expected)
+    assert not with_gradient.requires_grad
+    assert torch.equal(inside, expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,41 +118,87 @@ from mosaic.run.settings import layered
 
 torch.set_num_threads(1)
 tensor_cache.cache_folder = lambda: Path(".cache")  # the test's own folder: in-degrees are to be computed
-size, count, scale = map(int, sys.argv[2:])
-images = torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-options = {"score": "els-attention", "score_options": json.loads(sys.argv[1])}
+options, (channels, size, count, scale) = json.loads(sys.argv[1]), map(int, sys.argv[2:])
+images = torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 config = layered(RunConfig, {"steps": 1, "samples": 8, "batch_size": 8, "scales": str(scale), **options})
-plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images))
-x, level = plan.starts(plan.batches[0]), mosaic.Level(1.0, 0.8)
+plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images, torch.arange(count) % 3))
+x, level, labels = plan.starts(plan.batches[0]), mosaic.Level(1.0, 0.8), plan.labels_of(plan.batches[0])
+few = type(plan.model)(plan.model.options, plan.dataset.select(torch.arange(9)))
+few.denoise(x[:3], level, None, scale)  # loads libraries
 before = peak_bytes()
-plan.model.denoise(x, level, None, scale)
+plan.model.denoise(x, level, labels, scale)
 need = predict_memory(plan.model, plan.size)
 print(peak_bytes() - before, need["machine"], need["thread"])
 """
 
 
+def held(settings: dict[str, Any], *sizes: int) -> tuple[int, int, int]:
+    """Bytes that a model takes for a batch, and those predicted of what it holds and of a thread.
+
+    The sizes are channels, side and number of images, and scale.
+    """
+    if peak_bytes() is None:
+        pytest.skip("the system does not tell the peak of a process")
+    command = [sys.executable, "-c", HELD, json.dumps(settings), *map(str, sizes)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    used, machine, thread = map(int, done.stdout.split())
+    return used, machine, thread
+
+
 @pytest.mark.parametrize(
     ("options", "sizes"),
     [
-        ({}, (48, 10, 5)),
-        ({"attention": "top1"}, (48, 10, 5)),
-        ({"embedding": "window"}, (16, 3000, 9)),
-        ({"form": "mixture"}, (32, 32, 5)),
+        ({}, (1, 48, 10, 5)),
+        ({"attention": "top1"}, (1, 48, 10, 5)),
+        ({"embedding": "window"}, (1, 16, 3000, 9)),
+        ({"form": "mixture"}, (1, 32, 32, 5)),
     ],
 )
-def test_attention_holds_about_what_is_predicted(options: dict[str, str], sizes: tuple[int, int, int]) -> None:
+def test_attention_holds_about_what_is_predicted(options: dict[str, str], sizes: tuple[int, ...]) -> None:
     """At sizes at which what it holds is most of it: all pairs of pixels, or all windows."""
-    if peak_bytes() is None:
-        pytest.skip("the system does not tell the peak of a process")
-    command = [sys.executable, "-c", HELD, json.dumps({**options, "engine": "torch"}), *map(str, sizes)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    used, machine, thread = map(int, done.stdout.split())
+    used, machine, thread = held({"score": "els-attention", "score_options": {**options, "engine": "torch"}}, *sizes)
     assert machine / 4 < used <= machine + thread
     assert machine > thread
 
 
-def test_a_budget_that_limits_nothing_is_noted() -> None:
-    assert planned(score="gaussian").notes == ()
-    (note,) = planned("1G", score="gaussian").notes
-    assert "memory" in note
-    assert "gaussian" in note
+CLASSES = "0,1,2,0,1,2,0,1"
+HOLDING: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
+    ("pca-locality", {}, (1, 32, 2000, 5)),
+    ("pca-locality", {"labels": CLASSES}, (3, 24, 3000, 5)),
+    ("gaussian", {"labels": CLASSES}, (3, 24, 3000, 5)),
+    ("gaussian", {}, (3, 32, 1500, 5)),
+    ("gaussian-mixture", {}, (3, 24, 3000, 5)),
+    ("gaussian-mixture", {"score_options": {"components": 5}}, (1, 16, 20_000, 5)),
+    ("patch-posterior", {}, (3, 32, 600, 5)),
+    ("patch-posterior", {"dtype": "float64"}, (1, 32, 600, 5)),
+    ("golden-subset", {"score_options": {"block": 1}, "dtype": "float64"}, (1, 32, 8000, 5)),
+    ("smoothed", {"score_options": {"draws": 2000}}, (3, 32, 100, 5)),
+    ("is", {"dtype": "float64"}, (3, 32, 8000, 5)),
+    ("nearest", {}, (3, 32, 8000, 5)),
+    ("nearest-patch", {}, (1, 32, 300, 5)),
+    ("switch", {"score_options": {"at": 0.5}}, (3, 24, 3000, 5)),
+]
+
+
+@pytest.mark.parametrize(
+    ("score", "settings", "sizes"),
+    [pytest.param(*case, marks=[] if case is HOLDING[0] else [pytest.mark.slow]) for case in HOLDING],
+)
+def test_every_model_takes_no_more_than_predicted(score: str, settings: dict[str, Any], sizes: tuple[int, ...]) -> None:
+    used, machine, thread = held({"score": score, **settings}, *sizes)
+    assert 0 < used <= machine + thread
+
+
+def test_every_registered_model_says_what_it_needs_or_is_refused(tiny: mosaic.DataSet) -> None:
+    unknown = []
+    for name in mosaic.registry().names("score"):
+        kind = mosaic.registry().get("score", name)
+        if not any(field.is_required() for field in kind.Options.model_fields.values()):
+            unknown += [name] if kind(kind.Options(), tiny).held_bytes(2, 3, 4) is None else []
+    assert unknown == []
+
+
+def test_a_model_that_does_not_say_what_it_needs_is_refused_a_budget() -> None:
+    assert mosaic.run(lambda x, t: 0 * x, steps=1, samples=1).sizes["sample"] == 1
+    with pytest.raises(mosaic.UsageError, match="`memory`"):
+        mosaic.run(lambda x, t: 0 * x, steps=1, samples=1, memory="1G")
