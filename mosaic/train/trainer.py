@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from mosaic.errors import warn_of
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
@@ -78,8 +79,10 @@ def train(
     asked = {"network": network, "dataset": images.name if images is not None else dataset}
     names = {key: value for key, value in asked.items() if value is not None}
     config = layered(TrainConfig, output.kept_settings(TrainConfig), {**names, **settings})
+    plan = prepare_training(config, data_access(data_dir, download), dataset=images, output=output)
+    warn_of(plan.notes)
     job = TrainingJob(
-        prepare_training(config, data_access(data_dir, download), dataset=images, output=output),
+        plan,
         output.path,
         epochs_free=True,
         max_seconds=math.inf if max_time is None else parse_seconds(max_time, "max_time"),
