@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from mosaic.errors import UsageError
+from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
 from mosaic.storage.files import OutputInUse, check_free, check_writable, locked, open_stored, unused_path
@@ -92,6 +92,10 @@ class Output:
             If the file there is not one of mosaic's.
         """
         kept = self._kept_configuration() if self.resume else {}
+        if not isinstance(kept, dict) or any(
+            key.endswith("_options") and not isinstance(value, dict) for key, value in kept.items()
+        ):
+            raise DataError(f"The configuration of what is at '{self.path}' is damaged; use `overwrite`.")
         if unknown := sorted(kept.keys() - model.model_fields.keys()):
             raise UsageError(
                 f"What is there was started by another version of mosaic, with other settings ({', '.join(unknown)}), "
@@ -99,15 +103,14 @@ class Output:
             )
         return kept
 
-    def _kept_configuration(self) -> dict[str, Any]:
+    def _kept_configuration(self) -> Any:
         kept = PartFiles(self.path).in_progress()
         if kept is not None:
-            configuration = kept.get("configuration")  # where it is odd, the job says that it is another's
-            return configuration if isinstance(configuration, dict) else {}
+            return kept.get("configuration", {})
         if not self.path.exists():
             return {}
         with open_stored(self.path, tuple(TABLES), "a result of mosaic") as stored:
-            return dict(json.loads(stored.attrs.get("configuration", "{}")))
+            return json.loads(stored.attrs.get("configuration", "{}"))
 
 
 def start_job(

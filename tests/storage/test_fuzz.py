@@ -1,0 +1,130 @@
+"""Damaged files of every kind: what opens is whole in form, and what does not says so in one sentence."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mutations import mutated
+from odd_json import odd_json
+from small_training import train
+
+import mosaic
+from mosaic.run.config import RunConfig
+from mosaic.sampling.scales import resolve_scales
+from mosaic.storage.output import Output
+from mosaic.train.checkpoint import load_tensors
+
+FEW_OR_MANY = pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.slow)])
+
+Mutation = Callable[[bytes, random.Random], bytes]
+
+
+def damaged(content: bytes, generator: random.Random) -> bytes:
+    return mutated(content, content, generator)
+
+
+def each_damage(path: Path, mutation: Mutation, count: int) -> Iterator[int]:
+    """Damage a file in `count` ways, one after the other."""
+    whole = path.read_bytes()
+    for seed in range(count):
+        path.write_bytes(mutation(whole, random.Random(seed)))
+        yield seed
+    path.write_bytes(whole)
+
+
+def opened(work: Callable[[], Any]) -> Any:
+    """What `work` gives; None if it fails, which it may only do with a sentence."""
+    try:
+        return work()
+    except mosaic.MosaicError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return None
+
+
+@pytest.fixture
+def run_file(tiny: mosaic.DataSet, tmp_path: Path) -> Path:
+    mosaic.run("els", tiny, steps=3, samples=2, scales="3", out=tmp_path / "a.nc", progress=False).close()
+    return tmp_path / "a.nc"
+
+
+@FEW_OR_MANY
+def test_a_damaged_run_opens_in_form_or_is_refused(run_file: Path, count: int) -> None:
+    def read() -> bool:
+        with mosaic.open(run_file) as run:
+            run.load()
+            assert run["state"].dims == ("sample", "step", "channel", "height", "width")
+        return True
+
+    results = [opened(read) for _ in each_damage(run_file, damaged, count)]
+    assert None in results  # some damage is found
+    assert read()
+
+
+@FEW_OR_MANY
+def test_a_damaged_run_is_resumed_only_if_it_can_be(run_file: Path, tiny: mosaic.DataSet, count: int) -> None:
+    for _ in each_damage(run_file, damaged, count // 6):
+        opened(lambda: Output(run_file, resume=True).kept_settings(RunConfig))
+        opened(lambda: resolve_scales(str(run_file), [mosaic.Level(0.6, 0.8)]))
+
+
+@FEW_OR_MANY
+@pytest.mark.parametrize("name", ["identity.json", "part-00000.nc", "part-00000.sha256"])
+@pytest.mark.filterwarnings("ignore::mosaic.MosaicWarning")
+def test_work_in_progress_with_a_damaged_file_ends_in_the_same_bytes_or_is_refused(
+    tiny: mosaic.DataSet, tmp_path: Path, name: str, count: int
+) -> None:
+    settings: dict[str, Any] = {"score": "is", "dataset": tiny, "steps": 2, "samples": 2, "batch_size": 1}
+    whole, out, kept = mosaic.run(**settings), tmp_path / "a.nc", tmp_path / "kept"
+
+    def stop(done: float, total: float, unit: str, note: str = "") -> None:
+        if note.startswith("batch 2"):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        mosaic.run(**settings, out=out, progress=stop)
+    parts = tmp_path / "a.nc.parts"
+    parts.rename(kept)
+
+    def resume() -> None:
+        with mosaic.run(**settings, out=out, resume=True, progress=False) as run:
+            assert run["state"].values.tobytes() == whole["state"].values.tobytes()
+
+    for _ in each_damage(kept / name, odd_json if name.endswith("json") else damaged, count // 10):
+        shutil.rmtree(parts, ignore_errors=True)
+        out.unlink(missing_ok=True)
+        shutil.copytree(kept, parts)
+        opened(resume)
+
+
+@FEW_OR_MANY
+def test_a_damaged_checkpoint_loads_in_form_or_is_refused(tiny: mosaic.DataSet, count: int) -> None:
+    train(tiny, epochs=1)
+
+    def use() -> None:
+        checkpoint = mosaic.load_checkpoint("net")
+        checkpoint.progress()
+        assert checkpoint.load()(torch.zeros(1, 1, 6, 5), torch.ones(1), None).shape == (1, 1, 6, 5)
+
+    use()
+    for name, mutation in (("checkpoint.json", odd_json), ("weights.safetensors", damaged)):
+        for _ in each_damage(Path("net", name), mutation, count // 3):
+            opened(use)
+    for _ in each_damage(Path("net/training.safetensors"), damaged, count // 3):
+        opened(lambda: load_tensors(Path("net/training.safetensors")))
+
+
+@FEW_OR_MANY
+def test_damaged_scales_give_a_scale_or_are_refused(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "scales.json"
+    path.write_text('{"scales": [3, 5, 7], "noise_to_signal": [0.1, 1.0, 3.0]}')
+    for _ in each_damage(path, odd_json, count):
+        scales = opened(lambda: resolve_scales(str(path), [mosaic.Level(0.6, 0.8)]))
+        assert scales is None or (len(scales) == 1 and scales[0] % 2 == 1)
