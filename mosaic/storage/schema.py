@@ -348,7 +348,8 @@ def check_stored(dataset: xr.Dataset) -> None:
         With what is wrong.
     """
     for key, variable in TABLES[dataset.attrs["schema"]].items():
-        if key in dataset.variables and variable.dims and dataset[key].dims != variable.dims:
+        # Axes go by name, and some may have been selected from.
+        if key in dataset.variables and variable.dims and not set(dataset[key].dims) <= set(variable.dims):
             raise ValueError(f"variable '{key}' has dimensions {dataset[key].dims}, not {variable.dims}")
     for name in JSON_ATTRIBUTES & dataset.attrs.keys():
         try:
