@@ -24,7 +24,7 @@ __all__ = ["convolved_band", "workspace_bytes"]
 FILTERS = 128
 
 # Bytes for each logit of a block, at most: logits in float64, their products, weights and copies.
-BYTES_PER_LOGIT = 128
+BYTES_PER_LOGIT = 160
 
 # Training images from which the references of all blocks are taken: their largest logits.
 REFERENCE_IMAGES = 16

@@ -20,7 +20,7 @@ from mosaic.interfaces.schedule import Level
 __all__ = ["equivariant_posterior", "ideal_posterior", "workspace_bytes"]
 
 # Bytes for each logit of a block, at most: logits in float64, their products, weights and copies of the images.
-BYTES_PER_LOGIT = 160
+BYTES_PER_LOGIT = 224
 
 
 def workspace_bytes(block: int) -> int:

@@ -6,10 +6,11 @@ An engine computes the posterior of one problem: `mosaic.engine.compiled` at onc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,9 +71,10 @@ class WindowProblem:
 
     def image_part(self, images: Tensor, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor:
         """Part (n, C, rows, cols) of training images (n, C, H, W) that candidate windows of a pair of bands see."""
-        frame = frame_of(images.to(dtype), self.rows.frame, self.cols.frame)
+        frame = frame_of(images, self.rows.frame, self.cols.frame)
         height, width = len(rows.candidates) + rows.width, len(cols.candidates) + cols.width
-        return _part(frame, rows.candidate_start, height, cols.candidate_start, width)
+        # Converted once it is cut out: whole images would be copied for each pair of bands.
+        return _part(frame, rows.candidate_start, height, cols.candidate_start, width).to(dtype)
 
     def weights_part(self, first: int, count: int, rows: range, cols: range) -> Tensor | None:
         """Log-weights (n, rows, columns) of candidates by the rows and columns of their centres, from image `first`."""
@@ -111,25 +113,33 @@ def over_bands(problem: WindowProblem, engine: BandEngine, corners: Posterior | 
         A posterior computed before. It is used at pixels whose candidates are all at their own place.
     """
     batch, _, height, width = problem.x.shape
-    parts: list[tuple[Band, Band, Posterior]] = []
-    for rows, cols in product(problem.rows.bands, problem.cols.bands):
-        if corners is not None and len(rows.candidates) == len(cols.candidates) == 1:
-            place = (..., slice(rows.pixels.start, rows.pixels.stop), slice(cols.pixels.start, cols.pixels.stop))
-            parts.append((rows, cols, Posterior(*(tensor[place] for tensor in corners.parts()))))
-        else:
-            parts += [(block, cols, part) for block, part in _in_blocks(problem, rows, cols, engine)]
-    whole = [
-        tensor.new_empty(batch, *(tensor.shape[1:2] if tensor.ndim == 4 else ()), height, width)
-        for tensor in parts[0][2].parts()
-    ]
-    for rows, cols, part in parts:
-        place = (..., slice(rows.pixels.start, rows.pixels.stop), slice(cols.pixels.start, cols.pixels.stop))
-        for tensor, piece in zip(whole, part.parts(), strict=True):
-            tensor[place] = piece
+    whole: list[Tensor] = []
+    # Parts are copied as they come: small tensors kept between the large ones of an engine would fragment memory.
+    for rows, cols, part in _parts(problem, engine, corners):
+        pieces = part.parts()
+        whole = whole or [
+            piece.new_empty(batch, *(piece.shape[1:2] if piece.ndim == 4 else ()), height, width) for piece in pieces
+        ]
+        for tensor, piece in zip(whole, pieces, strict=True):
+            tensor[_place(rows, cols)] = piece
     return Posterior(*whole)
 
 
-def _in_blocks(problem: WindowProblem, rows: Band, cols: Band, engine: BandEngine) -> list[tuple[Band, Posterior]]:
+def _parts(
+    problem: WindowProblem, engine: BandEngine, corners: Posterior | None
+) -> Iterator[tuple[Band, Band, Posterior]]:
+    for rows, cols in product(problem.rows.bands, problem.cols.bands):
+        if corners is not None and len(rows.candidates) == len(cols.candidates) == 1:
+            yield rows, cols, Posterior(*(tensor[_place(rows, cols)] for tensor in corners.parts()))
+        else:
+            yield from ((block, cols, part) for block, part in _in_blocks(problem, rows, cols, engine))
+
+
+def _place(rows: Band, cols: Band) -> tuple[Any, ...]:
+    return ..., slice(rows.pixels.start, rows.pixels.stop), slice(cols.pixels.start, cols.pixels.stop)
+
+
+def _in_blocks(problem: WindowProblem, rows: Band, cols: Band, engine: BandEngine) -> Iterator[tuple[Band, Posterior]]:
     """Divide the rows of a pair of bands, so that the windows cut out at a time hold at most eight values per logit.
 
     Noisy windows are divided into separate results, candidates into parts that are merged in order.
@@ -138,10 +148,8 @@ def _in_blocks(problem: WindowProblem, rows: Band, cols: Band, engine: BandEngin
     pixels = x.shape[1] * rows.width * cols.width
     queries = max(1, 8 * block // (len(x) * len(cols.pixels) * pixels))
     keys = max(1, 8 * block // (len(cols.candidates) * pixels))
-    return [
-        (part, reduce(Posterior.merge, (engine(problem, piece, cols) for piece in part.split_candidates(keys))))
-        for part in rows.split_pixels(queries)
-    ]
+    for part in rows.split_pixels(queries):
+        yield part, reduce(Posterior.merge, (engine(problem, piece, cols) for piece in part.split_candidates(keys)))
 
 
 def empty_sums(problem: WindowProblem, queries: int) -> list[Tensor]:

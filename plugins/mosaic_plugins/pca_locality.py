@@ -61,8 +61,9 @@ class PCALocality(ByClass):
     def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
         """Count moments and images of each class, masks, and a block of images with its logits and weights."""
         pixels, counts = prod(self.dataset.shape), self.group_sizes(labels)
-        kept = sum(Moments.kept_bytes(count, pixels) + 8 * count * pixels for count in counts)
-        block = 8 * 7 * max(BLOCK, pixels) + 8 * 5 * pixels**2
+        kept = sum(Moments.kept_bytes(count, pixels) for count in counts)
+        kept += 8 * pixels * sum(count for label, count in zip(labels, counts, strict=True) if label >= 0)  # copies
+        block = 8 * 4 * max(BLOCK, pixels) + 8 * 5 * pixels**2
         return kept + max(block, Moments.peak_bytes(max(counts), pixels)) + 8 * 4 * batch * pixels
 
     def apply(self, fitted: Fit, x: Tensor, level: mosaic.Level) -> Tensor:
@@ -81,12 +82,18 @@ def _masked_mean(x: Tensor, images: Tensor, mask: Tensor, level: mosaic.Level) -
     """x0hat (D,) of one flat image, streamed over the training images (N, D)."""
     maximum = torch.full_like(x, -torch.inf)
     total, weighted = torch.zeros_like(x), torch.zeros_like(x)
-    for block in map(Tensor.double, images.split(max(1, BLOCK // len(x)))):
-        logits = (x - level.signal * block).square() @ mask.T / (-2 * level.noise**2)  # (n, D): of each output pixel
+    parts = images.split(max(1, BLOCK // len(x)))
+    # The same memory for all blocks: allocated anew for each, such large tensors would not all be returned.
+    work = x.new_empty(3, len(parts[0]), len(x))
+    for part in parts:
+        block, squares, logits = work[:, : len(part)]
+        torch.mul(block.copy_(part), level.signal, out=squares)
+        torch.sub(x, squares, out=squares).square_()
+        torch.matmul(squares, mask.T, out=logits).div_(-2 * level.noise**2)  # (n, D): of each output pixel
         higher = torch.maximum(maximum, logits.amax(0))
-        factor, weights = torch.exp(maximum - higher), torch.exp(logits - higher)
+        factor, weights = torch.exp(maximum - higher), logits.sub_(higher).exp_()
         total = total * factor + weights.sum(0)
-        weighted = weighted * factor + (weights * block).sum(0)
+        weighted = weighted * factor + weights.mul_(block).sum(0)
         maximum = higher
     return weighted / total
 
