@@ -7,7 +7,7 @@ one and the block that releases it leaves it taken, and whatever comes next, eve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,23 +31,20 @@ class _FileLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held: AbstractContextManager[Any] | None = None  # set and read by whoever has the lock
+        self._held = ExitStack()  # set and closed by whoever has the lock
 
     def acquire(self, blocking: bool = True) -> bool:
-        held = interrupts_held()
-        held.__enter__()
-        taken = bool(LIBRARY_LOCK.acquire(blocking=blocking))
-        if taken:
-            self._held = held
-        else:
-            held.__exit__(None, None, None)
+        with ExitStack() as held:
+            held.enter_context(interrupts_held())
+            taken = bool(LIBRARY_LOCK.acquire(blocking=blocking))
+            if taken:
+                self._held = held.pop_all()
         return taken
 
     def release(self) -> None:
-        held, self._held = self._held, None
+        held = self._held
         LIBRARY_LOCK.release()
-        if held is not None:
-            held.__exit__(None, None, None)  # raises the interrupt that had to wait
+        held.close()  # raises the interrupt that had to wait
 
     def __enter__(self) -> None:
         self.acquire()
