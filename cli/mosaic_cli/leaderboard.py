@@ -74,12 +74,15 @@ def command(
     for name, reason in board.left_out.items():
         terminal.note(f"Left out: {name}: {reason}.")
     plans = board.plan_unfinished()
-    seconds = _forecast(board, plans, terminal)
-    table = None if dry_run else _execute(board, plans, terminal)
-    if table is None:
+    if older := board.made_by_other_code():
+        terminal.note(f"Note: {', '.join(older)}: what other code of mosaic made is used as it is.")
+    if dry_run:
+        seconds = _forecast(board, plans, terminal)
         if as_json:
             print_json({"seconds": seconds, "left_out": dict(board.left_out)})
-    elif as_json:
+        return
+    table = _execute(board, plans, terminal)
+    if as_json:
         picture = board.file.with_suffix(".png")
         print_json({"path": str(board.file), "picture": str(picture), "scores": _document(table)})
     else:
@@ -124,8 +127,6 @@ def _forecast(board: Board, plans: Plans, terminal: Terminal) -> dict[str, float
         terminal.note(
             f"{name}: {'not predicted' if value is None else f'about {duration(value)}' if value else 'done'}"
         )
-    if older := board.made_by_other_code():
-        terminal.note(f"Note: {', '.join(older)}: what other code of mosaic made is used as it is.")
     total = sum(value or 0.0 for value in seconds.values())
     done = all(value == 0.0 for value in seconds.values())
     terminal.note("All are done." if done else f"The machines together: about {duration(total)}.")

@@ -21,6 +21,7 @@ from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
 if TYPE_CHECKING:
     import xarray as xr
 
+    from mosaic.reproduction.study.forecast import Forecast
     from mosaic.reproduction.study.target import Target
 
 __all__ = ["command"]
@@ -78,7 +79,7 @@ def command(
     with progress_bar(not terminal.quiet) as bar:
         folder = out.expanduser() / resolved.preset
         target = prepare_reproduction(name, Study(resolved, folder, data_access(data_dir, download), memory, bar))
-        announced = _announce(target, terminal)
+        announced = _announce(target, terminal, dry_run)
         measured = None if dry_run else _execute(target, terminal)
     files = {"path": str(folder / f"{name}.nc"), "picture": str(folder / f"{name}.png")}
     if as_json:
@@ -103,8 +104,8 @@ def _execute(target: Target, terminal: Terminal) -> xr.Dataset:
     return measured
 
 
-def _announce(target: Target, terminal: Terminal) -> dict[str, Any]:
-    """Say what there is to do and how long it will take; with -v also the settings."""
+def _announce(target: Target, terminal: Terminal, measure: bool) -> dict[str, Any]:
+    """Say what is done and what there is to do, with `measure` how long it will take, and with -v the settings."""
     from mosaic.reproduction.reproduce import forecast_reproduction
 
     for note in target.notes():
@@ -112,18 +113,29 @@ def _announce(target: Target, terminal: Terminal) -> dict[str, Any]:
     if terminal.verbose:
         for key, value in target.study.config.model_dump(mode="json").items():
             terminal.note(f"{key}: {value}")
-    steps = forecast_reproduction(target)
-    total = sum(step.seconds for step in steps)
-    older = [step.step for step in steps if step.other_code]
+    steps = forecast_reproduction(target, measure)
     for step in steps:
-        done = "done, by other code of mosaic" if step.other_code else "done"
-        terminal.note(f"{step.step}: {done if step.done else f'about {duration(step.seconds)}'}")
-    all_done = all(step.done for step in steps)
-    terminal.note("Everything has been computed." if all_done else f"About {duration(total)} in all.")
+        terminal.note(f"{step.step}: {_state(step)}")
+    total = sum(step.seconds or 0.0 for step in steps)
+    if all(step.done for step in steps):
+        terminal.note("Everything has been computed.")
+    elif measure:
+        terminal.note(f"Without what is not predicted, about {duration(total)} in all.")
+    older = [step.step for step in steps if step.other_code]
     if older:
         terminal.note("Note: what other code made is used as it is; remove the row's folder to compute it again.")
-    left = {step.step: None if step.done else step.seconds for step in steps}
-    return {"seconds": total, "steps": left, "other_code": older}
+    return {
+        "seconds": total,
+        "steps": {step.step: step.seconds for step in steps},
+        "done": [step.step for step in steps if step.done],
+        "other_code": older,
+    }
+
+
+def _state(step: Forecast) -> str:
+    if step.done:
+        return "done, by other code of mosaic" if step.other_code else "done"
+    return "to do" if step.seconds is None else f"to do, about {duration(step.seconds)}"
 
 
 def _print(measured: xr.Dataset) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+LONG = 120  # seconds from which on a smaller training set is advised
+
 
 @click.command("run")
 @settings(RunConfig)
@@ -84,7 +86,7 @@ def command(
     if dry_run:
         _print_dry_run(plan, terminal, as_json)
         return
-    _announce(plan, terminal, predict=not resume)
+    _announce(plan, terminal)
     path, seconds = _run(plan, output, terminal)
     picture = path.with_suffix(".png")
     terminal.note(f"Took {duration(seconds)}. Final images: {picture}")
@@ -98,21 +100,13 @@ def _settings(plan: Plan) -> dict[str, Any]:
     return {**plan.config.model_dump(mode="json"), "scales": list(plan.scales), "labels": list(plan.labels)}
 
 
-def _announce(plan: Plan, terminal: Terminal, predict: bool) -> None:
-    """Say what there is to say before a run: notes, with -v the settings, and the time it will take."""
-    from mosaic.run.estimate import predict_seconds
-
+def _announce(plan: Plan, terminal: Terminal) -> None:
+    """Say what there is to say before a run: notes, and with -v the settings."""
     for note in plan.notes:
         terminal.note(f"Note: {note}")
     if terminal.verbose:
         for key, value in _settings(plan).items():
             terminal.note(f"{key}: {value}")
-    seconds = predict_seconds(plan) if predict and not terminal.quiet else None
-    if seconds is not None:
-        fewer = min(2000, len(plan.dataset) // 4)
-        advice = f" A smaller training set is faster: -o dataset.limit={fewer}, for example." if seconds > 120 else ""
-        samples = "1 sample" if plan.samples == 1 else f"{plan.samples} samples"
-        terminal.note(f"Predicted time: {duration(seconds)} for {samples} of {len(plan.levels)} steps.{advice}")
 
 
 def _run(plan: Plan, output: Output, terminal: Terminal) -> tuple[Path, float]:
@@ -164,3 +158,6 @@ def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
     say(f"engine: {plan.model.traits.engine(plan.dtype)}")
     say(f"window comparisons: {plan.comparisons():.3g}")
     say(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}")
+    if seconds is not None and seconds > LONG:
+        fewer = min(2000, len(plan.dataset) // 4)
+        terminal.note(f"A smaller training set is faster: -o dataset.limit={fewer}, for example.")

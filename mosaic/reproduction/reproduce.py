@@ -70,15 +70,15 @@ def execute_reproduction(target: Target) -> xr.Dataset:
     return measured
 
 
-def forecast_reproduction(target: Target) -> list[Forecast]:
-    """Predict the steps still to do and their times; nothing that it computes is kept.
+def forecast_reproduction(target: Target, measure: bool = False) -> list[Forecast]:
+    """Say which steps are done, and with `measure` how long the others will take; nothing that it computes is kept.
 
     Raises
     ------
     ConfigMismatch
         If a step was made with other settings.
     """
-    return forecast(target.steps(), target.study.progress)
+    return forecast(target.steps(), measure, target.study.progress)
 
 
 def _attributes(target: Target) -> dict[str, str]:

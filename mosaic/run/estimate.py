@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -25,21 +24,20 @@ LONG_ENOUGH = 0.15
 
 
 @standard_torch()
-def predict_seconds(plan: Plan, scales: Sequence[int] | None = None) -> float | None:
+def predict_seconds(plan: Plan) -> float | None:
     """Predict a run's time by timing its score model on a few training images, once for each kind of step.
 
     An analytic machine's time is linear in the number of training images: two subsets give slope and
     intercept. Steps are of one kind if they share scale and arithmetic. Nothing in the run depends on what is
-    measured. None for other score models. `scales`, one a step, take the place of the plan's own.
+    measured. None for other score models.
     """
     if not isinstance(plan.model, AnalyticMachine):
         return None
     with limited_threads(plan.threads):
-        scales = plan.scales if scales is None else scales
-        _seconds(plan, 0, scales[0], 1)  # the first call pays for starting threads
+        _seconds(plan, 0, plan.scales[0], 1)  # the first call pays for starting threads
         seconds: dict[tuple[int, Arithmetic], float] = {}
         total = 0.0
-        for index, scale in enumerate(scales):
+        for index, scale in enumerate(plan.scales):
             kind = (scale, _arithmetic(plan, index, scale))
             if kind not in seconds:
                 seconds[kind] = _step_seconds(plan, index, scale)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 import mosaic
 from mosaic.run import estimate
+from mosaic.run.plan import Plan
 from mosaic.storage import output
 
 Invoke = Callable[..., Result]
@@ -32,7 +33,7 @@ def test_run_prints_the_path_and_writes_the_run_and_its_picture(invoke: Invoke, 
     for name in ("run-001", "run-002"):
         result = done(invoke("run", "--steps", 3, "--samples", 2))
         assert result.stdout == f"{name}.nc\n"
-        assert re.search(r"\d s\b.*\b2\b.*\b3\b", result.stderr)  # the predicted time, of samples and steps
+        assert re.search(rf"\d s\b.*\b{name}\.png", result.stderr)
         with xr.open_dataset(tmp_path / f"{name}.nc") as run:
             assert dict(run.sizes) == {"sample": 2, "step": 3, "channel": 1, "height": 8, "width": 8}
         with Image.open(tmp_path / f"{name}.png") as picture:
@@ -104,10 +105,19 @@ def test_quiet_says_nothing_but_the_path(invoke: Invoke) -> None:
 
 def test_a_long_run_is_advised_a_smaller_training_set(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "predict_seconds", lambda plan: 121.0)
-    assert "2 min 1 s" in (message := invoke("run", "--steps", 2).stderr)
-    assert "-o dataset.limit=449" in message  # a quarter of 1797
+    dry = done(invoke("run", "--dry-run"))
+    assert "2 min 1 s" in dry.stdout
+    assert "-o dataset.limit=449" in dry.stderr  # a quarter of 1797
     monkeypatch.setattr(estimate, "predict_seconds", lambda plan: 119.0)
-    assert "dataset.limit" not in invoke("run", "--steps", 2).stderr
+    assert "dataset.limit" not in done(invoke("run", "--dry-run")).stderr
+
+
+def test_only_a_dry_run_measures(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(plan: Plan) -> float:
+        raise AssertionError("nobody asked how long it takes")
+
+    monkeypatch.setattr(estimate, "predict_seconds", measured)
+    done(invoke("run", "--steps", 2, "--samples", 1))
 
 
 def test_scales_that_a_score_model_has_no_use_for_are_noted(invoke: Invoke) -> None:

@@ -24,7 +24,6 @@ from mosaic.reproduction.attention.theories import (
     NETWORKS,
     THEORIES,
     run_theory,
-    seconds_of_theory,
     stem_of,
     theory_step,
 )
@@ -60,10 +59,7 @@ class AttentionTable(Target):
         experiments = self.experiments()
         base = experiments["resnet"]
         trained = [step for each in experiments.values() for step in (training_step(each), run_step(each, NETWORK))]
-        return trained + [
-            theory_step(base, f"attention: {name}", name, stem_of(name), seconds_of_theory(base, name))
-            for name in THEORIES
-        ]
+        return trained + [theory_step(base, f"attention: {name}", name, stem_of(name)) for name in THEORIES]
 
     def measure(self) -> xr.Dataset:
         """Train the networks, run them and the theories from the same noise, and judge the images.

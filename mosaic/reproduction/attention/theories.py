@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import xarray as xr
@@ -11,7 +9,6 @@ import xarray as xr
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import Row
-from mosaic.reproduction.study.steps import machine_seconds
 from mosaic.run.config import RunConfig
 
 __all__ = [
@@ -20,7 +17,6 @@ __all__ = [
     "THEORIES",
     "run_theory",
     "scale_of",
-    "seconds_of_theory",
     "stem_of",
     "theory_step",
 ]
@@ -97,29 +93,10 @@ def run_theory(base: Experiment, name: str, k: int | None = None, stem: str | No
     return base.execute(stem or stem_of(name), theory_config(base, name, str(k or scale_of(base))))
 
 
-def theory_step(
-    base: Experiment, step: str, name: str, stem: str, seconds: Callable[[], float], k: int | None = None
-) -> Step:
+def theory_step(base: Experiment, step: str, name: str, stem: str, k: int | None = None) -> Step:
     """Step that runs a theory as `run_theory` does."""
-    return Step(step, lambda: base.run_job(stem, theory_config(base, name, str(k or scale_of(base)))), seconds)
 
+    def config() -> RunConfig:
+        return theory_config(base, name, str(k or scale_of(base)))
 
-def seconds_of_theory(base: Experiment, name: str) -> Callable[[], float]:
-    """Give a function that predicts the seconds of a theory's run; it measures once.
-
-    In-degrees of `mixture` are the fields of as many images as there are; averaging whole windows costs about as much
-    as comparing them, by the torch engine.
-    """
-
-    @cache
-    def seconds() -> float:
-        score, options = THEORIES[name]
-        is_window = options.get("embedding") == "window"
-        scales = None if score == "is" else str(scale_of(base))
-        plain = machine_seconds(base, "is" if score == "is" else "els", "torch" if is_window else "auto", scales)
-        factor = 2.0 if is_window else 1.0
-        if options.get("form") == "mixture":
-            factor += len(base.load_dataset()) / base.samples
-        return factor * plain
-
-    return seconds
+    return Step(step, lambda: base.run_job(stem, config()), seconds=lambda: base.run_seconds(config()))

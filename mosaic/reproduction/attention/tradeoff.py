@@ -21,7 +21,6 @@ from mosaic.reproduction.attention.theories import (
     NETWORKS,
     run_theory,
     scale_of,
-    seconds_of_theory,
     stem_of,
     theory_step,
 )
@@ -53,13 +52,12 @@ class AttentionTradeoff(Target):
 
     def steps(self) -> list[Step]:
         """A run for each machine and each factor on the window that the theories of `attention` have."""
-        base, steps = self._base(), []
-        for name in MACHINES:
-            seconds = seconds_of_theory(base, name)  # taken as the same for every factor
-            for factor, k in _sizes(base).items():
-                step = f"{self.name}: {name} x {factor:g}"
-                steps.append(theory_step(base, step, name, _stem(name, factor), seconds, k))
-        return steps
+        base = self._base()
+        return [
+            theory_step(base, f"{self.name}: {name} x {factor:g}", name, _stem(name, factor), k)
+            for name in MACHINES
+            for factor, k in _sizes(base).items()
+        ]
 
     def measure(self) -> xr.Dataset:
         """Run each machine at each factor on the scale of `attention`, and judge and trace the images.

@@ -86,7 +86,7 @@ class Fig3(Target):
     def steps(self) -> list[Step]:
         """A run for each boundary and each number of steps, all from the same noise."""
         return [
-            Step(name, partial(self.study.run_job, config, path), partial(self.study.run_seconds, config))
+            Step(name, partial(self.study.run_job, config, path), seconds=partial(self.study.run_seconds, config))
             for name, (config, path) in self._runs().items()
         ]
 

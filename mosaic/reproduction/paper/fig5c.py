@@ -25,7 +25,7 @@ from mosaic.reproduction.paper.memorization import multiplied
 from mosaic.reproduction.paper.pictures import draw_roles
 from mosaic.reproduction.study.experiment import NETWORK, Experiment
 from mosaic.reproduction.study.forecast import Step
-from mosaic.reproduction.study.steps import machine_seconds, scaled_step, steps_of
+from mosaic.reproduction.study.steps import scaled_step, steps_of
 from mosaic.reproduction.study.target import Target
 from mosaic.run.config import RunConfig
 
@@ -67,8 +67,7 @@ class Fig5c(Target):
     def steps(self) -> list[Step]:
         """List the row's steps, and the second run of ELS."""
         experiment = self.experiment(self.rows[0])
-        seconds = partial(machine_seconds, experiment, "els")
-        doubled = scaled_step(experiment, experiment.step(STEM), STEM, partial(_doubled_config, experiment), seconds)
+        doubled = scaled_step(experiment, experiment.step(STEM), STEM, partial(_doubled_config, experiment))
         return [*steps_of(experiment), doubled]
 
     def measure(self) -> xr.Dataset:

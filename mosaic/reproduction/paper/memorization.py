@@ -5,7 +5,7 @@ References: Kamb & Ganguli 2025, sec. 4; Yoon et al. 2023 (copies).
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from mosaic.engine.nearest import nearest_images
 from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Step
-from mosaic.reproduction.study.steps import calibration_steps, machine_seconds, scaled_step
+from mosaic.reproduction.study.steps import calibration_steps, scaled_step
 from mosaic.reproduction.study.target import Target
 from mosaic.run.config import RunConfig
 from mosaic.view.images import draw_image
@@ -57,13 +57,11 @@ class Memorization(Target):
     def steps(self) -> list[Step]:
         """List the training, the calibration and the runs at every factor."""
         experiment = self.experiment(self.rows[0])
-        share = min(SAMPLES, experiment.samples) / experiment.samples
-        seconds = cache(lambda: machine_seconds(experiment, "els") * share)  # taken as the same for every factor
+        configs = {factor: partial(_config, experiment, factor) for factor in FACTORS}
+        samples = min(SAMPLES, experiment.samples)
         return calibration_steps(experiment) + [
-            scaled_step(
-                experiment, f"memorization: x {factor:g}", _stem(factor), partial(_config, experiment, factor), seconds
-            )
-            for factor in FACTORS
+            scaled_step(experiment, f"memorization: x {factor:g}", _stem(factor), config, samples=samples)
+            for factor, config in configs.items()
         ]
 
     def measure(self) -> xr.Dataset:

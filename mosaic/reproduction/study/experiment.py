@@ -39,7 +39,7 @@ from mosaic.view.comparison import draw_agreement, draw_side_by_side
 from mosaic.view.images import save_figure
 from mosaic.view.scales import draw_scales
 
-__all__ = ["NETWORK", "Experiment"]
+__all__ = ["NETWORK", "SCALED", "Experiment"]
 
 NETWORK = "network"  # the role of the trained network among the runs
 SCALED = ("els", "ls")  # theories that have a scale and a boundary
@@ -201,6 +201,10 @@ class Experiment:
     def run_job(self, stem: str, config: RunConfig) -> FileJob:
         """Give the job of a run that is kept as `stem`.nc in the row's folder."""
         return self.study.run_job(config, self.folder / f"{stem}.nc", self.load_dataset())
+
+    def run_seconds(self, config: RunConfig) -> float | None:
+        """Predict the seconds of a run on the row's data; None if its score model is not a machine."""
+        return self.study.run_seconds(config, self.load_dataset())
 
     def run(self, score: str) -> xr.Dataset:
         """Run a theory at the calibrated scales, or the network, after what it depends on; gives the trajectory."""

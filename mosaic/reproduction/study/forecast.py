@@ -1,4 +1,4 @@
-"""The steps of a reproduction that are still to do, and how long they will take."""
+"""The steps of a reproduction, what of them is done, and how long the machines' steps will take."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from mosaic.train.checkpoint import load_checkpoint
 __all__ = ["Forecast", "Step", "forecast"]
 
 
+def _not_predicted() -> float | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Step:
     """A step of a reproduction.
@@ -24,42 +28,51 @@ class Step:
         Its name.
     job : callable
         Gives its job; called only when the steps it depends on are done.
-    seconds : callable
-        Predicts how long it takes.
     rests_on : Step, optional
         The last step that must be done before.
+    seconds : callable
+        Predicts how long it takes; None where that is not predicted.
     """
 
     name: str
     job: Callable[[], Job]
-    seconds: Callable[[], float]
     rests_on: Step | None = None
+    seconds: Callable[[], float | None] = _not_predicted
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """State and predicted time of a step before it is executed.
+    """State of a step before it is executed.
 
     Attributes
     ----------
     step : str
         Its name.
-    seconds : float
-        How long it will take; 0 where it is done.
     done : bool
-        Whether it is.
+        Whether it is done.
     other_code : bool
         Whether it was done by other code of mosaic than the code running now.
+    seconds : float or None
+        How long it will take; None where it is done, or that was not predicted.
     """
 
     step: str
-    seconds: float
     done: bool
     other_code: bool = False
+    seconds: float | None = None
 
 
-def forecast(steps: Iterable[Step], progress: Progress = silent) -> list[Forecast]:
+def forecast(steps: Iterable[Step], measure: bool, progress: Progress = silent) -> list[Forecast]:
     """Forecast steps, in their order, each once; computes nothing that is kept.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        The steps.
+    measure : bool
+        Whether to predict, by short measurements, how long those take that are not done.
+    progress : Progress
+        Called as steps are measured.
 
     Raises
     ------
@@ -79,12 +92,13 @@ def forecast(steps: Iterable[Step], progress: Progress = silent) -> list[Forecas
         distinct.setdefault(step.name, step)
     forecasts = []
     for number, step in enumerate(distinct.values()):
-        progress(number, len(distinct), "measurement", f"{step.name}, measuring how long it will take")
         place = place_of(step)
-        if place is None:
-            forecasts.append(Forecast(step.name, step.seconds(), False))
-        else:
-            forecasts.append(Forecast(step.name, 0.0, True, code_changed(_code_of(place))))
+        if place is not None:
+            forecasts.append(Forecast(step.name, True, code_changed(_code_of(place))))
+            continue
+        if measure:
+            progress(number, len(distinct), "measurement", f"{step.name}, measuring how long it will take")
+        forecasts.append(Forecast(step.name, False, seconds=step.seconds() if measure else None))
     return forecasts
 
 

@@ -63,9 +63,9 @@ class Study:
         """Give the job of a run that is kept at `path`."""
         return job_of(self.prepare(config, dataset), path)
 
-    def run_seconds(self, config: RunConfig, dataset: DataSet | None = None) -> float:
-        """Predict the seconds of a run; 0 if its score model is not a machine."""
-        return predict_seconds(self.prepare(config, dataset)) or 0.0
+    def run_seconds(self, config: RunConfig, dataset: DataSet | None = None) -> float | None:
+        """Predict the seconds of a run; None if its score model is not a machine."""
+        return predict_seconds(self.prepare(config, dataset))
 
     def run(self, step: str, config: RunConfig, path: Path, dataset: DataSet | None = None) -> xr.Dataset:
         """Run a configuration, as far as that has not been done, and open the trajectory at `path`."""

@@ -14,7 +14,6 @@ from mosaic.reproduction.attention.theories import (
     THEORIES,
     run_theory,
     scale_of,
-    seconds_of_theory,
     stem_of,
     theory_config,
     theory_step,
@@ -22,6 +21,7 @@ from mosaic.reproduction.attention.theories import (
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.study import Study
+from mosaic.run.config import RunConfig
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def test_theories_are_machines_with_options_that_they_know() -> None:
 def test_the_window_of_the_theories_is_the_receptive_field_of_the_network(base: Experiment) -> None:
     """Three convolutions of 3 x 3 pixels, of which one is the only block's: 7 pixels."""
     assert scale_of(base) == 7
-    assert set(theory_step(base, "a", "els", "els", lambda: 0.0).job().identity["scales"]) == {7}
-    assert set(theory_step(base, "a", "els", "els", lambda: 0.0, k=5).job().identity["scales"]) == {5}
+    assert set(theory_step(base, "a", "els", "els").job().identity["scales"]) == {7}
+    assert set(theory_step(base, "a", "els", "els", k=5).job().identity["scales"]) == {5}
 
 
 def test_theories_start_from_the_noise_of_the_networks(base: Experiment) -> None:
@@ -63,30 +63,12 @@ def test_a_theory_is_kept_under_its_name_or_another(base: Experiment) -> None:
     with run_theory(base, name, 3) as attentive, run_theory(base, "els", 3, "els-3") as plain:
         assert attentive["image"].values.tobytes() == plain["image"].values.tobytes()
     assert {path.name for path in base.folder.iterdir() if path.suffix == ".nc"} == {"compose-identity.nc", "els-3.nc"}
-    assert theory_step(base, "a", name, stem_of(name), lambda: 0.0, 3).job().is_done()
-    assert not theory_step(base, "a", "is", "is", lambda: 0.0).job().is_done()
+    assert theory_step(base, "a", name, stem_of(name), 3).job().is_done()
+    assert not theory_step(base, "a", "is", "is").job().is_done()
 
 
-def test_seconds_of_a_theory_are_measured_once_and_grow_with_its_work(
-    base: Experiment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In-degrees of `mixture` are as many fields as there are images: 16 where two samples are run."""
-    asked: list[tuple[str, str, str | None]] = []
-
-    def three_seconds(experiment: Experiment, score: str, engine: str = "auto", scales: str | None = None) -> float:
-        asked.append((score, engine, scales))
-        return 3.0
-
-    monkeypatch.setattr("mosaic.reproduction.attention.theories.machine_seconds", three_seconds)
-    names = ("els", "compose softmax", "compose-window softmax", "mixture top1", "is")
-    predictions = {name: seconds_of_theory(base, name) for name in names}
-    assert asked == []
-    assert [predictions[name]() for name in names] == [3.0, 3.0, 6.0, 3.0 * (1 + 16 / 2), 3.0]
-    assert [predictions[name]() for name in names][-1] == 3.0
-    assert asked == [
-        ("els", "auto", "7"),
-        ("els", "auto", "7"),
-        ("els", "torch", "7"),
-        ("els", "auto", "7"),
-        ("is", "auto", None),
-    ]
+def test_the_time_of_a_theory_is_that_of_its_own_run(base: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunConfig] = []
+    monkeypatch.setattr(Experiment, "run_seconds", lambda experiment, config: asked.append(config) or 3.0)
+    assert theory_step(base, "a", "mixture top1", "stem", 5).seconds() == 3.0
+    assert asked == [theory_config(base, "mixture top1", "5")]

@@ -19,11 +19,11 @@ from mosaic.storage.job import ConfigMismatch, Job, State
 from mosaic.storage.made_by import core_digest
 
 
-def forecast_of(name: str, folder: Path, **settings: Any) -> dict[str, Forecast]:
+def forecast_of(name: str, folder: Path, measure: bool = False, **settings: Any) -> dict[str, Forecast]:
     rows = None if name == "fig3" else "fashion-resnet-zeros"
     study = Study(ReproduceConfig(**{**SMALL, "rows": rows, **settings}), folder / "cpu")
     target = prepare_reproduction(name, study)
-    return {step.step.removeprefix("fashion-resnet-zeros: "): step for step in forecast_reproduction(target)}
+    return {step.step.removeprefix("fashion-resnet-zeros: "): step for step in forecast_reproduction(target, measure)}
 
 
 @pytest.mark.parametrize("name", ["table2", "fig3", "fig4", "fig5c", "memorization"])
@@ -32,7 +32,7 @@ def test_what_is_there_is_forecast_as_done(name: str, folder: Path, monkeypatch:
     monkeypatch.setattr("mosaic.reproduction.paper.fig3.SAMPLES", 1)
     mosaic.reproduce(name, [] if name == "fig3" else ["fashion-resnet-zeros"], out=folder, **SMALL)
     steps = forecast_of(name, folder)
-    assert all(step.done and step.seconds == 0 and not step.other_code for step in steps.values())
+    assert all(step.done and step.seconds is None and not step.other_code for step in steps.values())
     monkeypatch.setattr("mosaic.storage.made_by.core_digest", lambda: "another")
     assert all(step.done and step.other_code for step in forecast_of(name, folder).values())
 
@@ -57,7 +57,7 @@ def test_a_forecast_computes_nothing_that_is_kept(name: str, folder: Path) -> No
     mosaic.reproduce(name, ["fashion-resnet-zeros"], out=folder, **SMALL)
     (folder / "cpu" / "fashion-resnet-zeros" / "network" / "training.safetensors").unlink()  # from which it would go on
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    actual = forecast_of(name, folder)
+    actual = forecast_of(name, folder, measure=True)
     assert not actual["train"].done
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
@@ -86,7 +86,10 @@ def test_what_rests_on_what_is_not_there_is_forecast_as_to_be_done(folder: Path)
     (row / "network" / "weights.safetensors").unlink()
     actual = forecast_of("table2", folder)
     assert [name for name, step in actual.items() if step.done] == ["is"]
-    assert all(step.seconds > 0 for name, step in actual.items() if name != "is")
+    assert all(step.seconds is None for step in actual.values())
+    actual = forecast_of("table2", folder, measure=True)
+    assert {name for name, step in actual.items() if step.seconds is None} == {"is", "network"}
+    assert all((step.seconds or 1) > 0 for step in actual.values())
 
 
 class Kept(Job):
@@ -110,7 +113,7 @@ def keep(name: str, code: str = "other", seed: int = 0) -> None:
 
 
 def step_of(name: str, seconds: float, rests_on: Step | None = None) -> Step:
-    return Step(name, lambda: Kept(Path(f"{name}.nc")), lambda: seconds, rests_on)
+    return Step(name, lambda: Kept(Path(f"{name}.nc")), rests_on, lambda: seconds)
 
 
 def never() -> Any:
@@ -121,33 +124,36 @@ def test_steps_are_forecast_in_order_and_each_once() -> None:
     first = step_of("first", 2.0)
     second = step_of("second", 3.0, first)
     keep("first")
-    assert forecast([second, first, second]) == [Forecast("second", 3.0, False), Forecast("first", 0.0, True, True)]
+    actual = forecast([second, first, second], measure=True)
+    assert actual == [Forecast("second", False, seconds=3.0), Forecast("first", True, other_code=True)]
 
 
-def test_what_is_done_takes_no_seconds_and_is_not_measured() -> None:
+def test_what_is_done_or_not_asked_for_is_not_measured() -> None:
     keep("first", core_digest())
-    step = Step("first", lambda: Kept(Path("first.nc")), never)
-    assert forecast([step]) == [Forecast("first", 0.0, True, other_code=False)]
+    steps = [Step(name, step_of(name, 0.0).job, seconds=never) for name in ("first", "second")]
+    assert forecast(steps[:1], measure=True) == [Forecast("first", True)]
+    assert forecast(steps, measure=False) == [Forecast("first", True), Forecast("second", False)]
 
 
 def test_the_job_of_what_rests_on_undone_work_is_not_made() -> None:
     """Though its own place is taken; and what rests on that is undone, too, listed or not."""
     first = step_of("first", 1.0)
-    second = Step("second", never, lambda: 2.0, first)
-    third = Step("third", never, lambda: 4.0, second)
+    second = Step("second", never, first)
+    third = Step("third", never, second, lambda: 4.0)
     keep("third")
-    assert forecast([third]) == [Forecast("third", 4.0, False)]
+    assert forecast([third, second], measure=True) == [Forecast("third", False, seconds=4.0), Forecast("second", False)]
 
 
 def test_work_of_another_identity_is_refused() -> None:
     keep("first", seed=3)
     with pytest.raises(ConfigMismatch, match="seed: 3, now 0") as caught:
-        forecast([step_of("first", 1.0)])
+        forecast([step_of("first", 1.0)], measure=False)
     assert caught.value.place == Path("first.nc")
 
 
-def test_each_step_is_announced() -> None:
+def test_each_step_that_is_measured_is_announced() -> None:
     notes: list[str] = []
-    steps = [step_of(name, 1.0) for name in ("first", "second", "first")]
-    forecast(steps, lambda done, total, unit, note="": notes.append(note.partition(",")[0]))
+    steps = [step_of(name, 1.0) for name in ("first", "second", "first", "third")]
+    keep("third")
+    forecast(steps, True, lambda done, total, unit, note="": notes.append(note.partition(",")[0]))
     assert notes == ["first", "second"]

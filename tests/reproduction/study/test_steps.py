@@ -9,10 +9,11 @@ import pytest
 from small_reproduction import SMALL
 
 import mosaic
+from mosaic.reproduction.attention.theories import NETWORKS
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.rows import row_named
-from mosaic.reproduction.study.steps import machine_seconds, run_step, scaled_step, steps_of
+from mosaic.reproduction.study.steps import calibration_steps, run_step, scaled_step, steps_of
 from mosaic.reproduction.study.study import Study
 from mosaic.run.config import RunConfig
 
@@ -55,29 +56,44 @@ def test_the_job_of_a_run_is_the_run_itself() -> None:
     assert job.differing(identity) == []
 
 
-def test_a_scaled_run_is_configured_when_its_scales_are_there() -> None:
-    made = []
+def test_a_scaled_run_is_configured_when_its_scales_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then, its time is that at the paper's scales, or where there are none at those that a run would choose."""
+    made: list[RunConfig] = []
+    asked: list[RunConfig] = []
 
     def config() -> RunConfig:
-        made.append(True)
-        return experiment.run_config("els", "5")
+        made.append(own.run_config("els", "5"))
+        return made[-1]
 
-    experiment = experiment_of("mnist-resnet-zeros")
-    step = scaled_step(experiment, "a name", "stem", config, lambda: 7.0)
-    assert step.rests_on is not None
-    assert step.rests_on.name == "mnist-resnet-zeros: calibrate"
-    assert (step.name, step.seconds(), made) == ("a name", 7.0, [])
-    job = step.job()
-    assert made == [True]
+    monkeypatch.setattr(Experiment, "run_seconds", lambda experiment, config: asked.append(config) or 7.0)
+    own = experiment_of("mnist-resnet-zeros")
+    presets = {own: "paper/mnist-resnet-zeros", Experiment(NETWORKS["resnet"], own.study): None}
+    for experiment, preset in presets.items():
+        step = scaled_step(experiment, "a name", "stem", config, samples=2)
+        assert step.rests_on is not None
+        assert step.rests_on.name.endswith(": calibrate")
+        assert (step.name, step.seconds(), made) == ("a name", 7.0, [])
+        assert (asked[-1].scales, asked[-1].samples) == (preset, 2)
+    job = scaled_step(own, "a name", "stem", config).job()
+    assert len(made) == 1
     assert job.place == Path("root/mnist-resnet-zeros/stem.nc")
     assert set(job.identity["scales"]) == {5}
 
 
-def test_seconds_of_a_machine_are_of_the_scales_and_engine_asked_for() -> None:
+def test_once_there_are_scales_the_time_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunConfig] = []
+    monkeypatch.setattr(Experiment, "run_seconds", lambda experiment, config: asked.append(config) or 7.0)
     experiment = experiment_of("mnist-resnet-zeros")
-    assert 0 < machine_seconds(experiment, "is") < 60
-    assert 0 < machine_seconds(experiment, "els", scales="3") < 60
-    with pytest.raises(mosaic.UsageError, match="4"):
-        machine_seconds(experiment, "els", scales="4")
-    with pytest.raises(mosaic.UsageError, match="fastest"):
-        machine_seconds(experiment, "els", engine="fastest", scales="3")
+    experiment.scales_file.parent.mkdir(parents=True)
+    experiment.scales_file.touch()
+    config = experiment.run_config("els", "5")
+    assert scaled_step(experiment, "a name", "stem", lambda: config).seconds() == 7.0
+    assert asked == [config]
+
+
+def test_machines_are_predicted_and_the_network_is_not() -> None:
+    experiment = experiment_of("mnist-resnet-zeros")
+    assert 0 < (run_step(experiment, "is").seconds() or 0) < 60
+    assert 0 < (run_step(experiment, "ls").seconds() or 0) < 60
+    assert run_step(experiment, "network").seconds() is None
+    assert 0 < (calibration_steps(experiment)[1].seconds() or 0) < 600

@@ -59,7 +59,7 @@ def test_data_that_are_given_are_not_read() -> None:
 def test_only_machines_have_seconds_that_are_predicted() -> None:
     study = Study(ReproduceConfig(), Path("root"))
     assert 0 < study.run_seconds(IDEAL) < 60
-    assert study.run_seconds(IDEAL.model_copy(update={"score": "gaussian"})) == 0
+    assert study.run_seconds(IDEAL.model_copy(update={"score": "gaussian"})) is None
 
 
 def test_the_memory_of_a_study_is_that_of_its_runs() -> None:
