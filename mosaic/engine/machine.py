@@ -37,7 +37,10 @@ class AnalyticMachine(ScoreModel):
     def traits(self) -> Traits:
         """Every machine attributes pixels, and compares a labelled sample with the images of its class only."""
         return Traits(
-            has_attribution=True, is_conditional=True, engine=lambda dtype: with_build(self.engine_for(dtype))
+            has_attribution=True,
+            is_conditional=True,
+            engine=lambda dtype: with_build(self.engine_for(dtype)),
+            memory=self._memory,
         )
 
     def engine_for(self, dtype: torch.dtype) -> str:
@@ -75,7 +78,7 @@ class AnalyticMachine(ScoreModel):
         image, row, column = posterior.candidate()
         return Source(image, row, column, torch.zeros_like(image))
 
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
+    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Bytes at most that all threads share: nothing, unless overridden."""
         return 0
 
@@ -89,6 +92,9 @@ class AnalyticMachine(ScoreModel):
             return compiled.workspace_bytes(batch, shape, scale)
         measure = reference.workspace_bytes if engine == "reference" else convolved.workspace_bytes
         return measure(batch, shape, scale, block)
+
+    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> tuple[int, int]:
+        return self.held_bytes(batch, scale, dtype), self.workspace_bytes(batch, scale, dtype)
 
     @standard_torch()
     @torch.no_grad()
@@ -147,7 +153,7 @@ class AnalyticMachine(ScoreModel):
         return compiled.fallback_notes(self.compute.engine, self.dataset.images)
 
     def _check_batch(self, x: Tensor, level: Level, labels: Tensor | None, scale: int) -> None:
-        self.check_batch(x, labels)
+        self.dataset.check_batch(x, labels)
         self.check((level,), (scale,), ())
 
     def _images_at(self, places: Tensor | None) -> Tensor:

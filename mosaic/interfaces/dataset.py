@@ -151,6 +151,32 @@ class DataSet:
         for label in labels.unique().tolist():
             yield labels == label, None if label == -1 else self._places_of(label)
 
+    def check_batch(self, x: Tensor, labels: Tensor | None = None) -> None:
+        """Refuse x that is no batch of images like these in a type to compute in, and labels of another size.
+
+        Raises
+        ------
+        UsageError
+            With what it is, and what it must be.
+        """
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or len(x) == 0:
+            one = "; for one image give x[None]" if tuple(x.shape) == self.shape else ""
+            raise UsageError(
+                f"x has shape {tuple(x.shape)}; it must be a batch (B, C, H, W) of images like those of '{self.name}', "
+                f"(B, {', '.join(map(str, self.shape))}){one}."
+            )
+        for what, tensor in {"x": x, f"Data set '{self.name}'": self.images}.items():
+            if tensor.dtype not in (torch.float32, torch.float64):
+                raise UsageError(
+                    f"{what} has {tensor.dtype}; score models compute in torch.float32 or torch.float64: use .float()."
+                )
+        if x.device != self.images.device:
+            raise UsageError(
+                f"x is on {x.device}, the images of '{self.name}' on {self.images.device}; move one of them."
+            )
+        if labels is not None and labels.shape != (len(x),):
+            raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
+
     def _places_of(self, label: int) -> Tensor:
         if self.labels is None:
             raise UsageError(f"Data set '{self.name}' has no labels, so label {label} cannot be used.")

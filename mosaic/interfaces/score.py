@@ -35,6 +35,10 @@ def _nothing() -> None:
     return None
 
 
+def _unknown(batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Traits:
     """What a score model can do, and what its numbers depend on; every trait has a default.
@@ -62,6 +66,11 @@ class Traits:
         resumed by the same one only.
     fingerprint : callable
         fingerprint(): SHA-256 of what else decides the numbers, apart from options and data, such as weights; or None.
+    memory : callable
+        memory(batch, scale, dtype, labels): bytes at most that the model takes beside the training set for a batch of
+        this size, the largest scale, x's dtype and these labels, each once. Two numbers: what is held once; and what
+        each block of candidates takes, of which as many are worked on at a time as memory allows. None if it is not
+        known: a run whose memory is limited refuses the model.
     """
 
     has_scale: bool = False
@@ -73,6 +82,7 @@ class Traits:
     schedule: Callable[[], NoiseSchedule | None] = _nothing
     engine: Callable[[torch.dtype], str] = _torch
     fingerprint: Callable[[], str | None] = _nothing
+    memory: Callable[[int, int, torch.dtype, tuple[int, ...]], tuple[int, int] | None] = _unknown
 
 
 class ScoreModel(ABC):
@@ -136,51 +146,6 @@ class ScoreModel(ABC):
             If the model cannot say.
         """
         raise UsageError(f"Score model '{self.name}' has no posterior over candidates, so it attributes no pixels.")
-
-    def check_batch(self, x: Tensor, labels: Tensor | None = None) -> None:
-        """Refuse x that is not a batch of images like the training images, in a type that can be computed in.
-
-        Raises
-        ------
-        UsageError
-            With what it is, and what it must be.
-        """
-        images, name = self.dataset.images, self.dataset.name
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.dataset.shape or len(x) == 0:
-            one = "; for one image give x[None]" if tuple(x.shape) == self.dataset.shape else ""
-            raise UsageError(
-                f"x has shape {tuple(x.shape)}; it must be a batch (B, C, H, W) of images like those of '{name}', "
-                f"(B, {', '.join(map(str, self.dataset.shape))}){one}."
-            )
-        for what, tensor in {"x": x, f"Data set '{name}'": images}.items():
-            if tensor.dtype not in (torch.float32, torch.float64):
-                raise UsageError(
-                    f"{what} has {tensor.dtype}; score models compute in torch.float32 or torch.float64: use .float()."
-                )
-        if x.device != images.device:
-            raise UsageError(f"x is on {x.device}, the images of '{name}' on {images.device}; move one of them.")
-        if labels is not None and labels.shape != (len(x),):
-            raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
-
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
-        """Bytes at most that the model takes beside the training set, however many threads there are; None: unknown.
-
-        A run whose memory is limited refuses a model that does not say.
-
-        Parameters
-        ----------
-        batch, scale : int
-            Samples computed together, and the largest locality scale.
-        element : int
-            Bytes of a number of x.
-        labels : tuple of int
-            The classes that samples have, each once; -1 for none.
-        """
-        return None
-
-    def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
-        """Bytes at most that each block of candidates takes, of which as many are worked on as memory allows."""
-        return 0
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
         """Refuse, before a run starts, a combination of options, data, levels, scales and labels that cannot work.
@@ -247,7 +212,7 @@ class EpsModel(ScoreModel):
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat = (x - s eps(x, t)) / a."""
-        self.check_batch(x, labels)
+        self.dataset.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else ())
         time = torch.full((len(x),), self.time_of(level), dtype=x.dtype, device=x.device)
         eps = self.function(x, time)

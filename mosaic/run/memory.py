@@ -87,14 +87,19 @@ def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
     images = model.dataset.images
     element = 8 if size.dtype == torch.float64 else 4
     saved = size.samples * size.steps * saved_bytes(size.save, model.dataset.shape, element)
-    labels = tuple(sorted(set(size.labels)))
+    held, block = _taken_by(model, size) or (0, 0)
     return {
         "program": PROGRAM,
         "dataset": 2 * images.numel() * images.element_size(),
         "trajectory": 2 * (size.samples * 2 * size.steps * images[0].numel() * element + saved),
-        "machine": model.held_bytes(size.batch, size.largest_scale, element, labels) or 0,
-        "thread": model.workspace_bytes(size.batch, size.largest_scale, size.dtype),
+        "machine": held,
+        "thread": block,
     }
+
+
+def _taken_by(model: ScoreModel, size: Size) -> tuple[int, int] | None:
+    """What the model says that it takes, or None."""
+    return model.traits.memory(size.batch, size.largest_scale, size.dtype, tuple(sorted(set(size.labels))))
 
 
 def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str) -> tuple[int | None, list[str]]:
@@ -121,7 +126,7 @@ def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str)
     budget = parse_memory(memory) if memory is not None else physical // 4 if physical is not None else None
     if budget is None or model.dataset.images.device.type != "cpu":
         return None, []
-    if model.held_bytes(size.batch, size.largest_scale, 8) is None:
+    if _taken_by(model, size) is None:
         if memory is not None:
             raise UsageError(f"Score model '{name}' does not say what memory it needs; leave out `memory`.")
         return None, []

@@ -153,7 +153,7 @@ class ELSAttention(ELS):
             raise mosaic.UsageError("Images of one pixel have no other to attend to; leave exclude_self out.")
         return notes
 
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Count weights of all pairs of pixels, up to five times at once; all windows (float32), means and copies."""
         if self.options.attention == "identity":
             return 0
@@ -161,9 +161,9 @@ class ELSAttention(ELS):
         pixels = height * width
         fields = batch if self.options.form == "compose" else min(CHUNK, len(self.dataset))
         if self.options.embedding != "window":
-            return 5 * element * fields * pixels**2
+            return 5 * dtype.itemsize * fields * pixels**2
         window = channels * scale**2 * pixels
-        return element * fields * (5 * pixels**2 + 4 * window) + 2 * 4 * len(self.dataset) * window
+        return dtype.itemsize * fields * (5 * pixels**2 + 4 * window) + 2 * 4 * len(self.dataset) * window
 
     def posterior(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute

@@ -23,7 +23,9 @@ class ByClass(mosaic.ScoreModel):
     @property
     def traits(self) -> mosaic.Traits:
         """A sample with a label has the statistics of its class."""
-        return mosaic.Traits(is_conditional=True)
+        return mosaic.Traits(
+            is_conditional=True, memory=lambda batch, scale, dtype, labels: (self.held_bytes(batch, labels), 0)
+        )
 
     @abstractmethod
     def fit(self, images: Tensor, labels: Tensor | None) -> Any:
@@ -32,6 +34,10 @@ class ByClass(mosaic.ScoreModel):
     @abstractmethod
     def apply(self, fitted: Any, x: Tensor, level: mosaic.Level) -> Tensor:
         """Give x0hat (B, D), of flat x (B, D), float64; D = C H W."""
+
+    @abstractmethod
+    def held_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
+        """Bytes at most of all that is kept and computed for samples with these labels, each once."""
 
     def group_sizes(self, labels: tuple[int, ...]) -> list[int]:
         """Number of images of each label, all for -1: what the fits that are kept are made of."""
@@ -49,7 +55,7 @@ class ByClass(mosaic.ScoreModel):
     @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat (B, C, H, W)."""
-        self.check_batch(x, labels)
+        self.dataset.check_batch(x, labels)
         result = torch.empty_like(x)
         for members, places in self.dataset.class_groups(labels):
             flat = x[members].flatten(1).double()

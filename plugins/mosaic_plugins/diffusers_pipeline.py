@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 import mosaic
-from mosaic_plugins.footprint import FLOATS, network_bytes
+from mosaic_plugins.footprint import network_memory
 
 __all__ = ["Diffusers"]
 
@@ -160,7 +160,7 @@ class Diffusers(mosaic.ScoreModel):
         UsageError
             If the level lies outside those trained, or x or the labels do not fit the network.
         """
-        self.check_batch(x, labels)
+        self.dataset.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         size = math.hypot(level.signal, level.noise)
         x, a, s = x / size, level.signal / size, level.noise / size
@@ -224,18 +224,15 @@ class Diffusers(mosaic.ScoreModel):
             for name in clips
         ]
 
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
-        """Count the weights, and the tensors that are alive at a time when the network evaluates a batch."""
+    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> tuple[int, int] | None:
+        """The weights, and the tensors that are alive at a time when the network evaluates a batch."""
         unet = self.load().unet
-        x = torch.empty(batch, *self.dataset.shape, dtype=FLOATS[element], device="meta")
-        t, classes = x.new_empty(batch), x.new_empty(batch, dtype=torch.int64)
-        needed = network_bytes(unet, x, t, classes if unet.config.num_class_embeds else None)
-        return None if needed is None else needed + 6 * x.numel() * element
+        return network_memory(unet, (batch, *self.dataset.shape), dtype, bool(unet.config.num_class_embeds))
 
     @property
     def traits(self) -> mosaic.Traits:
         """Its fingerprint is that of the files it is read from."""
-        return mosaic.Traits(fingerprint=self._fingerprint)
+        return mosaic.Traits(fingerprint=self._fingerprint, memory=self._memory)
 
     def _fingerprint(self) -> str:
         """SHA-256 of the network's weights and of the configurations of network and scheduler."""

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["FLOATS", "network_bytes"]
-
-FLOATS = {4: torch.float32, 8: torch.float64}  # by the bytes of a number
+__all__ = ["network_memory"]
 
 # Windows of a 3 x 3 convolution and its input: torch unfolds a whole batch where no library has a faster way.
 UNFOLDED = 10
@@ -49,23 +47,31 @@ class _Live(TorchDispatchMode):
 
 
 @torch.no_grad()
-def network_bytes(module: nn.Module, x: Tensor, *rest: Any) -> int | None:
-    """Bytes at most that `module(x, *rest)` takes, its weights included; None if it cannot be told.
+def network_memory(
+    module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, is_conditional: bool
+) -> tuple[int, int] | None:
+    """What the trait `memory` says for a network `module(x, t, labels)`, its weights included; None if it is not known.
 
     Parameters
     ----------
     module : torch.nn.Module
         A network in eval mode; it is not changed.
-    x : Tensor (B, C, H, W)
-        A batch on the device "meta", which has shapes and no numbers; so must be the tensors of `rest`.
+    shape : tuple of int
+        (B, C, H, W) of x.
+    dtype : torch.dtype
+        That of x.
+    is_conditional : bool
+        Whether it is given labels.
     """
-    weights = sum(value.numel() for value in module.state_dict().values()) * x.element_size()
-    shadow = copy.deepcopy(module).to("meta", x.dtype)
+    x = torch.empty(shape, dtype=dtype, device="meta")  # a device with shapes and no numbers
+    labels = x.new_empty(shape[0], dtype=torch.int64) if is_conditional else None
+    weights = sum(value.numel() for value in module.state_dict().values()) * dtype.itemsize
+    shadow = copy.deepcopy(module).to("meta", dtype)
     try:
         with _Live() as live:
-            shadow(x, *rest)
+            shadow(x, x.new_empty(shape[0]), labels)
     except Exception:  # a network that needs numbers, or knows no device "meta", fails in a way of its own
         return None
     # Weights are kept, converted and laid out anew; the largest tensor is laid out anew, too.
-    unfolded = UNFOLDED if x.dtype == torch.float64 else 2
-    return int(3 * weights + live.peak + unfolded * live.largest)
+    unfolded = UNFOLDED if dtype == torch.float64 else 2
+    return int(3 * weights + live.peak + unfolded * live.largest) + 6 * x.numel() * dtype.itemsize, 0

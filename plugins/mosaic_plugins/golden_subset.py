@@ -67,7 +67,7 @@ class GoldenSubset(IS):
             parts.append(part.parts())
         return mosaic.Posterior(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Count the averages of all blocks, the distances between them, a chunk and a subset of images."""
         count, (channels, height, width) = len(self.dataset), self.dataset.shape
         block = min(self.options.block, height, width)

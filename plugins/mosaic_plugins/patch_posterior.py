@@ -48,11 +48,11 @@ class PatchPosterior(LS):
         """Name torch, which averages whole patches; the engine option only chooses the one that attributes pixels."""
         return "torch"
 
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Count a block of squared differences, logits and their window sums; all of it is one thread's work."""
         channels, height, width = self.dataset.shape
         block = max(BLOCK, batch * height * width)
-        return element * (3 * channels + 6) * block + 8 * (2 * channels + 4) * batch * height * width
+        return dtype.itemsize * (3 * channels + 6) * block + 8 * (2 * channels + 4) * batch * height * width
 
     def _window(self, scale: int) -> int | None:
         """Side of the union of all patches that hold a pixel; None (all of x) if a patch is the whole image."""

@@ -55,7 +55,7 @@ class Smoothed(IS):
         )
         return [sign * self.options.sigma * noise.to(x) for sign in (1, -1) for noise in half]
 
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int:
+    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Count all perturbations, in float64 and as x."""
         return 8 * (2 * self.options.draws + 8 * batch) * prod(self.dataset.shape)
 

@@ -79,6 +79,7 @@ class Switch(mosaic.ScoreModel):
             comparisons=lambda scale: max(above.comparisons(scale), below.comparisons(scale)),
             engine=lambda dtype: " and ".join(dict.fromkeys((above.engine(dtype), below.engine(dtype)))),
             fingerprint=lambda: _joint_digest(above.fingerprint(), below.fingerprint()),
+            memory=self._memory,
         )
 
     def check(
@@ -93,15 +94,12 @@ class Switch(mosaic.ScoreModel):
                 notes += model.check(tuple(levels[n] for n in served), tuple(scales[n] for n in served), labels)
         return notes
 
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
-        """Count what both hold, if both say it."""
-        both = [model.held_bytes(batch, scale, element, labels) for model in (self.above, self.below)]
-        known = [count for count in both if count is not None]
-        return sum(known) if len(known) == 2 else None
-
-    def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
-        """Count a block of the one that needs more."""
-        return max(model.workspace_bytes(batch, scale, dtype) for model in (self.above, self.below))
+    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> tuple[int, int] | None:
+        """What both hold, and a block of the one that needs more; None if one does not say."""
+        above, below = (model.traits.memory(batch, scale, dtype, labels) for model in (self.above, self.below))
+        if above is None or below is None:
+            return None
+        return above[0] + below[0], max(above[1], below[1])
 
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat of the model used at the level."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 import mosaic
-from mosaic_plugins.footprint import FLOATS, network_bytes
+from mosaic_plugins.footprint import network_memory
 
 __all__ = ["TrainedNetwork"]
 
@@ -52,6 +52,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         return mosaic.Traits(
             schedule=lambda: self.read_checkpoint().make_schedule(),
             fingerprint=lambda: self.read_checkpoint().fingerprint(),
+            memory=self._memory,
         )
 
     def _time_of(self, level: mosaic.Level) -> float:
@@ -66,14 +67,10 @@ class TrainedNetwork(mosaic.ScoreModel):
             self._module = self.read_checkpoint().load().to(self.dataset.images.device)
         return self._module
 
-    def held_bytes(self, batch: int, scale: int, element: int, labels: tuple[int, ...] = (-1,)) -> int | None:
-        """Count the weights, and the tensors that are alive at a time when the network evaluates a batch."""
-        x = torch.empty(batch, *self.dataset.shape, dtype=FLOATS[element], device="meta")
-        classes = (
-            torch.empty(batch, dtype=torch.int64, device="meta") if self.read_checkpoint().is_conditional else None
-        )
-        needed = network_bytes(self.load(), x, x.new_empty(batch), classes)
-        return None if needed is None else needed + 6 * x.numel() * element
+    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> tuple[int, int] | None:
+        """The weights, and the tensors that are alive at a time when the network evaluates a batch."""
+        is_conditional = self.read_checkpoint().is_conditional
+        return network_memory(self.load(), (batch, *self.dataset.shape), dtype, is_conditional)
 
     @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
@@ -84,7 +81,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         UsageError
             If its schedule does not have the level, or x or the labels do not fit the network.
         """
-        self.check_batch(x, labels)
+        self.dataset.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         module = self.load().to(x.dtype)
         t = x.new_full((len(x),), self._time_of(level))

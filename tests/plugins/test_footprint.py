@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,27 +14,35 @@ from torch import Tensor, nn
 
 import mosaic
 from mosaic.device import peak_bytes
-from mosaic_plugins.footprint import network_bytes
+from mosaic_plugins.footprint import network_memory
 
 
 def test_tensors_count_while_they_are_alive() -> None:
     """Four maps of 8 channels in a row: two are alive at a time, each 8 x 32 x 32 numbers for each of 2 images."""
-    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.ReLU(), nn.ReLU()]
-    module = nn.Sequential(*layers)
+
+    class Sequence(nn.Sequential):
+        def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Any:
+            return super().forward(x)
+
+    module = Sequence(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.ReLU(), nn.ReLU())
     before = {name: value.clone() for name, value in module.state_dict().items()}
     for dtype, copies in ((torch.float32, 2), (torch.float64, 10)):
-        x = torch.empty(2, 1, 32, 32, dtype=dtype, device="meta")
-        one = 2 * 8 * 32 * 32 * dtype.itemsize
-        assert network_bytes(module, x) == 3 * 80 * dtype.itemsize + (2 + copies) * one
+        x, one = (2 * channels * 32 * 32 * dtype.itemsize for channels in (1, 8))
+        expected = 3 * 80 * dtype.itemsize + (2 + copies) * one + 6 * x
+        times = 2 * (dtype.itemsize + 8)  # of each sample a time and, if it has one, a label
+        for is_conditional in (False, True):
+            held, block = network_memory(module, (2, 1, 32, 32), dtype, is_conditional) or (0, 0)
+            assert block == 0
+            assert expected <= held <= expected + times
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 def test_a_network_that_needs_numbers_is_not_told() -> None:
     class Conditional(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
             return x if float(x.sum()) > 0 else -x
 
-    assert network_bytes(Conditional(), torch.empty(1, 1, 4, 4, device="meta")) is None
+    assert network_memory(Conditional(), (1, 1, 4, 4), torch.float32, False) is None
 
 
 def test_a_run_of_a_network_obeys_its_budget(tiny: mosaic.DataSet) -> None:
@@ -48,7 +57,7 @@ def test_a_run_of_a_network_obeys_its_budget(tiny: mosaic.DataSet) -> None:
 PROBE = """
 import sys, torch
 from mosaic.device import peak_bytes
-from mosaic_plugins.footprint import network_bytes
+from mosaic_plugins.footprint import network_memory
 from mosaic_plugins.networks import UNet
 torch.set_num_threads(1)
 dtype, batch = getattr(torch, sys.argv[1]), int(sys.argv[2])
@@ -56,7 +65,7 @@ module = UNet(UNet.Options()).build(1, 0).eval().to(memory_format=torch.channels
 x = torch.zeros(batch, 1, 28, 28, dtype=dtype)
 with torch.no_grad():
     module(x[:1].float(), x.new_full((1,), 0.5).float(), None)
-    predicted = network_bytes(module, x.to("meta"), x.new_empty(batch, device="meta"), None)
+    predicted = network_memory(module, x.shape, dtype, False)[0]
     before = peak_bytes()
     module.to(dtype)(x, x.new_full((batch,), 0.5), None)
 print(peak_bytes() - before, predicted)
