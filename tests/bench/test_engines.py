@@ -39,6 +39,7 @@ def test_comparisons_are_pairs_of_windows_that_hang_over_alike() -> None:
         assert pairs((1, 1, size, size), k) == alike**2
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_measured(row: str) -> None:
     case = cases([row], ["torch"], [2], SMALL)[0]
@@ -66,6 +67,7 @@ def test_every_row_is_measured(row: str) -> None:
         assert math.isclose(actual["ratio"], ratio)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("fault", "code"),
     [({"dataset": "nothing"}, 3), ({"dataset": "mnist", "data_dir": "nowhere"}, 4), ({"labels": "77"}, 2)],
@@ -86,6 +88,7 @@ def test_the_share_of_the_ceilings_is_the_time_they_allow_over_the_time_taken() 
     assert 1e7 < actual["exp2_per_second"] < 1e14
 
 
+@pytest.mark.system
 def test_fewer_images_than_samples_can_be_measured() -> None:
     assert measure(Case(row="is", dataset="digits", images=3, samples=8, repeats=1))["comparisons"] == 24
 

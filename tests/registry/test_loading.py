@@ -67,6 +67,7 @@ def register_scores(register):
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("top", "code"), [("", 0), ("raise OSError('disk on fire')", 3)], ids=["sound", "raises"])
 def test_an_installed_distribution_runs_or_is_reported(tmp_path: Path, top: str, code: int) -> None:
     site = tmp_path / "site"

@@ -83,6 +83,7 @@ print(peak_bytes() - before, predict_memory(plan.model, plan.size)["thread"])
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("noise", ["0.05", "0.8"])
 @pytest.mark.parametrize(
     "case",
@@ -146,6 +147,7 @@ def held(settings: dict[str, Any], *sizes: int) -> tuple[int, int, int]:
     return used, machine, thread
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("options", "sizes"),
     [
@@ -184,6 +186,7 @@ HOLDING: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
 ]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("score", "settings", "sizes"),
     [pytest.param(*case, marks=[] if case is HOLDING[0] else [pytest.mark.slow]) for case in HOLDING],
@@ -198,7 +201,7 @@ def test_every_registered_model_says_what_it_needs_or_is_refused(tiny: mosaic.Da
     for name in mosaic.registry().names("score"):
         kind = mosaic.registry().get("score", name)
         if not any(field.is_required() for field in kind.Options.model_fields.values()):
-            unknown += [name] if kind(kind.Options(), tiny).held_bytes(2, 3, 4) is None else []
+            unknown += [name] if kind(kind.Options(), tiny).traits.memory(2, 3, torch.float32, (-1,)) is None else []
     assert unknown == []
 
 

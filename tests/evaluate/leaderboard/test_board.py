@@ -17,6 +17,7 @@ from mosaic.storage.job import ConfigMismatch
 from mosaic.view.leaderboard import ranked
 
 Invoke = Callable[..., Result]
+pytestmark = pytest.mark.system  # every score model works in a process of its own
 
 
 def test_what_is_done_is_kept_and_what_is_missing_is_made(board: Path, network: Path) -> None:

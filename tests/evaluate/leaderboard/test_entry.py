@@ -13,6 +13,8 @@ from small_leaderboard import SETTINGS
 import mosaic
 from mosaic.storage.job import ConfigMismatch
 
+pytestmark = pytest.mark.system  # every score model works in a process of its own
+
 
 def test_what_was_changed_in_place_is_noticed(network: Path, tmp_path: Path) -> None:
     own = tmp_path / "net"

@@ -12,6 +12,8 @@ from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.process import execute, execute_in_own_process
 from mosaic.run.config import RunConfig
 
+pytestmark = pytest.mark.system  # needs a leaderboard, which works in processes of its own
+
 
 def entry_of(board: Path, folder: Path, **settings: object) -> LeaderboardEntry:
     init = str(board / "network.nc")

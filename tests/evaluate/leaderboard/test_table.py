@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import xarray as xr
 
 import mosaic
 from mosaic.view.leaderboard import ranked
+
+pytestmark = pytest.mark.system  # every score model works in a process of its own
 
 
 def test_final_images_are_compared_as_mosaic_compare_does(board: Path) -> None:

@@ -55,6 +55,7 @@ def test_what_is_there_is_not_made_again(folder: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("step", ["train", "calibrate", "network", "els"])
 def test_an_interruption_anywhere_changes_no_number(made: Path, step: str) -> None:
     def stop(done: float, total: float, unit: str, note: str = "") -> None:
