@@ -40,7 +40,7 @@ from .interfaces.score import Traits as Traits
 from .interfaces.score import eps_from_denoised as eps_from_denoised
 from .interfaces.score import score_from_denoised as score_from_denoised
 from .interfaces.torchvision_import import import_torchvision as import_torchvision
-from .netcdf import open_netcdf as open_netcdf
+from .netcdf.access import open_netcdf as open_netcdf
 from .progress import Progress as Progress
 from .registry.hooks import Register as Register
 from .registry.hooks import hookimpl as hookimpl

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import mosaic
-from mosaic_data.classic_netcdf import check_classic_header
-from mosaic_data.hdf5_heaps import check_heaps
 from mosaic_data.stored_array import Array, Indices, StoredArray, pieces
 
 if TYPE_CHECKING:
@@ -27,9 +25,6 @@ PACKED = ("scale_factor", "add_offset")
 @contextmanager
 def netcdf_arrays(path: Path) -> Iterator[tuple[list[str], dict[str, StoredArray]]]:
     """Give the names of a file's variables, and its variables `images` and `labels`, unread."""
-
-    check_classic_header(path)
-    check_heaps(path)
     # Times, masks and coordinates are not decoded: that would turn integers with a fill value into floats.
     with mosaic.open_netcdf(path, decode=False) as stored:
         names = [str(name) for name in stored.variables]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from mosaic.engine.windows import check_window_size
 from mosaic.errors import DataError, UsageError, did_you_mean
 from mosaic.interfaces.schedule import Level
-from mosaic.netcdf import open_netcdf
+from mosaic.netcdf.access import open_netcdf
 
 __all__ = ["PAPER_SCALES", "ScaleSchedule", "coarse_to_fine", "paper_scales", "preset_names", "resolve_scales"]
 

@@ -16,7 +16,7 @@ import xarray as xr
 
 from mosaic.device import interrupts_held
 from mosaic.errors import DataError, MosaicError, UsageError
-from mosaic.netcdf import open_netcdf, store_netcdf
+from mosaic.netcdf.access import open_netcdf, store_netcdf
 from mosaic.storage.failures import WriteError, cause_of, write_error
 from mosaic.storage.schema import check_stored
 

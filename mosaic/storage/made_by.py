@@ -22,7 +22,7 @@ import torch
 from mosaic.device import device_name
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options
-from mosaic.netcdf import open_netcdf
+from mosaic.netcdf.access import open_netcdf
 from mosaic.registry.hooks import KINDS
 from mosaic.registry.loading import registry
 from mosaic.registry.plugin import CORE

@@ -19,7 +19,7 @@ from typing import Any
 import xarray as xr
 
 from mosaic.errors import DataError, warn_of
-from mosaic.netcdf import open_netcdf
+from mosaic.netcdf.access import open_netcdf
 from mosaic.storage.failures import write_error
 from mosaic.storage.files import (
     OutputInUse,

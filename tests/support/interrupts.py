@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from xarray.backends.locks import CombinedLock, SerializableLock
 
-from mosaic.netcdf import LIBRARY_LOCK
+from mosaic.netcdf.access import LIBRARY_LOCK
 
 __all__ = ["Hang", "count_moments", "interrupt_at"]
 

@@ -17,6 +17,8 @@ from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 
 from mosaic.device import interrupts_held
 from mosaic.errors import DataError
+from mosaic.netcdf.classic import check_classic_header
+from mosaic.netcdf.heaps import check_heaps
 
 __all__ = ["open_netcdf", "store_netcdf"]
 
@@ -73,9 +75,12 @@ def open_netcdf(path: Path, *, decode: bool = True) -> xr.Dataset:
     Raises
     ------
     DataError
-        If it cannot be read; also later, when values are read.
+        If it cannot be read, or is damaged in a way that would keep the library busy for ever; also later, when values
+        are read.
     """
     try:
+        check_classic_header(path)
+        check_heaps(path)
         with interrupts_held():
             return xr.open_dataset(path, engine="netcdf4", lock=_FileLock(path), decode_cf=decode)
     except DataError:

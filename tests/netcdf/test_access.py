@@ -18,7 +18,7 @@ from small_training import train
 import mosaic
 from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, plan_along, steps_job
-from mosaic.netcdf import open_netcdf
+from mosaic.netcdf.access import open_netcdf
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
 from mosaic.storage.files import write_netcdf

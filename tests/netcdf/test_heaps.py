@@ -9,9 +9,9 @@ import pytest
 import xarray
 
 import mosaic
-from mosaic_data import hdf5_heaps
+from mosaic.netcdf import heaps
+from mosaic.netcdf.heaps import SIGNATURE, check_heaps
 from mosaic_data.array_file import ArrayFile
-from mosaic_data.hdf5_heaps import SIGNATURE, check_heaps
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def stored(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("edge", [2**25, 2**10])
 def test_whole_heaps_pass(stored: Path, monkeypatch: pytest.MonkeyPatch, edge: int) -> None:
-    monkeypatch.setattr(hdf5_heaps, "EDGE", edge)
+    monkeypatch.setattr(heaps, "EDGE", edge)
     check_heaps(stored)
 
 
@@ -34,13 +34,15 @@ def test_whole_heaps_pass(stored: Path, monkeypatch: pytest.MonkeyPatch, edge: i
 def test_an_object_without_a_length_is_found(
     stored: Path, monkeypatch: pytest.MonkeyPatch, index: int, size: int, before: int
 ) -> None:
-    monkeypatch.setattr(hdf5_heaps, "EDGE", 2**13)
+    monkeypatch.setattr(heaps, "EDGE", 2**13)
     content = bytearray(stored.read_bytes())
     at = content.index(SIGNATURE) + 16
     content[at : at + 2], content[at + 8 : at + 16] = index.to_bytes(2, "little"), size.to_bytes(8, "little")
     stored.write_bytes(bytes(before) + content)
     with pytest.raises(ValueError, match="length"):
         check_heaps(stored)
+    with pytest.raises(mosaic.DataError, match=r"x\.nc'"):
+        mosaic.open_netcdf(stored)
     with pytest.raises(mosaic.DataError, match=r"x\.nc'"):
         ArrayFile(ArrayFile.Options(path=stored)).load()
 

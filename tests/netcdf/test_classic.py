@@ -8,7 +8,7 @@ import netCDF4
 import numpy as np
 import pytest
 
-from mosaic_data.classic_netcdf import check_classic_header
+from mosaic.netcdf.classic import check_classic_header
 
 FORMATS = ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA", "NETCDF4")
 

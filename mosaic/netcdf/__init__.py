@@ -1,0 +1,1 @@
+"""netCDF files: checked before the library reads them, and safe from interrupts."""
