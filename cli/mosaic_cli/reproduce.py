@@ -54,7 +54,7 @@ def command(
     dry_run: bool,
     **flags: str | None,
 ) -> None:
-    """Reproduce NAME, a table or figure of Kamb & Ganguli (ICML 2025), or an experiment of its own kind.
+    """Reproduce NAME, a table or figure of Kamb & Ganguli (ICML 2025), or an experiment of mosaic's own.
 
     \b
     table2        trained networks against ELS, LS and IS, image by image, beside the paper's medians
@@ -68,7 +68,7 @@ def command(
 
     Trains (or reuses) networks, calibrates scales, runs theories and network from the same noise, and compares.
     Everything is kept in --out, in a folder for each preset and row; the same command resumes what was interrupted.
-    Writes NAME.nc and NAME.png there. Rows that have not been run are missing in the table.
+    Writes NAME.nc and NAME.png into the preset's folder. The table says which rows have not been run.
     """
     resolved = configured(ReproduceConfig, flags, options, config)  # before anything heavy is imported
 
@@ -115,19 +115,19 @@ def _announce(target: Target, terminal: Terminal, measure: bool) -> dict[str, An
             terminal.note(f"{key}: {value}")
     steps = forecast_reproduction(target, measure)
     for step in steps:
-        terminal.note(f"{step.step}: {_state(step)}")
+        terminal.note(f"{step.name}: {_state(step)}")
     total = sum(step.seconds or 0.0 for step in steps)
     if all(step.done for step in steps):
-        terminal.note("Everything has been computed.")
+        terminal.note("All steps are done.")
     elif measure:
-        terminal.note(f"Without what is not predicted, about {duration(total)} in all.")
-    older = [step.step for step in steps if step.other_code]
+        terminal.note(f"Trainings and machines together: about {duration(total)}.")
+    older = [step.name for step in steps if step.other_code]
     if older:
-        terminal.note("Note: what other code made is used as it is; remove the row's folder to compute it again.")
+        terminal.note("Note: what other code made is used as it is; remove its folder to compute it again.")
     return {
         "seconds": total,
-        "steps": {step.step: step.seconds for step in steps},
-        "done": [step.step for step in steps if step.done],
+        "steps": {step.name: step.seconds for step in steps},
+        "done": [step.name for step in steps if step.done],
         "other_code": older,
     }
 
@@ -162,7 +162,7 @@ def _interval(values: list[float]) -> str:
 
 
 def _document(measured: xr.Dataset) -> dict[str, Any]:
-    """Everything but the samples, as JSON."""
-    samples = [name for name, variable in measured.data_vars.items() if "sample" in variable.dims]
-    document = measured.drop_vars(samples).to_dict()
+    """Everything but what each sample has, as JSON."""
+    by_sample = [name for name, variable in measured.data_vars.items() if "sample" in variable.dims]
+    document = measured.drop_vars(by_sample).to_dict()
     return {"attributes": dict(measured.attrs), "data": document["data_vars"], "coords": document["coords"]}

@@ -25,7 +25,7 @@ def naive_els(
 ) -> Tensor:
     """Posterior mean x0hat (B, C, H, W) of noisy images x (B, C, H, W) over the windows of images (N, C, H, W).
 
-    `level` has the signal a and the noise s > 0 of x; k is odd, and at most 2 H + 1 and 2 W + 1 where windows wrap.
+    `level` has the signal a and the noise s > 0 of x; k is odd, and at most H and W where windows wrap.
     Boundary `zeros` compares a pixel's window with the training windows that hang over the border as it does;
     `circular` with all, and windows wrap; `valid` a wrapping window with those that lie inside their image.
     `product` evaluates |x_p - a c|^2 by a matrix product, which is fast but loses digits by cancellation at small s.
@@ -53,4 +53,4 @@ def _compared(x: Tensor, k: int, boundary: str) -> list[tuple[Tensor, Tensor]]:
         _, kinds = inside.unique(dim=0, return_inverse=True)
         return [(kinds == kind, kinds == kind) for kind in kinds.unique()]
     everywhere = torch.ones_like(inside[:, 0])
-    return [(everywhere, inside.all(1) if boundary == "valid" else everywhere)]
+    return [(everywhere, {"circular": everywhere, "valid": inside.all(1)}[boundary])]

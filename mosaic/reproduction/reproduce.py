@@ -78,7 +78,7 @@ def forecast_reproduction(target: Target, measure: bool = False) -> list[Forecas
     ConfigMismatch
         If a step was made with other settings.
     """
-    return forecast(target.steps(), measure, target.study.progress)
+    return forecast(target.steps, measure, target.study.progress)
 
 
 def _attributes(target: Target) -> dict[str, str]:

@@ -21,7 +21,7 @@ SMALL += ["-o", "network.blocks=1", "--epochs", "2", "--calibration-samples", "2
 def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     announced = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")
     document = json.loads(announced.stdout)
-    names = ["train", "calibrate", "network", "is", "els", "ls"]
+    names = ["train", "network", "is", "calibrate", "els", "ls"]
     assert list(document["steps"]) == [f"mnist-resnet-zeros: {name}" for name in names]
     predicted = {name: seconds for name, seconds in document["steps"].items() if seconds is not None}
     assert list(predicted) == [f"mnist-resnet-zeros: {name}" for name in names if name != "network"]

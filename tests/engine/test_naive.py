@@ -30,6 +30,11 @@ def test_the_engines_agree_with_it(boundary: str) -> None:
     torch.testing.assert_close(posterior.mean(), naive_els(X, IMAGES, level, 3, boundary), rtol=0, atol=1e-11)
 
 
+def test_a_boundary_that_there_is_not_is_refused() -> None:
+    with pytest.raises(KeyError, match="reflect"):
+        naive_els(X, IMAGES, mosaic.Level(0.8, 0.6), 3, "reflect")
+
+
 def test_the_product_gives_the_same_at_large_noise() -> None:
     level = mosaic.Level(0.8, 0.6)
     compared, multiplied = (naive_els(X, IMAGES, level, 3, product=product) for product in (False, True))

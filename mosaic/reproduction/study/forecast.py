@@ -46,8 +46,8 @@ class Forecast:
 
     Attributes
     ----------
-    step : str
-        Its name.
+    name : str
+        The step's name.
     done : bool
         Whether it is done.
     other_code : bool
@@ -56,19 +56,19 @@ class Forecast:
         How long it will take; None where it is done, or that was not predicted.
     """
 
-    step: str
+    name: str
     done: bool
     other_code: bool = False
     seconds: float | None = None
 
 
-def forecast(steps: Iterable[Step], measure: bool, progress: Progress = silent) -> list[Forecast]:
+def forecast(steps: Callable[[], Iterable[Step]], measure: bool, progress: Progress = silent) -> list[Forecast]:
     """Forecast steps, in their order, each once; computes nothing that is kept.
 
     Parameters
     ----------
-    steps : iterable of Step
-        The steps.
+    steps : callable
+        Gives the steps, one after the other. None is kept: a step may hold its data in memory.
     measure : bool
         Whether to predict, by short measurements, how long those take that are not done.
     progress : Progress
@@ -87,19 +87,19 @@ def forecast(steps: Iterable[Step], measure: bool, progress: Progress = silent) 
             places[step.name] = job.place if job is not None and job.is_done() else None
         return places[step.name]
 
-    distinct: dict[str, Step] = {}
-    for step in steps:
-        distinct.setdefault(step.name, step)
-    forecasts = []
-    for number, step in enumerate(distinct.values()):
+    count = len({step.name for step in steps()})
+    forecasts: dict[str, Forecast] = {}
+    for step in steps():
+        if step.name in forecasts:
+            continue
         place = place_of(step)
         if place is not None:
-            forecasts.append(Forecast(step.name, True, code_changed(_code_of(place))))
+            forecasts[step.name] = Forecast(step.name, True, code_changed(_code_of(place)))
             continue
         if measure:
-            progress(number, len(distinct), "measurement", f"{step.name}, measuring how long it will take")
-        forecasts.append(Forecast(step.name, False, seconds=step.seconds() if measure else None))
-    return forecasts
+            progress(len(forecasts), count, "measurement", f"{step.name}, measuring how long it will take")
+        forecasts[step.name] = Forecast(step.name, False, seconds=step.seconds() if measure else None)
+    return list(forecasts.values())
 
 
 def _code_of(place: Path) -> object:

@@ -33,7 +33,7 @@ def run_step(experiment: Experiment, score: str) -> Step:
     """Step that runs the network, or a theory at the calibrated scales."""
     name, config = experiment.step(score), partial(experiment.calibrated_config, score)
     if score in SCALED:
-        return scaled_step(experiment, name, score, config, score)
+        return scaled_step(experiment, name, stem=score, config=config, score=score)
     if score == NETWORK:
         return Step(name, lambda: experiment.run_job(score, config()), training_step(experiment))
     return Step(name, lambda: experiment.run_job(score, config()), seconds=lambda: experiment.run_seconds(config()))
@@ -64,9 +64,9 @@ def scaled_step(
 
 
 def steps_of(experiment: Experiment) -> list[Step]:
-    """Steps of a row's comparison: calibration, training, then runs of the network, IS, ELS and LS."""
-    runs = [run_step(experiment, score) for score in (NETWORK, "is", "els", "ls")]
-    return [*calibration_steps(experiment), training_step(experiment), *runs]
+    """Steps of a row's comparison: training, runs of the network and IS, calibration, runs of ELS and LS."""
+    unscaled, scaled = ([run_step(experiment, score) for score in scores] for scores in ((NETWORK, "is"), SCALED))
+    return [training_step(experiment), *unscaled, *calibration_steps(experiment), *scaled]
 
 
 def _training_seconds(experiment: Experiment) -> float:
@@ -79,7 +79,8 @@ def _training_seconds(experiment: Experiment) -> float:
         training.run_step()
         training.flush()
         count += 1
-    return experiment.training_job().steps_left() * (time.perf_counter() - begin) / count
+    seconds_per_step = (time.perf_counter() - begin) / count
+    return experiment.training_job().steps_left() * seconds_per_step
 
 
 def _calibration_seconds(experiment: Experiment) -> float:

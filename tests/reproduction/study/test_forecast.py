@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def forecast_of(name: str, folder: Path, measure: bool = False, **settings: Any)
     rows = None if name == "fig3" else "fashion-resnet-zeros"
     study = Study(ReproduceConfig(**{**SMALL, "rows": rows, **settings}), folder / "cpu")
     target = prepare_reproduction(name, study)
-    return {step.step.removeprefix("fashion-resnet-zeros: "): step for step in forecast_reproduction(target, measure)}
+    return {step.name.removeprefix("fashion-resnet-zeros: "): step for step in forecast_reproduction(target, measure)}
 
 
 @pytest.mark.parametrize("name", ["table2", "fig3", "fig4", "fig5c", "memorization"])
@@ -124,15 +125,15 @@ def test_steps_are_forecast_in_order_and_each_once() -> None:
     first = step_of("first", 2.0)
     second = step_of("second", 3.0, first)
     keep("first")
-    actual = forecast([second, first, second], measure=True)
+    actual = forecast(lambda: [second, first, second], measure=True)
     assert actual == [Forecast("second", False, seconds=3.0), Forecast("first", True, other_code=True)]
 
 
 def test_what_is_done_or_not_asked_for_is_not_measured() -> None:
     keep("first", core_digest())
     steps = [Step(name, step_of(name, 0.0).job, seconds=never) for name in ("first", "second")]
-    assert forecast(steps[:1], measure=True) == [Forecast("first", True)]
-    assert forecast(steps, measure=False) == [Forecast("first", True), Forecast("second", False)]
+    assert forecast(lambda: steps[:1], measure=True) == [Forecast("first", True)]
+    assert forecast(lambda: steps, measure=False) == [Forecast("first", True), Forecast("second", False)]
 
 
 def test_the_job_of_what_rests_on_undone_work_is_not_made() -> None:
@@ -141,13 +142,16 @@ def test_the_job_of_what_rests_on_undone_work_is_not_made() -> None:
     second = Step("second", never, first)
     third = Step("third", never, second, lambda: 4.0)
     keep("third")
-    assert forecast([third, second], measure=True) == [Forecast("third", False, seconds=4.0), Forecast("second", False)]
+    assert forecast(lambda: [third, second], measure=True) == [
+        Forecast("third", False, seconds=4.0),
+        Forecast("second", False),
+    ]
 
 
 def test_work_of_another_identity_is_refused() -> None:
     keep("first", seed=3)
     with pytest.raises(ConfigMismatch, match="seed: 3, now 0") as caught:
-        forecast([step_of("first", 1.0)], measure=False)
+        forecast(lambda: [step_of("first", 1.0)], measure=False)
     assert caught.value.place == Path("first.nc")
 
 
@@ -155,5 +159,19 @@ def test_each_step_that_is_measured_is_announced() -> None:
     notes: list[str] = []
     steps = [step_of(name, 1.0) for name in ("first", "second", "first", "third")]
     keep("third")
-    forecast(steps, True, lambda done, total, unit, note="": notes.append(note.partition(",")[0]))
+    forecast(lambda: steps, True, lambda done, total, unit, note="": notes.append(note.partition(",")[0]))
     assert notes == ["first", "second"]
+
+
+def test_no_step_is_kept_when_the_next_one_is_looked_at() -> None:
+    """It may hold its data in memory."""
+    alive: list[weakref.ref[Step]] = []
+
+    def steps() -> Iterator[Step]:
+        for name in ("first", "second", "third"):
+            assert sum(each() is not None for each in alive) <= 1  # the one before
+            step = step_of(name, 1.0)
+            alive.append(weakref.ref(step))
+            yield step
+
+    assert len(forecast(steps, measure=True)) == 3
