@@ -29,7 +29,6 @@ from mosaic.device import standard_torch
 from mosaic.errors import DataError
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.registry.loading import registry
-from mosaic.storage.files import replacing
 from mosaic.storage.schema import CHECKPOINT_SCHEMA
 from mosaic.train.config import TrainConfig
 
@@ -221,7 +220,6 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise DataError(f"'{path}' cannot be read ({error}); it may be truncated.") from None
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, float]) -> None:
-    """Write tensors as a safetensors file, atomically, with numbers as its metadata."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(dict(tensors), {key: repr(value) for key, value in facts.items()}))
+def save_tensors(tensors: Mapping[str, Tensor], temporary: Path, facts: Mapping[str, float]) -> None:
+    """Write tensors to a temporary path of `replacing`, as a safetensors file with numbers as its metadata."""
+    temporary.write_bytes(save(dict(tensors), {key: repr(value) for key, value in facts.items()}))

@@ -114,5 +114,7 @@ class TrainingJob(Job):
             except WriteError as error:
                 if not (self.place / TRAINING).is_file():
                     raise
+                if session.replaces:
+                    raise WriteError(f"{error} The checkpoint that was in '{self.place}' is kept.") from None
                 raise WriteError(f"{error} The last checkpoint is kept in '{self.place}'; `resume` uses it.") from None
         return load_checkpoint(self.place)

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import xarray as xr
 from mosaic.device import interrupts_held
 from mosaic.errors import DataError, MosaicError
 from mosaic.progress import Progress, silent
-from mosaic.storage.files import as_attribute, replacing, write_netcdf
+from mosaic.storage.files import as_attribute, flush, replacing, store
 from mosaic.storage.schema import HISTORY_SCHEMA, described
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_tensors, save_tensors
 from mosaic.train.step import Training
@@ -105,8 +106,11 @@ class TrainingSession:
             reason = str(error).splitlines()[0]
             raise DataError(f"'{self.folder / TRAINING}' is not a state of this training ({reason}).") from None
 
+    def _text(self) -> str:
+        return json.dumps(self.description, indent=1)
+
     def _describe(self) -> None:
-        text = json.dumps(self.description, indent=1)
+        text = self._text()
         if not (self.folder / DESCRIPTION).is_file() or (self.folder / DESCRIPTION).read_text() != text:
             with replacing(self.folder / DESCRIPTION) as temporary:
                 temporary.write_text(text)
@@ -183,11 +187,6 @@ class TrainingSession:
         state = training.state()
         if not all(bool(torch.isfinite(value).all()) for value in state.values()):
             self._fail(f"The weights became NaN or infinite by step {training.step} of {training.total_steps}.")
-        if self.replaces:  # the state goes first: a kill between leaves the old weights or nothing, never a mixture
-            for name in (TRAINING, LOSS, WEIGHTS):
-                (folder / name).unlink(missing_ok=True)
-            self._describe()
-            self.replaces = False
         numbers = {
             "step": training.step,
             "epoch": training.step / training.steps_per_epoch,
@@ -196,15 +195,23 @@ class TrainingSession:
         }
         average = {name: value for name, value in state.items() if name.startswith("average.")}
         weights = {name.removeprefix("average."): value for name, value in average.items()}
-        # The state that a training resumes from comes last: after a kill between, it is older than the weights, and the
-        # steps since are repeated exactly. The losses come before the weights, which say how far the training is.
-        write_netcdf(self.history(), folder / LOSS)
-        save_tensors(weights, folder / WEIGHTS, numbers)
-        save_tensors(
-            {**state, "seconds": torch.tensor(self.seconds(), dtype=torch.float32, device="cpu")},
-            folder / TRAINING,
-            numbers,
-        )
+        seconds = torch.tensor(self.seconds(), dtype=torch.float32, device="cpu")
+        names = (TRAINING, WEIGHTS, LOSS, *((DESCRIPTION,) if self.replaces else ()))
+        with ExitStack() as stack:
+            # All are written, then moved into place, the last name first. The state that a training resumes from comes
+            # last: after a kill between, it is older than the weights, and the steps since are repeated exactly. The
+            # losses come before the weights, which say how far the training is.
+            files = {name: stack.enter_context(replacing(folder / name)) for name in names}
+            store(self.history(), files[LOSS])
+            save_tensors(weights, files[WEIGHTS], numbers)
+            save_tensors({**state, "seconds": seconds}, files[TRAINING], numbers)
+            if self.replaces:
+                files[DESCRIPTION].write_text(self._text())
+                for file in files.values():
+                    flush(file)
+                for name in names[:-1]:  # after a kill now there are the old weights or nothing, never a mixture
+                    (folder / name).unlink(missing_ok=True)
+        self.replaces = False
 
     def history(self) -> xr.Dataset:
         """Loss and learning rate of every step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from interrupts import count_moments, interrupt_at
+from interrupts import count_moments, distinct_moments, interrupt_at
 from safetensors.torch import load_file
 from small_training import train
 
@@ -59,16 +60,19 @@ def test_values_that_are_damaged_are_named_when_they_are_read(tmp_path: Path) ->
         stored["a"].load()
 
 
-def spread(moments: int, count: int) -> list[int]:
-    return sorted({round(moment) for moment in np.linspace(1, moments, count)})
+def moments_of(work: Callable[[], object], which: str) -> list[int]:
+    """Moments at every place where a lock is taken or freed, or something is written; or at four of them."""
+    moments = distinct_moments(work)
+    assert len(moments) > 100
+    return moments if which == "every" else [moments[place] for place in np.linspace(0, len(moments) - 1, 4, dtype=int)]
 
 
-SOME_OR_ALL = pytest.mark.parametrize("count", [4, pytest.param(150, marks=pytest.mark.slow)])
+SOME_OR_EVERY = pytest.mark.parametrize("which", ["some", pytest.param("every", marks=pytest.mark.slow)])
 
 
-@SOME_OR_ALL
+@SOME_OR_EVERY
 def test_a_run_is_interrupted_at_any_lock_or_write_and_resumes(
-    tiny: mosaic.DataSet, tmp_path: Path, count: int
+    tiny: mosaic.DataSet, tmp_path: Path, which: str
 ) -> None:
     settings: dict[str, Any] = {"score": "is", "dataset": tiny, "steps": 2, "samples": 2, "batch_size": 1}
     whole, out = mosaic.run(**settings), tmp_path / "a.nc"
@@ -76,7 +80,7 @@ def test_a_run_is_interrupted_at_any_lock_or_write_and_resumes(
     def run(**how: bool) -> None:
         mosaic.run(**settings, out=out, progress=False, **how).close()
 
-    for moment in spread(count_moments(run), count):
+    for moment in moments_of(run, which):
         out.unlink(missing_ok=True)
         interrupt_at(moment, run)
         run(resume=True)
@@ -85,16 +89,16 @@ def test_a_run_is_interrupted_at_any_lock_or_write_and_resumes(
         assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
 
 
-@SOME_OR_ALL
+@SOME_OR_EVERY
 def test_a_training_is_interrupted_at_any_lock_or_write_and_resumes(
-    tiny: mosaic.DataSet, tmp_path: Path, count: int
+    tiny: mosaic.DataSet, tmp_path: Path, which: str
 ) -> None:
     def work(**how: Any) -> None:
         train(tiny, epochs=1, save_every=1e-9, progress=False, **how)
 
-    moments = count_moments(work)
+    moments = moments_of(work, which)
     whole = load_file("net/weights.safetensors")
-    for moment in spread(moments, count):
+    for moment in moments:
         shutil.rmtree("net")
         interrupt_at(moment, work)
         work(resume=True)
@@ -103,8 +107,8 @@ def test_a_training_is_interrupted_at_any_lock_or_write_and_resumes(
         assert not list((tmp_path / "net").glob("*.tmp"))
 
 
-@SOME_OR_ALL
-def test_a_calibration_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.DataSet, count: int) -> None:
+@SOME_OR_EVERY
+def test_a_calibration_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.DataSet, which: str) -> None:
     train(tiny, epochs=1)
 
     def calibrate(**how: bool) -> None:
@@ -112,15 +116,15 @@ def test_a_calibration_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mos
 
     calibrate()  # makes the folder of compiled kernels, once
     Path("a.nc").unlink()
-    for moment in spread(count_moments(calibrate), count):
+    for moment in moments_of(calibrate, which):
         Path("a.nc").unlink()
         interrupt_at(moment, calibrate)
         calibrate(resume=True)
         open_calibration("a.nc").close()
 
 
-@SOME_OR_ALL
-def test_an_entry_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.DataSet, count: int) -> None:
+@SOME_OR_EVERY
+def test_an_entry_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.DataSet, which: str) -> None:
     plan = prepare(mosaic.RunConfig(score="is", steps=2, samples=2), mosaic.DataAccess(), dataset=tiny)
     job_of(plan, Path("a.nc")).execute().close()
     files = {"out": Path("a.nc"), "along": Path("a.nc"), "steps": Path("steps.nc")}
@@ -129,7 +133,7 @@ def test_an_entry_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.D
     def execute() -> None:
         steps_job(entry, plan_along(entry, plan)).execute(resume=True).close()
 
-    for moment in spread(count_moments(execute), count):
+    for moment in moments_of(execute, which):
         entry.steps.unlink()
         interrupt_at(moment, execute)
         execute()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,7 +18,9 @@ from xarray.backends.locks import CombinedLock, SerializableLock
 
 from mosaic.netcdf.access import LIBRARY_LOCK
 
-__all__ = ["Hang", "count_moments", "interrupt_at"]
+__all__ = ["Hang", "count_moments", "distinct_moments", "interrupt_at"]
+
+SOON = 2.0  # seconds from a Ctrl-C to the end of what it ends, on a busy machine
 
 PLACES: list[tuple[Any, str]] = [
     *((lock, name) for lock in (CombinedLock, SerializableLock) for name in ("acquire", "release")),
@@ -39,23 +43,38 @@ class Hang(Exception):
 
 def count_moments(work: Callable[[], object]) -> int:
     """Do `work`, and count its moments: before and after each call of PLACES."""
-    return _until(0, work)
+    return len(_stacks(work))
 
 
-def _until(moment: int, work: Callable[[], object]) -> int:
-    passed = 0
+def distinct_moments(work: Callable[[], object]) -> list[int]:
+    """Do `work`, and give the first moment at each place of its code: those that the call stack tells apart."""
+    first: dict[int, int] = {}
+    for moment, stack in enumerate(_stacks(work), 1):
+        first.setdefault(stack, moment)
+    return list(first.values())
 
-    def count() -> None:
-        nonlocal passed
-        passed += 1
-        if passed == moment:
-            signal.raise_signal(signal.SIGINT)
+
+def _stacks(work: Callable[[], object]) -> list[int]:
+    """Do `work`; at each moment, a number that stands for the lines of code that are being called."""
+    stacks: list[int] = []
+    _at_moments(work, lambda: stacks.append(hash(tuple(_lines(sys._getframe())))))
+    return stacks
+
+
+def _lines(frame: FrameType | None) -> Iterator[tuple[str, int]]:
+    while frame is not None:
+        yield frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+
+
+def _at_moments(work: Callable[[], object], act: Callable[[], object]) -> None:
+    """Do `work`, and `act` at each of its moments."""
 
     def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            count()
+            act()
             result = original(*args, **kwargs)
-            count()
+            act()
             return result
 
         return call
@@ -64,34 +83,41 @@ def _until(moment: int, work: Callable[[], object]) -> int:
         for owner, name in PLACES:
             patched.setattr(owner, name, guarded(getattr(owner, name)))
         work()
-    return passed
 
 
 def interrupt_at(moment: int, work: Callable[[], object]) -> None:
-    """Do `work` with a Ctrl-C at one of its moments, and hold it to end as an interrupt, without the lock.
+    """Do `work` with a Ctrl-C at one of its moments, and hold it to end soon, as an interrupt, without the lock.
 
     Raises
     ------
     Hang
-        If it does not.
+        If it does not end within SOON seconds, or keeps the lock.
     """
-    with _ending_soon(), pytest.raises(KeyboardInterrupt):
-        _until(moment, work)
+    passed = 0
+
+    def act() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == moment:
+            signal.setitimer(signal.ITIMER_REAL, SOON, 1)  # again each second: what cleans up may wait, too
+            signal.raise_signal(signal.SIGINT)
+
+    with _no_longer_than_soon(), pytest.raises(KeyboardInterrupt):
+        _at_moments(work, act)
     if not LIBRARY_LOCK.acquire(blocking=False):
         raise Hang("the lock is kept")
     LIBRARY_LOCK.release()
 
 
 @contextmanager
-def _ending_soon() -> Iterator[None]:
-    """Raise `Hang` after ten seconds, and each second from then on: what cleans up may wait for the lock again."""
+def _no_longer_than_soon() -> Iterator[None]:
+    """Raise `Hang` when the timer that the interrupt starts runs out."""
 
     def hang(number: int, frame: Any) -> None:
         raise Hang
 
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGALRM, hang)
-    signal.setitimer(signal.ITIMER_REAL, 10, 1)
     try:
         yield
     finally:

@@ -115,4 +115,8 @@ def test_a_full_disk_keeps_the_last_checkpoint(tiny: mosaic.DataSet, monkeypatch
         patched.setattr("os.fsync", full)
         with pytest.raises(mosaic.MosaicError, match=r"full.*'net'.*`resume`"):
             train(tiny, resume=True, epochs=5)
+        assert mosaic.load_checkpoint("net").fingerprint() == good
+        with pytest.raises(mosaic.MosaicError, match=r"full.*'net'.*kept"):
+            train(tiny, overwrite=True, epochs=1)
     assert mosaic.load_checkpoint("net").fingerprint() == good
+    assert mosaic.load_checkpoint("net").config.epochs != 1
