@@ -67,15 +67,9 @@ def command(
     from mosaic.registry.data import data_access
 
     board = prepare_leaderboard(checked, out.expanduser(), data_access(data_dir), memory)
-    if dropped := board.dropped():
-        terminal.note(f"Note: leaderboard.nc in '{board.folder}' will no longer rank {', '.join(dropped)}.")
-    for note in board.dataset.notes:
-        terminal.note(f"Note: {note}")
-    for name, reason in board.left_out.items():
-        terminal.note(f"Left out: {name}: {reason}.")
     plans = board.plan_unfinished()
-    if older := board.made_by_other_code():
-        terminal.note(f"Note: {', '.join(older)}: what other code of mosaic made is used as it is.")
+    for note in board.notes(plans):
+        terminal.note(f"Note: {note}")
     if dry_run:
         seconds = _forecast(board, plans, terminal)
         if as_json:

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from mosaic.errors import MosaicError
+from mosaic.errors import MosaicError, warn_of
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.participants import metrics_of, participants_of, run_of_network, run_of_theory
@@ -103,6 +103,20 @@ class Board:
             name: [file for file in (entry.out, entry.steps) if file.exists()] for name, entry in self.entries.items()
         }
         return [name for name, stored in files.items() if any(code_changed(stored_code(file)) for file in stored)]
+
+    def notes(self, plans: Mapping[str, Plan | None]) -> list[str]:
+        """Say what a user should know before the work: what is left out, or used as it is, and the notes of the runs.
+
+        `plans` are those of `plan_unfinished`. A note that several runs have is given once.
+        """
+        notes = list(self.dataset.notes)
+        if dropped := self.dropped():
+            notes.append(f"{self.file.name} in '{self.folder}' will no longer rank {', '.join(dropped)}.")
+        notes += [f"{name} is left out: {reason}." for name, reason in self.left_out.items()]
+        if older := self.made_by_other_code():
+            notes.append(f"{', '.join(older)}: what other code of mosaic made is used as it is.")
+        runs = {note: name for name, plan in plans.items() if plan is not None for note in plan.notes}
+        return notes + [f"{name}: {note}" for note, name in runs.items() if note not in notes]
 
     def forecast(self, plans: Mapping[str, Plan | None], progress: Progress = silent) -> dict[str, float | None]:
         """Predict the seconds of each analytic machine; 0 if all is done, None if it cannot be predicted.
@@ -262,5 +276,7 @@ def leaderboard(
     """
     config = layered(LeaderboardConfig, {"checkpoint": str(checkpoint)}, settings)
     board = prepare_leaderboard(config, Path(out).expanduser(), data_access(data_dir), memory)
+    plans = board.plan_unfinished()
+    warn_of(board.notes(plans))
     with reporting(progress) as report:
-        return start(board, board.plan_unfinished(), report)
+        return start(board, plans, report)

@@ -1,15 +1,16 @@
 """A leaderboard entry in a process of its own: `python -m mosaic.evaluate.leaderboard.process ENTRY`.
 
-So its peak memory is its own. Lines `progress SHARE` on its stdout say how much is done. The last other line says what
-went wrong.
+So its peak memory is its own. On its stdout, lines `progress SHARE` say how much is done, and lines `note TEXT` what a
+caller should know. The last other line says what went wrong.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
-from mosaic.errors import MosaicError
+from mosaic.errors import MosaicError, MosaicWarning, warn_of
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, plan_along, steps_job
 from mosaic.progress import Progress, piece_of
 from mosaic.run.job import job_of
@@ -31,8 +32,11 @@ def execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8") as process:
         try:
             for line in process.stdout or ():
-                if line.startswith("progress "):
-                    progress(float(line.split()[1]), 1.0, "entry")
+                kind, _, text = line.strip().partition(" ")
+                if kind == "progress":
+                    progress(float(text), 1.0, "entry")
+                elif kind == "note":
+                    warn_of([f"{entry.run.score}: {text}"])
                 else:
                     message = line.strip() or message
         except BaseException:  # even an interrupt must not leave the process running
@@ -56,7 +60,16 @@ def _print_share(done: float, total: float, unit: str, note: str = "") -> None:
     sys.stdout.flush()
 
 
+def _print_note(message: Warning | str, category: type[Warning], *rest: object) -> None:
+    """Print a note of mosaic for the process that started this one, on one line."""
+    if issubclass(category, MosaicWarning):
+        sys.stdout.write(f"note {' '.join(str(message).split())}\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
+    warnings.simplefilter("always", MosaicWarning)
+    warnings.showwarning = _print_note  # type: ignore[assignment]
     try:
         given = LeaderboardEntry.model_validate_json(sys.argv[1])
         sys.argv = given.command_line or sys.argv

@@ -56,7 +56,8 @@ def test_a_run_that_was_started_otherwise_is_refused_before_anything_is_done(net
 
 def test_options_may_be_texts_as_on_the_command_line(network: Path, tmp_path: Path) -> None:
     settings = {**SETTINGS, "scores": "gaussian", "dataset_options": {"limit": "30"}}
-    mosaic.leaderboard(network, out=tmp_path, **settings)
+    with pytest.warns(mosaic.MosaicWarning, match=r"^network: .*trained on 40 images"):
+        mosaic.leaderboard(network, out=tmp_path, **settings)
     (tmp_path / "gaussian-steps.nc").unlink()
     mosaic.leaderboard(network, out=tmp_path, **settings)
     assert (tmp_path / "gaussian-steps.nc").exists()

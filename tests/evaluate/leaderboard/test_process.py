@@ -39,3 +39,11 @@ def test_what_the_process_says_reaches_the_progress_and_the_error(board: Path, t
     assert shares == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     with pytest.raises(mosaic.MosaicError, match="'nowhere'"):
         execute_in_own_process(entry_of(board, tmp_path / "b", schedule="nowhere"), reports)
+
+
+def test_what_the_process_notes_is_noted_here(board: Path, tmp_path: Path) -> None:
+    parts = tmp_path / "a.nc.parts"
+    parts.mkdir()
+    (parts / "identity.json").write_text("{")
+    with pytest.warns(mosaic.MosaicWarning, match=r"gaussian: .*identity\.json' is damaged"):
+        execute_in_own_process(entry_of(board, tmp_path), Reports())
