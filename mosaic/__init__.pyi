@@ -1,3 +1,4 @@
+from .device import standard_torch as standard_torch
 from .engine.compute import Compute as Compute
 from .engine.ideal import equivariant_posterior as equivariant_posterior
 from .engine.ideal import ideal_posterior as ideal_posterior

@@ -115,6 +115,12 @@ def numbers(folder: Path) -> dict[str, str]:
     for (score, _), run in zip(cases, runs, strict=True):
         arrays = (f"{name} {run[name].dtype}".encode() + run[name].values.tobytes() for name in sorted(run.variables))
         digests[f"{len(digests)} {score}"] = hashlib.sha256(b"".join(arrays)).hexdigest()
+    x = torch.linspace(-1, 1, 128, dtype=torch.float32, device="cpu").reshape(2, 1, 8, 8)
+    for score, settings in cases:  # a score model by itself
+        model = mosaic.registry().get("score", score)
+        model = model(model.Options(**settings.get("score_options", {})), dataset)
+        denoised = model.denoise(x, mosaic.Level(0.6, 0.8), None, 3)
+        digests[f"{len(digests)} {score} alone"] = mosaic.digest_of(denoised)
     comparison = mosaic.compare(runs[1], runs[3], dataset=dataset)
     digests["comparison"] = hashlib.sha256(b"".join(v.values.tobytes() for v in comparison.values())).hexdigest()
     return digests
@@ -270,6 +276,32 @@ for name, attempt in attempts.items():
         os._exit(0)
     os.waitpid(child, 0)
 """
+
+
+SPAWNED = """
+import multiprocessing
+import mosaic
+
+def work(queue):
+    with mosaic.run("els", "digits", steps=2, samples=2, progress=False) as run:
+        queue.put(run["image"].values.tobytes())
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    here, there = multiprocessing.SimpleQueue(), context.SimpleQueue()
+    work(here)
+    child = context.Process(target=work, args=(there,))
+    child.start()
+    print(there.get() == here.get())
+    child.join()
+"""
+
+
+@pytest.mark.system
+def test_work_in_a_spawned_process_gives_the_same_images(tmp_path: Path) -> None:
+    (tmp_path / "spawned.py").write_text(SPAWNED)
+    command = [sys.executable, "spawned.py"]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout == "True\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

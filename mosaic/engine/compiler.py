@@ -84,9 +84,11 @@ def _compiler() -> Command:
         named = shlex.split(os.environ.get("CXX", ""))
     except ValueError as error:
         raise KernelUnavailable(f"CXX is not a command ({error}): {os.environ['CXX']}") from None
-    for program, *arguments in ([named] if named else []) + [["c++"], ["g++"], ["clang++"]]:
+    for program, *arguments in [named] if named else [["c++"], ["g++"], ["clang++"]]:
         if path := shutil.which(program):
             return path, *arguments
+    if named:
+        raise KernelUnavailable(f"there is no C++ compiler '{named[0]}', which CXX names")
     raise KernelUnavailable("there is no C++ compiler (c++, g++ or clang++; CXX names another)")
 
 

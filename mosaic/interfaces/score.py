@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.dataset import DataSet
@@ -209,6 +210,7 @@ class EpsModel(ScoreModel):
             raise UsageError("A callable eps(x, t) takes no labels; use `labels` none, or pass a ScoreModel.")
         return ()
 
+    @standard_torch()
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat = (x - s eps(x, t)) / a."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -43,22 +44,34 @@ def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tens
     Returns
     -------
     Tensor
-        Of the same type and shape. A file that cannot be read is computed again. A folder that cannot be written is not
-        an error.
+        Of the same type and shape. A damaged file is computed again. A folder that cannot be written is not an error.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = cache_folder() / f"{name}.npy"
-    try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError):
-        tensor = compute()
+    folder = cache_folder()
+    for path in sorted(folder.glob(f"{name}-*.npy")):
+        with suppress(OSError, ValueError, EOFError):
+            content = path.read_bytes()
+            if path.name == _file_name(name, content):
+                return torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
+        with suppress(OSError):
+            path.unlink()
+    tensor = compute()
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        stream = io.BytesIO()
+        np.save(stream, tensor.numpy(), allow_pickle=False)
+        content = stream.getvalue()
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
             temporary = Path(file.name)
             try:
-                np.save(file, tensor.numpy(), allow_pickle=False)
-                temporary.replace(path)  # atomically: others may be reading
+                file.write(content)
+                file.flush()
+                temporary.replace(folder / _file_name(name, content))  # atomically: others may be reading
             finally:
                 temporary.unlink(missing_ok=True)
     return tensor
+
+
+def _file_name(name: str, content: bytes) -> str:
+    """Name of a file with this content: a damaged file does not have its name."""
+    return f"{name}-{hashlib.sha256(content).hexdigest()}.npy"

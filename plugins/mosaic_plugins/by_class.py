@@ -52,6 +52,7 @@ class ByClass(mosaic.ScoreModel):
             self._fits[key] = self.fit(data.images, data.labels)
         return self._fits[key]
 
+    @mosaic.standard_torch()
     @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat (B, C, H, W)."""

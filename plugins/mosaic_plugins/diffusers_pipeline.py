@@ -151,6 +151,7 @@ class Diffusers(mosaic.ScoreModel):
             raise mosaic.DataError(f"There is no pipeline folder '{folder}'.")
         return folder
 
+    @mosaic.standard_torch()
     @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat of x (B, C, H, W); not bounded by the range of the data.

@@ -250,6 +250,9 @@ def test_a_compiler_may_have_arguments_which_are_part_of_the_build(
         assert compiler._compiler()[1:] == tuple(shlex.split(arguments))
         names.add(compiler._built(compiler._compiler()).name)
     assert len(names) == 3
+    monkeypatch.setenv("CXX", "no-such-c++ -O1")
+    with pytest.raises(KernelUnavailable, match=r"'no-such-c\+\+', which CXX names"):
+        compiler._compiler()
     monkeypatch.setenv("CXX", "c++ '")
     with pytest.raises(KernelUnavailable, match=r"c\+\+ '"):
         compiler._compiler()

@@ -45,7 +45,15 @@ def test_the_key_decides_whatever_its_order() -> None:
     assert compute.calls == 4
 
 
-@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-3], lambda content: b"text"])
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda content: b"",
+    "truncated": lambda content: content[:-3],
+    "a text": lambda content: b"text",
+    "a flipped bit": lambda content: content[:-3] + bytes([content[-3] ^ 1]) + content[-2:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_computed_and_written_again(damage: Callable[[bytes], bytes]) -> None:
     compute = Counting(torch.arange(6.0))
     cached_tensor({}, compute)
