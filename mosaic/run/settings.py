@@ -78,6 +78,8 @@ def from_file(path: Path, model: type[Options], sections: Sequence[str] | None =
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may write a mark of byte order
+    except RecursionError:
+        raise UsageError(f"Configuration file '{path}' cannot be read: it is nested too deeply.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"Configuration file '{path}' cannot be read: {error}.") from None
     values: dict[str, Any] = {}

@@ -15,8 +15,12 @@ from odd_json import odd_json
 from small_training import train
 
 import mosaic
+from mosaic.evaluate.calibration.calibrate import open_calibration
+from mosaic.evaluate.compare import open_comparison
 from mosaic.run.config import RunConfig
+from mosaic.run.settings import from_file, layered
 from mosaic.sampling.scales import resolve_scales
+from mosaic.storage.files import write_netcdf
 from mosaic.storage.output import Output
 from mosaic.train.checkpoint import load_tensors
 
@@ -128,3 +132,34 @@ def test_damaged_scales_give_a_scale_or_are_refused(tmp_path: Path, count: int) 
     for _ in each_damage(path, odd_json, count):
         scales = opened(lambda: resolve_scales(str(path), [mosaic.Level(0.6, 0.8)]))
         assert scales is None or (len(scales) == 1 and scales[0] % 2 == 1)
+
+
+@FEW_OR_MANY
+def test_a_damaged_calibration_and_comparison_open_in_form_or_are_refused(tiny: mosaic.DataSet, count: int) -> None:
+    train(tiny, epochs=1)
+    mosaic.calibrate("net", "els", tiny, out="scales.nc", samples=2, steps=2, sizes="3,5", progress=False).close()
+    runs = [mosaic.run(score, tiny, steps=2, samples=2, progress=False) for score in ("els", "is")]
+    write_netcdf(mosaic.compare(*runs, dataset=tiny, progress=False), Path("comparison.nc"))
+
+    def scales() -> list[int]:
+        open_calibration("scales.nc").load().close()
+        return resolve_scales("scales.nc", [mosaic.Level(0.6, 0.8)])
+
+    assert scales()
+    for _ in each_damage(Path("scales.nc"), damaged, count // 2):
+        found = opened(scales)
+        assert found is None or found[0] % 2 == 1
+    for _ in each_damage(Path("comparison.nc"), damaged, count // 2):
+        opened(lambda: open_comparison("comparison.nc").load().close())
+
+
+@FEW_OR_MANY
+def test_a_damaged_configuration_is_validated_or_refused(count: int) -> None:
+    path = Path("run.toml")
+    path.write_text('steps = 5\nscales = "3,5"\n[score]\nname = "els"\nboundary = "circular"\n[dataset]\nlimit = 50\n')
+    assert layered(RunConfig, from_file(path, RunConfig)).dataset_options == {"limit": 50}
+    for _ in each_damage(path, damaged, 5 * count):
+        opened(lambda: layered(RunConfig, from_file(path, RunConfig)))
+    path.write_text(f"steps = {'[' * 10**5}")
+    with pytest.raises(mosaic.UsageError, match=r"run\.toml"):
+        from_file(path, RunConfig)
