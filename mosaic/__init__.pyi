@@ -36,6 +36,7 @@ from .interfaces.rule import VERDICTS as VERDICTS
 from .interfaces.rule import Rule as Rule
 from .interfaces.schedule import Level as Level
 from .interfaces.schedule import NoiseSchedule as NoiseSchedule
+from .interfaces.score import Memory as Memory
 from .interfaces.score import ScoreModel as ScoreModel
 from .interfaces.score import Traits as Traits
 from .interfaces.score import eps_from_denoised as eps_from_denoised

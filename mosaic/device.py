@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import cache, reduce
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
@@ -112,19 +112,58 @@ def _read(setting: _Setting) -> Any:
         return None
 
 
+class _Standard:
+    """The settings of torch while at least one block of `standard_torch` is at work; they are those of all threads."""
+
+    lock = threading.RLock()
+    blocks: ClassVar[list[bool]] = []  # `tf32` of each, the latest last
+    before: ClassVar[list[tuple[_Setting, Any]]] = []  # what the caller had set when the first one began
+
+    @classmethod
+    def enter(cls, tf32: bool) -> None:
+        with cls.lock:
+            if not cls.blocks:
+                cls.before = [(each, value) for each in _settings(tf32) if (value := _read(each)) is not None]
+            cls.blocks.append(tf32)
+            cls._apply()
+
+    @classmethod
+    def leave(cls, tf32: bool) -> None:
+        with cls.lock:
+            del cls.blocks[len(cls.blocks) - 1 - cls.blocks[::-1].index(tf32)]
+            if cls.blocks:
+                cls._apply()
+                return
+            for setting, value in cls.before:
+                if _read(setting) != value:
+                    setting.write(value)
+
+    @classmethod
+    def _apply(cls) -> None:
+        for setting in _settings(cls.blocks[-1]):
+            value = _read(setting)
+            if value is not None and value not in setting.right:
+                setting.write(setting.right[0])
+
+
 @contextmanager
 def standard_torch(tf32: bool = False) -> Iterator[None]:
     """Compute as in a fresh process and in full float32, whatever torch has been told globally; also a decorator.
 
-    Default dtype and device, precision of products, autocast, inference mode: none of them may change a number.
+    Default dtype and device, precision of products, autocast, inference mode: none of them may change a number. What
+    the caller has set comes back at the end, of the last block where several threads are in one.
 
     Parameters
     ----------
     tf32 : bool
         Whether convolutions on CUDA may use TensorFloat-32, torch's default, with errors of 1e-3 and more.
+
+    Raises
+    ------
+    MosaicError
+        In a process that was forked from one where mosaic had worked: torch would wait for ever.
     """
-    settings = _settings(tf32)
-    before = [(setting, value) for setting in settings if (value := _read(setting)) is not None]
+    begin_work()
     kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -132,30 +171,38 @@ def standard_torch(tf32: bool = False) -> Iterator[None]:
             stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device() != CPU:  # only then: it makes every operation slower
             stack.enter_context(CPU)
-        try:
-            for setting, _ in before:
-                if _read(setting) not in setting.right:
-                    setting.write(setting.right[0])
-            yield
-        finally:
-            for setting, value in before:
-                if _read(setting) != value:
-                    setting.write(value)
+        with interrupts_held():  # an interrupt in between would leave them as they are here
+            _Standard.enter(tf32)
+            stack.callback(_Standard.leave, tf32)
+        yield
 
 
 _one_at_a_time = threading.Lock()
 
 
 @contextmanager
-def single_threaded() -> Iterator[int]:
-    """Let torch use one thread per operation inside the block; yields the number of threads it may use in all."""
-    with _one_at_a_time:
+def single_threaded(stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+    """Let torch use one thread per operation inside the block; yields the number of threads it may use in all.
+
+    One block is at work at a time; the next waits for it, unless `stopped()`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it has stopped waiting.
+    """
+    while not _one_at_a_time.acquire(timeout=0.1):
+        if stopped():
+            raise KeyboardInterrupt
+    try:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             yield threads
         finally:
             torch.set_num_threads(threads)
+    finally:
+        _one_at_a_time.release()
 
 
 _thread_limit: ContextVar[int | None] = ContextVar("thread_limit", default=None)

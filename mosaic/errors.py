@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ __all__ = [
     "no_exit",
     "warn_of",
 ]
+
+# Modules whose lines are not the caller's: mosaic's own, and those of the decorators between them.
+OWN = ("mosaic", "mosaic_cli", "mosaic_data", "mosaic_plugins", "contextlib", "torch")
 
 
 class ExitCode(IntEnum):
@@ -62,8 +66,11 @@ class DataError(MosaicError):
 
 def warn_of(notes: Iterable[str]) -> None:
     """Give each note as a `MosaicWarning`, from the line that called mosaic."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OWN:
+        frame, level = frame.f_back, level + 1
     for note in notes:
-        warnings.warn(note, MosaicWarning, stacklevel=3)
+        warnings.warn(note, MosaicWarning, stacklevel=level)
 
 
 @contextmanager

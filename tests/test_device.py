@@ -9,7 +9,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import pytest
 import torch
 
 import mosaic
-from mosaic.device import interrupts_held, peak_bytes, physical_memory
+from mosaic.device import interrupts_held, peak_bytes, physical_memory, single_threaded, standard_torch
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.registry.data import load_dataset
 
@@ -264,6 +266,8 @@ attempts = {
     "started": lambda: job_of(plan, Path("a.nc")).execute(),
     "train": lambda: mosaic.train("resnet", "digits", out="net"),
     "calibrate": lambda: mosaic.calibrate("net", "els", "digits"),
+    "denoise": lambda: plan.model.denoise(plan.starts(range(1)), mosaic.Level(0.6, 0.8)),
+    "nearest_images": lambda: mosaic.nearest_images(plan.starts(range(1)), plan.dataset.images),
 }
 mosaic.run("els", "digits", steps=2, samples=2, progress=False)
 for name, attempt in attempts.items():
@@ -308,6 +312,58 @@ def test_work_in_a_spawned_process_gives_the_same_images(tmp_path: Path) -> None
 def test_work_in_a_process_forked_after_work_is_refused_before_it_hangs(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FORKED]
     output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    names = ("run", "started", "train", "calibrate")
+    names = ("run", "started", "train", "calibrate", "denoise", "nearest_images")
     assert output.splitlines() == [f"{name} MosaicError True" for name in names]
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_come_back_when_the_last_of_several_threads_is_done() -> None:
+    def within(begun: threading.Event, ends: threading.Event) -> torch.dtype:
+        with standard_torch():
+            begun.set()
+            ends.wait(10)
+            return torch.get_default_dtype()
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        events = [threading.Event() for _ in range(4)]
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(within, events[0], events[1])
+            events[0].wait(10)
+            second = pool.submit(within, events[2], events[3])
+            events[2].wait(10)
+            events[1].set()
+            assert first.result() == torch.float32
+            events[3].set()
+            assert second.result() == torch.float32  # though the first one has ended
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_block_within_another_may_differ_in_precision() -> None:
+    allowed = []
+    with standard_torch(tf32=True):
+        with standard_torch():
+            allowed.append(torch.backends.cudnn.allow_tf32)
+        allowed.append(torch.backends.cudnn.allow_tf32)
+    assert allowed == [False, True]
+
+
+def test_who_waits_for_another_threads_work_stops_when_told() -> None:
+    busy, ends = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with single_threaded():
+            busy.set()
+            ends.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work)
+        busy.wait(10)
+        with pytest.raises(KeyboardInterrupt), single_threaded(lambda: True):
+            pass
+        ends.set()
+    with single_threaded() as threads:
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == threads

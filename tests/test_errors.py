@@ -47,4 +47,5 @@ def test_a_plugin_that_ends_the_program_is_an_error() -> None:
 def test_notes_are_warnings_of_their_own_class() -> None:
     with pytest.warns(MosaicWarning, match="seven") as caught:
         warn_of(["seven", "seventy seven"])
+    assert {warning.filename for warning in caught} == {__file__}
     assert [str(warning.message) for warning in caught] == ["seven", "seventy seven"]

@@ -50,9 +50,9 @@ class NetcdfVariable(StoredArray):
         self._decoded = decode_cf_variable(name, stored, decode_times=False)
         self.shape, self.dtype = self._decoded.shape, np.dtype(self._decoded.dtype)
         self.dims = tuple(str(dim) for dim in stored.dims)
-        # HDF5 decompresses whole chunks.
-        chunk = stored.encoding.get("chunksizes") or ()
-        self.held = math.prod(chunk) * stored.dtype.itemsize
+        # HDF5 decompresses whole chunks, and keeps none that is larger than its cache: each is read once, as a whole.
+        self._chunk = stored.encoding.get("chunksizes") or (1,) * stored.ndim
+        self.held = 2 * math.prod(self._chunk) * stored.dtype.itemsize
 
     def rows(self, chosen: Indices, axis: int = 0) -> Iterator[Array]:
         """Read the chosen entries of an axis; the axis comes first.
@@ -64,7 +64,7 @@ class NetcdfVariable(StoredArray):
         """
         count, dim = self.shape[axis], self._raw.dims[axis]
         row_bytes = math.prod(self.shape) // max(1, count) * self.dtype.itemsize
-        for start, _, inside in pieces(count, row_bytes, chosen):
+        for start, _, inside in pieces(count, row_bytes, chosen, self._chunk[axis]):
             if len(inside) == 0:
                 continue
             span = slice(start + int(inside[0]), start + int(inside[-1]) + 1)

@@ -47,9 +47,12 @@ class StoredArray(ABC):
         return np.concatenate([np.empty(0, self.dtype), *self.rows(np.arange(self.shape[0]))])
 
 
-def pieces(count: int, row_bytes: int, chosen: Indices) -> Iterator[tuple[int, int, Indices]]:
-    """Cut `count` rows into pieces: yields the first row, the one after the last, and which of the piece are chosen."""
-    step = max(1, PIECE // max(1, row_bytes))
+def pieces(count: int, row_bytes: int, chosen: Indices, together: int = 1) -> Iterator[tuple[int, int, Indices]]:
+    """Cut `count` rows into pieces: yields the first row, the one after the last, and which of the piece are chosen.
+
+    Each holds whole groups of `together` rows, which take as long to read as one of them.
+    """
+    step = max(1, PIECE // max(1, row_bytes) // together) * together
     for start in range(0, count, step):
         stop = min(start + step, count)
         first, last = np.searchsorted(chosen, (start, stop))

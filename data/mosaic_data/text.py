@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,19 +20,14 @@ def utf8_name(path: Path) -> str:
         If it is not.
     """
     try:
-        return _bytes_of(path.name).decode()
+        return os.fsencode(path.name).decode()
     except UnicodeError:
         raise mosaic.DataError(f"The name of '{readable(path)}' is not valid UTF-8; rename it.") from None
 
 
 def readable(path: Path) -> str:
     """Give a path as text, with escapes in place of bytes that are not UTF-8."""
-    return _bytes_of(str(path)).decode(errors="backslashreplace")
-
-
-def _bytes_of(name: str) -> bytes:
-    """Bytes of a name, of which Python escapes those that the locale does not know."""
-    return name.encode(errors="surrogateescape")
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

@@ -22,6 +22,7 @@ import mosaic
 from mosaic_data.idx import IdxFile
 from mosaic_data.image_file import decode
 from mosaic_data.resize import resize
+from mosaic_data.text import readable
 
 __all__ = ["CelebA", "Cifar10", "FashionMnist", "Mnist", "TorchvisionSource"]
 
@@ -113,7 +114,7 @@ class TorchvisionSource(mosaic.DataSource):
             labels=labels,
             classes=classes,
             scales=self.preset,
-            origin=f"{self.remote} training split in {self.root / self.folder}",
+            origin=f"{self.remote} training split in {readable(self.root / self.folder)}",
         )
 
     def _download(self) -> None:

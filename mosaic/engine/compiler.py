@@ -151,7 +151,9 @@ def _name(identity: str, library: Path) -> str:
 def _is_sound(library: Path, identity: str) -> bool:
     """Whether a library is as it was built, and only this user could have written it; a link is not."""
     try:
-        return not _open_to_others(library.lstat()) and library.name == _name(identity, library)
+        status = library.lstat()
+        is_own = stat.S_ISREG(status.st_mode) and not _open_to_others(status)
+        return is_own and library.name == _name(identity, library)
     except OSError:  # it cannot be read, or another process has just removed it
         return False
 

@@ -63,7 +63,7 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
     sample = seen_and_bias(0, problem.images[: max(1, min(REFERENCE_IMAGES, problem.block // FILTERS // windows))])
     references = filters.new_empty(len(filters))
     # One thread, as for blocks: numbers must not depend on thread counts.
-    with interrupts_held(), single_threaded():
+    with interrupts_held() as interrupted, single_threaded(interrupted):
         for group, less in zip(filters.split(length), references.split(length), strict=True):
             torch.amax(logits_of(*sample, group), 0, out=less)
 

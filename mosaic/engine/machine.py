@@ -18,7 +18,7 @@ from mosaic.engine.windows import check_window_size
 from mosaic.errors import UsageError
 from mosaic.interfaces.attribution import Attribution, Source
 from mosaic.interfaces.schedule import Level
-from mosaic.interfaces.score import ScoreModel, Traits
+from mosaic.interfaces.score import Memory, ScoreModel, Traits
 
 __all__ = ["NEAREST", "AnalyticMachine"]
 
@@ -30,7 +30,7 @@ class AnalyticMachine(ScoreModel):
     """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
 
     A subclass must define `posterior`, and then `sources` and the trait `comparisons` to match. It may also override
-    `evaluate`, `compute`, `engine_for`, `held_bytes` and `workspace_bytes`.
+    `evaluate`, `compute`, `engine_for`, `held_bytes` and `block_bytes`.
     """
 
     @property
@@ -82,7 +82,7 @@ class AnalyticMachine(ScoreModel):
         """Bytes at most that all threads share: nothing, unless overridden."""
         return 0
 
-    def workspace_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+    def block_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most, by the engine's own count, for any number of training images."""
         shape, engine = self.dataset.shape, self.engine_for(dtype)
         block = self.compute.block_on(self.dataset.images.device)
@@ -93,8 +93,8 @@ class AnalyticMachine(ScoreModel):
         measure = reference.workspace_bytes if engine == "reference" else convolved.workspace_bytes
         return measure(batch, shape, scale, block)
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> tuple[int, int]:
-        return self.held_bytes(batch, scale, dtype), self.workspace_bytes(batch, scale, dtype)
+    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> Memory:
+        return Memory(self.held_bytes(batch, scale, dtype), self.block_bytes(batch, scale, dtype))
 
     @standard_torch()
     @torch.no_grad()

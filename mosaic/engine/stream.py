@@ -32,7 +32,7 @@ def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]
     _keep_freed_memory()
     # An interrupt waits for the blocks in progress. A KeyboardInterrupt while a lock of the pool, or the one of
     # `single_threaded`, is being taken would leave threads, or the next run, waiting for ever.
-    with interrupts_held() as interrupted, single_threaded() as threads:
+    with interrupts_held() as interrupted, single_threaded(interrupted) as threads:
         threads = min(threads, len(blocks), thread_limit() or threads)
         if threads == 1:
             merged = reduce(Posterior.merge, _until(interrupted, map(part, firsts, blocks)))

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mosaic.device import begin_work, physical_memory, standard_torch
+from mosaic.device import physical_memory, standard_torch
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arrays import as_images, as_labels, check_text
 from mosaic.interfaces.options import Options as PluginOptions
@@ -320,7 +320,6 @@ class DataSource(ABC):
         DataError
             If it is missing or cannot be used.
         """
-        begin_work()
         dataset = self.read()
         limit = self.options.limit
         if limit is None or limit >= len(dataset):

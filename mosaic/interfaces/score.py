@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,22 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 
-__all__ = ["EpsModel", "ScoreModel", "Traits", "eps_from_denoised", "score_from_denoised"]
+__all__ = ["EpsModel", "Memory", "ScoreModel", "Traits", "eps_from_denoised", "score_from_denoised"]
+
+
+class Memory(NamedTuple):
+    """Bytes at most that a score model takes beside the training set.
+
+    Attributes
+    ----------
+    held : int
+        What is held once, however many threads there are.
+    block : int
+        What each block of candidates takes, of which as many are worked on at a time as memory allows.
+    """
+
+    held: int
+    block: int = 0
 
 
 def _whole_image(scale: int) -> None:
@@ -68,10 +83,9 @@ class Traits:
     fingerprint : callable
         fingerprint(): SHA-256 of what else decides the numbers, apart from options and data, such as weights; or None.
     memory : callable
-        memory(batch, scale, dtype, labels): bytes at most that the model takes beside the training set for a batch of
-        this size, the largest scale, x's dtype and these labels, each once. Two numbers: what is held once; and what
-        each block of candidates takes, of which as many are worked on at a time as memory allows. None if it is not
-        known: a run whose memory is limited refuses the model.
+        memory(batch, scale, dtype, labels): the `Memory` that the model takes for a batch of this size, the largest
+        scale, x's dtype and these labels, each once. None if it is not known: a run whose memory is limited refuses the
+        model.
     """
 
     has_scale: bool = False
@@ -83,7 +97,7 @@ class Traits:
     schedule: Callable[[], NoiseSchedule | None] = _nothing
     engine: Callable[[torch.dtype], str] = _torch
     fingerprint: Callable[[], str | None] = _nothing
-    memory: Callable[[int, int, torch.dtype, tuple[int, ...]], tuple[int, int] | None] = _unknown
+    memory: Callable[[int, int, torch.dtype, tuple[int, ...]], Memory | None] = _unknown
 
 
 class ScoreModel(ABC):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -55,19 +56,21 @@ class _FileLock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
-        if isinstance(error, (OSError, RuntimeError, MemoryError, OverflowError)):
+        if isinstance(error, MemoryError):
+            raise DataError(f"'{self.path}' cannot be read: it takes more memory than there is.") from None
+        if isinstance(error, (OSError, RuntimeError, OverflowError)):
             raise DataError(f"'{self.path}' cannot be read ({_reason(error)}); it may be damaged.") from None
 
     def __reduce__(self) -> tuple[type[_FileLock], tuple[Path]]:
         return _FileLock, (self.path,)
 
 
-def open_netcdf(path: Path, *, decode: bool = True) -> xr.Dataset:
+def open_netcdf(path: str | PathLike[str], *, decode: bool = True) -> xr.Dataset:
     """Open a netCDF file, lazily, as `xarray.open_dataset` does.
 
     Parameters
     ----------
-    path : Path
+    path : path
         The file.
     decode : bool
         Whether to obey its attributes, such as those of scaling and of missing values.
@@ -78,6 +81,7 @@ def open_netcdf(path: Path, *, decode: bool = True) -> xr.Dataset:
         If it cannot be read, or is damaged in a way that would keep the library busy for ever; also later, when values
         are read.
     """
+    path = Path(path)
     try:
         check_classic_header(path)
         check_heaps(path)

@@ -8,11 +8,15 @@ References: HDF5 File Format Specification 3.0, sec. III.E.
 
 from __future__ import annotations
 
+import mmap
+import os
 import struct
 from pathlib import Path
+from typing import IO
 
 __all__ = ["check_heaps"]
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
 SIGNATURE = b"GCOL\x01\0\0\0"
 HEADER = 16  # bytes of the header of a heap, and of an object
 EDGE = 2**25
@@ -27,23 +31,30 @@ def check_heaps(path: Path) -> None:
     ValueError
         If an object has no length.
     """
-    size = path.stat().st_size
     with path.open("rb") as stream:
-        content = stream.read(min(size, 2 * EDGE))
-        _walk_all(content)
-        if size > len(content):
-            stream.seek(max(len(content), size - EDGE))
-            _walk_all(stream.read())
+        if not _is_hdf5(stream):
+            return
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            size = len(content)
+            for first, end in ((0, min(size, 2 * EDGE)), (max(2 * EDGE, size - EDGE), size)):
+                at = content.find(SIGNATURE, first, end)
+                while at >= 0:
+                    _walk(content, at)
+                    at = content.find(SIGNATURE, at + 1, end)
 
 
-def _walk_all(content: bytes) -> None:
-    at = content.find(SIGNATURE)
-    while at >= 0:
-        _walk(content, at)
-        at = content.find(SIGNATURE, at + 1)
+def _is_hdf5(stream: IO[bytes]) -> bool:
+    """Whether the file has HDF5's own signature where it may be: at 0, 512, 1024, 2048, ..."""
+    size, place = stream.seek(0, os.SEEK_END), 0
+    while place + len(HDF5) <= size:
+        stream.seek(place)
+        if stream.read(len(HDF5)) == HDF5:
+            return True
+        place = max(512, 2 * place)
+    return False
 
 
-def _walk(content: bytes, start: int) -> None:
+def _walk(content: mmap.mmap, start: int) -> None:
     place = start + HEADER
     if place > len(content):
         return

@@ -9,6 +9,7 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.device import standard_torch
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
@@ -52,6 +53,7 @@ def prepare_reproduction(name: str, study: Study) -> Target:
     return TARGETS[name](study)
 
 
+@standard_torch()
 def execute_reproduction(target: Target) -> xr.Dataset:
     """Measure a table or figure, store it as NAME.nc and NAME.png in the study's folder, and return it.
 

@@ -79,30 +79,24 @@ def access_within(access: DataAccess, memory: str | None) -> DataAccess:
 
 
 def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
-    """Bytes, at most, of the program, the training set, the trajectory, the model's shared data and one thread.
+    """Bytes, at most, of the program, the training set, the trajectory, what the model holds, and one thread.
 
-    The training set counts twice, because reading it needs a copy. So does the trajectory, because joining it does. A
-    model that does not say what it needs counts nothing.
+    The training set counts twice, because reading it needs a copy. So does the trajectory, because joining it does. Of
+    a model that does not say what it needs, `model` and `thread` are left out.
     """
     images = model.dataset.images
     element = 8 if size.dtype == torch.float64 else 4
     saved = size.samples * size.steps * saved_bytes(size.save, model.dataset.shape, element)
-    held, block = _taken_by(model, size) or (0, 0)
+    needed = model.traits.memory(size.batch, size.largest_scale, size.dtype, tuple(sorted(set(size.labels))))
     return {
         "program": PROGRAM,
         "dataset": 2 * images.numel() * images.element_size(),
         "trajectory": 2 * (size.samples * 2 * size.steps * images[0].numel() * element + saved),
-        "machine": held,
-        "thread": block,
+        **({} if needed is None else {"model": needed.held, "thread": needed.block}),
     }
 
 
-def _taken_by(model: ScoreModel, size: Size) -> tuple[int, int] | None:
-    """What the model says that it takes, or None."""
-    return model.traits.memory(size.batch, size.largest_scale, size.dtype, tuple(sorted(set(size.labels))))
-
-
-def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str) -> tuple[int | None, list[str]]:
+def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str) -> int | None:
     """Limit the blocks worked on at a time to what fits a budget of the machine's memory; on a GPU nothing is limited.
 
     Parameters
@@ -114,8 +108,8 @@ def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str)
 
     Returns
     -------
-    int or None, list of str
-        How many, None for no limit; and notes on it.
+    int or None
+        How many; None for no limit.
 
     Raises
     ------
@@ -125,12 +119,12 @@ def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str)
     physical = physical_memory()
     budget = parse_memory(memory) if memory is not None else physical // 4 if physical is not None else None
     if budget is None or model.dataset.images.device.type != "cpu":
-        return None, []
-    if _taken_by(model, size) is None:
+        return None
+    need = predict_memory(model, size)
+    if "thread" not in need:
         if memory is not None:
             raise UsageError(f"Score model '{name}' does not say what memory it needs; leave out `memory`.")
-        return None, []
-    need = predict_memory(model, size)
+        return None
     fixed = sum(bytes_ for part, bytes_ in need.items() if part != "thread")
     threads = (budget - fixed) // max(1, need["thread"])
     if threads < 1:
@@ -140,4 +134,4 @@ def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str)
             f"`memory`{'' if memory else ' (by default a quarter of what the machine has)'}; allow more, or make the "
             f"largest of these smaller: fewer training images, a smaller `batch_size`, `score.engine=compiled`."
         )
-    return min(threads, torch.get_num_threads()), []
+    return min(threads, torch.get_num_threads())

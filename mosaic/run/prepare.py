@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mosaic.device import begin_work, chosen_device, standard_torch
-from mosaic.errors import UsageError
+from mosaic.device import chosen_device, standard_torch
+from mosaic.errors import UsageError, no_exit
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import Level, NoiseSchedule
@@ -32,6 +32,7 @@ ScoreLike = str | ScoreModel | EpsFunction
 
 
 @standard_torch()
+@no_exit("A plugin that the run uses")
 def prepare(
     config: RunConfig,
     access: DataAccess,
@@ -61,7 +62,6 @@ def prepare(
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
-    begin_work()
     if isinstance(score, type):
         raise UsageError(f"`score` is the class {score.__name__}; give its registered name, or an object of it.")
     if output is not None:
@@ -83,7 +83,7 @@ def prepare(
     notes += [*dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
     size = _size(config, save, labels, max(scales))
-    threads, more = threads_within(memory, model, size, config.score)
+    threads = threads_within(memory, model, size, config.score)
     resolved = {
         "dataset_options": dataset_options,
         "score_options": model.options.model_dump(mode="json"),
@@ -108,7 +108,7 @@ def prepare(
         save_steps=save_steps,
         threads=threads,
         output=output,
-        notes=(*notes, *more),
+        notes=tuple(notes),
     )
 
 

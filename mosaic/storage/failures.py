@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from mosaic.errors import UsageError
 
 __all__ = ["WriteError", "cause_of", "write_error"]
 
 ROOM = 2**16  # bytes that a netCDF file takes beside its arrays
+PIECE = 2**26  # bytes that the netCDF library may write at a time
 
 
 class WriteError(UsageError):
@@ -60,21 +59,19 @@ def _limit() -> str:
     return "" if limit == resource.RLIM_INFINITY else f" (the limit of this process is {limit} bytes, `ulimit -f`)"
 
 
-def cause_of(error: Exception, folder: Path, size: int) -> OSError:
-    """Find why the netCDF library failed to write some `size` bytes in `folder`: it says "HDF error" for a full disk.
+def cause_of(error: Exception, temporary: Path, size: int) -> OSError:
+    """Find why the netCDF library failed to write `size` bytes to `temporary`: it says "HDF error" for a full disk.
 
-    What it leaves is still there. So there is no room for as much again if that was the cause.
+    What it has written is still there. So the file cannot grow by the next piece if that was the cause.
     """
     try:
-        with TemporaryFile(dir=folder) as file:
+        with temporary.open("ab") as file:
+            room = min(size + ROOM, PIECE)
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size + ROOM)
+                os.posix_fallocate(file.fileno(), file.tell(), room)
             else:
-                file.truncate(size + ROOM)
+                file.truncate(file.tell() + room)
     except OSError as cause:
         if cause.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
             return cause
-    with suppress(OSError):
-        if shutil.disk_usage(folder).free < size:
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return error if isinstance(error, OSError) else OSError(None, " ".join(str(error).split()))

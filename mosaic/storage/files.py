@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ __all__ = [
     "unused_folder",
     "unused_path",
     "write_netcdf",
+    "writing",
 ]
 
 LOCK = ".lock"
@@ -77,23 +78,64 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     WriteError
         If it cannot be written, or may not be replaced.
     """
-    folder = None
-    try:
+    with writing(path):
         remove_temporaries(path.parent)
-        with interrupts_held():  # an interrupt in between would leave it, as a kill does
-            folder = Path(tempfile.mkdtemp(prefix=TEMPORARY[0], suffix=TEMPORARY[1], dir=path.parent))
-        with locked(folder, path):
+        with _own_folder(path) as folder:
             temporary = folder / path.name
             yield temporary
             flush(temporary)
             _move(temporary, path, overwrite)
         flush(path.parent)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says when `path` cannot be written into a sentence.
+
+    Raises
+    ------
+    WriteError
+        If the block raises an OSError.
+    """
+    try:
+        yield
     except OSError as error:
         raise write_error(path, error) from None
-    finally:
-        if folder is not None:
-            with interrupts_held():
-                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _own_folder(path: Path) -> Iterator[Path]:
+    """Make a temporary folder beside `path`, lock it until the block ends, and then remove it."""
+    while True:
+        with ExitStack() as stack:
+            with interrupts_held():  # an interrupt in between would leave it, as a kill does
+                folder = Path(tempfile.mkdtemp(prefix=TEMPORARY[0], suffix=TEMPORARY[1], dir=path.parent))
+                stack.callback(_remove, folder)
+            if _is_locked(folder, path, stack):
+                yield folder
+                return
+
+
+def _is_locked(folder: Path, work: Path, stack: ExitStack) -> bool:
+    """Lock a new folder until the stack ends; False if another writer took it for what a kill had left, and removed it.
+
+    That can only happen until it is locked. The lock of a folder that is gone would be made in another one.
+    """
+    try:
+        made = folder.stat()
+        stack.enter_context(locked(folder, work))
+        return (folder / LOCK).exists() and os.path.samestat(made, folder.stat())
+    except (FileNotFoundError, OutputInUse):
+        return False
+    except WriteError:
+        if folder.exists():
+            raise
+        return False
+
+
+def _remove(folder: Path) -> None:
+    with interrupts_held():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _move(temporary: Path, path: Path, overwrite: bool) -> None:
@@ -172,7 +214,7 @@ def store(dataset: xr.Dataset, temporary: Path) -> None:
     try:
         store_netcdf(dataset, temporary, encoding)
     except (OSError, RuntimeError) as error:
-        raise cause_of(error, temporary.parent, dataset.nbytes) from None
+        raise cause_of(error, temporary, dataset.nbytes) from None
 
 
 class OutputInUse(UsageError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -81,7 +82,7 @@ def made_by(device: torch.device | None = None, dataset: DataSet | None = None) 
     attributes = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         # Attributes are UTF-8, which names of files need not be.
-        "command_line": shlex.join(command_line()).encode(errors="surrogateescape").decode(errors="backslashreplace"),
+        "command_line": os.fsencode(shlex.join(command_line())).decode(errors="backslashreplace"),
         "plugins": ", ".join(f"{key} {number}" for key, number in active.items()),
         "mosaic_version": version(CORE),
         "code": core_digest(),

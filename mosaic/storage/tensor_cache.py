@@ -8,13 +8,15 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 import platformdirs
 import torch
 from torch import Tensor
+
+from mosaic.errors import MosaicError
+from mosaic.storage.files import replacing
 
 __all__ = ["cached_tensor", "digest_of"]
 
@@ -56,19 +58,12 @@ def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tens
         with suppress(OSError):
             path.unlink()
     tensor = compute()
-    with suppress(OSError):
-        stream = io.BytesIO()
-        np.save(stream, tensor.numpy(), allow_pickle=False)
-        content = stream.getvalue()
+    stream = io.BytesIO()
+    np.save(stream, tensor.numpy(), allow_pickle=False)
+    with suppress(OSError, MosaicError):
         folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(content)
-                file.flush()
-                temporary.replace(folder / _file_name(name, content))  # atomically: others may be reading
-            finally:
-                temporary.unlink(missing_ok=True)
+        with replacing(folder / _file_name(name, stream.getvalue())) as temporary:
+            temporary.write_bytes(stream.getvalue())
     return tensor
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mosaic.device import begin_work, standard_torch
+from mosaic.device import standard_torch
 from mosaic.progress import Progress, silent
 from mosaic.storage.failures import WriteError, write_error
 from mosaic.storage.files import OutputInUse, flush, locked, remove_temporaries
@@ -90,7 +90,6 @@ class TrainingJob(Job):
         MosaicError
             If the loss or the weights turn NaN or infinite; the last good checkpoint stays.
         """
-        begin_work()
         training, description = self.plan.build(), describe_training(self.plan)
         try:
             self.place.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mosaic.device import begin_work, chosen_device, multiplies_bfloat16, standard_torch
+from mosaic.device import chosen_device, multiplies_bfloat16, standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.network import Network
@@ -63,7 +63,6 @@ def prepare_training(
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
-    begin_work()
     if output is not None:
         output.check()
     names, dataset_options = registry(), config.dataset_options

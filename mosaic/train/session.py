@@ -18,7 +18,7 @@ import xarray as xr
 from mosaic.device import interrupts_held
 from mosaic.errors import DataError, MosaicError
 from mosaic.progress import Progress, silent
-from mosaic.storage.files import as_attribute, flush, replacing, store
+from mosaic.storage.files import as_attribute, flush, replacing, store, writing
 from mosaic.storage.schema import HISTORY_SCHEMA, described
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_tensors, save_tensors
 from mosaic.train.step import Training
@@ -202,13 +202,18 @@ class TrainingSession:
             # last: after a kill between, it is older than the weights, and the steps since are repeated exactly. The
             # losses come before the weights, which say how far the training is.
             files = {name: stack.enter_context(replacing(folder / name)) for name in names}
-            store(self.history(), files[LOSS])
-            save_tensors(weights, files[WEIGHTS], numbers)
-            save_tensors({**state, "seconds": seconds}, files[TRAINING], numbers)
+            with writing(folder / LOSS):
+                store(self.history(), files[LOSS])
+            with writing(folder / WEIGHTS):
+                save_tensors(weights, files[WEIGHTS], numbers)
+            with writing(folder / TRAINING):
+                save_tensors({**state, "seconds": seconds}, files[TRAINING], numbers)
             if self.replaces:
-                files[DESCRIPTION].write_text(self._text())
-                for file in files.values():
-                    flush(file)
+                with writing(folder / DESCRIPTION):
+                    files[DESCRIPTION].write_text(self._text())
+                for name, file in files.items():
+                    with writing(folder / name):
+                        flush(file)
                 for name in names[:-1]:  # after a kill now there are the old weights or nothing, never a mixture
                     (folder / name).unlink(missing_ok=True)
         self.replaces = False

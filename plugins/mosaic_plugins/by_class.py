@@ -24,7 +24,8 @@ class ByClass(mosaic.ScoreModel):
     def traits(self) -> mosaic.Traits:
         """A sample with a label has the statistics of its class."""
         return mosaic.Traits(
-            is_conditional=True, memory=lambda batch, scale, dtype, labels: (self.held_bytes(batch, labels), 0)
+            is_conditional=True,
+            memory=lambda batch, scale, dtype, labels: mosaic.Memory(self.kept_bytes(batch, labels)),
         )
 
     @abstractmethod
@@ -36,7 +37,7 @@ class ByClass(mosaic.ScoreModel):
         """Give x0hat (B, D), of flat x (B, D), float64; D = C H W."""
 
     @abstractmethod
-    def held_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
+    def kept_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
         """Bytes at most of all that is kept and computed for samples with these labels, each once."""
 
     def group_sizes(self, labels: tuple[int, ...]) -> list[int]:

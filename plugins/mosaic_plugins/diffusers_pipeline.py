@@ -225,7 +225,7 @@ class Diffusers(mosaic.ScoreModel):
             for name in clips
         ]
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> tuple[int, int] | None:
+    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """The weights, and the tensors that are alive at a time when the network evaluates a batch."""
         unet = self.load().unet
         return network_memory(unet, (batch, *self.dataset.shape), dtype, bool(unet.config.num_class_embeds))

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import mosaic
+
 __all__ = ["network_memory"]
 
 # Windows of a 3 x 3 convolution and its input: torch unfolds a whole batch where no library has a faster way.
@@ -49,7 +51,7 @@ class _Live(TorchDispatchMode):
 @torch.no_grad()
 def network_memory(
     module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, is_conditional: bool
-) -> tuple[int, int] | None:
+) -> mosaic.Memory | None:
     """What the trait `memory` says for a network `module(x, t, labels)`, its weights included; None if it is not known.
 
     Parameters
@@ -74,4 +76,4 @@ def network_memory(
         return None
     # Weights are kept, converted and laid out anew; the largest tensor is laid out anew, too.
     unfolded = UNFOLDED if dtype == torch.float64 else 2
-    return int(3 * weights + live.peak + unfolded * live.largest) + 6 * x.numel() * dtype.itemsize, 0
+    return mosaic.Memory(int(3 * weights + live.peak + unfolded * live.largest) + 6 * x.numel() * dtype.itemsize)

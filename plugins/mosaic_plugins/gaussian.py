@@ -108,7 +108,7 @@ class Gaussian(ByClass):
         """Moments of images (N, C, H, W), in float64; labels are ignored."""
         return Moments.of(images)
 
-    def held_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
+    def kept_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
         """Count the moments of each class, and what computing the largest one's takes."""
         pixels, counts = prod(self.dataset.shape), self.group_sizes(labels)
         kept = sum(Moments.kept_bytes(count, pixels) for count in counts)
@@ -159,7 +159,7 @@ class GaussianMixture(ByClass):
     def _fingerprint(self) -> str | None:
         return None if self.options.components is None else sha256(f"scipy {version('scipy')}".encode()).hexdigest()
 
-    def held_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
+    def kept_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
         """Count the moments of each component, what computing one takes, and k-means's copies of the images."""
         pixels, counts = prod(self.dataset.shape), self.group_sizes(labels)
         components = self.options.components or max(1, len(self.dataset.classes))

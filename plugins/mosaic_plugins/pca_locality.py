@@ -58,7 +58,7 @@ class PCALocality(ByClass):
         """Images flat (N, D), and their moments, which the masks are made of; labels are ignored."""
         return Fit(images.flatten(1), Moments.of(images))
 
-    def held_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
+    def kept_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
         """Count moments and images of each class, masks, and a block of images with its logits and weights."""
         pixels, counts = prod(self.dataset.shape), self.group_sizes(labels)
         kept = sum(Moments.kept_bytes(count, pixels) for count in counts)

@@ -94,12 +94,12 @@ class Switch(mosaic.ScoreModel):
                 notes += model.check(tuple(levels[n] for n in served), tuple(scales[n] for n in served), labels)
         return notes
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> tuple[int, int] | None:
+    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """What both hold, and a block of the one that needs more; None if one does not say."""
         above, below = (model.traits.memory(batch, scale, dtype, labels) for model in (self.above, self.below))
         if above is None or below is None:
             return None
-        return above[0] + below[0], max(above[1], below[1])
+        return mosaic.Memory(above.held + below.held, max(above.block, below.block))
 
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat of the model used at the level."""

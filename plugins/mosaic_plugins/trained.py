@@ -67,7 +67,7 @@ class TrainedNetwork(mosaic.ScoreModel):
             self._module = self.read_checkpoint().load().to(self.dataset.images.device)
         return self._module
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> tuple[int, int] | None:
+    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """The weights, and the tensors that are alive at a time when the network evaluates a batch."""
         is_conditional = self.read_checkpoint().is_conditional
         return network_memory(self.load(), (batch, *self.dataset.shape), dtype, is_conditional)

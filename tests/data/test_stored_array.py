@@ -10,10 +10,12 @@ import pytest
 from mosaic_data.stored_array import PIECE, RowStream, pieces
 
 
+@pytest.mark.parametrize("together", [1, 3, 20])
 @pytest.mark.parametrize("row_bytes", [1, PIECE // 3, PIECE, 5 * PIECE])
-def test_pieces_cover_all_rows_once(row_bytes: int) -> None:
+def test_pieces_cover_all_rows_once_and_part_no_group(row_bytes: int, together: int) -> None:
     chosen = np.array([0, 3, 4, 9])
-    cut = list(pieces(10, row_bytes, chosen))
+    cut = list(pieces(10, row_bytes, chosen, together))
+    assert all(start % together == 0 for start, *_ in cut)
     assert [row for start, stop, _ in cut for row in range(start, stop)] == list(range(10))
     assert [start + row for start, _, inside in cut for row in inside.tolist()] == chosen.tolist()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray
@@ -38,13 +39,22 @@ def test_an_object_without_a_length_is_found(
     content = bytearray(stored.read_bytes())
     at = content.index(SIGNATURE) + 16
     content[at : at + 2], content[at + 8 : at + 16] = index.to_bytes(2, "little"), size.to_bytes(8, "little")
-    stored.write_bytes(bytes(before) + content)
+    stored.write_bytes(content[:8] + bytes(before) + content[8:])  # behind the signature of the file
     with pytest.raises(ValueError, match="length"):
         check_heaps(stored)
     with pytest.raises(mosaic.DataError, match=r"x\.nc'"):
         mosaic.open_netcdf(stored)
     with pytest.raises(mosaic.DataError, match=r"x\.nc'"):
         ArrayFile(ArrayFile.Options(path=stored)).load()
+
+
+def test_another_format_may_hold_the_signature(tmp_path: Path) -> None:
+    pixels = np.frombuffer(SIGNATURE + bytes(56), np.uint8)
+    with netCDF4.Dataset(tmp_path / "x.nc", "w", format="NETCDF3_64BIT_DATA") as dataset:
+        dataset.createDimension("x", len(pixels))
+        dataset.createVariable("images", "u1", ("x",))[:] = pixels
+    with mosaic.open_netcdf(str(tmp_path / "x.nc")) as stored:
+        np.testing.assert_array_equal(stored["images"], pixels)
 
 
 @pytest.mark.parametrize("content", [b"", SIGNATURE, SIGNATURE + b"\xff" * 7, SIGNATURE + b"\xff" * 8])

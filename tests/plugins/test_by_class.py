@@ -33,7 +33,7 @@ class Means(ByClass):
         assert labels is None or len(labels) == len(images)
         return images.flatten(1).double().mean(0)
 
-    def held_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
+    def kept_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
         return 1000 * batch + sum(self.group_sizes(labels))
 
     def apply(self, fitted: Tensor, x: Tensor, level: mosaic.Level) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from built_kernel import MISSING
 
 import mosaic
-from mosaic.device import peak_bytes, physical_memory
+from mosaic.device import physical_memory
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import parse_memory, predict_memory
@@ -62,6 +63,7 @@ def test_a_small_budget_changes_no_number() -> None:
 
 PROBE = """
 import sys
+from pathlib import Path
 import torch, mosaic
 from mosaic.device import peak_bytes
 from mosaic.interfaces.dataset import DataAccess
@@ -77,6 +79,7 @@ options = {"score_options": {"engine": engine}} if engine else {}
 config = layered(RunConfig, {"score": score, "steps": 1, "samples": 4, "dtype": dtype, "scales": "5", **options})
 plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images))
 x, level = plan.starts(plan.batches[0]), mosaic.Level(1.0, float(noise))
+Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
 before = peak_bytes()
 plan.model.denoise(x, level, None, 5)
 print(peak_bytes() - before, predict_memory(plan.model, plan.size)["thread"])
@@ -90,8 +93,8 @@ print(peak_bytes() - before, predict_memory(plan.model, plan.size)["thread"])
     ["els compiled float32 1", "els torch float32 3", "els torch float64 1", "ls torch float32 1", "es  float32 1"],
 )
 def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
-    if peak_bytes() is None:
-        pytest.skip("the system does not tell the peak of a process")
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the system does not tell the peak of a process from a moment on")
     score, engine, dtype, channels = case.split(" ")
     if engine == "compiled" and MISSING:
         pytest.skip(MISSING)
@@ -127,10 +130,11 @@ plan = prepare(config, DataAccess(), dataset=mosaic.DataSet("d", images, torch.a
 x, labels = plan.starts(plan.batches[0]), plan.labels_of(plan.batches[0])
 few = type(plan.model)(plan.model.options, plan.dataset.select(torch.arange(9)))
 few.denoise(x[:3], level, None, scale)  # loads libraries
+Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
 before = peak_bytes()
 plan.model.denoise(x, level, labels, scale)
 need = predict_memory(plan.model, plan.size)
-print(peak_bytes() - before, need["machine"], need["thread"])
+print(peak_bytes() - before, need["model"], need["thread"])
 """
 
 
@@ -139,12 +143,12 @@ def held(settings: dict[str, Any], *sizes: int) -> tuple[int, int, int]:
 
     The sizes are channels, side and number of images, and scale.
     """
-    if peak_bytes() is None:
-        pytest.skip("the system does not tell the peak of a process")
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the system does not tell the peak of a process from a moment on")
     command = [sys.executable, "-c", HELD, json.dumps(settings), *map(str, sizes)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    used, machine, thread = map(int, done.stdout.split())
-    return used, machine, thread
+    used, model, thread = map(int, done.stdout.split())
+    return used, model, thread
 
 
 @pytest.mark.system
@@ -159,9 +163,9 @@ def held(settings: dict[str, Any], *sizes: int) -> tuple[int, int, int]:
 )
 def test_attention_holds_about_what_is_predicted(options: dict[str, str], sizes: tuple[int, ...]) -> None:
     """At sizes at which what it holds is most of it: all pairs of pixels, or all windows."""
-    used, machine, thread = held({"score": "els-attention", "score_options": {**options, "engine": "torch"}}, *sizes)
-    assert machine / 4 < used <= machine + thread
-    assert machine > thread
+    used, model, thread = held({"score": "els-attention", "score_options": {**options, "engine": "torch"}}, *sizes)
+    assert model / 4 < used <= model + thread
+    assert model > thread
 
 
 CLASSES = "0,1,2,0,1,2,0,1"
@@ -174,8 +178,8 @@ HOLDING: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("gaussian-mixture", {"score_options": {"components": 5}}, (1, 16, 20_000, 5)),
     ("patch-posterior", {}, (3, 32, 600, 5)),
     ("patch-posterior", {"dtype": "float64"}, (1, 32, 600, 5)),
-    ("golden-subset", {"score_options": {"block": 1}, "dtype": "float64"}, (1, 32, 8000, 5)),
-    ("smoothed", {"score_options": {"draws": 2000}}, (3, 32, 100, 5)),
+    ("golden-subset", {"score_options": {"block": 1}, "dtype": "float64"}, (1, 32, 20_000, 5)),
+    ("smoothed", {"score_options": {"draws": 10_000}}, (3, 64, 10, 5)),
     ("is", {"dtype": "float64"}, (3, 32, 8000, 5)),
     ("nearest", {}, (3, 32, 8000, 5)),
     ("es", {"dtype": "float64"}, (1, 28, 2000, 5)),
@@ -192,8 +196,9 @@ HOLDING: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     [pytest.param(*case, marks=[] if case is HOLDING[0] else [pytest.mark.slow]) for case in HOLDING],
 )
 def test_every_model_takes_no_more_than_predicted(score: str, settings: dict[str, Any], sizes: tuple[int, ...]) -> None:
-    used, machine, thread = held({"score": score, **settings}, *sizes)
-    assert used <= machine + thread
+    """At sizes at which it takes more than one of both, where it has both."""
+    used, model, thread = held({"score": score, **settings}, *sizes)
+    assert (model + thread) / 40 < used <= model + thread
 
 
 def test_every_registered_model_says_what_it_needs_or_is_refused(tiny: mosaic.DataSet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,3 +61,14 @@ def test_the_memory_allowed_is_looked_at_before_data_are_read(tiny_file: Path) -
     assert prepare(config, DataAccess(), memory="385M").config.dataset == "file"
     with pytest.raises(mosaic.DataError, match=r"12 images of 1 x 6 x 5.*\b1 MiB.*\b0 MiB"):
         prepare(config, DataAccess(), memory="384M")
+
+
+@pytest.mark.parametrize("where", ["check", "traits", "denoise"])
+def test_a_score_model_that_ends_the_program_is_an_error(tiny: mosaic.DataSet, where: str) -> None:
+    def leave(*_: object) -> None:
+        sys.exit(3)
+
+    kind = mosaic.registry().get("score", "is")
+    model = type("Leaving", (kind,), {where: property(leave) if where == "traits" else leave})(None, tiny)
+    with pytest.raises(mosaic.PluginError, match=r"sys\.exit\(3\)"):
+        mosaic.run(model, steps=1, samples=1)

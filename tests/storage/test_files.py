@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -264,3 +265,30 @@ def test_the_first_folder_of_a_name_that_is_not_there_is_unused() -> None:
     Path("net").mkdir()
     Path("net-2").mkdir()
     assert unused_folder("net") == Path("net-3")
+
+
+def test_writers_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Each removes what kills have left, and takes no new temporary of another for that."""
+
+    def write(name: str) -> None:
+        for number in range(100):
+            with replacing(tmp_path / name) as temporary:
+                temporary.write_text(f"{name} {number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: f"{name} 99" for name in "abcd"}
+
+
+def test_another_failure_than_a_full_disk_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the disk has not as much room as the arrays take uncompressed."""
+
+    def fail(dataset: xr.Dataset, path: Path, encoding: object) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("NetCDF: Filter error")
+
+    monkeypatch.setattr("mosaic.storage.files.store_netcdf", fail)
+    huge = xr.Dataset({"a": (("sample", "x"), np.broadcast_to(np.float32(0), (2**20, 2**25)))})
+    with pytest.raises(WriteError, match=r"a\.nc'.*Filter error"):
+        write_netcdf(huge, tmp_path / "a.nc")
+    assert not list(tmp_path.iterdir())

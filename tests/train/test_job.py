@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from small_training import train
 
 import mosaic
+from mosaic.train import session
 
 
 def test_resuming_a_finished_training_changes_nothing_and_resuming_nothing_starts(tiny: mosaic.DataSet) -> None:
@@ -120,3 +121,16 @@ def test_a_full_disk_keeps_the_last_checkpoint(tiny: mosaic.DataSet, monkeypatch
             train(tiny, overwrite=True, epochs=1)
     assert mosaic.load_checkpoint("net").fingerprint() == good
     assert mosaic.load_checkpoint("net").config.epochs != 1
+
+
+def test_the_file_that_cannot_be_written_is_named(tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = session.save_tensors
+
+    def full(tensors: Mapping[str, torch.Tensor], temporary: Path, facts: Mapping[str, float]) -> None:
+        if temporary.name.startswith("training"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(tensors, temporary, facts)
+
+    monkeypatch.setattr(session, "save_tensors", full)
+    with pytest.raises(mosaic.MosaicError, match=r"'net/training\.safetensors'.*full"):
+        train(tiny)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mosaic.device import begin_work
+from mosaic.device import standard_torch
 from mosaic.engine.windows import check_window_size
 from mosaic.errors import UsageError
 from mosaic.evaluate.calibration.config import CalibrationConfig
@@ -49,6 +49,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
+@standard_torch()
 def prepare_calibration(
     config: CalibrationConfig,
     access: DataAccess,
@@ -77,7 +78,6 @@ def prepare_calibration(
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
-    begin_work()
     if output is not None:
         output.check()
     checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
@@ -98,8 +98,8 @@ def prepare_calibration(
         }
     )
     size = replace(network.size, largest_scale=max(sizes))
-    threads, more = threads_within(memory, machine, size, config.score)
-    return CalibrationPlan(config, network, machine, sizes, threads, output, (*notes, *more))
+    threads = threads_within(memory, machine, size, config.score)
+    return CalibrationPlan(config, network, machine, sizes, threads, output, tuple(notes))
 
 
 def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> CalibrationConfig:

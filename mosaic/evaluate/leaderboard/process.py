@@ -1,11 +1,12 @@
 """A leaderboard entry in a process of its own: `python -m mosaic.evaluate.leaderboard.process ENTRY`.
 
-So its peak memory is its own. On its stdout, lines `progress SHARE` say how much is done, and lines `note TEXT` what a
-caller should know. The last other line says what went wrong.
+So its peak memory is its own. On its stdout, lines `@mosaic progress SHARE` say how much is done, and lines
+`@mosaic note TEXT` what a caller should know. The last other line says what went wrong.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -16,6 +17,8 @@ from mosaic.progress import Progress, piece_of
 from mosaic.run.job import job_of
 
 __all__ = ["execute", "execute_in_own_process"]
+
+MARK = "@mosaic "  # what lines start with that are meant for the process that started this one
 
 
 def execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
@@ -29,16 +32,24 @@ def execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
     command = [sys.executable, "-m", "mosaic.evaluate.leaderboard.process", entry.model_dump_json()]
     message = ""
     progress(0.0, 1.0, "entry")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8") as process:
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+    )
+    with process:
         try:
             for line in process.stdout or ():
-                kind, _, text = line.strip().partition(" ")
-                if kind == "progress":
-                    progress(float(text), 1.0, "entry")
-                elif kind == "note":
-                    warn_of([f"{entry.run.score}: {text}"])
-                else:
+                kind, _, text = line.strip().removeprefix(MARK).partition(" ")
+                if not line.startswith(MARK):
                     message = line.strip() or message
+                elif kind == "progress":
+                    progress(float(text), 1.0, "entry")
+                else:
+                    warn_of([f"{entry.run.score}: {text}"])
         except BaseException:  # even an interrupt must not leave the process running
             process.kill()
             raise
@@ -56,14 +67,14 @@ def execute(entry: LeaderboardEntry) -> None:
 
 def _print_share(done: float, total: float, unit: str, note: str = "") -> None:
     """Print what share of the work is done, for the process that started this one: a `Progress`."""
-    sys.stdout.write(f"progress {done / total:.4f}\n")
+    sys.stdout.write(f"{MARK}progress {done / total:.4f}\n")
     sys.stdout.flush()
 
 
 def _print_note(message: Warning | str, category: type[Warning], *rest: object) -> None:
     """Print a note of mosaic for the process that started this one, on one line."""
     if issubclass(category, MosaicWarning):
-        sys.stdout.write(f"note {' '.join(str(message).split())}\n")
+        sys.stdout.write(f"{MARK}note {' '.join(str(message).split())}\n")
         sys.stdout.flush()
 
 

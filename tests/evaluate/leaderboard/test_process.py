@@ -27,8 +27,8 @@ def test_the_process_says_what_share_of_both_is_done(
 ) -> None:
     execute(entry_of(board, tmp_path))  # 3 steps of its own flow, and 2 along the network's
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [word for word, _ in lines] == ["progress"] * 5
-    assert [float(share) for _, share in lines] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert [words[:2] for words in lines] == [["@mosaic", "progress"]] * 5
+    assert [float(share) for _, _, share in lines] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
 def test_what_the_process_says_reaches_the_progress_and_the_error(board: Path, tmp_path: Path) -> None:
@@ -41,9 +41,11 @@ def test_what_the_process_says_reaches_the_progress_and_the_error(board: Path, t
         execute_in_own_process(entry_of(board, tmp_path / "b", schedule="nowhere"), reports)
 
 
-def test_what_the_process_notes_is_noted_here(board: Path, tmp_path: Path) -> None:
-    parts = tmp_path / "a.nc.parts"
-    parts.mkdir()
+def test_what_the_process_notes_is_noted_here(board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whatever encoding this process would print."""
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    parts = tmp_path / "é" / "a.nc.parts"
+    parts.mkdir(parents=True)
     (parts / "identity.json").write_text("{")
-    with pytest.warns(mosaic.MosaicWarning, match=r"gaussian: .*identity\.json' is damaged"):
-        execute_in_own_process(entry_of(board, tmp_path), Reports())
+    with pytest.warns(mosaic.MosaicWarning, match=r"gaussian: .*é.*identity\.json' is damaged"):
+        execute_in_own_process(entry_of(board, tmp_path / "é"), Reports())
