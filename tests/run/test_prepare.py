@@ -63,7 +63,7 @@ def test_the_memory_allowed_is_looked_at_before_data_are_read(tiny_file: Path) -
         prepare(config, DataAccess(), memory="384M")
 
 
-@pytest.mark.parametrize("where", ["check", "traits", "denoise"])
+@pytest.mark.parametrize("where", ["check", "traits", "posterior"])
 def test_a_score_model_that_ends_the_program_is_an_error(tiny: mosaic.DataSet, where: str) -> None:
     def leave(*_: object) -> None:
         sys.exit(3)
