@@ -6,7 +6,9 @@ import functools
 import json
 import math
 import re
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -87,9 +89,15 @@ def standard(command: Command) -> Command:
     @click.option("-v", "--verbose", is_flag=True, help="The resolved settings; a traceback with an error.")
     @functools.wraps(command)
     def wrapped(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
-        terminal = Terminal(quiet, verbose)
+        terminal, interrupted = Terminal(quiet, verbose), False
+
+        def interrupt(number: int, frame: Any) -> None:
+            nonlocal interrupted
+            interrupted = True
+            raise KeyboardInterrupt
+
         try:
-            with _notes(terminal):
+            with _notes(terminal), _answering(interrupt):
                 return command(*args, terminal=terminal, **kwargs)
         except MosaicError as error:
             if verbose:
@@ -103,12 +111,28 @@ def standard(command: Command) -> Command:
         except SystemExit as error:
             terminal.fail(f"a plugin tried to end the program (sys.exit({error.code!r})).", ExitCode.PLUGIN)
         except Exception as error:
+            if interrupted:  # a library that was being imported turned it into an error of its own
+                terminal.fail("interrupted.", ExitCode.INTERRUPTED)
             if verbose:
                 traceback.print_exc()
             hint = "" if verbose else " (-v shows where)"
             terminal.fail(f"{type(error).__name__}: {error}{hint}", ExitCode.FAILURE)
 
     return wrapped  # type: ignore[return-value]
+
+
+@contextmanager
+def _answering(interrupt: Callable[[int, Any], None]) -> Iterator[None]:
+    """Answer Ctrl-C in the block as told, where Python's own answer would be given."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 @contextmanager

@@ -97,7 +97,9 @@ class ArrayFile(mosaic.DataSource):
         # Labels of all images are needed to choose: a few integers an image.
         kept = count if self.options.limit is None else min(count, self.options.limit)
         self.check_memory(kept, shape, 64 * count + stored.held)
-        labels = None if stored_labels is None else _read_labels(stored_labels, count, path)
+        labels = (
+            None if stored_labels is None else _read_labels(stored_labels, count, stored.dims[first : first + 1], path)
+        )
         chosen = mosaic.balanced_subset(count, kept, self.options.limit_seed, labels)
         images, done = torch.empty(kept, *shape, dtype=torch.float32, device="cpu"), 0
         for rows in stored.rows(chosen.numpy(), first):
@@ -115,7 +117,12 @@ class ArrayFile(mosaic.DataSource):
         )
 
 
-def _read_labels(stored: StoredArray, count: int, path: Path) -> Tensor:
+def _read_labels(stored: StoredArray, count: int, dims: tuple[str, ...], path: Path) -> Tensor:
+    """Read the labels of `count` images along the axis `dims`, which has no name in some files."""
+    if stored.dims != dims:
+        raise mosaic.DataError(
+            f"'{path}': 'labels' have the axis {listed(stored.dims)}, the images are along {listed(dims)}; rename it."
+        )
     if stored.dtype.kind not in "iu" or stored.shape != (count,):
         raise mosaic.DataError(
             f"'{path}': labels must be integers, one for each of {count} images, "

@@ -10,10 +10,13 @@ from mosaic_data.text import listed
 __all__ = ["AXES", "layout_of"]
 
 AXES = {
-    "N": ("n", "sample", "samples", "image", "images", "index", "batch", "example", "examples", "item", "items"),
+    "N": (
+        *("n", "sample", "samples", "image", "images", "index", "batch", "example", "examples", "item", "items"),
+        *("time", "t"),
+    ),
     "C": ("c", "channel", "channels", "band", "bands", "color", "colors", "colour", "colours", "rgb"),
-    "H": ("h", "height", "y", "row", "rows"),
-    "W": ("w", "width", "x", "column", "columns", "col", "cols"),
+    "H": ("h", "height", "y", "row", "rows", "lat", "latitude"),
+    "W": ("w", "width", "x", "column", "columns", "col", "cols", "lon", "longitude"),
 }
 """Names of axes, in any case of letters."""
 
@@ -56,7 +59,7 @@ def layout_of(shape: tuple[int, ...], dims: tuple[str, ...], wanted: str, path: 
             f"'{path}': {claim} contradicts the names of the axes of 'images' ({listed(dims)}); rename "
             "them, such as sample, channel, height, width, or leave `dataset.layout=auto`."
         )
-    return layout, [] if named or wanted != "auto" else _doubts(shape)
+    return layout, [] if named or wanted != "auto" else _doubts(shape, dims, layout)
 
 
 def _role(name: str) -> str:
@@ -92,15 +95,23 @@ def _by_shape(shape: tuple[int, ...], path: Path) -> str:
     return "NCHW" if first else "NHWC"
 
 
-def _doubts(shape: tuple[int, ...]) -> list[str]:
-    """Say that three axes, taken for grey images, look like one colour image."""
-    if len(shape) != 3 or shape[0] == 1:
-        return []
-    count, height, width = shape
-    is_colour_last, is_colour_first = width in (3, 4) and count > 4, count == 3 and min(height, width) > 4
-    if not (is_colour_first or is_colour_last):
-        return []
-    return [
-        f"An array of shape {shape} was read as {count} grey images of {height} x {width} pixels. If it is one colour "
-        f"image, save it with the shape {(1, *shape)}; if not, `dataset.layout=NHW` says so."
-    ]
+def _doubts(shape: tuple[int, ...], dims: tuple[str, ...], layout: str) -> list[str]:
+    """Say why a layout that was taken from the shape may be wrong."""
+    if dims:
+        return [
+            f"The axes of 'images' ({listed(dims)}) were read as {layout}, which their names do not say. Name them "
+            f"sample, channel, height, width; or `dataset.layout={layout}` says so."
+        ]
+    count, height, width = shape[0], shape[layout.index("H")], shape[layout.index("W")]
+    is_colour_first = min(height, width) > 4 and (count == 3 or (count == 4 and height != width))
+    if len(shape) == 3 and count > 1 and (is_colour_first or width in (3, 4)):
+        return [
+            f"An array of shape {shape} was read as {count} grey images of {height} x {width} pixels. If it is one "
+            f"colour image, save it with the shape {(1, *shape)}; if not, `dataset.layout=NHW` says so."
+        ]
+    if layout != "NCHW" and count == height != width:
+        return [
+            f"An array of shape {shape} was read as {count} images of {height} x {width} pixels. If it is {width} "
+            f"images of {count} x {height}, move their axis to the front; if not, `dataset.layout={layout}` says so."
+        ]
+    return []

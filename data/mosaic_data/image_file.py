@@ -85,7 +85,11 @@ def decode(path: Path, mode: Mode, depth: int = 8) -> NDArray[np.uint8] | NDArra
         kind = _kind(image, path)
         if kind.depth != depth:
             raise mosaic.DataError(f"Image '{path}' has {kind.depth} bits a channel, where {depth} are expected.")
+        bits = _grey_bits(image)
         upright = _upright(image)
+        if upright.mode == "L" and isinstance(seen := upright.info.get("transparency"), int):
+            # Pillow spreads the values of 2 and 4 bits over 8, but not the value that is transparent.
+            upright.info["transparency"] = seen * 255 // (2**bits - 1)
         if depth == 16:
             pixels = np.array(upright).astype(np.uint16)
             if (pixels == image.info.get("transparency", -1)).any():
@@ -116,6 +120,9 @@ def _kind(image: ImageFile, path: Path) -> ImageKind:
 
 def _bits(image: ImageFile) -> int:
     """Bits a channel as stored: Pillow drops half of 16 in colour images, and says so only to its decoder."""
+    if image.format == "TIFF":
+        stored = _tags(image).get(BITS, 1)
+        return int(max(stored)) if isinstance(stored, tuple) else int(stored)
     codec, arguments = ("", "") if not image.tile else (image.tile[0][0], image.tile[0][3])
     values = arguments if isinstance(arguments, tuple) else (arguments,)
     if codec.startswith("ppm"):
@@ -123,6 +130,13 @@ def _bits(image: ImageFile) -> int:
     raw = next((value for value in values if isinstance(value, str)), "")
     match = re.match(r"(?!BGR)\w+;(\d\d)", raw)  # BGR;16 has 16 bits for all three
     return int(match[1]) if match else {"I": 32, "F": 32}.get(image.mode, 8)
+
+
+def _grey_bits(image: ImageFile) -> int:
+    """Bits of a grey pixel of 8 bits or fewer, as stored; known until the image is decoded."""
+    raw = str(image.tile[0][3]) if image.tile else ""
+    match = re.search(r"L;(\d)", raw)
+    return int(match[1]) if match else 8
 
 
 def _is_plain(image: ImageFile) -> bool:

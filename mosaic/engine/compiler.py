@@ -67,15 +67,23 @@ def with_build(engine: str) -> str:
 
 @cache
 def _load() -> ctypes.CDLL | str:
-    try:
-        compiler = _compiler()
-        library = ctypes.CDLL(str(_built(compiler)))
-    except KernelUnavailable as error:
-        return str(error)
-    except OSError as error:
-        return f"what {shlex.join(compiler)} built cannot be loaded: {error}"
-    wrong = layout_error(library)
-    return library if wrong is None else f"the kernel that {shlex.join(compiler)} built cannot be used: {wrong}"
+    wrong, is_new = "", False
+    while not is_new:  # what cannot be used may have been built by a compiler that has been repaired since
+        try:
+            compiler = _compiler()
+            path, is_new = _built(compiler)
+            library = ctypes.CDLL(str(path))
+        except KernelUnavailable as error:
+            return str(error)
+        except OSError as error:
+            wrong = f"what {shlex.join(compiler)} built cannot be loaded: {error}"
+        else:
+            if (unfit := layout_error(library)) is None:
+                return library
+            wrong = f"the kernel that {shlex.join(compiler)} built cannot be used: {unfit}"
+        with suppress(OSError):
+            path.unlink()
+    return wrong
 
 
 def _compiler() -> Command:
@@ -118,8 +126,8 @@ def _identity(compiler: Command) -> str:
     return hashlib.sha256(b"\0".join(facts)).hexdigest()[:20]
 
 
-def _built(compiler: Command) -> Path:
-    """Path of the shared library, from the cache where there is a sound one.
+def _built(compiler: Command) -> tuple[Path, bool]:
+    """Path of the shared library, from the cache where there is a sound one; and whether it was built now.
 
     A library's name holds the digest of its content. A damaged one, which would kill the process, is never loaded.
     """
@@ -132,14 +140,16 @@ def _built(compiler: Command) -> Path:
             _close_to_others(place)
         for path in sorted(folder.glob(f"{identity}-*.so")):
             if _is_sound(path, identity):
-                return path
+                return path, False
             with suppress(OSError):
                 path.unlink()
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             fresh = Path(temporary) / "kernel.so"
             _output_of((*compiler, *FLAGS, str(KERNEL_FILE), "-o", str(fresh)), 300)
+            if not fresh.is_file():
+                raise KernelUnavailable(f"{shlex.join(compiler)} built nothing")
             fresh.chmod(0o700)
-            return fresh.replace(folder / _name(identity, fresh))
+            return fresh.replace(folder / _name(identity, fresh)), True
     except OSError as error:
         raise KernelUnavailable(f"its cache folder '{folder}' cannot be used: {error.strerror or error}") from None
 

@@ -26,7 +26,7 @@ from mosaic.registry.loading import registry
 from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.made_by import made_by, record
 from mosaic.storage.schema import COMPARISON_SCHEMA, described
-from mosaic.storage.trajectory import as_run, check_same_start
+from mosaic.storage.trajectory import as_run, check_same_start, tensor_of
 from mosaic.view.measure import describe_metric, metric_for
 
 __all__ = ["compare", "open_comparison"]
@@ -139,12 +139,12 @@ def _with_metric(
     progress: Progress,
 ) -> xr.Dataset:
     """Add a metric of the runs in these roles, with its median and interval; `progress` is called before each role."""
-    reference = torch.from_numpy(runs["reference"]["image"].values) if metric.compares else None
-    labels = torch.from_numpy(runs["run"]["label"].values)
+    reference = tensor_of(runs["reference"], "image") if metric.compares else None
+    labels = tensor_of(runs["run"], "label")
     values, samples = [], len(labels)
     for number, role in enumerate(roles):
         progress(number * samples, len(roles) * samples, "image", f"{metric.name} of the {role}")
-        value = metric(torch.from_numpy(runs[role]["image"].values), reference, labels)
+        value = metric(tensor_of(runs[role], "image"), reference, labels)
         if value.shape != labels.shape:
             raise MosaicError(
                 f"Metric '{metric.name}' gave shape {tuple(value.shape)}; it must give one value per sample, "
@@ -177,7 +177,7 @@ def _summarised(values: xr.DataArray, statistic: str) -> dict[str, tuple[Any, ..
 
 def _nearest_training_images(runs: Mapping[str, xr.Dataset], dataset: DataSet) -> np.ndarray:
     """Index (role, sample) of the training image nearest to each final image."""
-    images, training = [torch.from_numpy(run["image"].values) for run in runs.values()], dataset.images.cpu()
+    images, training = [tensor_of(run, "image") for run in runs.values()], dataset.images.cpu()
     return np.stack([nearest_images(batch, training)[1][:, 0].numpy() for batch in images])
 
 

@@ -6,6 +6,9 @@ one and the block that releases it leaves it taken, and whatever comes next, eve
 
 from __future__ import annotations
 
+import _thread
+import inspect
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
@@ -47,7 +50,12 @@ class _FileLock:
     def release(self) -> None:
         held = self._held
         LIBRARY_LOCK.release()
-        held.close()  # raises the interrupt that had to wait
+        try:
+            held.close()  # raises the interrupt that had to wait
+        except KeyboardInterrupt:
+            if not _is_collecting():
+                raise
+            threading.Timer(0.01, _thread.interrupt_main).start()
 
     def __enter__(self) -> None:
         self.acquire()
@@ -63,6 +71,16 @@ class _FileLock:
 
     def __reduce__(self) -> tuple[type[_FileLock], tuple[Path]]:
         return _FileLock, (self.path,)
+
+
+def _is_collecting() -> bool:
+    """Whether an object that nobody uses any more is closing its file; Python drops what is raised then."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def open_netcdf(path: str | PathLike[str], *, decode: bool = True) -> xr.Dataset:

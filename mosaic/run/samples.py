@@ -54,16 +54,20 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
         except DataError as error:
             raise UsageError(f"`init`: {error}") from None
         with run:
+            if missing := [name for name in ("time", "noise", "seed", "label") if name not in run.variables]:
+                raise UsageError(f"`init` '{path}' is not a whole run: it lacks {', '.join(missing)}.")
             try:
-                start = torch.from_numpy(start_noise(run))
+                start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
             except DataError as error:
                 raise UsageError(f"`init` '{path}': {error}") from None
+            if not bool(torch.isfinite(start).all()):
+                raise UsageError(f"`init` '{path}' holds NaN or infinity; noise must be finite.")
             return start, tuple(run["seed"].values.tolist()), tuple(run["label"].values.tolist())
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"`init` '{path}' cannot be read as a .npy array: {error}.") from None
-    if array.ndim != 4 or array.dtype.kind != "f":
+    if array.ndim != 4 or array.dtype.kind != "f" or array.size == 0:
         raise UsageError(
             f"`init` '{path}' must hold floating-point noise of shape (samples, channels, height, width), not "
             f"{array.dtype} of shape {array.shape}."
@@ -71,7 +75,7 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
     if not np.isfinite(array).all():
         raise UsageError(f"`init` '{path}' holds NaN or infinity; noise must be finite.")
     unknown = (-1,) * len(array)
-    return torch.from_numpy(array).double(), unknown, unknown
+    return torch.from_numpy(array.astype(np.float64)), unknown, unknown
 
 
 def _labels(config: RunConfig, dataset: DataSet, count: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor
 
@@ -145,6 +146,11 @@ def attribute_of(run: xr.Dataset, name: str) -> Any:
     if name not in run.attrs or "sample" not in run.dims:
         raise DataError("This data set is not a run of mosaic, or not all of one: attributes or samples are lacking.")
     return json.loads(run.attrs[name])
+
+
+def tensor_of(run: xr.Dataset, name: str) -> torch.Tensor:
+    """Give the values of a variable as a tensor, in whatever way the run was sliced."""
+    return torch.from_numpy(np.ascontiguousarray(run[name].values))
 
 
 def check_whole(run: xr.Dataset) -> None:

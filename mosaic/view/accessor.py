@@ -15,7 +15,7 @@ from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
-from mosaic.storage.trajectory import as_run, attribute_of, check_whole, open_trajectory, training_set_of
+from mosaic.storage.trajectory import as_run, attribute_of, check_whole, open_trajectory, tensor_of, training_set_of
 from mosaic.view.measure import measure
 from mosaic.view.mosaics import collapse_times, count_sources
 
@@ -218,8 +218,9 @@ class MosaicAccessor:
         >>> bool((run.mosaic.nearest_train().distance < 1).all())
         True
         """
-        images = (dataset or self.training_set()).images.cpu()
-        distances, places = nearest_images(torch.from_numpy(self._run["image"].values), images)
+        finals, training = tensor_of(self._run, "image"), dataset or self.training_set()
+        training.to(torch.device("cpu")).check_batch(finals)
+        distances, places = nearest_images(finals, training.images.cpu())
         columns = {
             "distance": (distances, "L2 to the training image"),
             "image": (places, "the nearest training image"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import xarray as xr
 
 from mosaic.device import standard_torch
@@ -13,7 +12,7 @@ from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.registry.loading import registry
-from mosaic.storage.trajectory import attribute_of, check_whole
+from mosaic.storage.trajectory import attribute_of, check_whole, tensor_of
 
 __all__ = ["describe_metric", "measure", "metric_for"]
 
@@ -55,8 +54,8 @@ def measure(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: Dat
     if registry().get("metric", name).compares:
         raise UsageError(f"Metric '{name}' compares images with those of another run; use mosaic.compare.")
     metric = metric_for(run, name, options, dataset)
-    labels = torch.from_numpy(run["label"].values)
-    values = metric(torch.from_numpy(run["image"].values), None, labels).cpu().numpy()
+    labels = tensor_of(run, "label")
+    values = metric(tensor_of(run, "image"), None, labels).cpu().numpy()
     attributes = {"long_name": describe_metric(metric), "units": "1"}
     return xr.DataArray(values, {"sample": run["sample"]}, ("sample",), name, attributes)
 

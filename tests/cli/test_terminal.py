@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,22 @@ def test_a_plugin_that_ends_the_program_is_a_broken_plugin() -> None:
     result = CliRunner().invoke(ending_in(SystemExit(0)), [])
     assert result.exit_code == mosaic.ExitCode.PLUGIN
     assert "sys.exit(0)" in result.stderr
+
+
+def test_an_interrupt_that_a_library_turned_into_another_error_is_an_interrupt() -> None:
+    @click.command()
+    @standard
+    def command(terminal: Terminal, as_json: bool) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("cannot load module more than once per process") from None
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = CliRunner().invoke(command, [])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == mosaic.ExitCode.INTERRUPTED
+    assert "ImportError" not in result.stderr

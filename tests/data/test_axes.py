@@ -81,12 +81,39 @@ def test_names_that_contradict_are_refused_with_the_names(
         layout_of(shape, dims, wanted, HERE)
 
 
-@pytest.mark.parametrize("shape", [(8, 9, 3), (8, 9, 4), (3, 8, 9)])
+@pytest.mark.parametrize("shape", [(8, 9, 3), (8, 9, 4), (3, 8, 9), (2, 30, 3), (4, 4, 3), (4, 20, 30)])
 def test_what_looks_like_one_colour_image_is_noted(shape: tuple[int, ...]) -> None:
     layout, notes = layout_of(shape, (), "auto", HERE)
     assert layout == "NHW"
     assert len(notes) == 1
     assert str((1, *shape)) in notes[0]
     assert "`dataset.layout=NHW`" in notes[0]
-    for wanted, other in (("NHW", shape), ("auto", (1, 9, 3)), ("auto", (6, 4, 5))):
+    for wanted, other in (("NHW", shape), ("auto", (1, 9, 3)), ("auto", (6, 4, 5)), ("auto", (4, 28, 28))):
         assert layout_of(other, (), wanted, HERE)[1] == []
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 100), (32, 32, 10, 3)])
+def test_what_looks_like_images_along_the_last_axis_is_noted(shape: tuple[int, ...]) -> None:
+    layout, (note,) = layout_of(shape, (), "auto", HERE)
+    assert f"{shape[2]} images of {shape[0]} x {shape[1]}" in note
+    assert layout_of(shape, (), layout, HERE) == (layout, [])
+
+
+def test_places_and_times_are_axes_and_unknown_names_are_noted() -> None:
+    assert layout_of((4, 6, 5), ("lat", "lon", "time"), "auto", HERE) == ("HWN", [])
+    layout, (note,) = layout_of((4, 6, 5), ("alpha", "beta", "gamma"), "auto", HERE)
+    assert layout == "NHW"
+    assert "alpha, beta, gamma" in note
+
+
+def test_labels_are_along_the_axis_of_the_images(tmp_path: Path) -> None:
+    images, labels = np.zeros((4, 4, 5), np.uint8), np.arange(4)
+    for dim, is_right in (("n", True), ("y", False), ("m", False)):
+        file = tmp_path / f"{dim}.nc"
+        xarray.Dataset({"images": (("n", "y", "x"), images), "labels": ((dim,), labels)}).to_netcdf(file)
+        source = ArrayFile(ArrayFile.Options(path=file, range=(0, 255)))
+        if is_right:
+            assert source.load().labels is not None
+        else:
+            with pytest.raises(mosaic.DataError, match=rf"'labels'.*\b{dim}\b.*\bn\b"):
+                source.load()

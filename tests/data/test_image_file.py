@@ -71,6 +71,7 @@ DEEP_FILES = {
     "alpha.png": lambda path: path.write_bytes(png(4, 2)),
     "colour.ppm": lambda path: path.write_bytes(b"P6 5 4 65535\n" + bytes(120)),
     "colour.tiff": lambda path: path.write_bytes(tiff(16, 3, 2)),
+    "planes.tiff": lambda path: path.write_bytes(tiff(16, 3, 2, planar=2)),
     "white-is-zero.tiff": lambda path: path.write_bytes(tiff(16, 1, 0)),
     "signed.tiff": lambda path: path.write_bytes(tiff(16, 1, 1, sample_format=2)),
     "twelve.tiff": lambda path: path.write_bytes(tiff(12, 1, 1)),
@@ -97,20 +98,44 @@ def png(colour: int, channels: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def tiff(bits: int, channels: int, photometric: int, sample_format: int = 1) -> bytes:
-    """A TIFF of 5 x 4 pixels, not compressed."""
-    data = bytes(20 * channels * 2)
-    each = {258: bits, 339: sample_format}
-    tags = {256: 5, 257: 4, 258: bits, 259: 1, 262: photometric, 273: 300, 277: channels, 278: 4, 279: len(data)}
-    entries = b""
-    for tag, value in sorted({**tags, 339: sample_format}.items()):
-        count, value = (channels, 200 + tag % 100) if tag in each and channels > 1 else (1, value)
-        entries += struct.pack("<HHII", tag, 3, count, value)
-    directory = struct.pack("<H", len(tags) + 1) + entries + bytes(4)
-    content = bytearray((b"II*\0" + struct.pack("<I", 8) + directory).ljust(300, b"\0") + data)
-    for tag, value in each.items():
-        content[200 + tag % 100 : 206 + tag % 100] = struct.pack("<3H", *[value] * 3)
-    return bytes(content)
+def tiff(bits: int, channels: int, photometric: int, sample_format: int = 1, planar: int = 1) -> bytes:
+    """A TIFF of 5 x 4 pixels, not compressed; with planar 2 each channel by itself."""
+    plane = bytes(20 * channels * 2 // (channels if planar == 2 else 1))
+    planes = channels if planar == 2 else 1
+    places, lengths = [400 + number * len(plane) for number in range(planes)], [len(plane)] * planes
+    tags: dict[int, list[int]] = {256: [5], 257: [4], 258: [bits] * channels, 259: [1], 262: [photometric]}
+    tags |= {273: places, 277: [channels], 278: [4], 279: lengths, 284: [planar], 339: [sample_format] * channels}
+    entries, beside = b"", bytearray()
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"<{len(values)}H", *values)
+        if len(packed) > 4:
+            packed, beside = struct.pack("<I", 200 + len(beside)), beside + packed
+        entries += struct.pack("<HHI", tag, 3, len(values)) + packed.ljust(4, b"\0")
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    content = (b"II*\0" + struct.pack("<I", 8) + directory).ljust(200, b"\0") + beside
+    return content.ljust(400, b"\0") + plane * planes
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_transparent_grey_is_found_at_every_depth(tmp_path: Path, depth: int) -> None:
+    """One pixel of each of up to four greys, of which one is transparent, or none that is there."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    greys = list(range(min(2**depth, 4)))
+    row = sum(grey << (8 * 4 - depth * (place + 1)) for place, grey in enumerate(greys)).to_bytes(4, "big")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", len(greys), 1, depth, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" + row[: -(-len(greys) * depth // 8)])) + chunk(b"IEND", b"")
+    for transparent in (*greys, None):
+        hidden = b"" if transparent is None else chunk(b"tRNS", struct.pack(">H", transparent))
+        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + hidden + pixels)
+        if transparent is None:
+            expected = [grey * 255 // (2**depth - 1) for grey in greys]
+            assert decode(tmp_path / "a.png", "L").tolist() == [expected]
+        else:
+            with pytest.raises(mosaic.DataError, match="transparent"):
+                decode(tmp_path / "a.png", "L")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

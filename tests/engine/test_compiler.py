@@ -62,7 +62,7 @@ def test_a_compiler_that_fails_is_named_with_the_first_line_of_its_complaint(
 
 
 @needs_kernel
-def test_a_build_is_made_once_a_version_and_not_used_without_the_layout_of_the_kernel(
+def test_a_build_without_the_layout_of_the_kernel_is_neither_used_nor_kept(
     compile_with: Callable[[str], Path],
 ) -> None:
     real = shlex.join(compiler._compiler())
@@ -71,7 +71,7 @@ def test_a_build_is_made_once_a_version_and_not_used_without_the_layout_of_the_k
     script = f'echo "$*" >> "$(dirname "$0")/calls"; case "$*" in *-shared*) {build};; *--version*) {version};; '
     cache = compile_with(script + f'*) {real} "$@";; esac')
     beside = cache.parent / "compiler"
-    for number, builds in (("1.0", 1), ("1.0", 1), ("2.0", 2)):
+    for builds, number in enumerate(("1.0", "1.0", "2.0"), 1):
         (beside / "version").write_text(f"empty {number}\n")
         compiler._load.cache_clear()
         compiler._version.cache_clear()
@@ -79,7 +79,7 @@ def test_a_build_is_made_once_a_version_and_not_used_without_the_layout_of_the_k
             load_kernel()
         calls = (beside / "calls").read_text().splitlines()
         assert len([call for call in calls if "-shared" in call]) == builds
-        assert len(list(cache.rglob("*.so"))) == builds
+        assert not list(cache.rglob("*.so"))
 
 
 @needs_kernel
@@ -181,7 +181,7 @@ def test_a_library_that_is_damaged_or_open_to_others_is_built_again(
     for number in (1, 1, 2, 2):
         if len(builds.read_text() if builds.exists() else "") < number and cached.exists():
             damage(cached)
-        assert compiler._built(compiler._compiler()) == cached
+        assert compiler._built(compiler._compiler())[0] == cached
         assert cached.read_bytes() == built.read_bytes()
         assert not cached.is_symlink()
         assert stat.S_IMODE(cached.stat().st_mode) == 0o700
@@ -248,7 +248,7 @@ def test_a_compiler_may_have_arguments_which_are_part_of_the_build(
     for arguments in ("", " -O1", " -O1 '-DNAME=a b'"):
         monkeypatch.setenv("CXX", f"{cache.parent / 'compiler' / 'c++'}{arguments}")
         assert compiler._compiler()[1:] == tuple(shlex.split(arguments))
-        names.add(compiler._built(compiler._compiler()).name)
+        names.add(compiler._built(compiler._compiler())[0].name)
     assert len(names) == 3
     monkeypatch.setenv("CXX", "no-such-c++ -O1")
     with pytest.raises(KernelUnavailable, match=r"'no-such-c\+\+', which CXX names"):
@@ -256,3 +256,27 @@ def test_a_compiler_may_have_arguments_which_are_part_of_the_build(
     monkeypatch.setenv("CXX", "c++ '")
     with pytest.raises(KernelUnavailable, match=r"c\+\+ '"):
         compiler._compiler()
+
+
+@posix
+@needs_kernel
+def test_what_a_compiler_built_that_is_repaired_since_is_built_again(
+    compile_with: Callable[[str], Path], built: Path
+) -> None:
+    cache = compile_with(copying(built))
+    path, is_new = compiler._built(compiler._compiler())
+    assert is_new
+    path.rename(path.with_name(compiler._name(path.stem.partition("-")[0], Path(os.devnull))))
+    unfit = next(cache.rglob("*.so"))
+    unfit.write_bytes(b"")  # sound by its name, and no library
+    assert compiler._built(compiler._compiler()) == (unfit, False)
+    compiler._load.cache_clear()
+    assert load_kernel()._name != str(unfit)
+    assert not unfit.exists()
+
+
+@posix
+def test_a_compiler_that_builds_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "true")
+    with pytest.raises(KernelUnavailable, match="true built nothing"):
+        compiler._built(compiler._compiler())

@@ -159,3 +159,16 @@ def test_the_training_set_is_read_again_and_must_be_the_same(
     np.savez(tiny_file, images=-tiny.images[:, 0].numpy(), labels=(torch.arange(12) % 3).numpy())
     with pytest.raises(mosaic.DataError):
         training_set_of(runs["els"], DataAccess())
+
+
+def test_runs_may_be_sliced_backwards(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
+    names = list(runs)[:2]
+    whole = mosaic.compare(*(runs[name] for name in names), dataset=tiny)
+    back = mosaic.compare(*(runs[name].isel(sample=slice(None, None, -1)) for name in names), dataset=tiny)
+    np.testing.assert_array_equal(back["pearson_r"], whole["pearson_r"][:, ::-1])
+    turned = runs[names[0]].isel(sample=slice(None, None, -1))
+    for metric in ("memorized", "local_consistency"):
+        straight = runs[names[0]].mosaic.measure(metric, tiny)
+        np.testing.assert_array_equal(turned.mosaic.measure(metric, tiny), straight[::-1])
+    with pytest.raises(mosaic.UsageError, match=r"\(\d, 1, 3, 5\)"):
+        turned.isel(height=slice(3)).mosaic.nearest_train(tiny)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from small_training import train
 import mosaic
 from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, plan_along, steps_job
-from mosaic.netcdf.access import open_netcdf
+from mosaic.netcdf.access import LIBRARY_LOCK, open_netcdf
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
 from mosaic.storage.files import write_netcdf
@@ -138,3 +140,30 @@ def test_an_entry_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.D
         interrupt_at(moment, execute)
         execute()
         assert entry.is_done()
+
+
+def test_an_interrupt_while_an_unused_file_is_closed_is_not_lost(tmp_path: Path) -> None:
+    """Python drops what is raised while it collects an object."""
+    write_netcdf(DATA, tmp_path / "a.nc")
+    stored = open_netcdf(tmp_path / "a.nc")
+    stored["a"].load()
+    release = LIBRARY_LOCK.release
+
+    def interrupted() -> None:
+        signal.raise_signal(signal.SIGINT)
+        release()
+
+    class Unused:
+        def __del__(self) -> None:
+            stored.close()
+
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            patched.setattr(LIBRARY_LOCK, "release", interrupted)
+            unused = Unused()
+            del unused
+            patched.undo()
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, usual)

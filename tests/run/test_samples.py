@@ -84,3 +84,24 @@ def test_a_stored_run_that_does_not_hold_its_noise_is_refused(
         damage(whole.load()).to_netcdf("b.nc")
     with pytest.raises(mosaic.UsageError, match=r"`init`.*'b\.nc'"):
         mosaic.run(dataset=tiny, steps=3, init="b.nc")
+
+
+@pytest.mark.parametrize("name", ["time", "noise", "seed", "label"])
+def test_a_run_that_lacks_a_coordinate_is_no_init(tiny: mosaic.DataSet, tmp_path: Path, name: str) -> None:
+    mosaic.run("is", tiny, steps=2, samples=2).drop_vars(name).to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(mosaic.UsageError, match=rf"a\.nc'.*\b{name}\b"):
+        mosaic.run("is", tiny, steps=2, init=tmp_path / "a.nc")
+
+
+def test_arrays_of_noise_in_any_order_of_bytes_are_read_and_empty_ones_refused(
+    tiny: mosaic.DataSet, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 1, 6, 5)).astype(np.float32)
+    images = []
+    for order in "<>":
+        np.save(tmp_path / "a.npy", noise.astype(noise.dtype.newbyteorder(order)))
+        images.append(mosaic.run("is", tiny, steps=2, init=tmp_path / "a.npy")["image"].values)
+    np.testing.assert_array_equal(*images)
+    np.save(tmp_path / "a.npy", noise[:0])
+    with pytest.raises(mosaic.UsageError, match=r"\(0, 1, 6, 5\)"):
+        mosaic.run("is", tiny, steps=2, init=tmp_path / "a.npy")

@@ -8,14 +8,13 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.loading import registry
-from mosaic.storage.trajectory import check_same_start
+from mosaic.storage.trajectory import check_same_start, tensor_of
 from mosaic.view.images import check_samples
 from mosaic.view.report.contents import contents_of
 
@@ -87,7 +86,7 @@ def _agreement(runs: Sequence[xr.Dataset]) -> dict[str, Any]:
     """
     name = registry().agreement_metrics()[0]
     metric = registry().make("metric", name, {})
-    first = torch.from_numpy(runs[0]["image"].values)
+    first = tensor_of(runs[0], "image")
     rows: list[list[Any] | None] = []
     for run in runs[1:]:
         try:
@@ -95,6 +94,6 @@ def _agreement(runs: Sequence[xr.Dataset]) -> dict[str, Any]:
         except UsageError:
             rows.append(None)
             continue
-        values = metric(torch.from_numpy(run["image"].values), first).tolist()
+        values = metric(tensor_of(run, "image"), first).tolist()
         rows.append([value if np.isfinite(value) else None for value in values])
     return {"metric": name, "values": rows}
