@@ -38,7 +38,7 @@ def as_images(owner: str, images: Any) -> Tensor:
 
 
 def as_labels(owner: str, labels: Any, count: int) -> Tensor:
-    """Give labels as an int64 tensor; an array may have any integers, a tensor must be int64.
+    """Give labels as an int64 tensor; they may be integers of any type.
 
     Raises
     ------
@@ -46,14 +46,14 @@ def as_labels(owner: str, labels: Any, count: int) -> Tensor:
         If they are of another kind or type, or not one for each of `count` images.
     """
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and not np.ma.isMaskedArray(labels):
-        labels = labels.astype(np.int64)
+        labels = labels.astype(np.int64)  # torch cannot compute in unsigned integers of more than 8 bits
     tensor = _as_tensor(owner, "labels", labels)
-    if tensor.shape != (count,) or tensor.dtype != torch.int64:
+    is_integer = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    if tensor.shape != (count,) or not is_integer:
         raise DataError(
-            f"Data set '{owner}': labels must be {count} int64 values, not {tensor.dtype} of shape "
-            f"{tuple(tensor.shape)}."
+            f"Data set '{owner}': labels must be {count} integers, not {tensor.dtype} of shape {tuple(tensor.shape)}."
         )
-    return tensor
+    return tensor.to(torch.int64)
 
 
 def check_text(owner: str, what: str, text: Any) -> None:

@@ -26,7 +26,7 @@ LABELS = torch.tensor([0, 2, 1, 2, 0, 2])
         ({"images": IMAGES * 255, "labels": None}, r"\[-1, 1\]"),
         ({"images": IMAGES, "range": (0.0, 1.0)}, r"\[0, 1\]"),
         ({"labels": LABELS[:5]}, r"6 .*\(5,\)"),
-        ({"labels": LABELS.int()}, "int32"),
+        ({"labels": LABELS.float()}, "float32"),
         ({"labels": LABELS - 1}, r"\[-1, 1\]"),
         ({"labels": LABELS, "classes": ("a", "b")}, r"\[0, 2\].*2 "),
     ],
@@ -219,3 +219,10 @@ def test_a_source_is_refused_more_memory_than_it_is_allowed() -> None:
         source.check_memory(1, (1, 1, 1), more=2**20)
     with pytest.raises(mosaic.DataError, match="machine"):
         Rooms().check_memory(2**50, (1, 1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.uint8])
+def test_labels_are_integers_of_any_type(dtype: torch.dtype) -> None:
+    labels = mosaic.DataSet("d", torch.zeros(3, 1, 2, 2), torch.tensor([2, 0, 1], dtype=dtype)).labels
+    assert labels is not None
+    assert (labels.dtype, labels.tolist()) == (torch.int64, [2, 0, 1])

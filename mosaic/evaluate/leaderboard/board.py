@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -27,8 +28,9 @@ from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
-from mosaic.storage.files import as_attribute, make_folder, open_stored, write_netcdf
+from mosaic.storage.files import OutputInUse, as_attribute, make_folder, open_stored, write_netcdf
 from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
+from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import LEADERBOARD_SCHEMA, NETWORK
 from mosaic.train.checkpoint import load_checkpoint
 from mosaic.view.images import save_figure
@@ -186,6 +188,10 @@ def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = s
     A score model that fails is named in the attribute `failed`, and has no numbers.
     """
     make_folder(board.folder)
+    for name in board.entries.keys() - plans.keys():
+        for file in (board.entries[name].out, board.entries[name].steps):
+            with suppress(OutputInUse):
+                PartFiles(file).clear()  # a kill after the file was written leaves them
     # The network's steps and the theories' comparisons cannot be added up: first the one, then the others.
     _execute({name: plan for name, plan in plans.items() if name == NETWORK}, board, progress)
     failed = _execute({name: plan for name, plan in plans.items() if name != NETWORK}, board, progress)

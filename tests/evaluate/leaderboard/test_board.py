@@ -27,12 +27,16 @@ def test_what_is_done_is_kept_and_what_is_missing_is_made(board: Path, network: 
         path: path.stat().st_mtime_ns for path in board.glob("*.nc") if path.stem not in ("leaderboard", "els-steps")
     }
     (board / "els-steps.nc").unlink()
+    left = board / "gaussian.nc.parts"  # by a kill after the file was written
+    left.mkdir()
+    (left / "part-00000.nc").write_text("")
     seen: list[str] = []
     actual = mosaic.leaderboard(
         network, out=board, progress=lambda done, total, unit, note: seen.append(note), **SETTINGS
     )
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert set(seen) == {"els"}
+    assert not left.exists()
     xr.testing.assert_equal(
         *(table.drop_vars(["seconds", "seconds_per_step", "peak_bytes"]) for table in (actual, before))
     )
