@@ -13,7 +13,7 @@ __all__ = ["Progress", "piece_of", "prefixed", "printable", "progress_bar", "rep
 # Kinds of characters that a terminal obeys: control characters, halves of surrogate pairs, separators of lines; and the
 # characters that turn the direction of writing.
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")
-TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def printable(text: str) -> str:

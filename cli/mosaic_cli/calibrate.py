@@ -66,7 +66,7 @@ def command(
 
     output = Output(out.expanduser(), resume, overwrite, beside=(".png",))
     kept = output.kept_settings(CalibrationConfig)
-    if resume and not kept:
+    if resume and not kept and not output.is_unfinished():
         terminal.note(f"Note: there is no calibration at '{out}' to resume; it starts.")
     plan = prepare_calibration(
         checked or configured(CalibrationConfig, flags, options, config, kept),

@@ -75,7 +75,7 @@ def command(
     else:
         output = Output(out.expanduser(), resume, overwrite, beside=(".png",))
     kept = output.kept_settings(RunConfig)
-    if resume and not kept:
+    if resume and not kept and not output.is_unfinished():
         terminal.note(f"Note: there is no run at '{out}' to resume; it starts.")
     plan = prepare(
         checked or configured(RunConfig, flags, options, config, kept),

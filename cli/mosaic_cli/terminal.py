@@ -115,6 +115,8 @@ def standard(command: Command) -> Command:
                 terminal.fail("interrupted.", ExitCode.INTERRUPTED)
             if verbose:
                 traceback.print_exc()
+            if isinstance(error, OSError) and error.filename is not None:  # a name too long, in most cases
+                terminal.fail(f"'{error.filename}': {error.strerror}.", ExitCode.USAGE)
             hint = "" if verbose else " (-v shows where)"
             terminal.fail(f"{type(error).__name__}: {error}{hint}", ExitCode.FAILURE)
 

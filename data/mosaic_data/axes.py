@@ -109,7 +109,7 @@ def _doubts(shape: tuple[int, ...], dims: tuple[str, ...], layout: str) -> list[
             f"An array of shape {shape} was read as {count} grey images of {height} x {width} pixels. If it is one "
             f"colour image, save it with the shape {(1, *shape)}; if not, `dataset.layout=NHW` says so."
         ]
-    if layout != "NCHW" and count == height != width:
+    if layout != "NCHW" and 1 < count == height != width:
         return [
             f"An array of shape {shape} was read as {count} images of {height} x {width} pixels. If it is {width} "
             f"images of {count} x {height}, move their axis to the front; if not, `dataset.layout={layout}` says so."

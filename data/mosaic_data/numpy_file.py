@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from mosaic_data.stored_array import RowStream, StoredArray
 
 __all__ = ["numpy_arrays"]
 
+LONGEST_HEADER = 2**14  # bytes; that of an array of numbers has about a hundred
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second is that of an archive with no members
 
 Header = tuple[tuple[int, ...], bool, "np.dtype[Any]"]
@@ -75,7 +78,12 @@ def _header(stream: IO[bytes], name: str, path: Path) -> Header:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"the array '{name}' is in version {version} of the format")
-    shape, is_fortran, dtype = readers[version](stream)
+    packed = "<H" if version == (1, 0) else "<I"
+    prefix = stream.read(struct.calcsize(packed))
+    (length,) = struct.unpack(packed, prefix)
+    if length > LONGEST_HEADER:
+        raise ValueError(f"the header of the array '{name}' claims {length} bytes")
+    shape, is_fortran, dtype = readers[version](io.BytesIO(prefix + stream.read(length)))
     if dtype.hasobject:
         raise mosaic.DataError(
             f"'{path}': the array '{name}' holds Python objects, which are never unpickled, since that can run code; "

@@ -22,6 +22,8 @@ from mosaic.interfaces.rule import Rule
 
 __all__ = ["DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"]
 
+MOST_CLASSES = 65_536  # that are named by their numbers, where no names are given
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -95,6 +97,8 @@ class DataSet:
         labels = as_labels(self.name, given, len(self.images))
         object.__setattr__(self, "labels", labels)
         low, high = int(labels.min()), int(labels.max())
+        if not self.classes and high >= MOST_CLASSES:
+            raise DataError(f"Data set '{self.name}': labels go up to {high}; number the classes from 0 on.")
         if not self.classes:
             object.__setattr__(self, "classes", tuple(str(label) for label in range(high + 1)))
         if low < 0 or high >= len(self.classes):

@@ -30,7 +30,9 @@ class RunConfig(Options):
         "ddim", description="Reverse flow: deterministic DDIM, or DDPM ancestral sampling."
     )
     steps: int = Field(20, ge=1, le=100_000, description="Steps of the reverse flow.")
-    samples: int | None = Field(None, ge=1, description="Samples to make. Default: 4, or all that `init` holds.")
+    samples: int | None = Field(
+        None, ge=1, le=1_000_000, description="Samples to make. Default: 4, or all that `init` holds."
+    )
     batch_size: int = Field(8, ge=1, description="Samples computed together, and stored as one part.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise (and of random labels).")
     labels: str | None = Field(

@@ -17,7 +17,7 @@ from mosaic.registry.data import data_access
 from mosaic.run.config import RunConfig
 from mosaic.run.job import start
 from mosaic.run.prepare import ScoreLike, prepare
-from mosaic.run.settings import layered
+from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.output import Output
 
 __all__ = ["run"]
@@ -88,6 +88,12 @@ def run(
         "dataset": dataset if images is None else images.name,
     }
     names = {key: value for key, value in asked.items() if value is not None}
+    if out is None:
+        refuse_unused({"resume": resume, "overwrite": overwrite}, "nothing is stored without `out`")
+    if images is not None:
+        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
+    if model is not None:
+        refuse_unused({"score_options": settings.get("score_options")}, "`score` is not a name")
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(RunConfig) if output is not None else {}
     config = layered(RunConfig, kept, {**names, **settings})

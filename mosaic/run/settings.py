@@ -76,6 +76,8 @@ def from_file(path: Path, model: type[Options], sections: Sequence[str] | None =
     UsageError
         If it cannot be read, or has an unknown key.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"Configuration file '{path}' is not a file.")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may write a mark of byte order
     except RecursionError:
@@ -98,6 +100,18 @@ def from_file(path: Path, model: type[Options], sections: Sequence[str] | None =
                 f"Keys: {', '.join(known)}; tables: {', '.join(f'[{s}]' for s in sections)}."
             )
     return values
+
+
+def refuse_unused(unused: Mapping[str, object], why: str) -> None:
+    """Refuse arguments that are given, and would not be used.
+
+    Raises
+    ------
+    UsageError
+        With their names.
+    """
+    if given := [f"`{name}`" for name, value in unused.items() if value]:
+        raise UsageError(f"{' and '.join(given)} would not be used: {why}; leave it out.")
 
 
 def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:

@@ -208,9 +208,13 @@ def write_netcdf(dataset: xr.Dataset, path: Path, overwrite: bool = True) -> Non
 def store(dataset: xr.Dataset, temporary: Path) -> None:
     """Write `dataset` to a temporary path of `replacing`, compressed, in chunks of whole trajectories."""
     encoding: dict[str, dict[str, Any]] = {}
+    for name, stored in dataset.variables.items():
+        if stored.ndim and stored.size and stored.dtype.kind in "biuf":
+            encoding[str(name)] = {"fletcher32": True, "chunksizes": stored.shape}  # damage is found when it is read
     for name, variable in dataset.data_vars.items():
         chunks = (1, *variable.shape[1:]) if variable.dims[:1] == ("sample",) else variable.shape
-        encoding[str(name)] = {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}
+        compressed = {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}
+        encoding[str(name)] = {**encoding.get(str(name), {}), **compressed}
     try:
         store_netcdf(dataset, temporary, encoding)
     except (OSError, RuntimeError) as error:
@@ -272,7 +276,10 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"`out` '{path}' must end in .nc: it is one netCDF file.")
     if not path.parent.is_dir():
         raise UsageError(f"`out` '{path}': there is no folder '{path.parent}'; make it first.")
-    if path.is_dir() or not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    lost = path.is_symlink() and not path.exists()  # a link to nothing, which would only be noticed at the end
+    if lost or path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"`out` '{path}' cannot be written; choose another place.")
+    if path.exists() and not os.access(path, os.W_OK):
         raise UsageError(f"`out` '{path}' cannot be written; choose another place.")
 
 

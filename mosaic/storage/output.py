@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from mosaic.errors import DataError, UsageError
+from mosaic.errors import DataError, UsageError, warn_of
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
 from mosaic.storage.files import OutputInUse, check_free, check_writable, locked, open_stored, unused_path
@@ -104,7 +104,12 @@ class Output:
         return kept
 
     def _kept_configuration(self) -> Any:
-        kept = PartFiles(self.path).in_progress()
+        files = PartFiles(self.path)
+        if files.is_lost():
+            warn_of(
+                [f"The settings of the work in '{files.folder}' are damaged; those given now, and defaults, are used."]
+            )
+        kept = files.in_progress()
         if kept is not None:
             return kept.get("configuration", {})
         if not self.path.exists():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import xarray as xr
 
 from mosaic.errors import DataError, warn_of
 from mosaic.netcdf.access import open_netcdf
-from mosaic.storage.failures import write_error
+from mosaic.storage.failures import WriteError, write_error
 from mosaic.storage.files import (
     OutputInUse,
     as_attribute,
@@ -36,7 +37,9 @@ from mosaic.storage.made_by import core_digest
 __all__ = ["PartFiles", "join"]
 
 IDENTITY, DIGEST = "identity.json", ".sha256"
-REPLACES = "overwrite"  # the entry of identity.json that says whether the work may replace a file at its place
+# Entries of identity.json beside the identity: whether the work may replace a file at its place; and a random mark, by
+# which a part of this work is told from one of another.
+REPLACES, MARK = "overwrite", "mark"
 
 
 class PartFiles:
@@ -44,7 +47,7 @@ class PartFiles:
 
     The identity of the work in progress is kept with the parts; its entries become root attributes of the finished
     file. Parts without an identity are stale: a kill left them. A part counts if it has the SHA-256 that is kept beside
-    it. What is damaged is computed again.
+    it, of its content, its number and the mark of this work. What is damaged, or another's, is computed again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,10 +56,17 @@ class PartFiles:
 
     def in_progress(self) -> dict[str, Any] | None:
         """Identity of what is in progress here; None where nothing is, or it is damaged."""
-        return {key: value for key, value in kept.items() if key != REPLACES} if (kept := self._kept()) else None
+        kept = self._kept()
+        return {key: value for key, value in kept.items() if key not in (REPLACES, MARK)} if kept else None
+
+    def is_lost(self) -> bool:
+        """Whether there is work in progress here of which the identity is damaged."""
+        return (self.folder / IDENTITY).exists() and not self._kept()
 
     def _kept(self) -> dict[str, Any]:
         """What identity.json holds; empty where there is none, or it is damaged."""
+        if (self.folder / IDENTITY).exists() and not (self.folder / IDENTITY).is_file():
+            return {}
         try:
             kept = json.loads((self.folder / IDENTITY).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
@@ -76,17 +86,17 @@ class PartFiles:
         with replacing(part) as temporary:
             store(dataset.assign_attrs(code=core_digest()), temporary)
             with replacing(part.with_suffix(DIGEST)) as beside:
-                beside.write_text(_digest(temporary))
+                beside.write_text(self._digest(temporary, number))
 
     def finished(self, number: int) -> bool:
         """Tell whether a batch is finished; removes it if it is damaged, with a note."""
         part = self.part(number)
         if not part.exists():
             return False
-        if _is_whole(part):
+        if self._is_whole(number):
             return True
         _discard(part)
-        warn_of([f"'{part}' is damaged; its batch is computed again."])
+        warn_of([f"'{part}' is damaged, or of other work; its batch is computed again."])
         return False
 
     @contextmanager
@@ -100,8 +110,10 @@ class PartFiles:
         OutputInUse
             If another process has started here since the check, or is working on this.
         WriteError
-            If it cannot be written.
+            If it cannot be written, or is a link.
         """
+        if self.folder.is_symlink():
+            raise WriteError(f"'{self.folder}' is a link, which is not followed; remove it, or use another `out`.")
         if overwrite:
             self.clear()
         made, self._removed = True, False
@@ -146,7 +158,8 @@ class PartFiles:
             for stale in self.folder.glob("part-*"):
                 _discard(stale)
         with replacing(self.folder / IDENTITY) as temporary:
-            temporary.write_text(json.dumps({**identity, REPLACES: replaces}, indent=1))
+            mark = kept.get(MARK) or secrets.token_hex(16)
+            temporary.write_text(json.dumps({**identity, REPLACES: replaces, MARK: mark}, indent=1))
         return replaces
 
     def finish(
@@ -173,10 +186,24 @@ class PartFiles:
 
     def _load(self, number: int) -> xr.Dataset:
         part = self.part(number)
-        if not _is_whole(part):
+        if not self._is_whole(number):
             raise DataError(f"'{part}' was damaged meanwhile; `resume` computes it again.")
         with open_netcdf(part) as stored:
             return stored.load()
+
+    def _is_whole(self, number: int) -> bool:
+        part = self.part(number)
+        try:
+            kept = part.with_suffix(DIGEST).read_bytes().decode("ascii", "replace") if part.is_file() else ""
+            return kept == self._digest(part, number)
+        except OSError:
+            return False
+
+    def _digest(self, part: Path, number: int) -> str:
+        with part.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+        digest.update(f"{number} {self._kept().get(MARK)}".encode())
+        return digest.hexdigest()
 
     def abandon(self) -> None:
         """Remove the folder for the parts if no batch was finished."""
@@ -220,18 +247,6 @@ def _discard(path: Path) -> None:
             path.unlink()
     except OSError as error:
         raise write_error(path, error) from None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _is_whole(part: Path) -> bool:
-    try:
-        return part.with_suffix(DIGEST).read_bytes().decode("ascii", "replace") == _digest(part)
-    except OSError:
-        return False
 
 
 def join(parts: Sequence[xr.Dataset], attributes: Mapping[str, str]) -> xr.Dataset:

@@ -11,7 +11,7 @@ from mosaic.errors import warn_of
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
-from mosaic.run.settings import layered
+from mosaic.run.settings import layered, refuse_unused
 from mosaic.train.checkpoint import Checkpoint
 from mosaic.train.config import TrainConfig
 from mosaic.train.job import TrainingJob
@@ -78,6 +78,8 @@ def train(
     images = dataset if isinstance(dataset, DataSet) else None
     asked = {"network": network, "dataset": images.name if images is not None else dataset}
     names = {key: value for key, value in asked.items() if value is not None}
+    if images is not None:
+        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
     config = layered(TrainConfig, output.kept_settings(TrainConfig), {**names, **settings})
     plan = prepare_training(config, data_access(data_dir, download), dataset=images, output=output)
     warn_of(plan.notes)

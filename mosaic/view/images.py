@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,5 +117,6 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
 
 def save_figure(figure: Figure, path: Path, overwrite: bool = True) -> None:
     """Write a figure as PNG or PDF, atomically; arguments and errors as for `replacing`."""
-    with replacing(path, overwrite) as temporary:
+    with replacing(path, overwrite) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # it prints letters of names as they are
         figure.savefig(temporary, format=path.suffix.removeprefix(".").lower())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
 
@@ -49,3 +50,11 @@ def test_a_header_of_another_version_or_a_negative_shape_is_refused(tmp_path: Pa
         (tmp_path / "x.npy").write_bytes(changed)
         with pytest.raises(mosaic.DataError, match=r"x\.npy'"):
             read(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_header_of_any_length_is_not_read(tmp_path: Path, version: int) -> None:
+    size = struct.pack("<H", 2**16 - 1) if version == 1 else struct.pack("<I", 2**31)
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY" + bytes([version, 0]) + size + b" " * 10)
+    with pytest.raises(mosaic.DataError, match="header"):
+        ArrayFile(ArrayFile.Options(path=tmp_path / "x.npy")).load()

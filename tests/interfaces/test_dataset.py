@@ -226,3 +226,8 @@ def test_labels_are_integers_of_any_type(dtype: torch.dtype) -> None:
     labels = mosaic.DataSet("d", torch.zeros(3, 1, 2, 2), torch.tensor([2, 0, 1], dtype=dtype)).labels
     assert labels is not None
     assert (labels.dtype, labels.tolist()) == (torch.int64, [2, 0, 1])
+
+
+def test_labels_without_names_are_not_beyond_all_measure() -> None:
+    with pytest.raises(mosaic.DataError, match=str(2**40)):
+        mosaic.DataSet("d", torch.zeros(2, 1, 8, 8), torch.tensor([0, 2**40]))

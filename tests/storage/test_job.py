@@ -226,8 +226,9 @@ def test_a_truncated_part_is_computed_again_and_a_damaged_identity_starts_again(
             mosaic.run(**settings, out=tmp_path / "a.nc", overwrite=True, progress=stop_in_third)
         path = tmp_path / "a.nc.parts" / damaged
         path.write_bytes(path.read_bytes()[:50])
-        with pytest.warns(mosaic.MosaicWarning, match=damaged):
+        with pytest.warns(mosaic.MosaicWarning, match="damaged") as told:
             mosaic.run(**settings, out=tmp_path / "a.nc", resume=True).close()
+        assert any(damaged in str(warning.message) for warning in told)
         with mosaic.open(tmp_path / "a.nc") as resumed:
             assert same_bytes(resumed, whole)
         (tmp_path / "a.nc").unlink()
@@ -260,3 +261,45 @@ def test_a_full_disk_keeps_what_is_finished(
             mosaic.run(**settings)
     mosaic.run(**settings, resume=True).close()
     assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
+
+
+@pytest.mark.parametrize("source", ["other.nc.parts/part-00000", "a.nc.parts/part-00001"])
+def test_a_part_of_other_work_or_of_another_batch_is_not_taken(
+    tiny: mosaic.DataSet, tmp_path: Path, source: str
+) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
+    whole = mosaic.run(**settings)
+
+    def stop_in_third(done: float, total: float, unit: str, note: str = "") -> None:
+        if note.startswith("batch 3"):
+            raise Stop
+
+    for name, seed in (("a.nc", 0), ("other.nc", 7)):
+        with pytest.raises(Stop):
+            mosaic.run(**settings, seed=seed, out=tmp_path / name, progress=stop_in_third)
+    for ending in (".nc", ".sha256"):
+        shutil.copy(f"{tmp_path / source}{ending}", tmp_path / f"a.nc.parts/part-00000{ending}")
+    with pytest.warns(mosaic.MosaicWarning, match=r"part-00000\.nc'"):
+        mosaic.run(**settings, out=tmp_path / "a.nc", resume=True).close()
+    with mosaic.open(tmp_path / "a.nc") as resumed:
+        assert same_bytes(resumed, whole)
+
+
+def test_parts_that_are_a_link_are_not_followed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "part-00000.nc").write_text("keep")
+    (tmp_path / "a.nc.parts").symlink_to(tmp_path / "theirs")
+    for how in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(mosaic.UsageError, match="link"):
+            mosaic.run(dataset=tiny, steps=2, samples=1, out=tmp_path / "a.nc", **how)
+    assert [(path.name, path.read_text()) for path in (tmp_path / "theirs").iterdir()] == [("part-00000.nc", "keep")]
+
+
+def test_a_damaged_coordinate_is_found_when_it_is_read(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    with mosaic.run("is", tiny, steps=7, samples=2, out=tmp_path / "a.nc") as run:
+        noise = run["noise"].values.tobytes()
+    content = bytearray((tmp_path / "a.nc").read_bytes())
+    content[content.index(noise) + 7] ^= 0x10
+    (tmp_path / "a.nc").write_bytes(content)
+    with pytest.raises(mosaic.DataError, match=r"a\.nc'"), mosaic.open(tmp_path / "a.nc") as run:
+        run["noise"].load()

@@ -29,7 +29,7 @@ from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.batch import run_batch
-from mosaic.run.settings import layered
+from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.files import open_stored
 from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by, versions_of
@@ -216,6 +216,10 @@ def calibrate(
     images = dataset if isinstance(dataset, DataSet) else None
     asked = {"checkpoint": str(checkpoint), "score": score, "dataset": dataset if images is None else images.name}
     names = {key: value for key, value in asked.items() if value is not None}
+    if out is None:
+        refuse_unused({"resume": resume, "overwrite": overwrite}, "nothing is stored without `out`")
+    if images is not None:
+        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(CalibrationConfig) if output is not None else {}
     config = layered(CalibrationConfig, kept, {**names, **settings})
