@@ -32,6 +32,11 @@ class Stop(Exception):
     """Stands for a kill between two steps."""
 
 
+def stop_in_third(done: float, total: float, unit: str, note: str = "") -> None:
+    if note.startswith("batch 3"):
+        raise Stop
+
+
 def test_a_run_stopped_anywhere_resumes_to_the_same_bytes(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"dataset": tiny, "steps": 3, "samples": 5, "batch_size": 2, "sampler": "ddpm"}
     whole = mosaic.run(**settings)
@@ -217,10 +222,6 @@ def test_a_truncated_part_is_computed_again_and_a_damaged_identity_starts_again(
     settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
     whole = mosaic.run(**settings)
 
-    def stop_in_third(done: float, total: float, unit: str, note: str = "") -> None:
-        if note.startswith("batch 3"):
-            raise Stop
-
     for damaged in ("part-00000.nc", "identity.json"):
         with pytest.raises(Stop):
             mosaic.run(**settings, out=tmp_path / "a.nc", overwrite=True, progress=stop_in_third)
@@ -269,10 +270,6 @@ def test_a_part_of_other_work_or_of_another_batch_is_not_taken(
 ) -> None:
     settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1}
     whole = mosaic.run(**settings)
-
-    def stop_in_third(done: float, total: float, unit: str, note: str = "") -> None:
-        if note.startswith("batch 3"):
-            raise Stop
 
     for name, seed in (("a.nc", 0), ("other.nc", 7)):
         with pytest.raises(Stop):
