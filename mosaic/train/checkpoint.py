@@ -46,6 +46,7 @@ __all__ = [
 
 Size = Annotated[int, Field(strict=True, ge=1, le=10**9)]
 
+CHECKSUM = "sha256"  # an entry of a safetensors file's metadata, of its tensors and other entries
 DESCRIPTION, WEIGHTS, TRAINING, LOSS = "checkpoint.json", "weights.safetensors", "training.safetensors", "loss.nc"
 
 
@@ -105,9 +106,7 @@ class Checkpoint:
     def fingerprint(self) -> str:
         """Read the weights, and give their SHA-256: two checkpoints are the same network exactly if these agree."""
         digest = hashlib.sha256()
-        for name, value in sorted(load_tensors(self._weights()).items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.contiguous().numpy().data)
+        _update(digest, load_tensors(self._weights()))
         return digest.hexdigest()
 
     def progress(self) -> dict[str, float]:
@@ -121,7 +120,7 @@ class Checkpoint:
         path = self._weights()
         try:
             with safe_open(path, framework="pt") as file:
-                return {key: float(value) for key, value in file.metadata().items()}
+                return {key: float(value) for key, value in file.metadata().items() if key != CHECKSUM}
         except (OSError, SafetensorError, AttributeError, ValueError) as error:
             raise DataError(f"Weights '{path}' cannot be read ({error}).") from None
 
@@ -212,14 +211,33 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     DataError
-        If it is truncated or otherwise unreadable.
+        If it is truncated, otherwise unreadable, or does not hold what was written.
     """
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            facts = dict(file.metadata() or {})
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise DataError(f"'{path}' cannot be read ({error}); it may be truncated.") from None
+    written = facts.pop(CHECKSUM, None)  # a file that another program has written has none
+    if written is not None and written != _checksum(tensors, facts):
+        raise DataError(f"'{path}' is damaged: its numbers are not those that were written.")
+    return tensors
 
 
 def save_tensors(tensors: Mapping[str, Tensor], temporary: Path, facts: Mapping[str, float]) -> None:
     """Write tensors to a temporary path of `replacing`, as a safetensors file with numbers as its metadata."""
-    temporary.write_bytes(save(dict(tensors), {key: repr(value) for key, value in facts.items()}))
+    texts = {key: repr(value) for key, value in facts.items()}
+    temporary.write_bytes(save(dict(tensors), {**texts, CHECKSUM: _checksum(tensors, texts)}))
+
+
+def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    _update(digest, tensors)
+    return digest.hexdigest()
+
+
+def _update(digest: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)

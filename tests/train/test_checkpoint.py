@@ -92,3 +92,18 @@ def test_a_damaged_checkpoint_is_refused_in_one_sentence(
     with pytest.raises(mosaic.DataError, match=named) as caught:
         mosaic.load_checkpoint(folder).load()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "training.safetensors"])
+@pytest.mark.parametrize("place", [-3, "step"])
+def test_numbers_that_are_not_those_written_are_refused(tiny: mosaic.DataSet, name: str, place: int | str) -> None:
+    """In the tensors, and among the numbers beside them."""
+    train(tiny, epochs=1)
+    path = Path("net", name)
+    content = bytearray(path.read_bytes())
+    at = content.index(b'"step":"') + 8 if place == "step" else len(content) + int(place)
+    content[at] ^= 1
+    path.write_bytes(content)
+    used = mosaic.load_checkpoint("net").load if name.startswith("weights") else lambda: train(tiny, resume=True)
+    with pytest.raises(mosaic.DataError, match=rf"{name}'.*damaged"):
+        used()
