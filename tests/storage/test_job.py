@@ -300,3 +300,15 @@ def test_a_damaged_coordinate_is_found_when_it_is_read(tiny: mosaic.DataSet, tmp
     (tmp_path / "a.nc").write_bytes(content)
     with pytest.raises(mosaic.DataError, match=r"a\.nc'"), mosaic.open(tmp_path / "a.nc") as run:
         run["noise"].load()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("name", ["part-00000.nc", "part-00000.sha256", "identity.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tiny: mosaic.DataSet, tmp_path: Path, name: str) -> None:
+    settings: dict[str, Any] = {"dataset": tiny, "steps": 2, "samples": 3, "batch_size": 1, "out": tmp_path / "a.nc"}
+    with pytest.raises(Stop):
+        mosaic.run(**settings, progress=stop_in_third)
+    (tmp_path / "a.nc.parts" / name).unlink()
+    os.mkfifo(tmp_path / "a.nc.parts" / name)
+    with pytest.warns(mosaic.MosaicWarning, match="damaged"):
+        mosaic.run(**settings, resume=True).close()
