@@ -111,12 +111,12 @@ def _own_folder(path: Path) -> Iterator[Path]:
             with interrupts_held():  # an interrupt in between would leave it, as a kill does
                 folder = Path(tempfile.mkdtemp(prefix=TEMPORARY[0], suffix=TEMPORARY[1], dir=path.parent))
                 stack.callback(_remove, folder)
-            if _is_locked(folder, path, stack):
+            if _lock_new(folder, path, stack):
                 yield folder
                 return
 
 
-def _is_locked(folder: Path, work: Path, stack: ExitStack) -> bool:
+def _lock_new(folder: Path, work: Path, stack: ExitStack) -> bool:
     """Lock a new folder until the stack ends; False if another writer took it for what a kill had left, and removed it.
 
     That can only happen until it is locked. The lock of a folder that is gone would be made in another one.
@@ -277,9 +277,8 @@ def check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"`out` '{path}': there is no folder '{path.parent}'; make it first.")
     lost = path.is_symlink() and not path.exists()  # a link to nothing, which would only be noticed at the end
-    if lost or path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UsageError(f"`out` '{path}' cannot be written; choose another place.")
-    if path.exists() and not os.access(path, os.W_OK):
+    closed = not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK))
+    if lost or closed or path.is_dir():
         raise UsageError(f"`out` '{path}' cannot be written; choose another place.")
 
 

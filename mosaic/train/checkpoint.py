@@ -106,7 +106,7 @@ class Checkpoint:
     def fingerprint(self) -> str:
         """Read the weights, and give their SHA-256: two checkpoints are the same network exactly if these agree."""
         digest = hashlib.sha256()
-        _update(digest, load_tensors(self._weights()))
+        _add_tensors(digest, load_tensors(self._weights()))
         return digest.hexdigest()
 
     def progress(self) -> dict[str, float]:
@@ -233,11 +233,12 @@ def save_tensors(tensors: Mapping[str, Tensor], temporary: Path, facts: Mapping[
 
 def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    _update(digest, tensors)
+    _add_tensors(digest, tensors)
     return digest.hexdigest()
 
 
-def _update(digest: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
+def _add_tensors(digest: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
+    """Add names, types, shapes and values to a digest."""
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
