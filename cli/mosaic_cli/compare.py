@@ -76,13 +76,14 @@ def command(
     with ExitStack() as stack:
         runs = [stack.enter_context(open_trajectory(path)) for path in inputs]
         _note_other_data(runs, terminal)
-        dataset = _training_set(runs[0], data_dir) if needing and metrics is not None else None
-        if needing and metrics is None:  # those that were not asked for by name may be left out
-            try:
-                dataset = _training_set(runs[0], data_dir)
-            except (DataError, PluginError, UsageError) as error:
-                terminal.note(f"Note: without the training set, {', '.join(needing)} are left out. {error}")
-                names = [name for name in names if name not in needing]
+        dataset = None
+        try:
+            dataset = _training_set(runs[0], data_dir) if needing else None
+        except (DataError, PluginError, UsageError) as error:
+            if metrics is not None:  # only those that were not asked for by name may be left out
+                raise
+            terminal.note(f"Note: without the training set, {', '.join(needing)} are left out. {error}")
+            names = [name for name in names if name not in needing]
         with progress_bar(not terminal.quiet) as bar:
             comparison = compare(*runs, metrics=names, options=given, dataset=dataset, progress=bar)
         titles = [path.stem for path in inputs]

@@ -90,7 +90,7 @@ class LazyGroup(click.Group):
         except click.ClickException as error:
             from mosaic.progress import printable
 
-            vars(error)["message"] = printable(error.message)
+            vars(error)["message"] = printable(error.message)  # click declares it final
             raise
         except MosaicError as error:
             from mosaic_cli.terminal import in_flags, say

@@ -169,11 +169,8 @@ class DataSet:
                 f"x has shape {tuple(x.shape)}; it must be a batch (B, C, H, W) of images like those of '{self.name}', "
                 f"(B, {', '.join(map(str, self.shape))}){one}."
             )
-        for what, tensor in {"x": x, f"Data set '{self.name}'": self.images}.items():
-            if tensor.dtype not in (torch.float32, torch.float64):
-                raise UsageError(
-                    f"{what} has {tensor.dtype}; score models compute in torch.float32 or torch.float64: use .float()."
-                )
+        if x.dtype not in (torch.float32, torch.float64):
+            raise UsageError(f"x has {x.dtype}; score models compute in torch.float32 or torch.float64: use .float().")
         if x.device != self.images.device:
             raise UsageError(
                 f"x is on {x.device}, the images of '{self.name}' on {self.images.device}; move one of them."
