@@ -19,7 +19,7 @@ TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2
 def printable(text: str) -> str:
     r"""Show control characters of a text as `\x1b`: a terminal would obey them, in a name or path that another chose.
 
-    Lines, tabs and letters of all languages stay.
+    So are line breaks, which would let a name write a line of its own. Letters of all languages stay.
     """
     if text.isascii() and text.isprintable():  # nearly always
         return text
@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
 
 def _shown(character: str) -> str:
-    if character in "\n\t" or (unicodedata.category(character) not in UNSEEN and character not in TURNING):
+    if unicodedata.category(character) not in UNSEEN and character not in TURNING:
         return character
     return character.encode("unicode_escape").decode()
 

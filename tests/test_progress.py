@@ -99,7 +99,8 @@ def test_what_a_note_holds_is_shown_not_obeyed() -> None:
     shown = printable(hostile)
     assert shown.isprintable()
     assert shown.replace(r"\x1b", "").startswith("a[31m")
-    assert printable("caf\u00e9 \u6f22\u5b57\n\t") == "caf\u00e9 \u6f22\u5b57\n\t"
+    assert printable("caf\u00e9 \u6f22\u5b57") == "caf\u00e9 \u6f22\u5b57"
+    assert printable("a\nError: b\t") == r"a\nError: b\t"
 
 
 def test_a_bar_shows_brackets_of_a_note(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,4 +34,6 @@ def command(terminal: Terminal, as_json: bool) -> None:
     print_table(("PLUGIN", "VERSION", "STATUS", "PROVIDES"), table)
     for row in rows:
         if row["error"]:
-            say(f"\n{row['key']} is broken: {row['error'].rstrip('.')}.\nWhat to do: {row['remedy']}.")
+            say()
+            say(f"{row['key']} is broken: {row['error'].rstrip('.')}.")
+            say(f"What to do: {row['remedy']}.")

@@ -35,10 +35,13 @@ def command(terminal: Terminal, as_json: bool, kind: str, name: str | None) -> N
     if as_json:
         print_json(cls.Options.model_json_schema())
         return
-    say(f"{kind} {name}, from {registry().owner(kind, name)}\n")
-    say(inspect.getdoc(cls) or "(no description)")
     rows = describe_options(cls.Options)
-    say("\nOptions:" if rows else "\nNo options.")
+    title, description = (
+        f"{kind} {name}, from {registry().owner(kind, name)}",
+        inspect.getdoc(cls) or "(no description)",
+    )
+    for line in (title, "", *description.splitlines(), "", "Options:" if rows else "No options."):
+        say(line)
     if rows:
         header = ("OPTION", "TYPE", "DEFAULT", "BOUNDS", "DESCRIPTION")
         owner = name if kind == "metric" else kind  # several metrics have options in one command

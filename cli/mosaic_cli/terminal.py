@@ -13,7 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -59,10 +59,29 @@ def say(text: object = "", *, err: bool = False) -> None:
 
     Characters that the terminal's encoding does not have are shown as `\\u00e9`.
     """
-    stream = sys.stderr if err else sys.stdout
+    with _output():
+        click.echo(_encodable(printable(str(text)), sys.stderr if err else sys.stdout), err=err)
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """Say that output cannot be written, on a full disk for example; a reader that has gone is click's business."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MosaicError(f"The output of this command cannot be written: {error.strerror or error}.") from None
+
+
+def _encodable(text: str, stream: TextIO) -> str:
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    shown = printable(str(text)).encode(encoding, "backslashreplace").decode(encoding)
-    click.echo(shown, err=err)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _say_traceback() -> None:
+    for line in traceback.format_exc().splitlines():
+        say(line, err=True)
 
 
 def in_flags(message: str, names: Iterable[str] = ()) -> str:
@@ -101,7 +120,7 @@ def standard(command: Command) -> Command:
                 return command(*args, terminal=terminal, **kwargs)
         except MosaicError as error:
             if verbose:
-                traceback.print_exc()
+                _say_traceback()
             hint = " `mosaic plugins` tells what became of each plugin." if isinstance(error, PluginError) else ""
             terminal.fail(f"{error}{hint}", error.exit_code)
         except KeyboardInterrupt:
@@ -114,7 +133,7 @@ def standard(command: Command) -> Command:
             if interrupted:  # a library that was being imported turned it into an error of its own
                 terminal.fail("interrupted.", ExitCode.INTERRUPTED)
             if verbose:
-                traceback.print_exc()
+                _say_traceback()
             if isinstance(error, OSError) and error.filename is not None:  # a name too long, in most cases
                 terminal.fail(f"'{error.filename}': {error.strerror}.", ExitCode.USAGE)
             hint = "" if verbose else " (-v shows where)"
@@ -156,7 +175,8 @@ def _notes(terminal: Terminal) -> Iterator[None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; numbers that JSON cannot hold (NaN, infinities) become null."""
-    say(json.dumps(_plain(document), indent=2, allow_nan=False))
+    for line in json.dumps(_plain(document), indent=2, allow_nan=False).splitlines():
+        say(line)
 
 
 def _plain(value: Any) -> Any:
@@ -180,5 +200,6 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console.print(table)
+        table.add_row(*(Text(_encodable(printable(cell), sys.stdout)) for cell in row))
+    with _output():
+        console.print(table)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
+import os
 import re
 import signal
 from collections.abc import Callable
@@ -117,25 +119,46 @@ def test_a_table_keeps_each_row_on_a_line_and_brackets_as_they_are(capsys: pytes
     assert len({line.index(cell) for line, cell in zip(lines, ("VALUE", "[red]", "y"), strict=True)}) == 1
 
 
-HOSTILE = "a\x1b[31mb\x07\u202ec\udcff\r"
+HOSTILE = "a\x1b[31mb\x07\u202ec\udcff\r\nError: forged\u2028\x85\x0b\tz"
 
 
 def test_what_a_terminal_would_obey_is_shown_instead(capsys: pytest.CaptureFixture[str]) -> None:
     say(HOSTILE)
     say(HOSTILE, err=True)
     print_table(("NAME",), [(HOSTILE,)])
+    print_json({HOSTILE: HOSTILE})
     output = capsys.readouterr()
+    assert [len(text.splitlines()) for text in (output.out, output.err)] == [1 + 2 + 3, 1]
     for text in (output.out, output.err):
         assert {character for character in text if not character.isprintable()} <= {"\n"}
         assert r"\x1b[31m" in text
+
+
+@pytest.mark.parametrize("write", [lambda: say("line"), lambda: print_table(("NAME",), [("line",)])])
+def test_output_that_cannot_be_written_is_an_error(write: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sys.stdout", Full())
+    with pytest.raises(mosaic.MosaicError, match=os.strerror(errno.ENOSPC)):
+        write()
+
+
+def test_a_traceback_shows_what_a_terminal_would_obey() -> None:
+    result = CliRunner().invoke(ending_in(ZeroDivisionError(HOSTILE)), ["-v"])
+    assert {character for character in result.stderr if not character.isprintable()} <= {"\n"}
+    assert "Traceback" in result.stderr
 
 
 def test_a_narrow_encoding_loses_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", stream)
     say("caf\u00e9")
+    print_table(("NAME",), [("caf\u00e9",)])
     stream.flush()
-    assert stream.buffer.getvalue() == b"caf\\xe9\n"  # type: ignore[attr-defined]
+    lines = stream.buffer.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.strip() for line in lines] == [b"caf\\xe9", b"NAME", b"caf\\xe9"]
 
 
 @pytest.mark.parametrize("arguments", [("show", HOSTILE), ("list", HOSTILE), ("run", f"--{HOSTILE}"), (HOSTILE,)])
@@ -147,7 +170,7 @@ def test_errors_show_nothing_raw_of_what_was_given(arguments: tuple[str, ...]) -
 
 def test_the_command_line_prints_by_one_function() -> None:
     for file in Path(mosaic_cli.__file__).parent.glob("*.py"):
-        calls = re.findall(r"click\.echo\(|(?<![\w.])print\(", file.read_text())
+        calls = re.findall(r"click\.echo\(|(?<![\w.])print\(|print_exc|std(?:out|err)\.write", file.read_text())
         assert len(calls) == {"terminal.py": 1, "main.py": 1}.get(file.name, 0), file
 
 

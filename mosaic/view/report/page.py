@@ -13,6 +13,7 @@ import xarray as xr
 from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
+from mosaic.progress import printable
 from mosaic.registry.loading import registry
 from mosaic.storage.trajectory import check_same_start, tensor_of
 from mosaic.view.images import check_samples
@@ -70,11 +71,21 @@ def make_report(
         pairs = zip(runs, datasets, strict=True)
         shown = [contents_of(run, name, chosen, dataset, frames) for (name, run), dataset in pairs]
         # In a script element neither an end tag nor a comment may begin.
-        data = json.dumps({"runs": shown, "agreement": agreement}, separators=(",", ":")).replace("<", "\\u003c")
-        page = template.render(title=title, style=parts["page.css"], script=parts["page.js"], data=data)
+        data = json.dumps(_legible({"runs": shown, "agreement": agreement}), separators=(",", ":"))
+        data = data.replace("<", "\\u003c")
+        page = template.render(title=printable(title), style=parts["page.css"], script=parts["page.js"], data=data)
         if len(page.encode()) <= LARGEST:
             break
     return page
+
+
+def _legible(value: Any) -> Any:
+    """Show control characters and characters that turn the direction of writing in all texts of a document."""
+    if isinstance(value, dict):
+        return {key: _legible(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_legible(entry) for entry in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 @standard_torch()

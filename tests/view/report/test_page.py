@@ -117,6 +117,18 @@ def test_the_page_in_a_browser(browser: Any, run: xr.Dataset, tmp_path: Path) ->
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
 
 
+def test_names_hold_nothing_that_a_reader_does_not_see(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("els", tiny, steps=2, samples=1, scales="3", out="a.nc").assign_attrs(device="a\u202eb\x1b")
+    name = "a\u202eb\x1b\n"
+    page = make_report([(name, run)], [tiny], title=name)
+    assert page.count(r"a\u202eb\x1b\n") == 2  # the document's title and its heading
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    (shown,) = contents(page)["runs"]
+    assert shown["name"] == r"a\u202eb\x1b\n"
+    assert ["device", r"a\u202eb\x1b"] in shown["facts"]
+
+
 def test_names_cannot_break_the_page(browser: Any, tiny: mosaic.DataSet, tmp_path: Path) -> None:
     run = mosaic.run("els", tiny, steps=2, samples=1, scales="3")
     name = "x<!--<script>alert(1)</script>"
