@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import _thread
 import inspect
+import os
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -24,7 +26,7 @@ from mosaic.errors import DataError
 from mosaic.netcdf.classic import check_classic_header
 from mosaic.netcdf.heaps import check_heaps
 
-__all__ = ["open_netcdf", "store_netcdf"]
+__all__ = ["library_path", "open_netcdf", "store_netcdf"]
 
 LIBRARY_LOCK = combine_locks([NETCDFC_LOCK, HDF5_LOCK])  # what xarray takes itself where it is not given a lock
 
@@ -83,6 +85,29 @@ def _is_collecting() -> bool:
     return False
 
 
+def library_path(path: Path) -> str:
+    """Give a path as the netCDF library is told it: absolute, as it drops blanks before a name and opens addresses.
+
+    Raises
+    ------
+    DataError
+        If the library would take it for another path, or cannot take it at all.
+    """
+    absolute = str(path.absolute())
+    encoding = sys.getfilesystemencoding()
+    try:
+        absolute.encode(encoding)
+    except UnicodeEncodeError:
+        name = os.fsencode(absolute).decode(errors="backslashreplace")
+        raise DataError(
+            f"The netCDF library cannot take the path '{name}': it is not text in {encoding}. Rename it, or set "
+            "PYTHONUTF8=1 if the locale is the cause."
+        ) from None
+    if "\\" in absolute and os.sep != "\\":
+        raise DataError(f"The netCDF library cannot take the path '{absolute}', for its backslash; rename it.")
+    return absolute
+
+
 def open_netcdf(path: str | PathLike[str], *, decode: bool = True) -> xr.Dataset:
     """Open a netCDF file, lazily, as `xarray.open_dataset` does.
 
@@ -104,7 +129,7 @@ def open_netcdf(path: str | PathLike[str], *, decode: bool = True) -> xr.Dataset
         check_classic_header(path)
         check_heaps(path)
         with interrupts_held():
-            return xr.open_dataset(path, engine="netcdf4", lock=_FileLock(path), decode_cf=decode)
+            return xr.open_dataset(library_path(path), engine="netcdf4", lock=_FileLock(path), decode_cf=decode)
     except DataError:
         raise
     except Exception as error:  # of whatever kind: the file may hold anything
@@ -114,7 +139,7 @@ def open_netcdf(path: str | PathLike[str], *, decode: bool = True) -> xr.Dataset
 def store_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping[str, Any]]) -> None:
     """Write a netCDF file, as `Dataset.to_netcdf` does; an interrupt waits until it is written."""
     with interrupts_held():
-        dataset.to_netcdf(path, engine="netcdf4", encoding=encoding)
+        dataset.to_netcdf(library_path(path), engine="netcdf4", encoding=encoding)
 
 
 def _reason(error: BaseException) -> str:

@@ -16,7 +16,7 @@ import xarray as xr
 
 from mosaic.device import interrupts_held
 from mosaic.errors import DataError, MosaicError, UsageError
-from mosaic.netcdf.access import open_netcdf, store_netcdf
+from mosaic.netcdf.access import library_path, open_netcdf, store_netcdf
 from mosaic.storage.failures import WriteError, cause_of, write_error
 from mosaic.storage.schema import check_stored
 
@@ -25,6 +25,7 @@ __all__ = [
     "OutputInUse",
     "as_attribute",
     "check_free",
+    "check_name",
     "check_writable",
     "flush",
     "is_temporary",
@@ -193,6 +194,7 @@ def make_folder(folder: Path) -> None:
     WriteError
         If that is not possible.
     """
+    check_name(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -270,10 +272,19 @@ def check_free(path: Path, overwrite: bool) -> None:
         raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
 
 
+def check_name(path: Path) -> None:
+    """Refuse a place whose path no netCDF file can have, before anything is computed."""
+    try:
+        library_path(path)
+    except DataError as error:
+        raise WriteError(f"`out`: {error}") from None
+
+
 def check_writable(path: Path) -> None:
     """Refuse a path that cannot be written, before anything is computed."""
     if path.suffix != ".nc":
         raise UsageError(f"`out` '{path}' must end in .nc: it is one netCDF file.")
+    check_name(path)
     if not path.parent.is_dir():
         raise UsageError(f"`out` '{path}': there is no folder '{path.parent}'; make it first.")
     lost = path.is_symlink() and not path.exists()  # a link to nothing, which would only be noticed at the end

@@ -7,7 +7,7 @@ from typing import Any
 
 from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
-from mosaic.storage.files import LOCK, is_temporary
+from mosaic.storage.files import LOCK, check_name, is_temporary
 from mosaic.storage.output import Output
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_checkpoint
 
@@ -29,6 +29,7 @@ class CheckpointOutput(Output):
             With what to do about it.
         """
         out = self.path
+        check_name(out)
         if out.exists() and not out.is_dir():
             raise UsageError(f"`out` '{out}' is a file; a checkpoint is a folder.")
         if not out.exists():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import re
 import shutil
 import signal
 import time
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from interrupts import count_moments, distinct_moments, interrupt_at
+from reports import Reports
 from safetensors.torch import load_file
 from small_training import train
 
@@ -44,6 +47,34 @@ def test_a_write_or_read_is_interrupted_at_any_lock_and_leaves_it_free(tmp_path:
             read(tmp_path / "old.nc")
     read(tmp_path / "new.nc")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.nc", "old.nc"]
+
+
+@pytest.mark.parametrize("name", [" blank.nc", "file:x#mode=zarr.nc", "x:/y.nc", "caf\u00e9 \n.nc"])
+def test_a_file_is_where_its_name_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left alone, the library drops a blank before a name, and takes `scheme://` for an address."""
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    write_netcdf(DATA, path)
+    assert path.is_file()
+    read(path)
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="a backslash separates folders here")
+@pytest.mark.parametrize("name", ["a\\b", "caf\udce9"])
+def test_a_path_that_the_library_cannot_take_is_refused_before_the_work(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "a.nc").write_bytes(b"CDF\x01")
+    with pytest.raises(mosaic.DataError, match=re.escape(name[:1])):
+        open_netcdf(folder / "a.nc")
+    progress = Reports()
+    for work in (mosaic.run, mosaic.train):
+        with pytest.raises(mosaic.UsageError):
+            work(dataset="digits", out=folder / "b.nc", progress=progress)
+    with pytest.raises(mosaic.UsageError):
+        mosaic.reproduce("table2", out=folder / "c", progress=progress)
+    assert not progress
 
 
 def test_an_open_file_can_be_handed_to_another_process(tmp_path: Path) -> None:
