@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from small_training import train
+from small_training import SMALL, train
 from torch import Tensor, nn
 
 import mosaic
 from mosaic.device import peak_bytes
-from mosaic_plugins.footprint import network_memory
+from mosaic_plugins.footprint import TRACING, network_memory
 
 
 def test_tensors_count_while_they_are_alive() -> None:
@@ -33,7 +33,7 @@ def test_tensors_count_while_they_are_alive() -> None:
         for is_conditional in (False, True):
             held, block = network_memory(module, (2, 1, 32, 32), dtype, is_conditional) or (0, 0)
             assert block == 0
-            assert expected <= held <= expected + times
+            assert expected <= held - TRACING <= expected + times
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
@@ -54,10 +54,33 @@ def test_a_run_of_a_network_obeys_its_budget(tiny: mosaic.DataSet) -> None:
         mosaic.run("network", tiny, memory="200M", **options)
 
 
+WHOLE = """
+import mosaic
+from mosaic.device import peak_bytes
+work = {"run": lambda memory: mosaic.run("network", "digits", score_options={"checkpoint": "net"}, memory=memory),
+        "calibrate": lambda memory: mosaic.calibrate("net", memory=memory, sizes="3")}["%s"]
+try:
+    work("1M")
+except mosaic.UsageError as error:
+    budget = int(str(error).split("needs ")[1].split()[0]) + 1
+work(f"{budget}M")
+print(peak_bytes() / 2**20, budget)
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("command", ["run", "calibrate"])
+def test_a_process_with_a_network_obeys_the_smallest_budget_that_it_accepts(command: str) -> None:
+    mosaic.train("resnet", "digits", out="net", epochs=1, **{**SMALL, "batch_size": 512})
+    done = subprocess.run([sys.executable, "-c", WHOLE % command], capture_output=True, text=True, check=True)
+    used, budget = map(float, done.stdout.split())
+    assert budget / 2 < used <= budget
+
+
 PROBE = """
 import sys, torch
 from mosaic.device import peak_bytes
-from mosaic_plugins.footprint import network_memory
+from mosaic_plugins.footprint import TRACING, network_memory
 from mosaic_plugins.networks import UNet
 torch.set_num_threads(1)
 dtype, batch = getattr(torch, sys.argv[1]), int(sys.argv[2])
@@ -65,7 +88,7 @@ module = UNet(UNet.Options()).build(1, 0).eval().to(memory_format=torch.channels
 x = torch.zeros(batch, 1, 28, 28, dtype=dtype)
 with torch.no_grad():
     module(x[:1].float(), x.new_full((1,), 0.5).float(), None)
-    predicted = network_memory(module, x.shape, dtype, False)[0]
+    predicted = network_memory(module, x.shape, dtype, False)[0] - TRACING
     before = peak_bytes()
     module.to(dtype)(x, x.new_full((batch,), 0.5), None)
 print(peak_bytes() - before, predicted)

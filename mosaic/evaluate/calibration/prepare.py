@@ -14,7 +14,7 @@ from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
-from mosaic.run.memory import access_within, threads_within
+from mosaic.run.memory import threads_within
 from mosaic.run.prepare import prepare
 from mosaic.storage.output import Output
 from mosaic.train.checkpoint import Checkpoint, load_checkpoint
@@ -84,7 +84,7 @@ def prepare_calibration(
     config = _with_defaults(config, checkpoint)
     options = registry().parse("score", config.score, config.score_options)  # before the data are read
     sizes = parse_sizes(str(config.sizes))
-    network = prepare(_network_run(config, checkpoint.config), access_within(access, memory), dataset=dataset)
+    network = prepare(_network_run(config, checkpoint.config), access, dataset=dataset, memory=memory)
     machine: ScoreModel = registry().get("score", config.score)(options, network.dataset)
     if not machine.traits.has_scale:
         raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; name one that has.")
