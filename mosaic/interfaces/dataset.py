@@ -303,13 +303,16 @@ class DataSource(ABC):
         """
         given = self.access.memory
         allowed = physical_memory() if given is None else given
-        need = 2 * 4 * images * math.prod(shape) + more
+        each = 2 * 4 * math.prod(shape)
+        need = images * each + more
         if allowed is not None and need > allowed:
             there = "this machine has" if given is None else "`memory` leaves for data"
+            fitting = max(0, allowed - more) // each
+            allow = "" if given is None else ", or allow more"
             raise DataError(
                 f"Data set '{self.name}': reading {images} images of {' x '.join(map(str, shape))} takes "
-                f"{-(-need // 2**20):,} MiB, more than the {allowed // 2**20:,} MiB that {there}; read fewer "
-                f"(`dataset.limit=100`){'' if given is None else ', or allow more'}."
+                f"{-(-need // 2**20):,} MiB, more than the {allowed // 2**20:,} MiB that {there}. "
+                f"At most {fitting} fit: read fewer (`dataset.limit`, or the set's own options){allow}."
             )
 
     @standard_torch()
