@@ -106,7 +106,10 @@ def _notes(files: list[Path], kinds: list[ImageKind]) -> list[str]:
     """Say what of the images is not read, or not read exactly."""
     several = [(file, kind.frames) for file, kind in zip(files, kinds, strict=True) if kind.frames > 1]
     printed = sum(kind.stored == "CMYK" for kind in kinds)
+    repeated = len(files) - len({(status.st_dev, status.st_ino) for status in map(Path.stat, files)})
     notes = []
+    if repeated:
+        notes.append(f"{repeated} of {len(files)} images are links to files that are read, too; each is an image.")
     if several:
         file, frames = several[0]
         notes.append(

@@ -42,6 +42,17 @@ def test_folder_reads_classes_by_name_and_searches_below_them(tmp_path: Path) ->
     torch.testing.assert_close(dataset.images.double(), expected, rtol=0, atol=1e-7)
 
 
+def test_images_that_are_links_to_others_are_told(tmp_path: Path) -> None:
+    image = save(tmp_path / "a/1.png", GREY)
+    save(tmp_path / "a/2.png", GREY)
+    assert folder(tmp_path).notes == ()
+    (tmp_path / "a/3.png").symlink_to(image)
+    (tmp_path / "a/4.png").hardlink_to(image)
+    dataset = folder(tmp_path)
+    assert len(dataset) == 4
+    assert [note.split()[:3] for note in dataset.notes] == [["2", "of", "4"]]
+
+
 def test_it_conforms(tmp_path: Path) -> None:
     for number in range(6):
         save(tmp_path / "ab"[number % 2] / f"{number}.png", GREY + number)
