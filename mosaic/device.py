@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from mosaic.errors import MosaicError, UsageError
+from mosaic.errors import MosaicError, UsageError, warn_of
 
 __all__ = [
     "accumulator_dtype",
@@ -161,7 +161,7 @@ def standard_torch(tf32: bool = False) -> Iterator[None]:
     Raises
     ------
     MosaicError
-        In a process that was forked from one where mosaic had worked: torch would wait for ever.
+        In a process that was forked while mosaic was at work in another thread.
     """
     begin_work()
     kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
@@ -283,13 +283,13 @@ def multiplies_bfloat16() -> bool:
 
 
 class _Forks:
-    """Whether torch has worked in this process, and in one that this one was forked from."""
+    """Whether this process was forked, without the threads that torch had started; and from the midst of work."""
 
-    worked = inherited = False
+    forked = at_work = False
 
     @classmethod
     def note_child(cls) -> None:
-        cls.inherited = cls.inherited or cls.worked
+        cls.forked, cls.at_work = True, cls.at_work or bool(_Standard.blocks)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
@@ -297,21 +297,26 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
 
 
 def begin_work() -> None:
-    """Note that torch works from now on; refuse it in a process that was forked from one where it did.
-
-    Threads are not forked, and torch waits for its own for ever.
+    """Let torch use one thread in a process that was forked, and say so: it would wait for ever for those left behind.
 
     Raises
     ------
     MosaicError
-        In such a process.
+        In a process that was forked while mosaic was at work: what another thread had locked stays locked.
     """
-    if _Forks.inherited:
+    if _Forks.at_work:
         raise MosaicError(
-            "This process was forked from one where mosaic had worked, and torch would wait for ever for threads that "
-            "were not forked with it; start it with the method 'spawn', as multiprocessing.get_context('spawn') does."
+            "This process was forked while mosaic was at work in another thread, and would wait for ever for what that "
+            "had locked; start it with the method 'spawn', as multiprocessing.get_context('spawn') does."
         )
-    _Forks.worked = True
+    if _Forks.forked and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        warn_of(
+            [
+                "This process was forked, and torch's threads were not: it works with one. Start it with the method "
+                "'spawn', as multiprocessing.get_context('spawn') does, to use more."
+            ]
+        )
 
 
 @contextmanager
