@@ -1,47 +1,32 @@
-"""Files: written atomically, held by one process at a time, opened by their schema."""
+"""Files: their names, whether they can be written, and how they are stored and opened by their schema."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import xarray as xr
 
-from mosaic.device import interrupts_held
-from mosaic.errors import DataError, MosaicError, UsageError
+from mosaic.errors import DataError, UsageError
 from mosaic.netcdf.access import open_netcdf, store_netcdf
-from mosaic.storage.failures import WriteError, cause_of, write_error
+from mosaic.storage.atomic import replacing
+from mosaic.storage.failures import cause_of, write_error
 from mosaic.storage.schema import check_stored
 
 __all__ = [
-    "LOCK",
-    "OutputInUse",
     "as_attribute",
     "check_free",
     "check_writable",
-    "flush",
-    "is_temporary",
-    "locked",
     "make_folder",
     "open_stored",
-    "remove_temporaries",
-    "replacing",
     "store",
     "unused_folder",
     "unused_path",
     "write_netcdf",
-    "writing",
 ]
-
-LOCK = ".lock"
-TEMPORARY = (".mosaic-", ".tmp")  # how names of temporary folders start and end
 
 
 def unused_path(folder: Path, name: str = "run", endings: Sequence[str] = (".nc", ".nc.parts", ".png")) -> Path:
@@ -59,130 +44,6 @@ def unused_folder(name: str) -> Path:
         number += 1
         path = Path(f"{name}-{number}")
     return path
-
-
-@contextmanager
-def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
-    """Give a temporary path that becomes `path` if the block succeeds: readers see the old file, or the new one whole.
-
-    It is in a new folder that nobody else can write to, so that no link planted there is followed. It counts only
-    when it is on the disk.
-
-    Parameters
-    ----------
-    overwrite : bool
-        Whether a file that is there by then may be replaced.
-
-    Raises
-    ------
-    WriteError
-        If it cannot be written, or may not be replaced.
-    """
-    with writing(path):
-        remove_temporaries(path.parent)
-        with _own_folder(path) as folder:
-            temporary = folder / path.name
-            yield temporary
-            flush(temporary)
-            _move(temporary, path, overwrite)
-        flush(path.parent)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says when `path` cannot be written into a sentence.
-
-    Raises
-    ------
-    WriteError
-        If the block raises an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise write_error(path, error) from None
-
-
-@contextmanager
-def _own_folder(path: Path) -> Iterator[Path]:
-    """Make a temporary folder beside `path`, lock it until the block ends, and then remove it."""
-    while True:
-        with ExitStack() as stack:
-            with interrupts_held():  # an interrupt in between would leave it, as a kill does
-                folder = Path(tempfile.mkdtemp(prefix=TEMPORARY[0], suffix=TEMPORARY[1], dir=path.parent))
-                stack.callback(_remove, folder)
-            if _lock_new(folder, path, stack):
-                yield folder
-                return
-
-
-def _lock_new(folder: Path, work: Path, stack: ExitStack) -> bool:
-    """Lock a new folder until the stack ends; False if another writer took it for what a kill had left, and removed it.
-
-    That can only happen until it is locked. The lock of a folder that is gone would be made in another one.
-    """
-    try:
-        made = folder.stat()
-        stack.enter_context(locked(folder, work))
-        return (folder / LOCK).exists() and os.path.samestat(made, folder.stat())
-    except (FileNotFoundError, OutputInUse):
-        return False
-    except WriteError:
-        if folder.exists():
-            raise
-        return False
-
-
-def _remove(folder: Path) -> None:
-    with interrupts_held():
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _move(temporary: Path, path: Path, overwrite: bool) -> None:
-    if overwrite:
-        temporary.replace(path)
-        return
-    try:
-        path.hardlink_to(temporary)  # unlike a check before a move, this cannot replace what appears in between
-    except FileExistsError:
-        raise WriteError(f"'{path}' was made meanwhile, and is not replaced; move it, or use `overwrite`.") from None
-    except OSError:  # a file system without links
-        if path.exists():
-            raise WriteError(f"'{path}' was made meanwhile, and is not replaced.") from None
-        temporary.replace(path)
-
-
-def is_temporary(path: Path) -> bool:
-    """Whether a path has a name as `replacing` gives to its temporary folders."""
-    return path.name.startswith(TEMPORARY[0]) and path.name.endswith(TEMPORARY[1])
-
-
-def remove_temporaries(folder: Path) -> None:
-    """Remove the temporary folders that killed writers have left in `folder`: nobody holds their locks."""
-    for left in folder.glob("*".join(TEMPORARY)):
-        if left.is_symlink():
-            continue
-        with suppress(OSError, MosaicError):
-            with locked(left, left):
-                shutil.rmtree(left, ignore_errors=True)  # follows no links either
-            left.rmdir()  # Windows does not remove a folder with a lock in it
-
-
-def flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    if path.is_dir():
-        if os.name == "nt":
-            return
-        descriptor = os.open(path, os.O_RDONLY)
-    else:
-        descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        if not path.is_dir():  # not every file system can for folders
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:
@@ -219,44 +80,6 @@ def store(dataset: xr.Dataset, temporary: Path) -> None:
         store_netcdf(dataset, temporary, encoding)
     except (OSError, RuntimeError) as error:
         raise cause_of(error, temporary, dataset.nbytes) from None
-
-
-class OutputInUse(UsageError):
-    """Another process is working on this output, or started it between the check and the start."""
-
-
-@contextmanager
-def locked(folder: Path, work: Path) -> Iterator[None]:
-    """Lock a folder against other processes; the system releases the lock when this process ends.
-
-    Raises
-    ------
-    OutputInUse
-        If another process holds it, with `work` for what it is working on.
-    """
-    lock = filelock.FileLock(folder / LOCK)
-    try:
-        with interrupts_held():
-            _acquire(lock, folder, work)
-        yield
-    finally:
-        if lock.is_locked:
-            with interrupts_held():
-                with suppress(OSError):  # Windows cannot remove an open file; elsewhere filelock notices
-                    (folder / LOCK).unlink()
-                lock.release()
-
-
-def _acquire(lock: filelock.BaseFileLock, folder: Path, work: Path) -> None:
-    try:
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:  # also where its file cannot be made
-            if not (folder / LOCK).exists():
-                tempfile.TemporaryFile(dir=folder).close()
-            raise OutputInUse(f"another process is working on '{work}'; wait for it, or use another `out`.") from None
-    except OSError as error:
-        raise write_error(work, error) from None
 
 
 def as_attribute(value: Any) -> str:

@@ -13,8 +13,9 @@ import xarray as xr
 from mosaic.errors import DataError, UsageError, warn_of
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
-from mosaic.storage.files import OutputInUse, check_free, check_writable, locked, open_stored, unused_path
+from mosaic.storage.files import check_free, check_writable, open_stored, unused_path
 from mosaic.storage.job import FileJob
+from mosaic.storage.lock import OutputInUse, locked
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import TABLES
 

@@ -21,17 +21,10 @@ import xarray as xr
 
 from mosaic.errors import DataError, warn_of
 from mosaic.netcdf.access import open_netcdf
+from mosaic.storage.atomic import flush, remove_temporaries, replacing
 from mosaic.storage.failures import WriteError, write_error
-from mosaic.storage.files import (
-    OutputInUse,
-    as_attribute,
-    flush,
-    locked,
-    remove_temporaries,
-    replacing,
-    store,
-    write_netcdf,
-)
+from mosaic.storage.files import as_attribute, store, write_netcdf
+from mosaic.storage.lock import OutputInUse, locked
 from mosaic.storage.made_by import core_digest
 
 __all__ = ["PartFiles", "join"]

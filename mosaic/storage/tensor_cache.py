@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mosaic.errors import MosaicError
-from mosaic.storage.files import replacing
+from mosaic.storage.atomic import replacing
 
 __all__ = ["cached_tensor", "digest_of"]
 

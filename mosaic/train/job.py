@@ -9,9 +9,10 @@ from typing import Any
 
 from mosaic.device import standard_torch
 from mosaic.progress import Progress, silent
+from mosaic.storage.atomic import flush, remove_temporaries
 from mosaic.storage.failures import WriteError, write_error
-from mosaic.storage.files import OutputInUse, flush, locked, remove_temporaries
 from mosaic.storage.job import Job, State
+from mosaic.storage.lock import OutputInUse, locked
 from mosaic.train.checkpoint import DESCRIPTION, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
 from mosaic.train.plan import TrainPlan, describe_training
 from mosaic.train.session import Summary, TrainingSession

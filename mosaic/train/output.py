@@ -7,7 +7,8 @@ from typing import Any
 
 from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
-from mosaic.storage.files import LOCK, is_temporary
+from mosaic.storage.atomic import is_temporary
+from mosaic.storage.lock import LOCK
 from mosaic.storage.output import Output
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_checkpoint
 

@@ -18,7 +18,8 @@ import xarray as xr
 from mosaic.device import interrupts_held
 from mosaic.errors import DataError, MosaicError
 from mosaic.progress import Progress, silent
-from mosaic.storage.files import as_attribute, flush, replacing, store, writing
+from mosaic.storage.atomic import flush, replacing, writing
+from mosaic.storage.files import as_attribute, store
 from mosaic.storage.schema import HISTORY_SCHEMA, described
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_tensors, save_tensors
 from mosaic.train.step import Training

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from mosaic.errors import UsageError
-from mosaic.storage.files import replacing
+from mosaic.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ import mosaic
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
 from mosaic.storage.failures import WriteError
-from mosaic.storage.files import OutputInUse
+from mosaic.storage.lock import OutputInUse
 from mosaic.storage.made_by import code_changed, core_digest
 
 VARIABLES = ("state", "denoised", "image")

@@ -28,7 +28,8 @@ from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
-from mosaic.storage.files import OutputInUse, as_attribute, make_folder, open_stored, write_netcdf
+from mosaic.storage.files import as_attribute, make_folder, open_stored, write_netcdf
+from mosaic.storage.lock import OutputInUse
 from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import LEADERBOARD_SCHEMA, NETWORK
