@@ -8,7 +8,6 @@ any moment, of the machine too, loses at most the batch in flight.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -22,6 +21,7 @@ import xarray as xr
 from mosaic.errors import DataError, warn_of
 from mosaic.netcdf.access import open_netcdf
 from mosaic.storage.atomic import flush, remove_temporaries, replacing
+from mosaic.storage.document import document_text, parse_document
 from mosaic.storage.failures import WriteError, write_error
 from mosaic.storage.files import as_attribute, store, write_netcdf
 from mosaic.storage.lock import OutputInUse, locked
@@ -61,13 +61,12 @@ class PartFiles:
         if (self.folder / IDENTITY).exists() and not (self.folder / IDENTITY).is_file():
             return {}
         try:
-            kept = json.loads((self.folder / IDENTITY).read_bytes())
+            return parse_document((self.folder / IDENTITY).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             return {}
         except OSError as error:
             reason = error.strerror or error
             raise DataError(f"'{self.folder / IDENTITY}' cannot be read ({reason}).") from None
-        return kept if isinstance(kept, dict) else {}
 
     def part(self, number: int) -> Path:
         """File of one finished batch."""
@@ -152,7 +151,7 @@ class PartFiles:
                 _discard(stale)
         with replacing(self.folder / IDENTITY) as temporary:
             mark = kept.get(MARK) or secrets.token_hex(16)
-            temporary.write_text(json.dumps({**identity, REPLACES: replaces, MARK: mark}, indent=1))
+            temporary.write_text(document_text({**identity, REPLACES: replaces, MARK: mark}))
         return replaces
 
     def finish(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from mosaic.device import interrupts_held
 from mosaic.errors import DataError, MosaicError
 from mosaic.progress import Progress, silent
 from mosaic.storage.atomic import flush, replacing, writing
+from mosaic.storage.document import document_text
 from mosaic.storage.files import as_attribute, store
 from mosaic.storage.schema import HISTORY_SCHEMA, described
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_tensors, save_tensors
@@ -108,7 +108,7 @@ class TrainingSession:
             raise DataError(f"'{self.folder / TRAINING}' is not a state of this training ({reason}).") from None
 
     def _text(self) -> str:
-        return json.dumps(self.description, indent=1)
+        return document_text(self.description)
 
     def _describe(self) -> None:
         text = self._text()
@@ -142,9 +142,16 @@ class TrainingSession:
                     self.save()
             self.fetch()
             summary = self.summary()  # before the last checkpoint, whose time must not count as training
-            if training.step > self.first or not (self.folder / WEIGHTS).is_file():
+            if training.step > self.first or not self._has_weights():
                 self.save()
         return summary
+
+    def _has_weights(self) -> bool:
+        try:
+            load_tensors(self.folder / WEIGHTS)
+        except DataError:  # missing or damaged; the state has them, too
+            return False
+        return True
 
     def summary(self) -> Summary:
         """Say how far the training is, its recent loss and its speed."""

@@ -282,6 +282,19 @@ def test_a_part_of_other_work_or_of_another_batch_is_not_taken(
         assert same_bytes(resumed, whole)
 
 
+def test_parts_are_not_joined_with_those_of_an_identity_that_was_damaged(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    """Though it is still JSON: a resumed run takes its settings from it."""
+    settings: dict[str, Any] = {"steps": 2, "samples": 3, "batch_size": 1}
+    with pytest.raises(Stop):
+        mosaic.run("is", tiny, **settings, seed=4, out=tmp_path / "a.nc", progress=stop_in_third)
+    identity = tmp_path / "a.nc.parts" / "identity.json"
+    identity.write_text(identity.read_text().replace('"seed": 4', '"seed": 5'))
+    with pytest.warns(mosaic.MosaicWarning, match=r"a\.nc\.parts"):
+        run = mosaic.run("is", tiny, **settings, out=tmp_path / "a.nc", resume=True)
+    with run:
+        assert same_bytes(run, mosaic.run("is", tiny, **settings))
+
+
 def test_parts_that_are_a_link_are_not_followed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "part-00000.nc").write_text("keep")

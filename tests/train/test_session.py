@@ -60,6 +60,15 @@ def test_weights_that_turn_nan_in_the_last_step_are_not_kept(tiny: mosaic.DataSe
     assert mosaic.load_checkpoint(Path("net")).fingerprint() == good.fingerprint()
 
 
+def test_damaged_weights_are_written_again_from_the_state(tiny: mosaic.DataSet) -> None:
+    good = train(tiny).fingerprint()
+    path = Path("net/weights.safetensors")
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(mosaic.DataError, match="weights"):
+        mosaic.load_checkpoint("net").load()
+    assert train(tiny, resume=True).fingerprint() == good
+
+
 def test_a_kill_at_any_moment_of_storing_ends_in_the_same_weights(
     tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
