@@ -88,7 +88,7 @@ def _calibrate(plan: CalibrationPlan, output: Output, terminal: Terminal) -> tup
 
     begin = time.perf_counter()
     try:
-        with progress_bar(not terminal.quiet) as bar, start(plan, bar) as stored:
+        with progress_bar(not terminal.quiet) as bar, start(plan, bar) as stored, output.reading():
             calibration = stored.load()
     except KeyboardInterrupt:
         terminal.fail(f"interrupted; {advice_after(output)}", ExitCode.INTERRUPTED)

@@ -116,7 +116,7 @@ def _run(plan: Plan, output: Output, terminal: Terminal) -> tuple[Path, float]:
     begin = time.perf_counter()
     outputs = [output]  # the last one is the one that is used
     try:
-        with progress_bar(not terminal.quiet) as bar, start(plan, bar, outputs.append) as trajectory:
+        with progress_bar(not terminal.quiet) as bar, start(plan, bar, outputs.append) as trajectory, output.reading():
             _draw(trajectory, outputs[-1].path)
     except KeyboardInterrupt:
         terminal.fail(f"interrupted; {advice_after(outputs[-1])}", ExitCode.INTERRUPTED)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_writable",
     "make_folder",
     "open_stored",
+    "reusing",
     "store",
     "unused_folder",
     "unused_path",
@@ -103,6 +105,21 @@ def check_writable(path: Path) -> None:
     closed = not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK))
     if lost or closed or path.is_dir():
         raise UsageError(f"`out` '{path}' cannot be written; choose another place.")
+
+
+@contextmanager
+def reusing(way_out: str = "Remove it to compute it again.") -> Iterator[None]:
+    """Say how to go on where something stored is damaged that would be used again.
+
+    Raises
+    ------
+    DataError
+        If the block does.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error} {way_out}") from None
 
 
 def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import xarray as xr
 from mosaic.errors import DataError, UsageError, warn_of
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
-from mosaic.storage.files import check_free, check_writable, open_stored, unused_path
+from mosaic.storage.files import check_free, check_writable, open_stored, reusing, unused_path
 from mosaic.storage.job import FileJob
 from mosaic.storage.lock import OutputInUse, locked
 from mosaic.storage.parts import PartFiles
@@ -78,6 +79,11 @@ class Output:
             for ending in self.beside:
                 check_free(self.path.with_name(self.path.stem + ending), self.overwrite)
 
+    @staticmethod
+    def reading() -> AbstractContextManager[None]:
+        """Name the way out where a result that is kept here turns out to be damaged: a context."""
+        return reusing("Use `overwrite` to replace it, or another `out`.")
+
     def is_unfinished(self) -> bool:
         """Tell whether there is unfinished work here, which can be resumed."""
         return PartFiles(self.path).folder.exists()
@@ -92,11 +98,12 @@ class Output:
         DataError
             If the file there is not one of mosaic's.
         """
-        kept = self._kept_configuration() if self.resume else {}
-        if not isinstance(kept, dict) or any(
-            key.endswith("_options") and not isinstance(value, dict) for key, value in kept.items()
-        ):
-            raise DataError(f"The configuration of what is at '{self.path}' is damaged; use `overwrite`.")
+        with self.reading():
+            kept = self._kept_configuration() if self.resume else {}
+            if not isinstance(kept, dict) or any(
+                key.endswith("_options") and not isinstance(value, dict) for key, value in kept.items()
+            ):
+                raise DataError(f"The configuration of what is at '{self.path}' is damaged.")
         if unknown := sorted(kept.keys() - model.model_fields.keys()):
             raise UsageError(
                 f"What is there was started by another version of mosaic, with other settings ({', '.join(unknown)}), "

@@ -141,9 +141,7 @@ class PartFiles:
         kept = self._kept()
         replaces = overwrite or (resume and kept.get(REPLACES) is True)
         if self.path.exists() and not replaces:
-            raise OutputInUse(
-                f"'{self.path}' was made since, by something else; use another `out`, or `overwrite` to replace it."
-            )
+            raise OutputInUse(f"'{self.path}' was made since, by something else; move it, or use another `out`.")
         if not kept:
             if (self.folder / IDENTITY).exists():
                 warn_of([f"'{self.folder / IDENTITY}' is damaged; all batches are computed again."])
@@ -179,7 +177,7 @@ class PartFiles:
     def _load(self, number: int) -> xr.Dataset:
         part = self.part(number)
         if not self._is_whole(number):
-            raise DataError(f"'{part}' was damaged meanwhile; `resume` computes it again.")
+            raise DataError(f"'{part}' was damaged meanwhile; resume the work to compute it again.")
         with open_netcdf(part) as stored:
             return stored.load()
 

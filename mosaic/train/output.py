@@ -52,4 +52,5 @@ class CheckpointOutput(Output):
         """
         if not (self.resume and (self.path / DESCRIPTION).is_file()):
             return {}
-        return load_checkpoint(self.path).config.model_dump(mode="json")
+        with self.reading():
+            return load_checkpoint(self.path).config.model_dump(mode="json")

@@ -260,6 +260,10 @@ def test_a_full_disk_keeps_what_is_finished(
         patched.setattr(xr.Dataset, "to_netcdf", store)
         with pytest.raises(WriteError, match=r"full.*\b2 of 3\b.*a\.nc\.parts.*`resume`"):
             mosaic.run(**settings)
+        writes = 2
+        with pytest.raises(WriteError, match=r"full.*\b2 of 3\b.*a\.nc\.parts") as caught:
+            mosaic.run(**settings, resume=True)
+        assert "`" not in str(caught.value)  # a leaderboard resumes without a setting of that name
     mosaic.run(**settings, resume=True).close()
     assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
 

@@ -99,3 +99,13 @@ def test_an_unused_file_of_a_series_is_chosen_again_if_it_is_taken_meanwhile(
     assert Path("run-003.nc").is_file()
     assert first.is_unfinished()
     assert not used[-1].is_unfinished()
+
+
+def test_a_damaged_result_is_refused_with_the_way_out(finished: Path) -> None:
+    finished.write_bytes(finished.read_bytes()[:1000])
+    for job in (
+        lambda: mosaic.run(out=finished, resume=True),
+        lambda: mosaic.calibrate("net", out=finished, resume=True),
+    ):
+        with pytest.raises(mosaic.DataError, match=r"run\.nc.*`overwrite`"):
+            job()

@@ -28,7 +28,7 @@ from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
-from mosaic.storage.files import as_attribute, make_folder, open_stored, write_netcdf
+from mosaic.storage.files import as_attribute, make_folder, open_stored, reusing, write_netcdf
 from mosaic.storage.lock import OutputInUse
 from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
 from mosaic.storage.parts import PartFiles
@@ -76,7 +76,7 @@ class Board:
         """Name the theories that the stored leaderboard ranks but this one does not."""
         if not self.file.exists():
             return []
-        with open_stored(self.file, (LEADERBOARD_SCHEMA,), "a leaderboard") as stored:
+        with reusing(), open_stored(self.file, (LEADERBOARD_SCHEMA,), "a leaderboard") as stored:
             return [name for name in stored["score"].values.tolist() if name not in self.entries]
 
     def plan_unfinished(self) -> dict[str, Plan | None]:
@@ -196,7 +196,8 @@ def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = s
     # The network's steps and the theories' comparisons cannot be added up: first the one, then the others.
     _execute({name: plan for name, plan in plans.items() if name == NETWORK}, board, progress)
     failed = _execute({name: plan for name, plan in plans.items() if name != NETWORK}, board, progress)
-    table = leaderboard_table(board.entries, [name for name in board.entries if name not in failed], board.metrics)
+    with reusing():
+        table = leaderboard_table(board.entries, [name for name in board.entries if name not in failed], board.metrics)
     table = table.assign_attrs(_attributes(board, failed))
     write_netcdf(table, board.file)
     save_figure(draw_leaderboard(table), board.file.with_suffix(".png"))

@@ -78,6 +78,16 @@ def test_entries_that_other_code_made_are_named(
     assert "network, els, gaussian: " in invoke(*given).stderr
 
 
+@pytest.mark.parametrize("name", ["network", "els", "els-steps", "leaderboard"])
+def test_a_damaged_file_is_refused_with_the_way_out(board: Path, network: Path, name: str) -> None:
+    path = board / f"{name}.nc"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(mosaic.DataError, match=rf"{name}\.nc'.*Remove it") as caught:
+        mosaic.leaderboard(network, out=board, progress=False, **SETTINGS)
+    assert str(caught.value).count("Remove it") == 1
+    assert "`" not in str(caught.value)  # there is no setting to replace it
+
+
 def test_a_run_that_was_removed_is_made_again(board: Path, network: Path) -> None:
     (board / "els.nc").unlink()
     mosaic.leaderboard(network, out=board, **SETTINGS)
