@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
 from mosaic.run.settings import layered
-from mosaic.storage.files import as_attribute, make_folder, write_netcdf
+from mosaic.storage.atomic import write_together
+from mosaic.storage.files import as_attribute, make_folder, store
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import REPRODUCTION_SCHEMA, described
-from mosaic.view.images import save_figure
+from mosaic.view.images import write_figure
 
 __all__ = ["TARGETS", "execute_reproduction", "forecast_reproduction", "prepare_reproduction", "reproduce"]
 
@@ -66,9 +68,11 @@ def execute_reproduction(target: Target) -> xr.Dataset:
     """
     study = target.study
     make_folder(study.folder)
+    file, picture = (study.folder / f"{target.name}{ending}" for ending in (".nc", ".png"))
+    replaceable = [path for path in (file, picture) if path.exists()]  # what appears meanwhile is another's
     measured = described(target.measure(), REPRODUCTION_SCHEMA).assign_attrs(_attributes(target))
-    write_netcdf(measured, study.folder / f"{target.name}.nc")
-    save_figure(target.draw(measured), study.folder / f"{target.name}.png")
+    figure = target.draw(measured)
+    write_together({file: partial(store, measured), picture: partial(write_figure, figure)}, replaceable)
     return measured
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mosaic.errors import MosaicError
 from mosaic.storage.failures import WriteError, write_error
 from mosaic.storage.lock import LOCK, OutputInUse, locked
 
-__all__ = ["flush", "is_temporary", "remove_temporaries", "replacing", "writing"]
+__all__ = ["flush", "is_temporary", "remove_temporaries", "replacing", "write_together", "writing"]
 
 TEMPORARY = (".mosaic-", ".tmp")  # how names of temporary folders start and end
 
@@ -103,11 +103,48 @@ def _move(temporary: Path, path: Path, overwrite: bool) -> None:
     try:
         path.hardlink_to(temporary)  # unlike a check before a move, this cannot replace what appears in between
     except FileExistsError:
-        raise WriteError(f"'{path}' was made meanwhile, and is not replaced; move it, or use `overwrite`.") from None
+        raise _made_meanwhile(path) from None
     except OSError:  # a file system without links
         if path.exists():
-            raise WriteError(f"'{path}' was made meanwhile, and is not replaced.") from None
+            raise _made_meanwhile(path) from None
         temporary.replace(path)
+
+
+def _made_meanwhile(path: Path) -> WriteError:
+    return WriteError(f"'{path}' was made meanwhile, and is not replaced; move it, and start again.")
+
+
+def write_together(
+    writers: Mapping[Path, Callable[[Path], object]],
+    replaceable: Collection[Path],
+    before: Callable[[], object] = lambda: None,
+) -> None:
+    """Write files that belong together: none, if one cannot be written or may not replace what is there.
+
+    Parameters
+    ----------
+    writers : mapping
+        writers[path](temporary) writes what becomes the file at `path`. The last one is moved into place first.
+    replaceable : collection of Path
+        Those that may replace a file that is there by then.
+    before : callable
+        Called when all are written, before the first one is moved.
+
+    Raises
+    ------
+    WriteError
+        If one cannot be written, or may not be replaced.
+    """
+    with ExitStack() as stack:
+        temporaries = {path: stack.enter_context(replacing(path, path in replaceable)) for path in writers}
+        for path, write in writers.items():
+            with writing(path):
+                write(temporaries[path])
+                flush(temporaries[path])
+        for path in writers:
+            if path not in replaceable and path.exists():
+                raise _made_meanwhile(path)
+        before()
 
 
 def is_temporary(path: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import mosaic
-from mosaic.storage.atomic import replacing
+from mosaic.storage.atomic import replacing, write_together
 from mosaic.storage.failures import WriteError
 
 
@@ -104,7 +104,7 @@ def test_a_file_and_its_name_reach_the_disk_before_it_counts(tmp_path: Path, mon
         (errno.EDQUOT, "quota"),
         (errno.EFBIG, "larger"),
         (errno.EROFS, "read-only"),
-        (errno.ENAMETOOLONG, "5 characters"),
+        (errno.ENAMETOOLONG, "too long"),
         (errno.EACCES, os.strerror(errno.EACCES)),
     ],
 )
@@ -146,3 +146,38 @@ def test_writers_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, "abcd"))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: f"{name} 99" for name in "abcd"}
+
+
+def test_files_that_belong_together_are_all_written_or_none(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_text("old")
+
+    def full(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    writers = {first: lambda file: file.write_text("new"), second: full}
+    with pytest.raises(WriteError, match=r"b\.txt'.*full"):
+        write_together(writers, writers)
+    with pytest.raises(WriteError, match=r"a\.txt'"):
+        write_together({second: lambda file: file.write_text("new"), first: lambda file: file.write_text("new")}, ())
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
+    write_together({**writers, second: lambda file: file.write_text("new")}, [first])
+    assert [file.read_text() for file in (first, second)] == ["new", "new"]
+
+
+def test_what_comes_before_files_are_moved_comes_when_all_are_written(tmp_path: Path) -> None:
+    files, written = [tmp_path / "a.txt", tmp_path / "b.txt"], []
+
+    def write(temporary: Path) -> None:
+        temporary.touch()
+        written.append(temporary)
+
+    def check() -> None:
+        assert len(written) == 2
+        assert not any(file.exists() for file in files)
+        written.clear()
+
+    write_together(dict.fromkeys(files, write), (), before=check)
+    assert not written
+    assert all(file.exists() for file in files)

@@ -33,6 +33,7 @@ def kill_at(moment: int, monkeypatch: pytest.MonkeyPatch, place: str) -> list[st
         monkeypatch.setattr(owner, name, call)
 
     guarded(Path, "replace")
+    guarded(Path, "hardlink_to")
     guarded(Path, "mkdir")
     guarded(shutil, "rmtree")
     return calls

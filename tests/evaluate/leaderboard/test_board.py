@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 from click.testing import Result
+from command_results import refused
 from small_leaderboard import FLAGS, SETTINGS
 
 import mosaic
@@ -109,6 +112,31 @@ def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: 
         assert "checkpoint" in json.loads(stored.attrs["failed"])["switch"]
     assert lines[3:] == ["switch", "network", str(board / "leaderboard.nc")]
     assert "score.below_options" in result.stderr
+
+
+def test_where_nothing_can_be_ranked_the_command_fails(board: Path, invoke: Invoke, network: Path) -> None:
+    before = (board / "leaderboard.nc").read_bytes()
+    options = ("--scores", "switch", "-o", "switch.below=network")
+    result = invoke("leaderboard", "--checkpoint", network, "--out", board, *FLAGS, *options)
+    refused(result, 1, "switch", "checkpoint")
+    assert (board / "leaderboard.nc").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["leaderboard.nc", "leaderboard.png"])
+def test_a_file_that_appears_meanwhile_is_not_replaced(board: Path, network: Path, name: str) -> None:
+    for made in ("leaderboard.nc", "leaderboard.png", "els-steps.nc"):
+        (board / made).unlink()
+    settings: dict[str, Any] = {**SETTINGS, "out": board}
+
+    def write(done: float, total: float, unit: str, note: str = "") -> None:
+        (board / name).write_text("theirs")
+
+    with pytest.raises(mosaic.UsageError, match=re.escape(name)):
+        mosaic.leaderboard(network, progress=write, **settings)
+    assert (board / name).read_text() == "theirs"
+    assert len(list(board.glob("leaderboard.*"))) == 1
+    (board / name).unlink()
+    mosaic.leaderboard(network, progress=False, **settings)
 
 
 def test_progress_counts_steps_of_the_network_and_weighted_comparisons_of_theories(
