@@ -115,7 +115,7 @@ class TrainingJob(Job):
                     session.start(resumes=resumes)
                 self.summary = session.run(self.max_seconds, self.save_seconds)
             except WriteError as error:
-                if not (self.place / TRAINING).is_file():
+                if self.place / TRAINING not in session.replaceable:
                     raise
                 if session.replaces:
                     raise WriteError(f"{error} The checkpoint that was in '{self.place}' is kept.") from None
