@@ -92,7 +92,7 @@ def as_attribute(value: Any) -> str:
 def check_free(path: Path, overwrite: bool) -> None:
     """Refuse a path that is taken, unless it may be replaced."""
     if path.exists() and not overwrite:
-        raise UsageError(f"'{path}' exists already; use `overwrite` to replace it, or another `out`.")
+        raise UsageError(f"'{path}' exists already; move it, use `overwrite` to replace it, or another `out`.")
 
 
 def check_writable(path: Path) -> None:

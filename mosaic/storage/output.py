@@ -75,9 +75,16 @@ class Output:
                     raise UsageError(
                         f"'{files.folder}' holds unfinished work; use `resume` to continue it, or `overwrite`."
                     )
-        if not (self.resume and (self.path.exists() or files.in_progress() is not None)):
-            for ending in self.beside:
-                check_free(self.path.with_name(self.path.stem + ending), self.overwrite)
+        if not (self.resume and (self.path.exists() or files.may_replace())):
+            for path in self._beside():
+                check_free(path, self.overwrite)
+
+    def _beside(self) -> list[Path]:
+        return [self.path.with_name(self.path.stem + ending) for ending in self.beside]
+
+    def replaceable(self) -> list[Path]:
+        """List the files beside it that may be replaced: with `overwrite` all, with `resume` those there already."""
+        return [path for path in self._beside() if self.overwrite or (self.resume and path.exists())]
 
     @staticmethod
     def reading() -> AbstractContextManager[None]:

@@ -56,6 +56,10 @@ class PartFiles:
         """Whether there is work in progress here of which the identity is damaged."""
         return (self.folder / IDENTITY).exists() and not self._kept()
 
+    def may_replace(self) -> bool:
+        """Whether the work in progress here was started with `overwrite`."""
+        return self._kept().get(REPLACES) is True
+
     def _kept(self) -> dict[str, Any]:
         """What identity.json holds; empty where there is none, or it is damaged."""
         if (self.folder / IDENTITY).exists() and not (self.folder / IDENTITY).is_file():
@@ -139,7 +143,7 @@ class PartFiles:
             If there is a file that it may not replace.
         """
         kept = self._kept()
-        replaces = overwrite or (resume and kept.get(REPLACES) is True)
+        replaces = overwrite or (resume and self.may_replace())
         if self.path.exists() and not replaces:
             raise OutputInUse(f"'{self.path}' was made since, by something else; move it, or use another `out`.")
         if not kept:
