@@ -28,7 +28,7 @@ from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
 from mosaic.run.settings import layered
 from mosaic.storage.atomic import write_together
-from mosaic.storage.files import as_attribute, make_folder, store
+from mosaic.storage.files import as_attribute, check_reachable, make_folder, store
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import REPRODUCTION_SCHEMA, described
 from mosaic.view.images import write_figure
@@ -46,12 +46,13 @@ def prepare_reproduction(name: str, study: Study) -> Target:
     Raises
     ------
     UsageError
-        If there is none, or a row of the study is unknown.
+        If there is none, a row of the study is unknown, or its folder cannot be looked up.
     """
     if name not in TARGETS:
         raise UsageError(
             f"There is nothing called '{name}' to reproduce.{did_you_mean(name, TARGETS)} Known: {', '.join(TARGETS)}."
         )
+    check_reachable(study.folder)
     return TARGETS[name](study)
 
 

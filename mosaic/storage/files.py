@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import xarray as xr
 
 from mosaic.errors import DataError, UsageError
 from mosaic.netcdf.access import open_netcdf, store_netcdf
-from mosaic.storage.atomic import replacing
+from mosaic.storage.atomic import replacing, writing
 from mosaic.storage.failures import cause_of, write_error
 from mosaic.storage.schema import check_stored
 
 __all__ = [
     "as_attribute",
     "check_free",
+    "check_reachable",
     "check_writable",
     "make_folder",
     "open_stored",
@@ -89,8 +90,25 @@ def as_attribute(value: Any) -> str:
     return json.dumps(value)
 
 
+def check_reachable(path: Path, *, also: Sequence[Path] = ()) -> None:
+    """Refuse a path that the system does not even look up: a name is too long, or a folder is closed.
+
+    `also` are other files, such as temporary ones, that writing it takes.
+
+    Raises
+    ------
+    WriteError
+        With the reason.
+    """
+    with writing(path):
+        for each in (path, *also):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                each.lstat()
+
+
 def check_free(path: Path, overwrite: bool) -> None:
     """Refuse a path that is taken, unless it may be replaced."""
+    check_reachable(path)
     if path.exists() and not overwrite:
         raise UsageError(f"'{path}' exists already; move it, use `overwrite` to replace it, or another `out`.")
 
@@ -130,12 +148,15 @@ def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
     DataError
         If there is no such file, or its root has none of `schemas`; the message says that it is not `what`.
     """
-    if path.is_dir():
-        raise DataError(f"'{path}' is a folder, not {what}.")
-    if not path.is_file():
-        parts = path.with_name(path.name + ".parts")
-        started = f"; '{parts}' holds unfinished work: start it again with `resume`" if parts.exists() else ""
-        raise DataError(f"There is no file '{path}'{started}.")
+    try:
+        if path.is_dir():
+            raise DataError(f"'{path}' is a folder, not {what}.")
+        if not path.is_file():
+            parts = path.with_name(path.name + ".parts")
+            started = f"; '{parts}' holds unfinished work: start it again with `resume`" if parts.exists() else ""
+            raise DataError(f"There is no file '{path}'{started}.")
+    except OSError as error:  # a name is too long, or a folder is closed
+        raise DataError(f"'{path}' cannot be read ({error.strerror}).") from None
     stored = open_netcdf(path)
     schema = str(stored.attrs.get("schema", ""))
     if schema not in schemas:

@@ -14,7 +14,7 @@ import xarray as xr
 from mosaic.errors import DataError, UsageError, warn_of
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
-from mosaic.storage.files import check_free, check_writable, open_stored, reusing, unused_path
+from mosaic.storage.files import check_free, check_reachable, check_writable, open_stored, reusing, unused_path
 from mosaic.storage.job import FileJob
 from mosaic.storage.lock import OutputInUse, locked
 from mosaic.storage.parts import PartFiles
@@ -49,6 +49,11 @@ class Output:
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise UsageError("`resume` and `overwrite` exclude each other.")
+        check_reachable(self.path, also=self._also())
+
+    def _also(self) -> list[Path]:
+        """Paths that are taken by writing the file."""
+        return [PartFiles(self.path).folder, *self._beside()]
 
     @classmethod
     def unused(cls, series: str, beside: Sequence[str] = ()) -> Output:

@@ -189,11 +189,11 @@ def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
     """
     folder = Path(folder)
     path = folder / DESCRIPTION
-    if not folder.is_dir():
-        raise DataError(f"There is no checkpoint folder '{folder}'; training a network makes one.")
-    if not path.is_file():
-        raise DataError(f"'{folder}' is not a checkpoint: it holds no {DESCRIPTION}.")
     try:
+        if not folder.is_dir():
+            raise DataError(f"There is no checkpoint folder '{folder}'; training a network makes one.")
+        if not path.is_file():
+            raise DataError(f"'{folder}' is not a checkpoint: it holds no {DESCRIPTION}.")
         description = parse_document(path.read_bytes())
         known = _Description.model_validate(description)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mosaic.errors import UsageError
@@ -20,6 +21,9 @@ FILES = (DESCRIPTION, WEIGHTS, TRAINING, LOSS)
 @dataclass(frozen=True)
 class CheckpointOutput(Output):
     """Where a checkpoint is kept; its `path` is a folder."""
+
+    def _also(self) -> list[Path]:
+        return []
 
     def check(self) -> None:
         """Refuse a folder that is taken, or is not a checkpoint's; writes nothing.

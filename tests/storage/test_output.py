@@ -14,6 +14,7 @@ from mosaic.progress import silent
 from mosaic.run.config import RunConfig
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
+from mosaic.storage.failures import WriteError
 from mosaic.storage.output import Output, start_job
 
 NAME = Path("run.nc")
@@ -109,3 +110,19 @@ def test_a_damaged_result_is_refused_with_the_way_out(finished: Path) -> None:
     ):
         with pytest.raises(mosaic.DataError, match=r"run\.nc.*`overwrite`"):
             job()
+
+
+@pytest.mark.parametrize("length", [300, 252])
+def test_a_name_that_is_too_long_is_refused_before_anything_is_computed(
+    tiny: mosaic.DataSet, tmp_path: Path, length: int
+) -> None:
+    """Also where only the folder of its parts would have one."""
+    name = "x" * (length - 3) + ".nc"
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(WriteError, match=rf"{name}'.*\b{length}\b"):
+            mosaic.run("is", tiny, out=name, **how)
+    with pytest.raises(WriteError, match=name):
+        mosaic.calibrate("net", "els", tiny, out=name)
+    with pytest.raises(mosaic.DataError, match=name):
+        mosaic.open(name)
+    assert not list(tmp_path.iterdir())

@@ -30,7 +30,7 @@ from mosaic.run.settings import layered
 from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
 from mosaic.storage.atomic import write_together
-from mosaic.storage.files import as_attribute, make_folder, open_stored, reusing, store
+from mosaic.storage.files import as_attribute, check_reachable, make_folder, open_stored, reusing, store
 from mosaic.storage.lock import OutputInUse
 from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
 from mosaic.storage.parts import PartFiles
@@ -155,6 +155,7 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
+    check_reachable(out)
     checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
     participants = participants_of(config)
     runs = {NETWORK: run_of_network(config, checkpoint)}
