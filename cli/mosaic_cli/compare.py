@@ -62,9 +62,9 @@ def command(
     Prints the median over samples of each metric, with a 95 % bootstrap interval. Writes one netCDF file of the values
     of every sample, and beside it two PNGs: the images side by side, and how far they agree.
     """
+    from mosaic.disk.atomic import write_together
     from mosaic.evaluate.compare import compare
     from mosaic.registry.loading import registry
-    from mosaic.storage.atomic import write_together
     from mosaic.storage.files import store
     from mosaic.storage.trajectory import open_trajectory
     from mosaic.view.comparison import draw_agreement, draw_side_by_side

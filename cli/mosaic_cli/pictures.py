@@ -29,7 +29,7 @@ def save_beside(figure: Figure, path: Path, replaceable: Collection[Path]) -> Pa
     WriteError
         If it cannot be written, or something else is there by now; it says that the result is kept.
     """
-    from mosaic.storage.failures import WriteError
+    from mosaic.disk.failures import WriteError
     from mosaic.view.images import save_figure
 
     picture = path.with_suffix(".png")

@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from mosaic.device import standard_torch
+from mosaic.disk.atomic import make_folder, write_together
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
@@ -27,8 +28,7 @@ from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
 from mosaic.run.settings import layered
-from mosaic.storage.atomic import write_together
-from mosaic.storage.files import as_attribute, check_reachable, make_folder, store
+from mosaic.storage.files import as_attribute, check_reachable, store
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import REPRODUCTION_SCHEMA, described
 from mosaic.view.images import write_figure

@@ -11,10 +11,10 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.atomic import replacing, writing
+from mosaic.disk.failures import cause_of
 from mosaic.errors import DataError, UsageError
 from mosaic.netcdf.access import open_netcdf, store_netcdf
-from mosaic.storage.atomic import replacing, writing
-from mosaic.storage.failures import cause_of, write_error
 from mosaic.storage.schema import check_stored
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "check_free",
     "check_reachable",
     "check_writable",
-    "make_folder",
     "open_stored",
     "reusing",
     "store",
@@ -47,20 +46,6 @@ def unused_folder(name: str) -> Path:
         number += 1
         path = Path(f"{name}-{number}")
     return path
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there.
-
-    Raises
-    ------
-    WriteError
-        If that is not possible.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from None
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path, overwrite: bool = True) -> None:

@@ -18,9 +18,9 @@ from typing import Any
 import xarray as xr
 
 from mosaic.device import begin_work, standard_torch
+from mosaic.disk.failures import WriteError
 from mosaic.errors import UsageError
 from mosaic.progress import Progress, piece_of, prefixed, silent
-from mosaic.storage.failures import WriteError
 from mosaic.storage.files import open_stored, reusing
 from mosaic.storage.parts import PartFiles, encoded, join
 

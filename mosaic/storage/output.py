@@ -11,12 +11,12 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.lock import OutputInUse, locked
 from mosaic.errors import DataError, UsageError, warn_of
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
 from mosaic.storage.files import check_free, check_reachable, check_writable, open_stored, reusing, unused_path
 from mosaic.storage.job import FileJob
-from mosaic.storage.lock import OutputInUse, locked
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import TABLES
 

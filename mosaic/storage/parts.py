@@ -18,13 +18,13 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.atomic import flush, remove_temporaries, replacing
+from mosaic.disk.failures import WriteError, write_error
+from mosaic.disk.lock import OutputInUse, locked
 from mosaic.errors import DataError, warn_of
 from mosaic.netcdf.access import open_netcdf
-from mosaic.storage.atomic import flush, remove_temporaries, replacing
 from mosaic.storage.document import document_text, parse_document
-from mosaic.storage.failures import WriteError, write_error
 from mosaic.storage.files import as_attribute, store, write_netcdf
-from mosaic.storage.lock import OutputInUse, locked
 from mosaic.storage.made_by import core_digest
 
 __all__ = ["PartFiles", "join"]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mosaic.device import standard_torch
+from mosaic.disk.atomic import flush, remove_temporaries
+from mosaic.disk.failures import WriteError, write_error
+from mosaic.disk.lock import OutputInUse, locked
 from mosaic.progress import Progress, silent
-from mosaic.storage.atomic import flush, remove_temporaries
-from mosaic.storage.failures import WriteError, write_error
 from mosaic.storage.files import reusing
 from mosaic.storage.job import Job, State, how_to_resume
-from mosaic.storage.lock import OutputInUse, locked
 from mosaic.train.checkpoint import DESCRIPTION, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
 from mosaic.train.plan import TrainPlan, describe_training
 from mosaic.train.session import Summary, TrainingSession

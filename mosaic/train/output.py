@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mosaic.disk.atomic import is_temporary
+from mosaic.disk.lock import LOCK
 from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
-from mosaic.storage.atomic import is_temporary
-from mosaic.storage.lock import LOCK
 from mosaic.storage.output import Output
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_checkpoint
 

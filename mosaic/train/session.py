@@ -14,9 +14,9 @@ import torch
 import xarray as xr
 
 from mosaic.device import interrupts_held
+from mosaic.disk.atomic import replacing, write_together
 from mosaic.errors import DataError, MosaicError
 from mosaic.progress import Progress, silent
-from mosaic.storage.atomic import replacing, write_together
 from mosaic.storage.document import document_text
 from mosaic.storage.files import as_attribute, store
 from mosaic.storage.schema import HISTORY_SCHEMA, described

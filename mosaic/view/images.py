@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from mosaic.disk.atomic import replacing
 from mosaic.errors import UsageError
-from mosaic.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import mosaic
-from mosaic.storage.failures import WriteError
+from mosaic.disk.failures import WriteError
 from mosaic.storage.files import check_free, check_writable, open_stored, unused_folder, unused_path, write_netcdf
 
 DATA = xr.Dataset({"a": (("sample", "x"), np.random.default_rng(0).random((4, 100_000)))})
@@ -29,7 +29,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import numpy as np, xarray as xr
-from mosaic.storage.failures import WriteError
+from mosaic.disk.failures import WriteError
 from mosaic.storage.files import write_netcdf
 data = xr.Dataset({"a": (("sample", "x"), np.random.default_rng(0).random((4, 100_000)))})
 if sys.argv[1:]:

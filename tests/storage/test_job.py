@@ -15,10 +15,10 @@ import xarray as xr
 from kills import Killed, kill_at
 
 import mosaic
+from mosaic.disk.failures import WriteError
+from mosaic.disk.lock import OutputInUse
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
-from mosaic.storage.failures import WriteError
-from mosaic.storage.lock import OutputInUse
 from mosaic.storage.made_by import code_changed, core_digest
 
 VARIABLES = ("state", "denoised", "image")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import mosaic
+from mosaic.disk.failures import WriteError
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.progress import silent
 from mosaic.run.config import RunConfig
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
-from mosaic.storage.failures import WriteError
 from mosaic.storage.output import Output, start_job
 
 NAME = Path("run.nc")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mosaic.storage.atomic import is_temporary
+from mosaic.disk.atomic import is_temporary
 
 
 class Killed(BaseException):

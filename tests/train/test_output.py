@@ -8,7 +8,7 @@ import pytest
 from small_training import train
 
 import mosaic
-from mosaic.storage.failures import WriteError
+from mosaic.disk.failures import WriteError
 from mosaic.train.output import CheckpointOutput
 
 NAME = Path("net")

@@ -12,6 +12,8 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.atomic import make_folder, write_together
+from mosaic.disk.lock import OutputInUse
 from mosaic.errors import MosaicError, warn_of
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
@@ -29,9 +31,7 @@ from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
-from mosaic.storage.atomic import write_together
-from mosaic.storage.files import as_attribute, check_reachable, make_folder, open_stored, reusing, store
-from mosaic.storage.lock import OutputInUse
+from mosaic.storage.files import as_attribute, check_reachable, open_stored, reusing, store
 from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import LEADERBOARD_SCHEMA, NETWORK

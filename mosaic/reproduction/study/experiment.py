@@ -16,6 +16,7 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.atomic import write_together
 from mosaic.evaluate.calibration.calibrate import job_of
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.prepare import prepare_calibration
@@ -27,7 +28,6 @@ from mosaic.reproduction.study.rows import THEORY_STEPS, Row, row_named, sizes_o
 from mosaic.reproduction.study.study import Study
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import access_within
-from mosaic.storage.atomic import write_together
 from mosaic.storage.files import as_attribute, store
 from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import record

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import mosaic
-from mosaic.storage.atomic import replacing, write_together
-from mosaic.storage.failures import WriteError
+from mosaic.disk.atomic import replacing, write_together
+from mosaic.disk.failures import WriteError
 
 
 def test_what_is_not_written_to_the_end_leaves_the_old_file(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_temporaries_of_killed_writers_are_removed_and_those_in_use_are_not(tmp_
 def test_a_file_and_its_name_reach_the_disk_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[tuple[str, bool]] = []
     path = tmp_path / "a.txt"
-    monkeypatch.setattr("mosaic.storage.atomic.flush", lambda what: flushed.append((what.name, path.exists())))
+    monkeypatch.setattr("mosaic.disk.atomic.flush", lambda what: flushed.append((what.name, path.exists())))
     with replacing(path) as temporary:
         temporary.write_text("whole")
     assert flushed == [("a.txt", False), (tmp_path.name, True)]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mosaic.storage.lock import LOCK, OutputInUse, locked
+from mosaic.disk.lock import LOCK, OutputInUse, locked
 
 HOLD = """
 import sys
 from pathlib import Path
-from mosaic.storage.lock import locked
+from mosaic.disk.lock import locked
 with locked(Path("."), Path("a.nc")):
     print("held", flush=True)
     sys.stdin.read()

@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from mosaic.device import interrupts_held
+from mosaic.disk.failures import WriteError, write_error
+from mosaic.disk.lock import LOCK, OutputInUse, locked
 from mosaic.errors import MosaicError
-from mosaic.storage.failures import WriteError, write_error
-from mosaic.storage.lock import LOCK, OutputInUse, locked
 
-__all__ = ["flush", "is_temporary", "remove_temporaries", "replacing", "write_together", "writing"]
+__all__ = ["flush", "is_temporary", "make_folder", "remove_temporaries", "replacing", "write_together", "writing"]
 
 TEMPORARY = (".mosaic-", ".tmp")  # how names of temporary folders start and end
 
@@ -178,3 +178,17 @@ def flush(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises
+    ------
+    WriteError
+        If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from None

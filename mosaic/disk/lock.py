@@ -10,8 +10,8 @@ from pathlib import Path
 import filelock
 
 from mosaic.device import interrupts_held
+from mosaic.disk.failures import write_error
 from mosaic.errors import UsageError
-from mosaic.storage.failures import write_error
 
 __all__ = ["LOCK", "OutputInUse", "locked"]
 
