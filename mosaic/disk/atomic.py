@@ -14,7 +14,16 @@ from mosaic.disk.failures import WriteError, write_error
 from mosaic.disk.lock import LOCK, OutputInUse, locked
 from mosaic.errors import MosaicError
 
-__all__ = ["flush", "is_temporary", "make_folder", "remove_temporaries", "replacing", "write_together", "writing"]
+__all__ = [
+    "flush",
+    "is_temporary",
+    "make_folder",
+    "own_folder",
+    "remove_temporaries",
+    "replacing",
+    "write_together",
+    "writing",
+]
 
 TEMPORARY = (".mosaic-", ".tmp")  # how names of temporary folders start and end
 
@@ -38,7 +47,7 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """
     with writing(path):
         remove_temporaries(path.parent)
-        with _own_folder(path) as folder:
+        with own_folder(path) as folder:
             temporary = folder / path.name
             yield temporary
             flush(temporary)
@@ -62,7 +71,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _own_folder(path: Path) -> Iterator[Path]:
+def own_folder(path: Path) -> Iterator[Path]:
     """Make a temporary folder beside `path`, lock it until the block ends, and then remove it."""
     while True:
         with ExitStack() as stack:
