@@ -13,6 +13,7 @@ from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.progress import progress_bar
 from mosaic_cli.data_options import data_dir, memory
 from mosaic_cli.durations import duration
+from mosaic_cli.pictures import save_beside
 from mosaic_cli.resumption import advice_after
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, say, standard
@@ -63,6 +64,7 @@ def command(
     from mosaic.evaluate.calibration.prepare import prepare_calibration
     from mosaic.registry.data import data_access
     from mosaic.storage.output import Output
+    from mosaic.view.scales import draw_scales
 
     output = Output(out.expanduser(), resume, overwrite, beside=(".png",))
     kept = output.kept_settings(CalibrationConfig)
@@ -79,7 +81,10 @@ def command(
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():
             terminal.note(f"{key}: {value}")
-    _report(*_calibrate(plan, output, terminal), output.path, terminal, as_json)
+    replaceable = output.replaceable()
+    calibration, seconds = _calibrate(plan, output, terminal)
+    picture = save_beside(draw_scales(calibration), output.path, replaceable)
+    _report(calibration, seconds, output.path, picture, terminal, as_json)
 
 
 def _calibrate(plan: CalibrationPlan, output: Output, terminal: Terminal) -> tuple[xr.Dataset, float]:
@@ -88,20 +93,17 @@ def _calibrate(plan: CalibrationPlan, output: Output, terminal: Terminal) -> tup
 
     begin = time.perf_counter()
     try:
-        with progress_bar(not terminal.quiet) as bar, start(plan, bar) as stored:
+        with progress_bar(not terminal.quiet) as bar, start(plan, bar) as stored, output.reading():
             calibration = stored.load()
     except KeyboardInterrupt:
         terminal.fail(f"interrupted; {advice_after(output)}", ExitCode.INTERRUPTED)
     return calibration, time.perf_counter() - begin
 
 
-def _report(calibration: xr.Dataset, seconds: float, path: Path, terminal: Terminal, as_json: bool) -> None:
-    """Draw the scales, and print them or the path."""
-    from mosaic.view.images import save_figure
-    from mosaic.view.scales import draw_scales
-
-    picture = path.with_suffix(".png")
-    save_figure(draw_scales(calibration), picture)
+def _report(
+    calibration: xr.Dataset, seconds: float, path: Path, picture: Path, terminal: Terminal, as_json: bool
+) -> None:
+    """Print the scales, or the path."""
     scales = calibration["scale"].values.tolist()[::-1]
     ratios = (calibration["noise"] / calibration["signal"]).values.tolist()[::-1]
     terminal.note(f"Took {duration(seconds)}. Scales, from the lowest noise up: {' '.join(map(str, scales))}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +62,13 @@ def command(
     Prints the median over samples of each metric, with a 95 % bootstrap interval. Writes one netCDF file of the values
     of every sample, and beside it two PNGs: the images side by side, and how far they agree.
     """
+    from mosaic.disk.atomic import write_together
     from mosaic.evaluate.compare import compare
     from mosaic.registry.loading import registry
-    from mosaic.storage.files import write_netcdf
+    from mosaic.storage.files import store
     from mosaic.storage.trajectory import open_trajectory
     from mosaic.view.comparison import draw_agreement, draw_side_by_side
-    from mosaic.view.images import save_figure
+    from mosaic.view.images import write_figure
 
     inputs = [path for path in (run, reference, baseline) if path is not None]
     target = _target(out, overwrite, inputs)
@@ -89,9 +92,9 @@ def command(
         titles = [path.stem for path in inputs]
         rows = list(zip(titles if len(set(titles)) == len(titles) else map(str, inputs), runs, strict=True))
         figures = [draw(rows, comparison) for draw in (draw_side_by_side, draw_agreement)]
-        write_netcdf(comparison, target, overwrite)
-        for picture, figure in zip(pictures, figures, strict=True):
-            save_figure(figure, picture, overwrite)
+        writers: dict[Path, Callable[[Path], None]] = {target: partial(store, comparison)}
+        writers |= {picture: partial(write_figure, figure) for picture, figure in zip(pictures, figures, strict=True)}
+        write_together(writers, writers if overwrite else ())
     terminal.note(f"Values: {target}. Pictures: {', '.join(map(str, pictures))}")
     if as_json:
         summary = {name: _summary(comparison, name) for name in names if name in comparison}

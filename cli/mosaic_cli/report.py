@@ -45,7 +45,8 @@ def command(
     It shows their configuration, samples and reverse flow, and for each pixel the training pixel it comes from, with
     its window, weight and entropy at each step (of runs made with --save provenance,entropy --save-steps all).
     """
-    from mosaic.storage.files import check_free, replacing
+    from mosaic.disk.atomic import replacing
+    from mosaic.storage.files import check_free
     from mosaic.storage.trajectory import open_trajectory
     from mosaic.view.report.page import make_report
 

@@ -13,13 +13,12 @@ from mosaic.progress import progress_bar
 from mosaic.run.config import RunConfig
 from mosaic_cli.data_options import data_dir, download, memory
 from mosaic_cli.durations import duration
+from mosaic_cli.pictures import save_beside
 from mosaic_cli.resumption import advice_after
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from mosaic.run.plan import Plan
     from mosaic.storage.output import Output
 
@@ -112,21 +111,16 @@ def _announce(plan: Plan, terminal: Terminal) -> None:
 def _run(plan: Plan, output: Output, terminal: Terminal) -> tuple[Path, float]:
     """Run, with a bar, and draw the final images; gives the file and the seconds it took."""
     from mosaic.run.job import start
+    from mosaic.view.images import draw_images
 
     begin = time.perf_counter()
-    outputs = [output]  # the last one is the one that is used
+    outputs, replaceable = [output], output.replaceable()  # the last output is the one that is used
     try:
-        with progress_bar(not terminal.quiet) as bar, start(plan, bar, outputs.append) as trajectory:
-            _draw(trajectory, outputs[-1].path)
+        with progress_bar(not terminal.quiet) as bar, start(plan, bar, outputs.append) as trajectory, output.reading():
+            save_beside(draw_images(trajectory), outputs[-1].path, replaceable)
     except KeyboardInterrupt:
         terminal.fail(f"interrupted; {advice_after(outputs[-1])}", ExitCode.INTERRUPTED)
     return outputs[-1].path, time.perf_counter() - begin
-
-
-def _draw(trajectory: xr.Dataset, path: Path) -> None:
-    from mosaic.view.images import draw_images, save_figure
-
-    save_figure(draw_images(trajectory), path.with_suffix(".png"))
 
 
 def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:

@@ -9,13 +9,14 @@ import shlex
 import shutil
 import stat
 import subprocess
-import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import platformdirs
 
+from mosaic.disk.atomic import own_folder, remove_temporaries
+from mosaic.disk.failures import WriteError
 from mosaic.engine.kernel import layout_error
 
 __all__ = ["KernelUnavailable", "kernel_build", "kernel_status", "load_kernel", "with_build"]
@@ -120,10 +121,16 @@ def _identity(compiler: Command) -> str:
     """Name of a build: the first digits of the SHA-256 of all that decides it."""
     # -march=native builds for this processor, and machines with other processors may share this cache folder. So the
     # macros that the compiler defines for the processor are part of the build's identity.
-    target = _output_of((*compiler, "-march=native", "-E", "-dM", "-x", "c++", os.devnull), 30)
+    target = _output_of((*_with_flags(compiler, "-march=native"), "-E", "-dM", "-x", "c++", os.devnull), 30)
     facts = [KERNEL_FILE.read_bytes(), " ".join(FLAGS).encode(), _version(compiler).encode(), target.encode()]
-    facts += [shlex.join(compiler[1:]).encode()] if compiler[1:] else []
+    facts += [shlex.join((*FLAGS, *compiler[1:])).encode()] if compiler[1:] else []
     return hashlib.sha256(b"\0".join(facts)).hexdigest()[:20]
+
+
+def _with_flags(compiler: Command, *flags: str) -> Command:
+    """Add flags to a compiler's command, before its own ("ccache g++ -O1"): of two that differ, the last one counts."""
+    program = max(place for place, word in enumerate(compiler) if place == 0 or shutil.which(word)) + 1
+    return *compiler[:program], *flags, *compiler[program:]
 
 
 def _built(compiler: Command) -> tuple[Path, bool]:
@@ -143,15 +150,18 @@ def _built(compiler: Command) -> tuple[Path, bool]:
                 return path, False
             with suppress(OSError):
                 path.unlink()
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            fresh = Path(temporary) / "kernel.so"
-            _output_of((*compiler, *FLAGS, str(KERNEL_FILE), "-o", str(fresh)), 300)
+        remove_temporaries(folder)  # of builds that were killed
+        with own_folder(folder / "kernel.so") as temporary:
+            fresh = temporary / "kernel.so"
+            _output_of((*_with_flags(compiler, *FLAGS), str(KERNEL_FILE), "-o", str(fresh)), 300)
             if not fresh.is_file():
                 raise KernelUnavailable(f"{shlex.join(compiler)} built nothing")
             fresh.chmod(0o700)
             return fresh.replace(folder / _name(identity, fresh)), True
     except OSError as error:
         raise KernelUnavailable(f"its cache folder '{folder}' cannot be used: {error.strerror or error}") from None
+    except WriteError as error:
+        raise KernelUnavailable(str(error).rstrip(".")) from None
 
 
 def _name(identity: str, library: Path) -> str:

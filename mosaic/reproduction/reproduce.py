@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from mosaic.device import standard_torch
+from mosaic.disk.atomic import make_folder, write_together
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
@@ -26,10 +28,10 @@ from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
 from mosaic.run.settings import layered
-from mosaic.storage.files import as_attribute, make_folder, write_netcdf
+from mosaic.storage.files import as_attribute, check_reachable, store
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import REPRODUCTION_SCHEMA, described
-from mosaic.view.images import save_figure
+from mosaic.view.images import write_figure
 
 __all__ = ["TARGETS", "execute_reproduction", "forecast_reproduction", "prepare_reproduction", "reproduce"]
 
@@ -44,12 +46,13 @@ def prepare_reproduction(name: str, study: Study) -> Target:
     Raises
     ------
     UsageError
-        If there is none, or a row of the study is unknown.
+        If there is none, a row of the study is unknown, or its folder cannot be looked up.
     """
     if name not in TARGETS:
         raise UsageError(
             f"There is nothing called '{name}' to reproduce.{did_you_mean(name, TARGETS)} Known: {', '.join(TARGETS)}."
         )
+    check_reachable(study.folder)
     return TARGETS[name](study)
 
 
@@ -66,9 +69,11 @@ def execute_reproduction(target: Target) -> xr.Dataset:
     """
     study = target.study
     make_folder(study.folder)
+    file, picture = (study.folder / f"{target.name}{ending}" for ending in (".nc", ".png"))
+    replaceable = [path for path in (file, picture) if path.exists()]  # what appears meanwhile is another's
     measured = described(target.measure(), REPRODUCTION_SCHEMA).assign_attrs(_attributes(target))
-    write_netcdf(measured, study.folder / f"{target.name}.nc")
-    save_figure(target.draw(measured), study.folder / f"{target.name}.png")
+    figure = target.draw(measured)
+    write_together({file: partial(store, measured), picture: partial(write_figure, figure)}, replaceable)
     return measured
 
 

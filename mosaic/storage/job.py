@@ -18,13 +18,13 @@ from typing import Any
 import xarray as xr
 
 from mosaic.device import begin_work, standard_torch
+from mosaic.disk.failures import WriteError
 from mosaic.errors import UsageError
 from mosaic.progress import Progress, piece_of, prefixed, silent
-from mosaic.storage.failures import WriteError
-from mosaic.storage.files import open_stored
+from mosaic.storage.files import open_stored, reusing
 from mosaic.storage.parts import PartFiles, encoded, join
 
-__all__ = ["ConfigMismatch", "FileJob", "Job", "Part", "State", "differences"]
+__all__ = ["ConfigMismatch", "FileJob", "Job", "Part", "State", "differences", "how_to_resume"]
 
 
 class State(StrEnum):
@@ -121,6 +121,11 @@ class Job(ABC):
         """
 
 
+def how_to_resume(resume: bool) -> str:
+    """Name what uses what is kept, for work with this `resume`; where it is always set, no setting has that name."""
+    return "starting it again" if resume else "`resume`"
+
+
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Name what differs between two mappings, at any depth, as `key: stored, now wanted`."""
     texts = []
@@ -203,7 +208,7 @@ class FileJob(Job):
         if identity is not None:
             kept.append((State.IN_PROGRESS, identity))
         if self.place.exists():
-            with self.open() as stored:
+            with reusing(), self.open() as stored:
                 known = {key: json.loads(stored.attrs[key]) for key in self.identity if key in stored.attrs}
             kept.append((State.DONE, known))
         return kept
@@ -244,7 +249,7 @@ class FileJob(Job):
                     raise
                 raise WriteError(
                     f"{error} {done} of {len(self.parts)} batches are finished and kept in '{files.folder}'; "
-                    "`resume` uses them."
+                    f"{how_to_resume(resume)} uses them."
                 ) from None
         with self.open() as whole:
             self.after(whole)

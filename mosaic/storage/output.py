@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.lock import OutputInUse, locked
 from mosaic.errors import DataError, UsageError, warn_of
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress
-from mosaic.storage.files import OutputInUse, check_free, check_writable, locked, open_stored, unused_path
+from mosaic.storage.files import check_free, check_reachable, check_writable, open_stored, reusing, unused_path
 from mosaic.storage.job import FileJob
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import TABLES
@@ -47,6 +49,11 @@ class Output:
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise UsageError("`resume` and `overwrite` exclude each other.")
+        check_reachable(self.path, also=self._also())
+
+    def _also(self) -> list[Path]:
+        """Paths that are taken by writing the file."""
+        return [PartFiles(self.path).folder, *self._beside()]
 
     @classmethod
     def unused(cls, series: str, beside: Sequence[str] = ()) -> Output:
@@ -73,9 +80,21 @@ class Output:
                     raise UsageError(
                         f"'{files.folder}' holds unfinished work; use `resume` to continue it, or `overwrite`."
                     )
-        if not (self.resume and (self.path.exists() or files.in_progress() is not None)):
-            for ending in self.beside:
-                check_free(self.path.with_name(self.path.stem + ending), self.overwrite)
+        if not (self.resume and (self.path.exists() or files.may_replace())):
+            for path in self._beside():
+                check_free(path, self.overwrite)
+
+    def _beside(self) -> list[Path]:
+        return [self.path.with_name(self.path.stem + ending) for ending in self.beside]
+
+    def replaceable(self) -> list[Path]:
+        """List the files beside it that may be replaced: with `overwrite` all, with `resume` those there already."""
+        return [path for path in self._beside() if self.overwrite or (self.resume and path.exists())]
+
+    @staticmethod
+    def reading() -> AbstractContextManager[None]:
+        """Name the way out where a result that is kept here turns out to be damaged: a context."""
+        return reusing("Use `overwrite` to replace it, or another `out`.")
 
     def is_unfinished(self) -> bool:
         """Tell whether there is unfinished work here, which can be resumed."""
@@ -91,11 +110,12 @@ class Output:
         DataError
             If the file there is not one of mosaic's.
         """
-        kept = self._kept_configuration() if self.resume else {}
-        if not isinstance(kept, dict) or any(
-            key.endswith("_options") and not isinstance(value, dict) for key, value in kept.items()
-        ):
-            raise DataError(f"The configuration of what is at '{self.path}' is damaged; use `overwrite`.")
+        with self.reading():
+            kept = self._kept_configuration() if self.resume else {}
+            if not isinstance(kept, dict) or any(
+                key.endswith("_options") and not isinstance(value, dict) for key, value in kept.items()
+            ):
+                raise DataError(f"The configuration of what is at '{self.path}' is damaged.")
         if unknown := sorted(kept.keys() - model.model_fields.keys()):
             raise UsageError(
                 f"What is there was started by another version of mosaic, with other settings ({', '.join(unknown)}), "

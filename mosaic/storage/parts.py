@@ -8,7 +8,6 @@ any moment, of the machine too, loses at most the batch in flight.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -19,19 +18,13 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.atomic import flush, remove_temporaries, replacing
+from mosaic.disk.failures import WriteError, write_error
+from mosaic.disk.lock import OutputInUse, locked
 from mosaic.errors import DataError, warn_of
 from mosaic.netcdf.access import open_netcdf
-from mosaic.storage.failures import WriteError, write_error
-from mosaic.storage.files import (
-    OutputInUse,
-    as_attribute,
-    flush,
-    locked,
-    remove_temporaries,
-    replacing,
-    store,
-    write_netcdf,
-)
+from mosaic.storage.document import document_text, parse_document
+from mosaic.storage.files import as_attribute, store, write_netcdf
 from mosaic.storage.made_by import core_digest
 
 __all__ = ["PartFiles", "join"]
@@ -63,18 +56,21 @@ class PartFiles:
         """Whether there is work in progress here of which the identity is damaged."""
         return (self.folder / IDENTITY).exists() and not self._kept()
 
+    def may_replace(self) -> bool:
+        """Whether the work in progress here was started with `overwrite`."""
+        return self._kept().get(REPLACES) is True
+
     def _kept(self) -> dict[str, Any]:
         """What identity.json holds; empty where there is none, or it is damaged."""
         if (self.folder / IDENTITY).exists() and not (self.folder / IDENTITY).is_file():
             return {}
         try:
-            kept = json.loads((self.folder / IDENTITY).read_bytes())
+            return parse_document((self.folder / IDENTITY).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             return {}
         except OSError as error:
             reason = error.strerror or error
             raise DataError(f"'{self.folder / IDENTITY}' cannot be read ({reason}).") from None
-        return kept if isinstance(kept, dict) else {}
 
     def part(self, number: int) -> Path:
         """File of one finished batch."""
@@ -147,11 +143,9 @@ class PartFiles:
             If there is a file that it may not replace.
         """
         kept = self._kept()
-        replaces = overwrite or (resume and kept.get(REPLACES) is True)
+        replaces = overwrite or (resume and self.may_replace())
         if self.path.exists() and not replaces:
-            raise OutputInUse(
-                f"'{self.path}' was made since, by something else; use another `out`, or `overwrite` to replace it."
-            )
+            raise OutputInUse(f"'{self.path}' was made since, by something else; move it, or use another `out`.")
         if not kept:
             if (self.folder / IDENTITY).exists():
                 warn_of([f"'{self.folder / IDENTITY}' is damaged; all batches are computed again."])
@@ -159,7 +153,7 @@ class PartFiles:
                 _discard(stale)
         with replacing(self.folder / IDENTITY) as temporary:
             mark = kept.get(MARK) or secrets.token_hex(16)
-            temporary.write_text(json.dumps({**identity, REPLACES: replaces, MARK: mark}, indent=1))
+            temporary.write_text(document_text({**identity, REPLACES: replaces, MARK: mark}))
         return replaces
 
     def finish(
@@ -187,7 +181,7 @@ class PartFiles:
     def _load(self, number: int) -> xr.Dataset:
         part = self.part(number)
         if not self._is_whole(number):
-            raise DataError(f"'{part}' was damaged meanwhile; `resume` computes it again.")
+            raise DataError(f"'{part}' was damaged meanwhile; resume the work to compute it again.")
         with open_netcdf(part) as stored:
             return stored.load()
 

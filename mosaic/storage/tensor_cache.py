@@ -15,8 +15,8 @@ import platformdirs
 import torch
 from torch import Tensor
 
+from mosaic.disk.atomic import replacing
 from mosaic.errors import MosaicError
-from mosaic.storage.files import replacing
 
 __all__ = ["cached_tensor", "digest_of"]
 

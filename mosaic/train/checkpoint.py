@@ -29,6 +29,7 @@ from mosaic.device import standard_torch
 from mosaic.errors import DataError
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.registry.loading import registry
+from mosaic.storage.document import parse_document
 from mosaic.storage.schema import CHECKPOINT_SCHEMA
 from mosaic.train.config import TrainConfig
 
@@ -69,7 +70,7 @@ class Checkpoint:
     folder : Path
         Where it is.
     description : mapping
-        What checkpoint.json holds.
+        What checkpoint.json holds, but for its checksum.
     config : TrainConfig
         How it was trained.
     """
@@ -188,18 +189,18 @@ def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
     """
     folder = Path(folder)
     path = folder / DESCRIPTION
-    if not folder.is_dir():
-        raise DataError(f"There is no checkpoint folder '{folder}'; training a network makes one.")
-    if not path.is_file():
-        raise DataError(f"'{folder}' is not a checkpoint: it holds no {DESCRIPTION}.")
     try:
-        description = json.loads(path.read_text())
+        if not folder.is_dir():
+            raise DataError(f"There is no checkpoint folder '{folder}'; training a network makes one.")
+        if not path.is_file():
+            raise DataError(f"'{folder}' is not a checkpoint: it holds no {DESCRIPTION}.")
+        description = parse_document(path.read_bytes())
         known = _Description.model_validate(description)
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"'{path}' cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"'{path}' cannot be read ({type(error).__name__}: {error}).") from None
+        raise DataError(f"'{path}' cannot be read ({error}).") from None
     if description.get("schema") != CHECKPOINT_SCHEMA:
         raise DataError(f"'{path}' has the schema '{description.get('schema')}', not '{CHECKPOINT_SCHEMA}'.")
     return Checkpoint(folder, description, known.configuration)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mosaic.device import standard_torch
+from mosaic.disk.atomic import flush, remove_temporaries
+from mosaic.disk.failures import WriteError, write_error
+from mosaic.disk.lock import OutputInUse, locked
 from mosaic.progress import Progress, silent
-from mosaic.storage.failures import WriteError, write_error
-from mosaic.storage.files import OutputInUse, flush, locked, remove_temporaries
-from mosaic.storage.job import Job, State
+from mosaic.storage.files import reusing
+from mosaic.storage.job import Job, State, how_to_resume
 from mosaic.train.checkpoint import DESCRIPTION, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
 from mosaic.train.plan import TrainPlan, describe_training
 from mosaic.train.session import Summary, TrainingSession
@@ -63,8 +65,9 @@ class TrainingJob(Job):
         """Read what is in the folder: done, or in progress while there are steps left."""
         if not (self.place / DESCRIPTION).is_file():  # a kill left a folder without a description
             return []
-        description = load_checkpoint(self.place).description
-        return [(State.IN_PROGRESS if self.steps_left() else State.DONE, description)]
+        with reusing():
+            description = load_checkpoint(self.place).description
+            return [(State.IN_PROGRESS if self.steps_left() else State.DONE, description)]
 
     def steps_left(self) -> int:
         """Read how many training steps are still to do."""
@@ -108,12 +111,15 @@ class TrainingJob(Job):
                 description = {**kept, "configuration": {**kept["configuration"], "epochs": self.plan.config.epochs}}
             session = TrainingSession(training, self.place, description, progress)
             try:
-                session.start(resumes=resumes)
+                with reusing():
+                    session.start(resumes=resumes)
                 self.summary = session.run(self.max_seconds, self.save_seconds)
             except WriteError as error:
-                if not (self.place / TRAINING).is_file():
+                if self.place / TRAINING not in session.replaceable:
                     raise
                 if session.replaces:
                     raise WriteError(f"{error} The checkpoint that was in '{self.place}' is kept.") from None
-                raise WriteError(f"{error} The last checkpoint is kept in '{self.place}'; `resume` uses it.") from None
+                raise WriteError(
+                    f"{error} The last checkpoint is kept in '{self.place}'; {how_to_resume(resume)} uses it."
+                ) from None
         return load_checkpoint(self.place)

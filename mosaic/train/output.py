@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from mosaic.disk.atomic import is_temporary
+from mosaic.disk.lock import LOCK
 from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
-from mosaic.storage.files import LOCK, check_name, is_temporary
 from mosaic.storage.output import Output
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_checkpoint
 
@@ -20,6 +22,9 @@ FILES = (DESCRIPTION, WEIGHTS, TRAINING, LOSS)
 class CheckpointOutput(Output):
     """Where a checkpoint is kept; its `path` is a folder."""
 
+    def _also(self) -> list[Path]:
+        return []
+
     def check(self) -> None:
         """Refuse a folder that is taken, or is not a checkpoint's; writes nothing.
 
@@ -29,7 +34,6 @@ class CheckpointOutput(Output):
             With what to do about it.
         """
         out = self.path
-        check_name(out)
         if out.exists() and not out.is_dir():
             raise UsageError(f"`out` '{out}' is a file; a checkpoint is a folder.")
         if not out.exists():
@@ -52,4 +56,5 @@ class CheckpointOutput(Output):
         """
         if not (self.resume and (self.path / DESCRIPTION).is_file()):
             return {}
-        return load_checkpoint(self.path).config.model_dump(mode="json")
+        with self.reading():
+            return load_checkpoint(self.path).config.model_dump(mode="json")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,11 @@ import torch
 import xarray as xr
 
 from mosaic.device import interrupts_held
+from mosaic.disk.atomic import replacing, write_together
 from mosaic.errors import DataError, MosaicError
 from mosaic.progress import Progress, silent
-from mosaic.storage.files import as_attribute, flush, replacing, store, writing
+from mosaic.storage.document import document_text
+from mosaic.storage.files import as_attribute, store
 from mosaic.storage.schema import HISTORY_SCHEMA, described
 from mosaic.train.checkpoint import DESCRIPTION, LOSS, TRAINING, WEIGHTS, load_tensors, save_tensors
 from mosaic.train.step import Training
@@ -76,6 +76,7 @@ class TrainingSession:
         self.training, self.folder, self.description, self.progress = training, folder, description, progress
         self.earlier, self.replaces, self.max_seconds = 0.0, False, math.inf
         self.first, self.begin = training.step, time.perf_counter()
+        self.replaceable: Collection[Path] = ()  # what appears in the folder before the first checkpoint is another's
 
     def start(self, *, resumes: bool) -> None:
         """Write checkpoint.json, and start the clock.
@@ -92,6 +93,8 @@ class TrainingSession:
             If the state in the folder cannot be read.
         """
         self.replaces = not resumes and (self.folder / DESCRIPTION).is_file()
+        files = [self.folder / name for name in (TRAINING, WEIGHTS, LOSS, DESCRIPTION)]
+        self.replaceable = files if self.replaces else [file for file in files if file.exists()]
         if resumes and (self.folder / TRAINING).is_file():
             self._restore(load_tensors(self.folder / TRAINING))
         if not self.replaces:
@@ -107,7 +110,7 @@ class TrainingSession:
             raise DataError(f"'{self.folder / TRAINING}' is not a state of this training ({reason}).") from None
 
     def _text(self) -> str:
-        return json.dumps(self.description, indent=1)
+        return document_text(self.description)
 
     def _describe(self) -> None:
         text = self._text()
@@ -141,9 +144,16 @@ class TrainingSession:
                     self.save()
             self.fetch()
             summary = self.summary()  # before the last checkpoint, whose time must not count as training
-            if training.step > self.first or not (self.folder / WEIGHTS).is_file():
+            if training.step > self.first or not self._has_weights():
                 self.save()
         return summary
+
+    def _has_weights(self) -> bool:
+        try:
+            load_tensors(self.folder / WEIGHTS)
+        except DataError:  # missing or damaged; the state has them, too
+            return False
+        return True
 
     def summary(self) -> Summary:
         """Say how far the training is, its recent loss and its speed."""
@@ -196,27 +206,22 @@ class TrainingSession:
         average = {name: value for name, value in state.items() if name.startswith("average.")}
         weights = {name.removeprefix("average."): value for name, value in average.items()}
         seconds = torch.tensor(self.seconds(), dtype=torch.float32, device="cpu")
-        names = (TRAINING, WEIGHTS, LOSS, *((DESCRIPTION,) if self.replaces else ()))
-        with ExitStack() as stack:
-            # All are written, then moved into place, the last name first. The state that a training resumes from comes
-            # last: after a kill between, it is older than the weights, and the steps since are repeated exactly. The
-            # losses come before the weights, which say how far the training is.
-            files = {name: stack.enter_context(replacing(folder / name)) for name in names}
-            with writing(folder / LOSS):
-                store(self.history(), files[LOSS])
-            with writing(folder / WEIGHTS):
-                save_tensors(weights, files[WEIGHTS], numbers)
-            with writing(folder / TRAINING):
-                save_tensors({**state, "seconds": seconds}, files[TRAINING], numbers)
-            if self.replaces:
-                with writing(folder / DESCRIPTION):
-                    files[DESCRIPTION].write_text(self._text())
-                for name, file in files.items():
-                    with writing(folder / name):
-                        flush(file)
-                for name in names[:-1]:  # after a kill now there are the old weights or nothing, never a mixture
-                    (folder / name).unlink(missing_ok=True)
-        self.replaces = False
+        # All are written, then moved into place, the last one first. The state that a training resumes from comes last:
+        # after a kill between, it is older than the weights, and the steps since are repeated exactly. The losses come
+        # before the weights, which say how far the training is.
+        writers: dict[Path, Callable[[Path], object]] = {
+            folder / TRAINING: lambda file: save_tensors({**state, "seconds": seconds}, file, numbers),
+            folder / WEIGHTS: lambda file: save_tensors(weights, file, numbers),
+            folder / LOSS: lambda file: store(self.history(), file),
+        }
+        if self.replaces:
+            writers[folder / DESCRIPTION] = lambda file: file.write_text(self._text())
+        write_together(writers, self.replaceable, self._remove_replaced if self.replaces else lambda: None)
+        self.replaces, self.replaceable = False, writers.keys()
+
+    def _remove_replaced(self) -> None:
+        for name in (TRAINING, WEIGHTS, LOSS):  # after a kill now there are the old weights or nothing, never a mixture
+            (self.folder / name).unlink(missing_ok=True)
 
     def history(self) -> xr.Dataset:
         """Loss and learning rate of every step."""

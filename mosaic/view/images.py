@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from mosaic.disk.atomic import replacing
 from mosaic.errors import UsageError
-from mosaic.storage.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["check_samples", "draw_flow", "draw_image", "draw_images", "grid", "save_figure"]
+__all__ = ["check_samples", "draw_flow", "draw_image", "draw_images", "grid", "save_figure", "write_figure"]
 
 
 def _shown(image: xr.DataArray, low: float, high: float) -> Any:
@@ -117,6 +117,12 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
 
 def save_figure(figure: Figure, path: Path, overwrite: bool = True) -> None:
     """Write a figure as PNG or PDF, atomically; arguments and errors as for `replacing`."""
-    with replacing(path, overwrite) as temporary, warnings.catch_warnings():
+    with replacing(path, overwrite) as temporary:
+        write_figure(figure, temporary)
+
+
+def write_figure(figure: Figure, temporary: Path) -> None:
+    """Write a figure as PNG or PDF to a temporary path of `replacing`."""
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # it prints letters of names as they are
-        figure.savefig(temporary, format=path.suffix.removeprefix(".").lower())
+        figure.savefig(temporary, format=temporary.suffix.removeprefix(".").lower())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import pytest
 import xarray as xr
 from click.testing import Result
 from command_results import done, notes, refused
+from matplotlib.figure import Figure
 from PIL import Image
 
 import mosaic
+from mosaic.view import images
 
 Invoke = Callable[..., Result]
 
@@ -44,6 +48,23 @@ def test_compare_prints_a_table_and_writes_values_and_pictures(invoke: Invoke, t
     refused(invoke("compare", "els.nc", "ls.nc", "--metrics", "mze"), 3, "'mze'", "'mse'")
     refused(invoke("compare", "els.nc", "ls.nc", "-o", "mse.k=3"), 2, "metric.mse", "'k'")
     refused(invoke("compare", "els.nc", "no.nc"), 4, "'no.nc'")
+
+
+def test_all_files_of_a_comparison_are_written_or_none(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(invoke("run", "-o", "dataset.limit=30", "--steps", 2, "--samples", 2, "--scales", "3", "--out", "a.nc"))
+    before = set(tmp_path.iterdir())
+    write = images.write_figure
+
+    def full(figure: Figure, temporary: Path) -> None:
+        if "agreement" in temporary.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(figure, temporary)
+
+    monkeypatch.setattr(images, "write_figure", full)
+    refused(invoke("compare", "a.nc", "a.nc", "--metrics", "mse", "--out", "c.nc"), 2, "'c-agreement.png'")
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_compare_states_what_chance_gives(invoke: Invoke) -> None:

@@ -122,6 +122,20 @@ def test_an_output_that_cannot_be_written(invoke: Invoke) -> None:
     refused(invoke("run", "--out", "/proc/run.nc"), 2, "'/proc/run.nc'")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "ending"),
+    [
+        (("plot", "a.nc"), ".png"),
+        (("report", "a.nc"), ".html"),
+        (("compare", "a.nc", "a.nc"), ".nc"),
+        (("leaderboard", "--checkpoint", "net"), ""),
+        (("reproduce", "fig3", "--dry-run"), ""),
+    ],
+)
+def test_an_output_whose_name_is_too_long(invoke: Invoke, arguments: tuple[str, ...], ending: str) -> None:
+    refused(invoke(*arguments, "--out", "x" * 300 + ending), 2, str(300 + len(ending)))
+
+
 @pytest.mark.parametrize("command", ["plot", "inspect", "report"])
 def test_what_is_not_a_file_of_mosaic_is_refused(invoke: Invoke, tmp_path: Path, command: str) -> None:
     (tmp_path / "a.nc").write_text("text")

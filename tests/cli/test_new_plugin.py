@@ -21,6 +21,7 @@ Invoke = Callable[..., Result]
         (("taken",), "'taken'"),
         (("plugins",), "'plugins'"),
         (("els",), "mosaic-diffusion:machines"),
+        (("x" * 300,), "300"),
     ],
 )
 def test_a_new_plugin_that_cannot_be_written(invoke: Invoke, arguments: tuple[str, ...], value: str) -> None:

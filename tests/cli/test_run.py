@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import mosaic
 from mosaic.run import estimate
 from mosaic.run.plan import Plan
 from mosaic.storage import output
+from mosaic.storage.parts import PartFiles
 
 Invoke = Callable[..., Result]
 SCORE_OPTIONS = "score_options: {'boundary': 'zeros', 'engine': 'auto'}"
@@ -175,6 +177,40 @@ def test_resume_takes_the_settings_of_the_run_that_it_resumes(
     with mosaic.open("a.nc") as resumed, mosaic.open("b.nc") as whole:
         assert resumed.attrs["configuration"] == whole.attrs["configuration"]
         np.testing.assert_array_equal(resumed["image"], whole["image"])
+
+
+@pytest.mark.parametrize("command", ["run", "calibrate"])
+def test_a_picture_that_appears_meanwhile_is_not_replaced(
+    invoke: Invoke, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    few = ("--samples", 1, "--steps", 2, "--out", "a.nc")
+    given = (command, *few, *(("--checkpoint", checkpoint, "--sizes", "3,5") if command == "calibrate" else ()))
+    finish = PartFiles.finish
+
+    def draw_first(*args: Any) -> None:
+        Path("a.png").write_text("theirs")
+        finish(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PartFiles, "finish", draw_first)
+        refused(invoke(*given), 2, "'a.png'", "'a.nc'", "--resume")
+        assert Path("a.png").read_text() == "theirs"
+        done(invoke(*given, "--overwrite"))
+    Path("a.png").unlink()
+    done(invoke(*given, "--resume"))
+    done(invoke(*given, "--resume"))  # its own picture, drawn again
+
+
+def test_a_picture_made_before_an_interrupted_run_resumes_is_not_replaced(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("mosaic.storage.parts.PartFiles.finish", interrupt)
+        assert invoke("run", "--steps", 2, "--samples", 1, "--out", "a.nc").exit_code == 130
+    Path("a.png").write_text("theirs")
+    refused(invoke("run", "--resume", "--out", "a.nc"), 2, "'a.png'")
+    Path("a.png").unlink()
+    done(invoke("run", "--resume", "--out", "a.nc"))
 
 
 def test_resuming_what_was_not_started_leaves_pictures_alone(invoke: Invoke, checkpoint: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import torch
 from built_kernel import needs_kernel
 
 import mosaic
+from mosaic.disk.atomic import own_folder
 from mosaic.engine import compiler
 from mosaic.engine.compiler import KernelUnavailable, kernel_build, kernel_status, load_kernel, with_build
 from mosaic.interfaces.dataset import DataAccess
@@ -273,6 +274,37 @@ def test_what_a_compiler_built_that_is_repaired_since_is_built_again(
     compiler._load.cache_clear()
     assert load_kernel()._name != str(unfit)
     assert not unfit.exists()
+
+
+@posix
+@needs_kernel
+def test_flags_of_the_user_count_after_those_of_the_kernel(
+    compile_with: Callable[[str], Path], built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = compile_with(f'echo "$*" >> "$(dirname "$0")/calls"; {copying(built)}')
+    program = cache.parent / "compiler" / "c++"
+    monkeypatch.setenv("CXX", f"env A=b {program} -O1 -march=x86-64")
+    compiler._built(compiler._compiler())
+    calls = (program.parent / "calls").read_text().splitlines()
+    (target,) = [call.split() for call in calls if "-dM" in call]
+    (build,) = [call.split() for call in calls if "-shared" in call]
+    assert build.index("-O1") > build.index("-O3")
+    for call in (target, build):
+        assert call.index("-march=x86-64") > call.index("-march=native")
+
+
+@posix
+@needs_kernel
+def test_what_a_killed_build_left_is_removed_by_the_next_and_one_in_progress_is_not(
+    compile_with: Callable[[str], Path], built: Path
+) -> None:
+    folder = compile_with(copying(built)) / "kernel"
+    folder.mkdir(parents=True, mode=0o700)
+    with own_folder(folder / "kernel.so") as other:
+        (folder / ".mosaic-killed.tmp").mkdir()
+        (folder / ".mosaic-killed.tmp" / "kernel.so").write_text("half")
+        path, _ = compiler._built(compiler._compiler())
+        assert set(folder.iterdir()) == {path, other}
 
 
 @posix

@@ -15,10 +15,10 @@ import xarray as xr
 from kills import Killed, kill_at
 
 import mosaic
+from mosaic.disk.failures import WriteError
+from mosaic.disk.lock import OutputInUse
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
-from mosaic.storage.failures import WriteError
-from mosaic.storage.files import OutputInUse
 from mosaic.storage.made_by import code_changed, core_digest
 
 VARIABLES = ("state", "denoised", "image")
@@ -260,6 +260,10 @@ def test_a_full_disk_keeps_what_is_finished(
         patched.setattr(xr.Dataset, "to_netcdf", store)
         with pytest.raises(WriteError, match=r"full.*\b2 of 3\b.*a\.nc\.parts.*`resume`"):
             mosaic.run(**settings)
+        writes = 2
+        with pytest.raises(WriteError, match=r"full.*\b2 of 3\b.*a\.nc\.parts") as caught:
+            mosaic.run(**settings, resume=True)
+        assert "`" not in str(caught.value)  # a leaderboard resumes without a setting of that name
     mosaic.run(**settings, resume=True).close()
     assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
 
@@ -280,6 +284,19 @@ def test_a_part_of_other_work_or_of_another_batch_is_not_taken(
         mosaic.run(**settings, out=tmp_path / "a.nc", resume=True).close()
     with mosaic.open(tmp_path / "a.nc") as resumed:
         assert same_bytes(resumed, whole)
+
+
+def test_parts_are_not_joined_with_those_of_an_identity_that_was_damaged(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    """Though it is still JSON: a resumed run takes its settings from it."""
+    settings: dict[str, Any] = {"steps": 2, "samples": 3, "batch_size": 1}
+    with pytest.raises(Stop):
+        mosaic.run("is", tiny, **settings, seed=4, out=tmp_path / "a.nc", progress=stop_in_third)
+    identity = tmp_path / "a.nc.parts" / "identity.json"
+    identity.write_text(identity.read_text().replace('"seed": 4', '"seed": 5'))
+    with pytest.warns(mosaic.MosaicWarning, match=r"a\.nc\.parts"):
+        run = mosaic.run("is", tiny, **settings, out=tmp_path / "a.nc", resume=True)
+    with run:
+        assert same_bytes(run, mosaic.run("is", tiny, **settings))
 
 
 def test_parts_that_are_a_link_are_not_followed(tiny: mosaic.DataSet, tmp_path: Path) -> None:

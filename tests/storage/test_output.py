@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mosaic
+from mosaic.disk.failures import WriteError
 from mosaic.interfaces.dataset import DataAccess
 from mosaic.progress import silent
 from mosaic.run.config import RunConfig
@@ -99,3 +100,29 @@ def test_an_unused_file_of_a_series_is_chosen_again_if_it_is_taken_meanwhile(
     assert Path("run-003.nc").is_file()
     assert first.is_unfinished()
     assert not used[-1].is_unfinished()
+
+
+def test_a_damaged_result_is_refused_with_the_way_out(finished: Path) -> None:
+    finished.write_bytes(finished.read_bytes()[:1000])
+    for job in (
+        lambda: mosaic.run(out=finished, resume=True),
+        lambda: mosaic.calibrate("net", out=finished, resume=True),
+    ):
+        with pytest.raises(mosaic.DataError, match=r"run\.nc.*`overwrite`"):
+            job()
+
+
+@pytest.mark.parametrize("length", [300, 252])
+def test_a_name_that_is_too_long_is_refused_before_anything_is_computed(
+    tiny: mosaic.DataSet, tmp_path: Path, length: int
+) -> None:
+    """Also where only the folder of its parts would have one."""
+    name = "x" * (length - 3) + ".nc"
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(WriteError, match=rf"{name}'.*\b{length}\b"):
+            mosaic.run("is", tiny, out=name, **how)
+    with pytest.raises(WriteError, match=name):
+        mosaic.calibrate("net", "els", tiny, out=name)
+    with pytest.raises(mosaic.DataError, match=name):
+        mosaic.open(name)
+    assert not list(tmp_path.iterdir())

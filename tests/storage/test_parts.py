@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 import mosaic
-from mosaic.storage.failures import WriteError
-from mosaic.storage.files import LOCK, OutputInUse, locked
+from mosaic.disk.failures import WriteError
+from mosaic.disk.lock import LOCK, OutputInUse, locked
 from mosaic.storage.made_by import core_digest
 from mosaic.storage.parts import PartFiles, encoded, join
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mosaic.storage.files import is_temporary
+from mosaic.disk.atomic import is_temporary
 
 
 class Killed(BaseException):
@@ -33,6 +33,7 @@ def kill_at(moment: int, monkeypatch: pytest.MonkeyPatch, place: str) -> list[st
         monkeypatch.setattr(owner, name, call)
 
     guarded(Path, "replace")
+    guarded(Path, "hardlink_to")
     guarded(Path, "mkdir")
     guarded(shutil, "rmtree")
     return calls

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import struct
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from small_training import train
 
 import mosaic
+from mosaic.storage.document import document_text, parse_document
 
 
 def test_a_checkpoint_records_what_was_trained_on_what(tiny: mosaic.DataSet) -> None:
@@ -55,10 +55,15 @@ def lie_about_length(folder: Path) -> None:
     (folder / "weights.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
 
 
+def with_another_seed(folder: Path) -> None:
+    path = folder / "checkpoint.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+
+
 def describe(**changes: Any) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         path = folder / "checkpoint.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        path.write_text(document_text({**parse_document(path.read_bytes()), **changes}))
 
     return change
 
@@ -74,6 +79,7 @@ def describe(**changes: Any) -> Callable[[Path], None]:
         (lambda folder: (folder / "checkpoint.json").unlink(), r"checkpoint\.json"),
         (lambda folder: (folder / "checkpoint.json").write_text("{"), r"checkpoint\.json"),
         (lambda folder: (folder / "checkpoint.json").write_text("[]"), r"checkpoint\.json"),
+        (with_another_seed, r"checkpoint\.json.*damaged"),
         (describe(schema="mosaic-checkpoint/9"), "'mosaic-checkpoint/9'"),
         (describe(shape=[1, 2]), r"checkpoint\.json.*: shape"),
         (describe(shape=[1.0, 6.0, 5.0]), r"checkpoint\.json.*: shape"),

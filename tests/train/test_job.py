@@ -106,6 +106,19 @@ def test_a_damaged_state_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["checkpoint.json", "training.safetensors", "weights.safetensors"])
+def test_a_damaged_training_is_refused_with_the_way_out(tiny: mosaic.DataSet, name: str) -> None:
+    train(tiny, epochs=1)
+    path = Path("net", name)
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
+    way_out = "`overwrite`" if name == "checkpoint.json" else "Remove it"
+    with pytest.raises(mosaic.DataError, match=rf"{name}'.*{way_out}"):
+        train(tiny, resume=True)
+    if name != "checkpoint.json":
+        path.unlink()
+    assert train(tiny, resume=name != "checkpoint.json", overwrite=name == "checkpoint.json").load() is not None
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     good = train(tiny).fingerprint()
 
@@ -114,8 +127,9 @@ def test_a_full_disk_keeps_the_last_checkpoint(tiny: mosaic.DataSet, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", full)
-        with pytest.raises(mosaic.MosaicError, match=r"full.*'net'.*`resume`"):
+        with pytest.raises(mosaic.MosaicError, match=r"full.*'net'") as caught:
             train(tiny, resume=True, epochs=5)
+        assert "`" not in str(caught.value)  # a study resumes without a setting of that name
         assert mosaic.load_checkpoint("net").fingerprint() == good
         with pytest.raises(mosaic.MosaicError, match=r"full.*'net'.*kept"):
             train(tiny, overwrite=True, epochs=1)

@@ -8,6 +8,7 @@ import pytest
 from small_training import train
 
 import mosaic
+from mosaic.disk.failures import WriteError
 from mosaic.train.output import CheckpointOutput
 
 NAME = Path("net")
@@ -39,3 +40,13 @@ def test_settings_are_kept_for_what_is_resumed_only(tiny: mosaic.DataSet) -> Non
     config = train(tiny).config
     assert CheckpointOutput(NAME, resume=True).kept_settings(mosaic.TrainConfig) == config.model_dump(mode="json")
     assert CheckpointOutput(NAME).kept_settings(mosaic.TrainConfig) == {}
+
+
+def test_a_name_that_is_too_long_is_refused(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(WriteError, match=r"\b300\b"):
+            train(tiny, "x" * 300, **how)
+    with pytest.raises(mosaic.DataError, match="xxx"):
+        mosaic.load_checkpoint("x" * 300)
+    assert not list(tmp_path.iterdir())
+    assert train(tiny, "x" * 252, epochs=1).load() is not None

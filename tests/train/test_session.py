@@ -49,6 +49,19 @@ def test_a_nan_before_the_first_checkpoint_keeps_none(tiny: mosaic.DataSet) -> N
         mosaic.load_checkpoint(Path("net")).load()
 
 
+def test_a_file_that_appears_before_the_first_checkpoint_is_not_replaced(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    theirs = tmp_path / "net" / "weights.safetensors"
+
+    def write(done: float, total: float, unit: str, note: str = "") -> None:
+        theirs.write_text("theirs")
+
+    with pytest.raises(mosaic.UsageError, match=r"weights\.safetensors"):
+        train(tiny, progress=write)
+    assert theirs.read_text() == "theirs"
+    assert sorted(path.name for path in theirs.parent.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+    assert train(tiny, overwrite=True, progress=write).load() is not None
+
+
 def test_weights_that_turn_nan_in_the_last_step_are_not_kept(tiny: mosaic.DataSet) -> None:
     good = train(tiny)
     plan = prepare_training(mosaic.TrainConfig(network="resnet", **{**SMALL, "epochs": 5}), DataAccess(), dataset=tiny)
@@ -58,6 +71,15 @@ def test_weights_that_turn_nan_in_the_last_step_are_not_kept(tiny: mosaic.DataSe
     with pytest.raises(mosaic.MosaicError, match=r"\b9\b.*\b15\b.*'net'"):
         session.save()
     assert mosaic.load_checkpoint(Path("net")).fingerprint() == good.fingerprint()
+
+
+def test_damaged_weights_are_written_again_from_the_state(tiny: mosaic.DataSet) -> None:
+    good = train(tiny).fingerprint()
+    path = Path("net/weights.safetensors")
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(mosaic.DataError, match="weights"):
+        mosaic.load_checkpoint("net").load()
+    assert train(tiny, resume=True).fingerprint() == good
 
 
 def test_a_kill_at_any_moment_of_storing_ends_in_the_same_weights(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.atomic import make_folder, write_together
+from mosaic.disk.lock import OutputInUse
 from mosaic.errors import MosaicError, warn_of
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
@@ -28,12 +31,12 @@ from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
-from mosaic.storage.files import OutputInUse, as_attribute, make_folder, open_stored, write_netcdf
+from mosaic.storage.files import as_attribute, check_reachable, open_stored, reusing, store
 from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import LEADERBOARD_SCHEMA, NETWORK
 from mosaic.train.checkpoint import load_checkpoint
-from mosaic.view.images import save_figure
+from mosaic.view.images import write_figure
 from mosaic.view.leaderboard import draw_leaderboard
 
 __all__ = ["Board", "leaderboard", "prepare_leaderboard", "start"]
@@ -75,7 +78,7 @@ class Board:
         """Name the theories that the stored leaderboard ranks but this one does not."""
         if not self.file.exists():
             return []
-        with open_stored(self.file, (LEADERBOARD_SCHEMA,), "a leaderboard") as stored:
+        with reusing(), open_stored(self.file, (LEADERBOARD_SCHEMA,), "a leaderboard") as stored:
             return [name for name in stored["score"].values.tolist() if name not in self.entries]
 
     def plan_unfinished(self) -> dict[str, Plan | None]:
@@ -152,6 +155,7 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
+    check_reachable(out)
     checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
     participants = participants_of(config)
     runs = {NETWORK: run_of_network(config, checkpoint)}
@@ -186,8 +190,15 @@ def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = s
     """Execute the entries that are not done (`plans` are those of `plan_unfinished`), compare, store and draw.
 
     A score model that fails is named in the attribute `failed`, and has no numbers.
+
+    Raises
+    ------
+    MosaicError
+        If the network or all other score models fail, or the leaderboard cannot be written.
     """
     make_folder(board.folder)
+    picture = board.file.with_suffix(".png")
+    replaceable = [path for path in (board.file, picture) if path.exists()]  # what appears meanwhile is another's
     for name in board.entries.keys() - plans.keys():
         for file in (board.entries[name].out, board.entries[name].steps):
             with suppress(OutputInUse):
@@ -195,10 +206,14 @@ def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = s
     # The network's steps and the theories' comparisons cannot be added up: first the one, then the others.
     _execute({name: plan for name, plan in plans.items() if name == NETWORK}, board, progress)
     failed = _execute({name: plan for name, plan in plans.items() if name != NETWORK}, board, progress)
-    table = leaderboard_table(board.entries, [name for name in board.entries if name not in failed], board.metrics)
+    if not board.entries.keys() - failed.keys() - {NETWORK}:
+        reasons = "; ".join(f"{name} failed: {message}" for name, message in failed.items())
+        raise MosaicError(f"Nothing can be ranked. {reasons}")
+    with reusing():
+        table = leaderboard_table(board.entries, [name for name in board.entries if name not in failed], board.metrics)
     table = table.assign_attrs(_attributes(board, failed))
-    write_netcdf(table, board.file)
-    save_figure(draw_leaderboard(table), board.file.with_suffix(".png"))
+    figure = draw_leaderboard(table)
+    write_together({board.file: partial(store, table), picture: partial(write_figure, figure)}, replaceable)
     return table
 
 
@@ -279,6 +294,8 @@ def leaderboard(
     ------
     UsageError, DataError, PluginError
         With one sentence that names the value, what is allowed and the fix.
+    MosaicError
+        If nothing can be ranked: the network or all theories failed.
     """
     config = layered(LeaderboardConfig, {"checkpoint": str(checkpoint)}, settings)
     board = prepare_leaderboard(config, Path(out).expanduser(), data_access(data_dir), memory)

@@ -25,6 +25,7 @@ from mosaic.run.config import RunConfig
 from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
+from mosaic.storage.files import reusing
 from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import ENTRY_SCHEMA, described
@@ -56,8 +57,14 @@ class LeaderboardEntry(Options):
         ------
         ConfigMismatch
             If the single steps are of another run, or along another flow.
+        DataError
+            If a file is damaged.
         """
-        return self.along.exists() and self.out.exists() and steps_job(self).is_done()
+        if not (self.along.exists() and self.out.exists()):
+            return False
+        with reusing():
+            open_trajectory(self.out).close()  # its damage would only be noticed when all others are done
+        return steps_job(self).is_done()
 
     def prepare(self, dataset: DataSet | None = None) -> Plan:
         """Prepare the run; the data set is loaded unless it is given."""
@@ -93,7 +100,7 @@ def steps_job(entry: LeaderboardEntry, plan: Plan | None = None) -> StepsJob:
 
     Without the plan of the network's steps (`plan_along`) it reads what is stored and cannot compute.
     """
-    with open_trajectory(entry.along) as along:
+    with reusing(), open_trajectory(entry.along) as along:
         network = {name: along.attrs[name] for name in ("configuration", "score_fingerprint", "dataset_fingerprint")}
     run = entry.run.model_dump(mode="json")
     return StepsJob(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from mosaic.disk.atomic import replacing, writing
 from mosaic.errors import UsageError
 from mosaic.registry.loading import registry
 
@@ -36,7 +37,7 @@ def check_name(name: str) -> None:
 
 
 def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
-    """Write the distribution `mosaic-NAME` into a new folder.
+    """Write the distribution `mosaic-NAME` into a new folder, whole or not at all.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
     Raises
     ------
     UsageError
-        If the name or the kind cannot be used, or the folder exists or cannot be made.
+        If the name or the kind cannot be used, or the folder exists, appears meanwhile or cannot be written.
     """
     check_name(name)
     if kind not in KINDS:
@@ -64,8 +65,10 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
         raise UsageError(
             f"There is a {kind} '{name}' already, from {registry().owner(kind, name)}; choose another name."
         )
-    if folder.exists():
-        raise UsageError(f"'{folder}' exists already; remove it, or choose another name.")
+    with writing(folder):
+        if folder.exists():
+            raise UsageError(f"'{folder}' exists already; remove it, or choose another name.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
     module = "mosaic_" + name.replace("-", "_")
     templates = {
         "pyproject.toml": "pyproject.toml.j2",
@@ -76,13 +79,11 @@ def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:
         ".github/workflows/test.yml": "test.yml.j2",
     }
     fields = _fields(name, kind, module)
-    try:
+    with replacing(folder, overwrite=False) as temporary:
         for page, template in templates.items():
-            path = folder / page
+            path = temporary / page
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("" if template is None else _rendered(template, fields), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"'{folder}' cannot be written ({error.strerror}); choose another place.") from None
     return [Path(page) for page in templates]
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.atomic import write_together
 from mosaic.evaluate.calibration.calibrate import job_of
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.prepare import prepare_calibration
@@ -26,7 +28,7 @@ from mosaic.reproduction.study.rows import THEORY_STEPS, Row, row_named, sizes_o
 from mosaic.reproduction.study.study import Study
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import access_within
-from mosaic.storage.files import as_attribute, write_netcdf
+from mosaic.storage.files import as_attribute, store
 from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import record
 from mosaic.train.checkpoint import Checkpoint
@@ -36,7 +38,7 @@ from mosaic.train.plan import TrainPlan
 from mosaic.train.prepare import prepare_training
 from mosaic.train.runs import boundary_of, network_run, run_beside
 from mosaic.view.comparison import draw_agreement, draw_side_by_side
-from mosaic.view.images import save_figure
+from mosaic.view.images import save_figure, write_figure
 from mosaic.view.scales import draw_scales
 
 __all__ = ["NETWORK", "SCALED", "Experiment"]
@@ -236,9 +238,12 @@ class Experiment:
                 comparison = compare(
                     runs[theory], runs[NETWORK], runs["is"], dataset=self.load_dataset(), progress=progress
                 ).assign_attrs(training=as_attribute(dict(self.train().description)))
-                write_netcdf(comparison, self.folder / f"comparison-{theory}.nc")
                 shown = [(theory.upper(), runs[theory]), (self.row.title, runs[NETWORK]), ("IS", runs["is"])]
-                save_figure(draw_side_by_side(shown, comparison), self.folder / f"images-{theory}.png")
-                save_figure(draw_agreement(shown, comparison), self.folder / f"agreement-{theory}.png")
+                writers = {
+                    self.folder / f"comparison-{theory}.nc": partial(store, comparison),
+                    self.folder / f"images-{theory}.png": partial(write_figure, draw_side_by_side(shown, comparison)),
+                    self.folder / f"agreement-{theory}.png": partial(write_figure, draw_agreement(shown, comparison)),
+                }
+                write_together(writers, writers)
                 comparisons[theory] = comparison
         return comparisons

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.disk.atomic import make_folder
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.progress import Progress, prefixed, silent
 from mosaic.reproduction.study.config import ReproduceConfig
@@ -16,7 +17,6 @@ from mosaic.run.estimate import predict_seconds
 from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
-from mosaic.storage.files import make_folder
 from mosaic.storage.job import FileJob, Job
 from mosaic.storage.made_by import record
 

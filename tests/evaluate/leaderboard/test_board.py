@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 from click.testing import Result
+from command_results import refused
 from small_leaderboard import FLAGS, SETTINGS
 
 import mosaic
@@ -78,6 +81,16 @@ def test_entries_that_other_code_made_are_named(
     assert "network, els, gaussian: " in invoke(*given).stderr
 
 
+@pytest.mark.parametrize("name", ["network", "els", "els-steps", "leaderboard"])
+def test_a_damaged_file_is_refused_with_the_way_out(board: Path, network: Path, name: str) -> None:
+    path = board / f"{name}.nc"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(mosaic.DataError, match=rf"{name}\.nc'.*Remove it") as caught:
+        mosaic.leaderboard(network, out=board, progress=False, **SETTINGS)
+    assert str(caught.value).count("Remove it") == 1
+    assert "`" not in str(caught.value)  # there is no setting to replace it
+
+
 def test_a_run_that_was_removed_is_made_again(board: Path, network: Path) -> None:
     (board / "els.nc").unlink()
     mosaic.leaderboard(network, out=board, **SETTINGS)
@@ -99,6 +112,31 @@ def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: 
         assert "checkpoint" in json.loads(stored.attrs["failed"])["switch"]
     assert lines[3:] == ["switch", "network", str(board / "leaderboard.nc")]
     assert "score.below_options" in result.stderr
+
+
+def test_where_nothing_can_be_ranked_the_command_fails(board: Path, invoke: Invoke, network: Path) -> None:
+    before = (board / "leaderboard.nc").read_bytes()
+    options = ("--scores", "switch", "-o", "switch.below=network")
+    result = invoke("leaderboard", "--checkpoint", network, "--out", board, *FLAGS, *options)
+    refused(result, 1, "switch", "checkpoint")
+    assert (board / "leaderboard.nc").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["leaderboard.nc", "leaderboard.png"])
+def test_a_file_that_appears_meanwhile_is_not_replaced(board: Path, network: Path, name: str) -> None:
+    for made in ("leaderboard.nc", "leaderboard.png", "els-steps.nc"):
+        (board / made).unlink()
+    settings: dict[str, Any] = {**SETTINGS, "out": board}
+
+    def write(done: float, total: float, unit: str, note: str = "") -> None:
+        (board / name).write_text("theirs")
+
+    with pytest.raises(mosaic.UsageError, match=re.escape(name)):
+        mosaic.leaderboard(network, progress=write, **settings)
+    assert (board / name).read_text() == "theirs"
+    assert len(list(board.glob("leaderboard.*"))) == 1
+    (board / name).unlink()
+    mosaic.leaderboard(network, progress=False, **settings)
 
 
 def test_progress_counts_steps_of_the_network_and_weighted_comparisons_of_theories(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -64,6 +67,35 @@ def test_a_name_that_cannot_be_used_is_refused(name: str) -> None:
     with pytest.raises(mosaic.UsageError) as caught:
         check_name(name)
     assert f"'{name}'" in str(caught.value)
+
+
+def test_a_full_disk_leaves_no_half_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, pages = Path.write_text, []
+
+    def full(path: Path, *args: Any, **kwargs: Any) -> int:
+        pages.append(path)
+        if len(pages) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(mosaic.UsageError, match=r"my-score'.*full.*MiB"):
+            write_plugin("my-score", "score", tmp_path / "my-score")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_text
+
+    def appear(path: Path, *args: Any, **kwargs: Any) -> int:
+        (tmp_path / "my-score").mkdir(exist_ok=True)
+        return write(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", appear)
+    with pytest.raises(mosaic.UsageError, match="my-score'"):
+        write_plugin("my-score", "score", tmp_path / "my-score")
+    assert [path.name for path in tmp_path.rglob("*")] == ["my-score"]
 
 
 def test_nothing_is_written_over_what_is_there_or_under_a_taken_name(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ def _reason(path: Path, error: OSError) -> str:
         case errno.EROFS:
             return f"the disk of '{folder}' is read-only; choose another place"
         case errno.ENAMETOOLONG:
-            return f"its name is too long ({len(path.name)} characters); choose a shorter one"
+            longest = max(map(len, path.parts))
+            return (
+                f"it is too long, or a name in it is ({len(str(path))} and {longest} characters); choose a shorter one"
+            )
         case errno.ENOENT | errno.ENOTDIR if not folder.is_dir():
             return f"there is no folder '{folder}' any more; make it again, or choose another place"
         case _:
