@@ -19,6 +19,7 @@ from mosaic.device import standard_torch
 from mosaic.engine.nearest import nearest_images
 from mosaic.errors import MosaicError, UsageError, warn_of
 from mosaic.evaluate.statistics import CONFIDENCE, RESAMPLES, interval_of
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, reporting
@@ -32,6 +33,7 @@ from mosaic.view.measure import describe_metric, metric_for
 __all__ = ["compare", "open_comparison"]
 
 
+@checked()
 def compare(
     run: xr.Dataset,
     reference: xr.Dataset,
@@ -101,8 +103,6 @@ def compare(
 
 def _checked(run: xr.Dataset, role: str) -> xr.Dataset:
     """Refuse what is not a run."""
-    if not isinstance(run, xr.Dataset):
-        raise UsageError(f"The {role} must be a stored run (mosaic.open reads one), not a {type(run).__name__}.")
     if missing := [name for name in ("image", "state", "label", "seed") if name not in run]:
         raise UsageError(f"The {role} is not a whole run: it lacks {', '.join(missing)}.")
     return as_run(run)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic.errors import warn_of
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
@@ -21,6 +22,7 @@ from mosaic.train.prepare import parse_seconds, prepare_training
 __all__ = ["train"]
 
 
+@checked(TrainConfig)
 def train(
     network: str | None = None,
     dataset: str | DataSet | None = None,

@@ -24,6 +24,7 @@ from mosaic.errors import warn_of
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.evaluate.calibration.prepare import prepare_calibration
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
@@ -167,6 +168,7 @@ def open_calibration(path: str | PathLike[str]) -> xr.Dataset:
     return open_stored(Path(path), (CALIBRATION_SCHEMA,), "a calibration")
 
 
+@checked(CalibrationConfig)
 def calibrate(
     checkpoint: str | PathLike[str],
     score: str | None = None,

@@ -17,6 +17,7 @@ from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.participants import metrics_of, participants_of, run_of_network, run_of_theory
 from mosaic.evaluate.leaderboard.process import execute_in_own_process
 from mosaic.evaluate.leaderboard.table import leaderboard_table
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, prefixed, reporting, silent
@@ -240,6 +241,7 @@ def _attributes(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+@checked(LeaderboardConfig)
 def leaderboard(
     checkpoint: str | PathLike[str],
     *,
