@@ -10,7 +10,9 @@ from torch import Tensor
 
 from mosaic.errors import DataError
 
-__all__ = ["as_images", "as_labels", "check_text"]
+__all__ = ["LARGEST", "as_images", "as_labels", "check_text"]
+
+LARGEST = 1e15  # of numbers to compute with: float32 holds the sum of their squares over a million pixels
 
 
 def as_images(owner: str, images: Any) -> Tensor:

@@ -105,3 +105,16 @@ def test_arrays_of_noise_in_any_order_of_bytes_are_read_and_empty_ones_refused(
     np.save(tmp_path / "a.npy", noise[:0])
     with pytest.raises(mosaic.UsageError, match=r"\(0, 1, 6, 5\)"):
         mosaic.run("is", tiny, steps=2, init=tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("largest", [np.nan, np.inf, 1e300, np.longdouble("1e4000")])
+def test_noise_that_overflows_is_refused(tiny: mosaic.DataSet, tmp_path: Path, largest: float) -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 1, 6, 5)).astype(np.longdouble)
+    np.save(tmp_path / "a.npy", noise)
+    wanted = mosaic.run("is", tiny, steps=1, init=tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", noise.astype(np.float64))
+    assert wanted["image"].equals(mosaic.run("is", tiny, steps=1, init=tmp_path / "b.npy")["image"])
+    noise[1, 0, 2, 3] = largest
+    np.save(tmp_path / "a.npy", noise)
+    with pytest.raises(mosaic.UsageError, match=r"a\.npy"):
+        mosaic.run("is", tiny, steps=1, init=tmp_path / "a.npy")
