@@ -24,6 +24,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, reporting
 from mosaic.registry.loading import registry
+from mosaic.run.settings import refuse_unused
 from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.made_by import made_by, record
 from mosaic.storage.schema import COMPARISON_SCHEMA, described
@@ -73,8 +74,8 @@ def compare(
     Raises
     ------
     UsageError
-        If the runs did not start from the same noise and labels, a metric's option cannot be used, one that is named
-        needs a training set and there is none, or the training set has images of another shape.
+        If the runs did not start from the same noise and labels, a metric's option cannot or would not be used, one
+        that is named needs a training set and there is none, or the training set has images of another shape.
     PluginError
         If a metric is unknown.
     DataError
@@ -85,6 +86,7 @@ def compare(
     run = runs["run"]
     _check_runs(runs, dataset)
     names = registry().default_metrics() if metrics is None else list(dict.fromkeys(metrics))
+    refuse_unused({f"options.{name}": name not in names for name in options or {}}, "there is no such metric here")
     lacking = [name for name in names if dataset is None and registry().get("metric", name).needs_dataset]
     if lacking and metrics is not None:
         raise UsageError(f"The metrics {', '.join(lacking)} need the training set; give `dataset`, or leave them out.")

@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from mosaic.device import physical_memory, standard_torch
@@ -231,6 +231,12 @@ class DataSetOptions(PluginOptions):
         None, ge=1, description="Use a seeded, class-balanced subset of this many training images."
     )
     limit_seed: int = Field(0, ge=0, description="Seed of the subset that `limit` takes.")
+
+    @model_validator(mode="after")
+    def _seeds_a_subset(self) -> Self:
+        if self.limit is None and self.limit_seed:
+            raise ValueError(f"limit_seed {self.limit_seed} would not be used without limit; leave it out")
+        return self
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ def run(
     if out is None:
         refuse_unused({"resume": resume, "overwrite": overwrite}, "nothing is stored without `out`")
     if images is not None:
-        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
+        unused = {"dataset_options": settings.get("dataset_options"), "data_dir": data_dir, "download": download}
+        refuse_unused(unused, "the data set is not a name")
     if model is not None:
         refuse_unused({"score_options": settings.get("score_options")}, "`score` is not a name")
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)

@@ -13,6 +13,7 @@ from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arrays import LARGEST
 from mosaic.interfaces.dataset import DataSet
 from mosaic.run.config import RunConfig
+from mosaic.run.settings import refuse_unused
 from mosaic.sampling.noise import random_labels, sample_seed
 from mosaic.storage.trajectory import open_trajectory, start_noise
 
@@ -25,7 +26,7 @@ def samples_of(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tupl
     Raises
     ------
     UsageError
-        If `init` or `labels` cannot be used.
+        If `init` or `labels` cannot be used, or `seed` would not be.
     """
     if config.init is None:
         count = config.samples or 4
@@ -40,6 +41,8 @@ def samples_of(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tupl
     count = config.samples or len(start)
     if count > len(start):
         raise UsageError(f"`init` '{config.init}' holds {len(start)} samples, fewer than `samples` {count}.")
+    if config.labels != "random" and not (config.sampler == "ddpm" and -1 in seeds):
+        refuse_unused({"seed": config.seed}, "noise and labels are those of `init`")
     if config.labels is not None:
         return start[:count], seeds[:count], _labels(config, dataset, count)
     _check_labels(labels, dataset, f"`init` '{config.init}'")

@@ -14,7 +14,15 @@ from typing import Any, TypeVar, get_args, get_origin
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.interfaces.options import Options
 
-__all__ = ["from_environment", "from_file", "layered", "plugin_options", "sections_of", "setting_names"]
+__all__ = [
+    "from_environment",
+    "from_file",
+    "layered",
+    "plugin_options",
+    "refuse_unused",
+    "sections_of",
+    "setting_names",
+]
 
 
 Config = TypeVar("Config", bound=Options)
@@ -113,7 +121,8 @@ def refuse_unused(unused: Mapping[str, object], why: str) -> None:
         With their names.
     """
     if given := [f"`{name}`" for name, value in unused.items() if value]:
-        raise UsageError(f"{' and '.join(given)} would not be used: {why}; leave it out.")
+        them = "it" if len(given) == 1 else "them"
+        raise UsageError(f"{' and '.join(given)} would not be used: {why}; leave {them} out.")
 
 
 def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:

@@ -81,7 +81,8 @@ def train(
     asked = {"network": network, "dataset": images.name if images is not None else dataset}
     names = {key: value for key, value in asked.items() if value is not None}
     if images is not None:
-        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
+        unused = {"dataset_options": settings.get("dataset_options"), "data_dir": data_dir, "download": download}
+        refuse_unused(unused, "the data set is not a name")
     config = layered(TrainConfig, output.kept_settings(TrainConfig), {**names, **settings})
     plan = prepare_training(config, data_access(data_dir, download), dataset=images, output=output)
     warn_of(plan.notes)

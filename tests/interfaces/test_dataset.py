@@ -141,6 +141,8 @@ def test_a_source_takes_the_subset_that_its_options_ask_for() -> None:
     assert torch.equal(Rooms(DataSetOptions(limit=4, limit_seed=7)).load().images, IMAGES[chosen])
     for limit in (None, 6, 100):
         assert torch.equal(Rooms(DataSetOptions(limit=limit)).load().images, IMAGES)
+    with pytest.raises(mosaic.UsageError, match="limit_seed 3"):
+        DataSetOptions.parse({"limit_seed": 3}, "dataset.rooms")
     assert Rooms().access == mosaic.DataAccess(None, download=False)
 
 

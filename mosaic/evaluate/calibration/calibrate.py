@@ -221,7 +221,8 @@ def calibrate(
     if out is None:
         refuse_unused({"resume": resume, "overwrite": overwrite}, "nothing is stored without `out`")
     if images is not None:
-        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
+        unused = {"dataset_options": settings.get("dataset_options"), "data_dir": data_dir}
+        refuse_unused(unused, "the data set is not a name")
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(CalibrationConfig) if output is not None else {}
     config = layered(CalibrationConfig, kept, {**names, **settings})

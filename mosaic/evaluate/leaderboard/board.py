@@ -116,6 +116,8 @@ class Board:
         if dropped := self.dropped():
             notes.append(f"{self.file.name} in '{self.folder}' will no longer rank {', '.join(dropped)}.")
         notes += [f"{name} is left out: {reason}." for name, reason in self.left_out.items()]
+        if self.config.scales is not None and all(entry.run.scales is None for entry in self.entries.values()):
+            notes.append("No theory here has a locality scale; `scales` is not used.")
         if older := self.made_by_other_code():
             notes.append(f"{', '.join(older)}: what other code of mosaic made is used as it is.")
         runs = {note: name for name, plan in plans.items() if plan is not None for note in plan.notes}
