@@ -163,6 +163,10 @@ class DataSet:
         UsageError
             With what it is, and what it must be.
         """
+        if not isinstance(x, Tensor):
+            raise UsageError(
+                f"x is a {type(x).__name__}; it must be a torch.Tensor (`torch.from_numpy` makes one of an array)."
+            )
         if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or len(x) == 0:
             one = "; for one image give x[None]" if tuple(x.shape) == self.shape else ""
             raise UsageError(

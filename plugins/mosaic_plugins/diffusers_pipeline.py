@@ -161,7 +161,6 @@ class Diffusers(mosaic.ScoreModel):
         UsageError
             If the level lies outside those trained, or x or the labels do not fit the network.
         """
-        self.dataset.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         size = math.hypot(level.signal, level.noise)
         x, a, s = x / size, level.signal / size, level.noise / size
