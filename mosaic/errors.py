@@ -18,6 +18,7 @@ __all__ = [
     "UsageError",
     "did_you_mean",
     "no_exit",
+    "shown",
     "warn_of",
 ]
 
@@ -94,3 +95,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def shown(value: object, most: int = 120) -> str:
+    """Show a value in a message: as `repr` does, but in one line, and cut where it is long."""
+    try:
+        text = " ".join(line.strip() for line in repr(value).splitlines())
+    except Exception:  # a number of more digits than Python prints, or an object whose `repr` fails
+        return f"a value of type {type(value).__name__} that cannot be printed"
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -113,7 +113,7 @@ class ArrayFile(mosaic.DataSource):
             labels=None if labels is None else labels[chosen],
             classes=() if labels is None else tuple(str(label) for label in range(int(labels.max()) + 1)),
             origin=readable(path.resolve()),
-            notes=(*notes, *pixel_range.check()),
+            notes=(*notes, *pixel_range.check(kept, count)),
         )
 
 

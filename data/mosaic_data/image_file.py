@@ -26,7 +26,8 @@ Mode = Literal["L", "RGB"]
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 ORIENTATION = 0x0112  # the tag of EXIF and TIFF
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, BLACK_IS_ZERO = 256, 257, 258, 262, 1  # tags of TIFF, and a value of the fourth
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 256, 257, 258, 262, 339  # tags of TIFF
+WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1  # values of PHOTOMETRIC
 
 
 class ImageKind(NamedTuple):
@@ -59,8 +60,8 @@ def inspect(path: Path) -> ImageKind:
     Raises
     ------
     DataError
-        If the file is not an image, is in LAB colours, or has more bits a channel than can be read: 16 for grey
-        images, 8 for others.
+        If the file is not an image, is in LAB colours, has more bits a channel than can be read (16 for grey images, 8
+        for others), or signed or floating-point numbers.
     """
     with _opened(path) as image:
         return _kind(image, path)
@@ -107,11 +108,14 @@ def _kind(image: ImageFile, path: Path) -> ImageKind:
     if image.mode == "LAB":
         raise mosaic.DataError(f"Image '{path}' is in LAB colours, which cannot be read; convert it to RGB first.")
     is_deep_grey = bits == 16 and image.mode in ("I", "I;16", "I;16L", "I;16B") and _is_plain(image)
-    if not is_deep_grey and (bits > 8 or image.mode == "F" or image.mode.startswith("I")):
+    is_deep = bits > 8 or image.mode == "F" or image.mode.startswith("I")
+    if (is_deep and not is_deep_grey) or _numbers(image) != "unsigned":
+        white = ", 0 for white" if image.format == "TIFF" and _tags(image).get(PHOTOMETRIC) == WHITE_IS_ZERO else ""
         raise mosaic.DataError(
-            f"Image '{path}' has pixels of mode {image.mode} with {bits} bits a channel; only grey images of 16 bits "
-            "are read at more than 8. Save it with 8 bits a channel, or put the pixels into a .npz file, as floats or "
-            "uint16, and use the data set 'file'."
+            f"Image '{path}' has {_numbers(image)} numbers of {bits} bits a channel{white} (Pillow's mode "
+            f"{image.mode}); what is read are unsigned numbers of 8 bits, and of 16 in grey images with 0 for black. "
+            "Save it as one of these, or put the pixels into a .npz file, as floats or uint16, and use the data set "
+            "'file'."
         )
     is_grey = is_deep_grey or image.mode in ("1", "L", "LA")
     frames = int(getattr(image, "n_frames", 1))
@@ -144,6 +148,15 @@ def _is_plain(image: ImageFile) -> bool:
     if image.format == "TIFF":
         return "S" not in str(image.tile[0][3]) and _tags(image).get(PHOTOMETRIC) == BLACK_IS_ZERO
     return image.format in ("PNG", "PPM")
+
+
+def _numbers(image: ImageFile) -> str:
+    """Kind of number that a channel is. Pillow reads signed bytes as if they were not."""
+    if image.format != "TIFF":
+        return "floating-point" if image.mode == "F" else "unsigned"
+    stored = _tags(image).get(SAMPLE_FORMAT, 1)
+    kinds = set(stored) if isinstance(stored, tuple) else {stored}
+    return "floating-point" if 3 in kinds else "signed" if 2 in kinds else "unsigned"
 
 
 def _tags(image: ImageFile) -> Any:

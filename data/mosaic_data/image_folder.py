@@ -76,7 +76,7 @@ class ImageFolder(mosaic.DataSource):
             labels=None if labels is None else labels[chosen],
             classes=() if labels is None else tuple(by_class),
             origin=readable(root.resolve()),
-            notes=(*search.notes(), *_notes(files, kinds), *_dark_notes(brightest)),
+            notes=(*search.notes(), *_notes(files, kinds), *_dark_notes(brightest, len(chosen), len(files))),
         )
 
 
@@ -121,13 +121,15 @@ def _notes(files: list[Path], kinds: list[ImageKind]) -> list[str]:
     return notes
 
 
-def _dark_notes(brightest: dict[int, int]) -> list[str]:
-    """Say that pixels hardly use their range; images of which some do are as they should be."""
+def _dark_notes(brightest: dict[int, int], read: int, count: int) -> list[str]:
+    """Say that pixels of the images read hardly use their range; images of which some do are as they should be."""
     notes = [
         dark_note(
             most,
             2**depth - 1,
             f"put the pixels into a .npz file and use the data set `file` with `dataset.range=0,{max(1, most)}`",
+            read,
+            count,
         )
         for depth, most in brightest.items()
         if most

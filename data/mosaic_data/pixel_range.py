@@ -56,8 +56,10 @@ class PixelRange:
         unit = np.subtract(pixels, self.low, dtype=precision) / half - precision(1)
         return np.ascontiguousarray(unit, dtype=np.float32)
 
-    def check(self) -> list[str]:
-        """Refuse pixels outside the range, and give a note if they hardly use it; call it when all are read.
+    def check(self, read: int, count: int) -> list[str]:
+        """Refuse pixels outside the range, and note if they hardly use it; call it at the end.
+
+        `read` of the file's `count` images were read.
 
         Raises
         ------
@@ -73,11 +75,16 @@ class PixelRange:
             )
         if not self._is_assumed or self._dtype.kind != "u":
             return []
-        return dark_note(int(most), int(high), f"say so: `dataset.range=0,{max(1, int(most))}`")
+        return dark_note(int(most), int(high), f"say so: `dataset.range=0,{max(1, int(most))}`", read, count)
 
 
-def dark_note(most: int, high: int, fix: str) -> list[str]:
-    """Give a note if the brightest of all pixels, `most`, is far below the value taken for white, `high`."""
-    if 8 * most >= high:
+def dark_note(most: int, high: int, fix: str, read: int, count: int) -> list[str]:
+    """Give a note if the brightest pixel, `most`, is in the lowest quarter of what is taken for white, `high`.
+
+    It says that it is the brightest of the `read` images, if there are more of them: others may be brighter.
+    """
+    if 4 * most >= high:
         return []
-    return [f"No pixel is above {most}, while {high} is taken for white. If {max(1, most)} is meant to be, {fix}."]
+    images = "all images" if read == count else f"the {read} images that were chosen from {count}"
+    white = max(1, most)
+    return [f"No pixel of {images} is above {most}, while {high} is taken for white. If {white} is meant to be, {fix}."]

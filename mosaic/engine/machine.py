@@ -106,7 +106,7 @@ class AnalyticMachine(ScoreModel):
         UsageError
             If x does not fit the training images, or the scale or a label cannot be used.
         """
-        self._check_batch(x, level, labels, scale)
+        self.check((level,), (scale,), ())
         result = torch.empty_like(x)
         for members, places in self.dataset.class_groups(labels):
             denoised, _ = self.evaluate(x[members], self._images_at(places), level, scale, self.compute)
@@ -122,7 +122,7 @@ class AnalyticMachine(ScoreModel):
         """
         finished = level.noise == 0
         level = NEAREST if finished else level
-        self._check_batch(x, level, labels, scale)
+        self.check((level,), (scale,), ())
         compute, (batch, _, height, width) = replace(self.compute, diagnostics=True), x.shape
         denoised = torch.empty_like(x)
         image, row, column, multiplicity = torch.zeros(4, batch, height, width, dtype=torch.int64, device=x.device)
@@ -151,10 +151,6 @@ class AnalyticMachine(ScoreModel):
         for scale in scales:
             check_window_size(scale)
         return compiled.fallback_notes(self.compute.engine, self.dataset.images)
-
-    def _check_batch(self, x: Tensor, level: Level, labels: Tensor | None, scale: int) -> None:
-        self.dataset.check_batch(x, labels)
-        self.check((level,), (scale,), ())
 
     def _images_at(self, places: Tensor | None) -> Tensor:
         return self.dataset.images if places is None else self.dataset.images[places]

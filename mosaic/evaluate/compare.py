@@ -19,10 +19,12 @@ from mosaic.device import standard_torch
 from mosaic.engine.nearest import nearest_images
 from mosaic.errors import MosaicError, UsageError, warn_of
 from mosaic.evaluate.statistics import CONFIDENCE, RESAMPLES, interval_of
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, reporting
 from mosaic.registry.loading import registry
+from mosaic.run.settings import refuse_unused
 from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.made_by import made_by, record
 from mosaic.storage.schema import COMPARISON_SCHEMA, described
@@ -32,6 +34,7 @@ from mosaic.view.measure import describe_metric, metric_for
 __all__ = ["compare", "open_comparison"]
 
 
+@checked()
 def compare(
     run: xr.Dataset,
     reference: xr.Dataset,
@@ -71,8 +74,8 @@ def compare(
     Raises
     ------
     UsageError
-        If the runs did not start from the same noise and labels, a metric's option cannot be used, one that is named
-        needs a training set and there is none, or the training set has images of another shape.
+        If the runs did not start from the same noise and labels, a metric's option cannot or would not be used, one
+        that is named needs a training set and there is none, or the training set has images of another shape.
     PluginError
         If a metric is unknown.
     DataError
@@ -83,6 +86,7 @@ def compare(
     run = runs["run"]
     _check_runs(runs, dataset)
     names = registry().default_metrics() if metrics is None else list(dict.fromkeys(metrics))
+    refuse_unused({f"options.{name}": name not in names for name in options or {}}, "there is no such metric here")
     lacking = [name for name in names if dataset is None and registry().get("metric", name).needs_dataset]
     if lacking and metrics is not None:
         raise UsageError(f"The metrics {', '.join(lacking)} need the training set; give `dataset`, or leave them out.")
@@ -101,8 +105,6 @@ def compare(
 
 def _checked(run: xr.Dataset, role: str) -> xr.Dataset:
     """Refuse what is not a run."""
-    if not isinstance(run, xr.Dataset):
-        raise UsageError(f"The {role} must be a stored run (mosaic.open reads one), not a {type(run).__name__}.")
     if missing := [name for name in ("image", "state", "label", "seed") if name not in run]:
         raise UsageError(f"The {role} is not a whole run: it lacks {', '.join(missing)}.")
     return as_run(run)

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, FiniteFloat, InstanceOf, StrictStr, ValidationError
 from torch import Tensor
 
-from mosaic.errors import DataError
+from mosaic.errors import DataError, shown
+from mosaic.interfaces.rule import Rule
 
-__all__ = ["as_images", "as_labels", "check_text"]
+__all__ = ["LARGEST", "as_facts", "as_images", "as_labels", "check_text"]
+
+LARGEST = 1e15  # of numbers to compute with: float32 holds the sum of their squares over a million pixels
+
+
+class _Facts(BaseModel):
+    """Fields of a data set apart from its arrays and texts."""
+
+    classes: tuple[Any, ...]
+    range: tuple[FiniteFloat, FiniteFloat]
+    scales: StrictStr | None
+    training: dict[StrictStr, Any]
+    networks: dict[StrictStr, dict[StrictStr, Any]]  # of `training`
+    rule: InstanceOf[Rule] | None
+    metadata: dict[StrictStr, StrictStr]
+    notes: tuple[StrictStr, ...]
+
+
+def as_facts(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields of a data set but its arrays and texts, lists as tuples, numbers of the range as floats.
+
+    Raises
+    ------
+    DataError
+        If one is of another kind, or the range is not two rising numbers to compute with.
+    """
+    training = given["training"]
+    networks = training.get("networks", {}) if isinstance(training, Mapping) else {}
+    try:
+        facts = _Facts.model_validate({**given, "networks": networks})
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ("training", *first["loc"]) if first["loc"][0] == "networks" else first["loc"]
+        name = ".".join(map(str, path))
+        raise DataError(f"Data set '{owner}': {name} cannot be {shown(first['input'])}: {first['msg']}.") from None
+    low, high = facts.range
+    if not -LARGEST <= low < high <= LARGEST:
+        raise DataError(
+            f"Data set '{owner}': range ({low:g}, {high:g}) must be the lowest and the highest value that a pixel may "
+            f"have, within {LARGEST:g}; rescale the images where they go further."
+        )
+    return {name: getattr(facts, name) for name in given}
 
 
 def as_images(owner: str, images: Any) -> Tensor:
@@ -20,7 +65,7 @@ def as_images(owner: str, images: Any) -> Tensor:
     ----------
     owner : str
         Name of the data set, for errors.
-    images : Tensor or ndarray (N, C, H, W), floating point
+    images : Tensor or ndarray (N, C, H, W), floating point; or a list of tensors or arrays (C, H, W)
         Half precision becomes float32, which holds its values exactly. A tensor is not copied unless it has to be.
 
     Raises
@@ -28,7 +73,7 @@ def as_images(owner: str, images: Any) -> Tensor:
     DataError
         If they are of another kind, shape or type, or have no pixels.
     """
-    tensor = _as_tensor(owner, "images", images)
+    tensor = _as_tensor(owner, "images", _joined(owner, "images", images))
     if tensor.ndim != 4 or not tensor.is_floating_point() or tensor.numel() == 0:
         raise DataError(
             f"Data set '{owner}': images must be a non-empty floating-point array (N, C, H, W), "
@@ -38,13 +83,14 @@ def as_images(owner: str, images: Any) -> Tensor:
 
 
 def as_labels(owner: str, labels: Any, count: int) -> Tensor:
-    """Give labels as an int64 tensor; they may be integers of any type.
+    """Give labels as an int64 tensor; they may be integers of any type, and a list of them.
 
     Raises
     ------
     DataError
         If they are of another kind or type, or not one for each of `count` images.
     """
+    labels = _joined(owner, "labels", labels)
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and not np.ma.isMaskedArray(labels):
         labels = labels.astype(np.int64)  # torch cannot compute in unsigned integers of more than 8 bits
     tensor = _as_tensor(owner, "labels", labels)
@@ -72,6 +118,21 @@ def check_text(owner: str, what: str, text: Any) -> None:
         raise DataError(f"Data set {owner!a}: {what} {text!a} is not valid UTF-8; rename it.") from None
 
 
+def _joined(owner: str, what: str, values: Any) -> Any:
+    """Join a list of tensors or arrays, one for each image, and of integers; all else stays as it is."""
+    if not isinstance(values, (list, tuple)) or not values:
+        return values
+    if all(isinstance(value, Integral) for value in values):
+        return np.array(values)
+    for kind, stack in ((Tensor, torch.stack), (np.ndarray, np.ma.stack)):
+        if all(isinstance(value, kind) for value in values):
+            if len(shapes := {tuple(value.shape) for value in values}) > 1:
+                first, second = sorted(shapes)[:2]
+                raise DataError(f"Data set '{owner}': {what} must be of one shape, not {first} and {second}.")
+            return stack(values)
+    return values
+
+
 def _as_tensor(owner: str, what: str, values: Any) -> Tensor:
     if isinstance(values, np.ndarray):
         return _from_numpy(owner, what, values)
@@ -93,4 +154,5 @@ def _from_numpy(owner: str, what: str, values: Any) -> Tensor:
         raise DataError(f"Data set '{owner}': {what} must be numbers, not {values.dtype}.")
     # Torch has neither other byte orders nor long doubles.
     kept = np.float64 if values.dtype.kind == "f" and values.itemsize > 8 else values.dtype.newbyteorder("=")
-    return torch.from_numpy(np.array(values, dtype=kept, order="C", subok=False))
+    with np.errstate(over="ignore"):  # becomes infinity, which is refused
+        return torch.from_numpy(np.array(values, dtype=kept, order="C", subok=False))

@@ -8,20 +8,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from mosaic.device import physical_memory, standard_torch
 from mosaic.errors import DataError, UsageError
-from mosaic.interfaces.arrays import as_images, as_labels, check_text
+from mosaic.interfaces.arrays import as_facts, as_images, as_labels, check_text
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.rule import Rule
 
 __all__ = ["DataAccess", "DataSet", "DataSetOptions", "DataSource", "balanced_subset"]
 
+FACTS = ("classes", "range", "scales", "training", "rule", "metadata", "notes")  # fields but arrays and texts
 MOST_CLASSES = 65_536  # that are named by their numbers, where no names are given
 
 
@@ -34,10 +35,10 @@ class DataSet:
     name : str
         The name it was asked for by.
     images : Tensor (N, C, H, W), float32 or float64
-        Pixel values; range [-1, 1] unless `range` says otherwise. A numpy array becomes a tensor, and half precision
-        becomes float32. Gradients are not tracked.
+        Pixel values; range [-1, 1] unless `range` says otherwise. A numpy array or a list of images becomes a tensor,
+        and half precision becomes float32. Gradients are not tracked.
     labels : Tensor (N,), int64, or None
-        Class of each image, 0 <= label < number of classes. An array of integers becomes a tensor.
+        Class of each image, 0 <= label < number of classes. An array or a list of integers becomes a tensor.
     classes : tuple of str
         Names of the classes; by default their numbers. Empty where there are no labels.
     range : (float, float)
@@ -57,7 +58,8 @@ class DataSet:
     Raises
     ------
     DataError
-        If the arrays do not fit each other, or hold NaN or infinity, or leave the range, or a name is not UTF-8.
+        If the arrays do not fit each other, or hold NaN or infinity, or leave the range, a name is not UTF-8, or
+        anything is of another kind.
     """
 
     name: str
@@ -76,6 +78,8 @@ class DataSet:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise DataError(f"A data set's name must be a string, not a {type(self.name).__name__}.")
+        for name, value in as_facts(self.name, {name: getattr(self, name) for name in FACTS}).items():
+            object.__setattr__(self, name, value)
         images = as_images(self.name, self.images)
         object.__setattr__(self, "images", images)
         low, high = float(images.min()), float(images.max())
@@ -163,6 +167,10 @@ class DataSet:
         UsageError
             With what it is, and what it must be.
         """
+        if not isinstance(x, Tensor):
+            raise UsageError(
+                f"x is a {type(x).__name__}; it must be a torch.Tensor (`torch.from_numpy` makes one of an array)."
+            )
         if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or len(x) == 0:
             one = "; for one image give x[None]" if tuple(x.shape) == self.shape else ""
             raise UsageError(
@@ -231,6 +239,12 @@ class DataSetOptions(PluginOptions):
         None, ge=1, description="Use a seeded, class-balanced subset of this many training images."
     )
     limit_seed: int = Field(0, ge=0, description="Seed of the subset that `limit` takes.")
+
+    @model_validator(mode="after")
+    def _seeds_a_subset(self) -> Self:
+        if self.limit is None and self.limit_seed:
+            raise ValueError(f"limit_seed {self.limit_seed} would not be used without limit; leave it out")
+        return self
 
 
 @dataclass(frozen=True)

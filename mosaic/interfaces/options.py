@@ -8,7 +8,7 @@ from typing import Any, Self, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from mosaic.errors import UsageError, did_you_mean
+from mosaic.errors import UsageError, did_you_mean, shown
 
 __all__ = ["Options", "describe_options"]
 
@@ -35,6 +35,14 @@ class Options(BaseModel):
                 split[key] = [item.strip() for item in value.split(",")]
         return split
 
+    @model_validator(mode="after")
+    def _fit_64_bits(self) -> Self:
+        """Refuse integers that neither seeds nor stored configurations hold."""
+        for name, value in self:
+            if isinstance(value, int) and not -(2**63) <= value < 2**64:
+                raise ValueError(f"{name} is an integer of more than 64 bits")
+        return self
+
     @classmethod
     def parse(cls, values: Mapping[str, Any], owner: str) -> Self:
         """Validate `values`; `owner` (for example `"score.els"`) is named in the error.
@@ -45,7 +53,7 @@ class Options(BaseModel):
             For an unknown key (with "did you mean"), or a value out of its bounds.
         """
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(values)
         except ValidationError as error:
             raise UsageError(_sentence(error.errors()[0], owner, list(cls.model_fields))) from None
 
@@ -62,7 +70,10 @@ def _sentence(error: ErrorDetails, owner: str, known: list[str]) -> str:
         return f"{owner} has no option '{key}'.{did_you_mean(key, known)} {allowed}"
     if error["type"] == "missing":
         return f"{owner} needs the option '{key}'."
-    return f"{owner}: option '{key}' cannot be {error['input']!r}: {error['msg']}."
+    reason = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:  # what a validator of the whole model says
+        return f"{owner}: {reason}."
+    return f"{owner}: option '{key}' cannot be {shown(error['input'])}: {reason}."
 
 
 def describe_options(options: type[Options]) -> list[dict[str, str]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mosaic.device import standard_torch
-from mosaic.errors import UsageError
+from mosaic.errors import UsageError, shown
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options as PluginOptions
@@ -104,6 +107,7 @@ class ScoreModel(ABC):
     """Interface of a score model plugin; subclass it, give it a `name` and register it.
 
     Analytic machines and trained networks are both score models. The constructor only stores its arguments.
+    What `denoise` and `attribute` of a subclass are called with is checked before they are, so they need not do it.
 
     Attributes
     ----------
@@ -118,6 +122,13 @@ class ScoreModel(ABC):
     name: ClassVar[str] = ""
     Options: ClassVar[type[PluginOptions]] = PluginOptions
     path_options: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Have the arguments of `denoise` and `attribute` checked."""
+        super().__init_subclass__(**keywords)
+        for name in ("denoise", "attribute"):
+            if name in vars(cls):
+                setattr(cls, name, _with_checked_inputs(vars(cls)[name]))
 
     def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:
         self.options: Any = options if options is not None else self.Options()
@@ -139,7 +150,7 @@ class ScoreModel(ABC):
         level : Level
             Their noise level.
         labels : Tensor (B,), int64, optional
-            Class of each sample; -1 for none.
+            Class of each sample; -1 for none. Where it is called, a list or an array of integers becomes a tensor.
         scale : int
             Locality scale k (odd window size in pixels) for a model with the trait `has_scale`; ignored elsewhere.
 
@@ -147,6 +158,11 @@ class ScoreModel(ABC):
         -------
         Tensor (B, C, H, W)
             x0hat, of x's dtype and device. `x` is not changed.
+
+        Raises
+        ------
+        UsageError
+            If an argument is of another kind, or x does not fit the data set (`DataSet.check_batch`).
         """
 
     def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Attribution:
@@ -183,6 +199,40 @@ class ScoreModel(ABC):
             With the value, what is allowed, and how to fix it.
         """
         return ()
+
+
+def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Check what `denoise` or `attribute` is called with, and make a tensor of the labels."""
+    takes_finished = method.__name__ == "attribute"  # images at noise 0
+
+    @wraps(method)
+    def call(self: ScoreModel, x: Tensor, level: Level, labels: Any = None, scale: int = 0) -> Any:
+        if not isinstance(level, Level) or not all(isinstance(part, Real) for part in (level.signal, level.noise)):
+            raise UsageError(
+                f"level is {shown(level)} ({type(level).__name__}); it must be a mosaic.Level(signal, noise), such as "
+                "`level(t)` of a noise schedule gives."
+            )
+        has_noise = 0 < level.noise < math.inf or (takes_finished and level.noise == 0)
+        if not (has_noise and 0 < level.signal < math.inf):  # with NaN both are false
+            raise UsageError(f"{level} is not a level that {method.__name__} takes; signal and noise must be positive.")
+        if not isinstance(scale, Integral) or isinstance(scale, bool):
+            raise UsageError(f"scale is {shown(scale)} ({type(scale).__name__}); it must be an odd integer.")
+        labels = None if labels is None else _as_tensor(labels)
+        self.dataset.check_batch(x, labels)
+        return method(self, x, level, None if labels is None else labels.to(x.device), int(scale))
+
+    return call
+
+
+def _as_tensor(labels: Any) -> Tensor:
+    """Give labels as an int64 tensor."""
+    try:
+        tensor = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.empty(0, dtype=torch.float32, device="cpu")
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise UsageError(f"labels are {shown(labels)}; they must be integers, one a sample, -1 for none.")
+    return tensor.to(torch.int64)
 
 
 def eps_from_denoised(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
@@ -228,7 +278,6 @@ class EpsModel(ScoreModel):
     @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat = (x - s eps(x, t)) / a."""
-        self.dataset.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else ())
         time = torch.full((len(x),), self.time_of(level), dtype=x.dtype, device=x.device)
         eps = self.function(x, time)

@@ -10,6 +10,7 @@ from typing import Any
 import pluggy
 
 from mosaic.errors import PluginError, UsageError, did_you_mean, no_exit
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSetOptions
 from mosaic.interfaces.options import Options
 from mosaic.registry.hooks import GROUP, HOOKS, KINDS, Hooks
@@ -136,6 +137,7 @@ class Registry:
         """Give the `distribution:entry` that provides a name."""
         return self._owners.get((kind, name)) or name.partition(":")[0]
 
+    @checked()
     def get(self, kind: str, name: str) -> type[Any]:
         """Give the class registered under a name, or under `distribution:name`.
 

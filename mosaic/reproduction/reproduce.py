@@ -13,6 +13,7 @@ import xarray as xr
 from mosaic.device import standard_torch
 from mosaic.disk.atomic import make_folder, write_together
 from mosaic.errors import UsageError, did_you_mean
+from mosaic.interfaces.arguments import checked
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.reproduction.attention.table import AttentionTable
@@ -98,6 +99,7 @@ def _attributes(target: Target) -> dict[str, str]:
     }
 
 
+@checked(ReproduceConfig)
 def reproduce(
     name: str,
     rows: str | Sequence[str] = (),

@@ -62,8 +62,6 @@ def prepare(
     UsageError, PluginError, DataError
         With one sentence each; nothing has been written by then.
     """
-    if isinstance(score, type):
-        raise UsageError(f"`score` is the class {score.__name__}; give its registered name, or an object of it.")
     if output is not None:
         output.check()
     device, names = _device(config, score, dataset), registry()

@@ -10,6 +10,7 @@ import xarray as xr
 
 from mosaic.engine.machine import AnalyticMachine
 from mosaic.errors import UsageError, warn_of
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
@@ -23,6 +24,7 @@ from mosaic.storage.output import Output
 __all__ = ["run"]
 
 
+@checked(RunConfig)
 def run(
     score: ScoreLike | None = None,
     dataset: str | DataSet | None = None,
@@ -69,10 +71,6 @@ def run(
     UsageError, DataError, PluginError
         With one sentence that names the value, what is allowed and the fix.
     """
-    if not isinstance(dataset, (str, DataSet, type(None))):
-        raise UsageError(f"`dataset` must be a name or a mosaic.DataSet, not a {type(dataset).__name__}.")
-    if not isinstance(settings.get("init", ""), (str, PathLike, type(None))):
-        raise UsageError(f"`init` must be a path to a .nc or .npy file, not a {type(settings['init']).__name__}.")
     model = None if score is None or isinstance(score, str) else score
     if resume and model is not None and not isinstance(model, AnalyticMachine):
         raise UsageError("A `score` passed as an object cannot be resumed: nothing shows that it is the same one.")
@@ -91,7 +89,8 @@ def run(
     if out is None:
         refuse_unused({"resume": resume, "overwrite": overwrite}, "nothing is stored without `out`")
     if images is not None:
-        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
+        unused = {"dataset_options": settings.get("dataset_options"), "data_dir": data_dir, "download": download}
+        refuse_unused(unused, "the data set is not a name")
     if model is not None:
         refuse_unused({"score_options": settings.get("score_options")}, "`score` is not a name")
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)

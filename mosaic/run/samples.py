@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from mosaic.errors import DataError, UsageError
+from mosaic.interfaces.arrays import LARGEST
 from mosaic.interfaces.dataset import DataSet
 from mosaic.run.config import RunConfig
+from mosaic.run.settings import refuse_unused
 from mosaic.sampling.noise import random_labels, sample_seed
 from mosaic.storage.trajectory import open_trajectory, start_noise
 
@@ -24,7 +26,7 @@ def samples_of(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tupl
     Raises
     ------
     UsageError
-        If `init` or `labels` cannot be used.
+        If `init` or `labels` cannot be used, or `seed` would not be.
     """
     if config.init is None:
         count = config.samples or 4
@@ -39,6 +41,8 @@ def samples_of(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tupl
     count = config.samples or len(start)
     if count > len(start):
         raise UsageError(f"`init` '{config.init}' holds {len(start)} samples, fewer than `samples` {count}.")
+    if config.labels != "random" and not (config.sampler == "ddpm" and -1 in seeds):
+        refuse_unused({"seed": config.seed}, "noise and labels are those of `init`")
     if config.labels is not None:
         return start[:count], seeds[:count], _labels(config, dataset, count)
     _check_labels(labels, dataset, f"`init` '{config.init}'")
@@ -60,8 +64,7 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
                 start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
             except DataError as error:
                 raise UsageError(f"`init` '{path}': {error}") from None
-            if not bool(torch.isfinite(start).all()):
-                raise UsageError(f"`init` '{path}' holds NaN or infinity; noise must be finite.")
+            _check_noise(start.numpy(), path)
             return start, tuple(run["seed"].values.tolist()), tuple(run["label"].values.tolist())
     try:
         array = np.load(path, allow_pickle=False)
@@ -72,10 +75,14 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
             f"`init` '{path}' must hold floating-point noise of shape (samples, channels, height, width), not "
             f"{array.dtype} of shape {array.shape}."
         )
-    if not np.isfinite(array).all():
-        raise UsageError(f"`init` '{path}' holds NaN or infinity; noise must be finite.")
+    _check_noise(array, path)
     unknown = (-1,) * len(array)
     return torch.from_numpy(array.astype(np.float64)), unknown, unknown
+
+
+def _check_noise(array: np.ndarray, path: Path) -> None:
+    if not (np.abs(array) <= LARGEST).all():  # with NaN the comparison is false
+        raise UsageError(f"`init` '{path}' holds NaN, infinity or values beyond {LARGEST:g}; noise is standard normal.")
 
 
 def _labels(config: RunConfig, dataset: DataSet, count: int) -> tuple[int, ...]:

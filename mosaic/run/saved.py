@@ -13,6 +13,7 @@ from mosaic.interfaces.attribution import Attribution, Source
 from mosaic.interfaces.schedule import Level
 from mosaic.interfaces.score import ScoreModel, score_from_denoised
 from mosaic.run.config import RunConfig
+from mosaic.run.settings import refuse_unused
 from mosaic.storage.schema import SAVED, SAVED_WITH_IMAGE
 
 __all__ = ["NEEDS_POSTERIOR", "record_step", "resolve_save", "saved_arrays", "saved_bytes"]
@@ -26,14 +27,22 @@ def resolve_save(config: RunConfig, model: ScoreModel) -> tuple[tuple[str, ...],
     Raises
     ------
     UsageError
-        If an item or step does not exist, or the score model has no posterior to take it from.
+        If an item or step does not exist, or the score model has no posterior to take it from; or if steps are given,
+        and nothing is saved at them.
     """
+    items, steps = _items(config, model), _steps(config)
+    if not items:
+        refuse_unused({"save_steps": config.save_steps != "last"}, "nothing is saved at these steps")
+    return items, steps
+
+
+def _items(config: RunConfig, model: ScoreModel) -> tuple[str, ...]:
     can_attribute = model.traits.has_attribution
     if config.save is None:
-        return (("provenance",) if can_attribute else ()), _steps(config)
+        return ("provenance",) if can_attribute else ()
     items = tuple(dict.fromkeys(item.strip() for item in config.save.split(",")))
     if items == ("none",):
-        return (), _steps(config)
+        return ()
     if "none" in items:
         raise UsageError(f"`save` '{config.save}': 'none' stands alone.")
     for item in items:
@@ -47,7 +56,7 @@ def resolve_save(config: RunConfig, model: ScoreModel) -> tuple[tuple[str, ...],
                 f"`save` {item}: score model '{config.score}' has no posterior over candidates to take it from; leave "
                 f"it out."
             )
-    return tuple(item for item in SAVED if item in items), _steps(config)
+    return tuple(item for item in SAVED if item in items)
 
 
 def _steps(config: RunConfig) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from numbers import Real
+from os import PathLike
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -12,7 +14,15 @@ from typing import Any, TypeVar, get_args, get_origin
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.interfaces.options import Options
 
-__all__ = ["from_environment", "from_file", "layered", "plugin_options", "sections_of", "setting_names"]
+__all__ = [
+    "from_environment",
+    "from_file",
+    "layered",
+    "plugin_options",
+    "refuse_unused",
+    "sections_of",
+    "setting_names",
+]
 
 
 Config = TypeVar("Config", bound=Options)
@@ -82,7 +92,7 @@ def from_file(path: Path, model: type[Options], sections: Sequence[str] | None =
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may write a mark of byte order
     except RecursionError:
         raise UsageError(f"Configuration file '{path}' cannot be read: it is nested too deeply.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # also where it is not UTF-8, or a number has thousands of digits
         raise UsageError(f"Configuration file '{path}' cannot be read: {error}.") from None
     values: dict[str, Any] = {}
     known, sections = setting_names(model), tuple(sections_of(model) if sections is None else sections)
@@ -111,7 +121,8 @@ def refuse_unused(unused: Mapping[str, object], why: str) -> None:
         With their names.
     """
     if given := [f"`{name}`" for name, value in unused.items() if value]:
-        raise UsageError(f"{' and '.join(given)} would not be used: {why}; leave it out.")
+        them = "it" if len(given) == 1 else "them"
+        raise UsageError(f"{' and '.join(given)} would not be used: {why}; leave {them} out.")
 
 
 def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
@@ -123,17 +134,32 @@ def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
     merged: dict[str, Any] = {}
     for layer in ({key: _as_text(model, key, value) for key, value in layer.items()} for layer in layers):
         for key, value in layer.items():
-            if key in sections and merged.get(key, model.model_fields[key].default) != value:
+            known = model.model_fields.get(key)  # a leaderboard has options of a data set that it does not name
+            if key in sections and known is not None and merged.get(key, known.default) != value:
                 merged.pop(f"{key}_options", None)
         for key, value in layer.items():
-            merged[key] = {**merged.get(key, {}), **value} if key.endswith("_options") else value
+            is_table = key.endswith("_options") and isinstance(value, Mapping)
+            merged[key] = {**merged.get(key, {}), **value} if is_table else value
     return model.parse(merged, model.__name__.removesuffix("Config").lower())
 
 
 def _as_text(model: type[Options], key: str, value: Any) -> Any:
-    """Write a value as the text that a setting takes: a list as `1,2,3`, a number or a path as itself."""
+    """Write a value as the text that a setting takes: a list as `1,2,3`, a number or a path as itself.
+
+    What is neither stays as it is, for the model to refuse.
+    """
     annotation = model.model_fields[key].annotation if key in model.model_fields else None
     takes_text = annotation is str or (get_origin(annotation) is UnionType and str in get_args(annotation))
     if value is None or not takes_text:
         return value
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    plain = value.tolist() if hasattr(value, "tolist") else value  # an array or a tensor, or a number of one
+    items = plain if isinstance(plain, (list, tuple, range)) else [plain]
+    if not all(isinstance(item, (str, Real, PathLike)) for item in items):
+        return value
+    try:
+        text = ",".join(map(str, items))
+    except ValueError:  # a number of more digits than Python prints
+        return value
+    if not text.strip():
+        raise UsageError(f"`{key}` is empty; leave it out, or say what it is.")
+    return text

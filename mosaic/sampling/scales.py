@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from mosaic.engine.windows import check_window_size
-from mosaic.errors import DataError, UsageError, did_you_mean
+from mosaic.errors import DataError, UsageError, did_you_mean, shown
 from mosaic.interfaces.schedule import Level
 from mosaic.netcdf.access import open_netcdf
 
@@ -125,9 +125,11 @@ def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
         For an unknown preset, a list of another length, an even or non-positive scale, or an unreadable file.
     """
     spec = spec.strip()
-    numbers = [item.strip() for item in spec.split(",")]
-    if all(item.lstrip("+-").isdigit() for item in numbers):
-        scales = tuple(int(item) for item in numbers)
+    try:
+        scales = tuple(int(item) for item in spec.split(","))
+    except ValueError:
+        scales = ()
+    if scales:
         if len(scales) > 1 and len(scales) != len(levels):
             raise UsageError(
                 f"`scales` lists {len(scales)} scales for {len(levels)} steps; list exactly {len(levels)}, from the "
@@ -143,7 +145,7 @@ def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
     else:
         presets = preset_names()
         raise UsageError(
-            f"`scales` '{spec}' is not a preset, number, list or file (.json, .nc).{did_you_mean(spec, presets)} "
+            f"`scales` {shown(spec)} is not a preset, number, list or file (.json, .nc).{did_you_mean(spec, presets)} "
             f"Presets: {', '.join(presets)}."
         )
     return tuple(table.at(level) for level in levels)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from mosaic.device import standard_torch
 from mosaic.errors import DataError
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.registry.loading import registry
 from mosaic.storage.document import parse_document
@@ -179,6 +180,7 @@ def build_network(config: TrainConfig, channels: int, classes: int, seed: int | 
     return module
 
 
+@checked()
 def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
     """Read a checkpoint's description; its weights are read by `Checkpoint.load`.
 

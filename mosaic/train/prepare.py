@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mosaic.device import chosen_device, multiplies_bfloat16, standard_torch
-from mosaic.errors import UsageError
+from mosaic.errors import UsageError, shown
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.network import Network
 from mosaic.interfaces.schedule import NoiseSchedule
@@ -20,6 +20,8 @@ from mosaic.train.output import CheckpointOutput
 from mosaic.train.plan import TrainPlan
 
 __all__ = ["parse_seconds", "prepare_training"]
+
+LONGEST = 1e12  # seconds, of any training
 
 
 def parse_seconds(text: str | float, setting: str) -> float:
@@ -35,9 +37,11 @@ def parse_seconds(text: str | float, setting: str) -> float:
         hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
         total = 3600 * hours + 60 * minutes + seconds
     else:
-        total = float(text)
+        total = min(text, LONGEST)  # an integer may be too large for a float
     if not total > 0:
-        raise UsageError(f"`{setting}` '{text}' is not a valid time; write 90s, 10m, 1h30m or a number of seconds.")
+        raise UsageError(
+            f"`{setting}` {shown(text)} is not a valid time; write 90s, 10m, 1h30m or a number of seconds."
+        )
     return total
 
 

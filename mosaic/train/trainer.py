@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaic.errors import warn_of
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
@@ -21,6 +22,7 @@ from mosaic.train.prepare import parse_seconds, prepare_training
 __all__ = ["train"]
 
 
+@checked(TrainConfig)
 def train(
     network: str | None = None,
     dataset: str | DataSet | None = None,
@@ -79,7 +81,8 @@ def train(
     asked = {"network": network, "dataset": images.name if images is not None else dataset}
     names = {key: value for key, value in asked.items() if value is not None}
     if images is not None:
-        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
+        unused = {"dataset_options": settings.get("dataset_options"), "data_dir": data_dir, "download": download}
+        refuse_unused(unused, "the data set is not a name")
     config = layered(TrainConfig, output.kept_settings(TrainConfig), {**names, **settings})
     plan = prepare_training(config, data_access(data_dir, download), dataset=images, output=output)
     warn_of(plan.notes)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from mosaic.engine.nearest import nearest_images
 from mosaic.errors import DataError, UsageError
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
@@ -25,6 +26,7 @@ PLACE = ("source_image", "source_row", "source_column")
 CANDIDATE = ("candidate_image", "candidate_row", "candidate_column")
 
 
+@checked()
 def open(path: str | PathLike[str]) -> xr.Dataset:
     """Open a stored run, lazily, with `run.mosaic`; `xarray.open_dataset` does as well, but this checks that it is one.
 

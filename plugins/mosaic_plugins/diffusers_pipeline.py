@@ -102,7 +102,15 @@ class Diffusers(mosaic.ScoreModel):
         if self._pipeline is None:
             unet, scheduler = self._load_unet(), self._load_scheduler()
             signal = scheduler.alphas_cumprod.double().cpu().numpy()
-            signal = signal[signal > 0]  # rescaled betas leave no signal at the last timestep
+            if scheduler.betas[-1:].eq(1).any():  # rescaled betas leave no signal at the last timestep
+                signal = signal[:-1]
+            steps = np.diff(signal, prepend=1.0, append=0.0)  # with NaN, not below 0
+            if len(signal) == 0 or not (steps < 0).all():
+                raise mosaic.DataError(
+                    f"The scheduler in '{self._folder() / 'scheduler'}' has {len(scheduler.betas)} training timesteps "
+                    f"with the betas {np.unique(scheduler.betas.cpu().numpy())}; there must be at least one, and each "
+                    "beta must lie between 0 and 1, so that the noise rises."
+                )
             self._pipeline = Pipeline(unet, scheduler, (np.log1p(-signal) - np.log(signal)) / 2)
         return self._pipeline
 
@@ -161,7 +169,6 @@ class Diffusers(mosaic.ScoreModel):
         UsageError
             If the level lies outside those trained, or x or the labels do not fit the network.
         """
-        self.dataset.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         size = math.hypot(level.signal, level.noise)
         x, a, s = x / size, level.signal / size, level.noise / size

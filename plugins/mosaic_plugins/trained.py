@@ -82,7 +82,6 @@ class TrainedNetwork(mosaic.ScoreModel):
         UsageError
             If its schedule does not have the level, or x or the labels do not fit the network.
         """
-        self.dataset.check_batch(x, labels)
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         module = self.load().to(x.dtype)
         t = x.new_full((len(x),), self._time_of(level))

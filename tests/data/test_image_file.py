@@ -86,6 +86,22 @@ def test_what_would_lose_depth_is_refused(tmp_path: Path, name: str) -> None:
             read(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("byte.tiff", (8, 1, 1, 2), "signed .*8 bits"),
+        ("word.tiff", (16, 1, 1, 2), "signed .*16 bits"),
+        ("white.tiff", (16, 1, 0, 1), "unsigned .*16 bits.* 0 for white"),
+    ],
+)
+def test_numbers_that_cannot_be_read_are_said(
+    tmp_path: Path, name: str, content: tuple[int, int, int, int], named: str
+) -> None:
+    (tmp_path / name).write_bytes(tiff(*content))
+    with pytest.raises(mosaic.DataError, match=rf"'.*{name}'.*{named}"):
+        inspect(tmp_path / name)
+
+
 def png(colour: int, channels: int) -> bytes:
     """A PNG of 5 x 4 pixels with 16 bits a channel, of a colour type."""
 

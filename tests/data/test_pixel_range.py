@@ -16,7 +16,7 @@ def test_the_range_is_judged_over_all_pieces() -> None:
     for value in (0.5, 1.5, 0.25):
         pixel_range.to_unit(np.full((2, 2), value, np.float32))
     with pytest.raises(mosaic.DataError, match=r"\[0\.25, 1\.5\].*\[0, 1\]"):
-        pixel_range.check()
+        pixel_range.check(3, 3)
 
 
 def test_what_is_not_finite_is_left_to_the_data_set() -> None:
@@ -24,11 +24,18 @@ def test_what_is_not_finite_is_left_to_the_data_set() -> None:
         pixel_range = PixelRange(np.dtype(np.float32), None, Path("x"))
         for value in (9.0, bad, 9.0):
             pixel_range.to_unit(np.full((1, 1), value, np.float32))
-        assert pixel_range.check() == []
+        assert pixel_range.check(3, 3) == []
 
 
-@pytest.mark.parametrize(("most", "high", "noted"), [(1, 255, True), (31, 255, True), (32, 255, False)])
+@pytest.mark.parametrize(("most", "high", "noted"), [(1, 255, True), (63, 255, True), (64, 255, False)])
 def test_pixels_far_below_white_are_noted(most: int, high: int, noted: bool) -> None:
-    notes = dark_note(most, high, "say so")
+    notes = dark_note(most, high, "say so", 12, 12)
     assert len(notes) == noted
     assert all(str(most) in note and str(high) in note for note in notes)
+
+
+def test_a_note_says_that_only_some_images_were_looked_at() -> None:
+    (some,), (whole,) = (dark_note(1, 255, "say so", read, 12) for read in (5, 12))
+    assert "5" in some
+    assert "12" in some
+    assert "12" not in whole

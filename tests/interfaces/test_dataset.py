@@ -141,6 +141,8 @@ def test_a_source_takes_the_subset_that_its_options_ask_for() -> None:
     assert torch.equal(Rooms(DataSetOptions(limit=4, limit_seed=7)).load().images, IMAGES[chosen])
     for limit in (None, 6, 100):
         assert torch.equal(Rooms(DataSetOptions(limit=limit)).load().images, IMAGES)
+    with pytest.raises(mosaic.UsageError, match="limit_seed 3"):
+        DataSetOptions.parse({"limit_seed": 3}, "dataset.rooms")
     assert Rooms().access == mosaic.DataAccess(None, download=False)
 
 
@@ -157,6 +159,42 @@ def test_images_of_a_network_are_taken_without_its_gradients() -> None:
     dataset = DataSet("rooms", IMAGES.clone().requires_grad_())
     assert not dataset.images.requires_grad
     assert dataset.fingerprint() == DataSet("rooms", IMAGES).fingerprint()
+
+
+def test_lists_are_taken_where_they_can_mean_one_thing_only() -> None:
+    wanted = DataSet("rooms", IMAGES, LABELS, ("a", "b", "c"), notes=("one",))
+    for images in (list(IMAGES), tuple(IMAGES), list(IMAGES.numpy())):
+        given: dict[str, Any] = {
+            "labels": LABELS.tolist(),
+            "classes": ["a", "b", "c"],
+            "range": [-1, 1],
+            "notes": ["one"],
+        }
+        dataset = DataSet("rooms", images, **given)  # type: ignore[arg-type]
+        assert dataset.fingerprint() == wanted.fingerprint()
+        assert (dataset.classes, dataset.range, dataset.notes) == (wanted.classes, wanted.range, wanted.notes)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        (
+            "range",
+            [3, (0.5,), (1.0, -1.0), (0, 0), (math.nan, 1.0), (-math.inf, math.inf), (-1, 1, 2), (-1e300, 1e300)],
+        ),
+        ("scales", [5, [3, 5], b"3"]),
+        ("training", [3, {3: 4}, {"networks": 3}, {"networks": {"resnet": 3}}]),
+        ("notes", ["one note", [3], 3]),
+        ("classes", ["abc", 3]),
+        ("metadata", [3, {"a": 1}]),
+        ("rule", [3, "a rule"]),
+        ("origin", [3]),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_by_name(field: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(mosaic.DataError, match=rf"'rooms'.*{field}"):
+            DataSet("rooms", IMAGES, **{field: value})
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4"])
@@ -185,7 +223,13 @@ def test_arrays_that_torch_lacks_are_converted() -> None:
         ({"images": IMAGES.to("meta")}, "meta"),
         ({"images": IMAGES.numpy().astype(object)}, "object"),
         ({"images": np.ma.masked_less(IMAGES.numpy(), 0)}, "masked"),
-        ({"labels": [0, 2, 1, 2, 0, 2]}, "list"),
+        ({"images": [IMAGES[0], IMAGES[1][:, :2]]}, r"\(2, 2, 4\).*\(2, 3, 4\)"),
+        ({"images": [IMAGES[0], IMAGES[1].numpy()]}, "list"),
+        ({"images": list(np.ma.masked_less(IMAGES.numpy(), 0))}, "masked"),
+        ({"images": IMAGES.numpy() * np.longdouble("1e4000"), "range": (-1e9, 1e9)}, "infinity"),
+        ({"images": IMAGES.numpy().astype(complex)}, "complex"),
+        ({"labels": [0, 2, 1, 2, 0, "a"]}, "list"),
+        ({"labels": [True, False, True, False, True, True]}, "bool"),
         ({"labels": LABELS.numpy().astype(float)}, "float64"),
         ({"labels": LABELS[:0]}, r"\(0,\)"),
     ],

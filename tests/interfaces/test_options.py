@@ -13,6 +13,7 @@ class Options(mosaic.Options):
     number: int = Field(3, ge=1, le=9, description="A number.")
     pair: tuple[float, float] | None = Field(None, description="Two numbers.")
     words: list[str] = Field([], description="Words.")
+    seed: int = Field(0, description="A seed.")
 
 
 def test_options_take_what_a_user_types() -> None:
@@ -27,6 +28,10 @@ def test_options_take_what_a_user_types() -> None:
         ({"number": "0"}, "x.*'number'.*'0'.*1"),
         ({"number": "many"}, "'many'"),
         ({"pair": "1"}, "pair"),
+        ({"seed": 2**64}, "x: seed .*64"),
+        ({"seed": str(10**30)}, "x: seed .*64"),
+        ({"number": 10**5000}, "number"),
+        (3, "^x: "),
     ],
 )
 def test_a_bad_option_is_named_with_what_is_allowed(values: dict[str, object], message: str) -> None:

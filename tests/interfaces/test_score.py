@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -126,3 +127,31 @@ def test_gradients_and_inference_mode_change_nothing(name: str, tiny: mosaic.Dat
     assert torch.equal(with_gradient, expected)
     assert not with_gradient.requires_grad
     assert torch.equal(inside, expected)
+
+
+@pytest.mark.parametrize("name", without_required_options())
+def test_what_a_model_is_called_with_is_checked_by_the_interface(name: str, tiny: mosaic.DataSet) -> None:
+    score = mosaic.registry().make("score", name, {}, tiny)
+    x = torch.zeros(2, 1, 6, 5)
+    bad: list[tuple[str, dict[str, Any]]] = [
+        ("ndarray", {"x": x.numpy()}),
+        ("list", {"x": x.tolist()}),
+        *(("Level", {"level": level}) for level in (0.5, None, (0.8, 0.6), mosaic.Level("a", 1.0))),  # type: ignore[arg-type]
+        *(("Level", {"level": mosaic.Level(*pair)}) for pair in ((0.0, 1.0), (float("nan"), 1.0), (1.0, -1.0))),
+        *(("labels", {"labels": labels}) for labels in (0, "01", [0, "a"], [0.5, 1.0], [True, False], [0])),
+        *(("scale", {"scale": scale}) for scale in (3.0, "3", None, [3])),
+    ]
+    for method in ("denoise", "attribute") if score.traits.has_attribution else ("denoise",):
+        for named, arguments in bad:
+            with pytest.raises(mosaic.UsageError, match=named):
+                getattr(score, method)(**{"x": x, "level": LEVEL, "labels": None, "scale": 3, **arguments})
+    with pytest.raises(mosaic.UsageError, match=r"noise=0\.0"):
+        score.denoise(x, mosaic.Level(1.0, 0.0), None, 3)
+
+
+def test_labels_may_be_a_list_or_an_array(tiny: mosaic.DataSet) -> None:
+    score = mosaic.registry().make("score", "is", {}, tiny)
+    x = torch.randn(2, 1, 6, 5, generator=torch.Generator().manual_seed(0))
+    wanted = score.denoise(x, LEVEL, torch.tensor([1, -1]))
+    for labels in ([1, -1], (1, -1), np.array([1, -1], np.int16), torch.tensor([1, -1], dtype=torch.int32)):
+        assert torch.equal(score.denoise(x, LEVEL, labels), wanted)

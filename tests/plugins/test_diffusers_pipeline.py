@@ -272,6 +272,31 @@ def test_a_network_of_another_forward_process_is_refused(
         model(tmp_path / "p", data).denoise(torch.zeros(1, 1, 8, 8), mosaic.Level(0.8, 0.6))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_train_timesteps": 0},
+        {"beta_start": 0.0, "beta_end": 0.0},
+        {"beta_start": -1e-4},
+        {"beta_end": 2.0},
+        {"trained_betas": [0.1, math.nan, 0.3]},
+        {"trained_betas": [0.1, 0.0, 0.3]},
+        {"trained_betas": [0.1, 1.0, 0.3]},
+        {"trained_betas": [0.1, -0.2, 0.3]},
+        {"trained_betas": []},
+    ],
+)
+def test_betas_by_which_the_noise_does_not_rise_are_refused(
+    shared: tuple[Path, Any], data: mosaic.DataSet, settings: dict[str, Any]
+) -> None:
+    library().DDPMScheduler().save_pretrained(shared[0] / "scheduler")
+    path = shared[0] / "scheduler" / "scheduler_config.json"
+    count = {"num_train_timesteps": len(settings["trained_betas"])} if "trained_betas" in settings else {}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **count, **settings}))
+    with pytest.raises(mosaic.DataError, match=r"'.*scheduler'"):
+        model(shared[0], data).check((mosaic.Level(0.8, 0.6),), (), (-1,))
+
+
 def test_embeddings_that_are_not_known_are_refused_and_all_that_matters_is_in_the_fingerprint(
     tmp_path: Path, data: mosaic.DataSet
 ) -> None:

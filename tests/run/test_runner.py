@@ -133,16 +133,22 @@ def test_comparisons_count_pairs_of_windows_that_hang_over_alike() -> None:
     ("settings", "named"),
     [
         ({"dataset_options": {"limit": 5}}, "dataset_options"),
+        ({"data_dir": "data"}, "data_dir"),
+        ({"download": True}, "download"),
+        ({"save": "none", "save_steps": "all"}, "save_steps"),
+        ({"score": "gaussian", "save_steps": "0"}, "save_steps"),
         ({"resume": True}, "resume"),
         ({"overwrite": True}, "overwrite"),
     ],
 )
 def test_what_would_not_be_used_is_refused(tiny: mosaic.DataSet, settings: dict[str, Any], named: str) -> None:
     with pytest.raises(mosaic.UsageError, match=f"`{named}` would not be used"):
-        mosaic.run("is", tiny, steps=1, samples=1, **settings)
+        mosaic.run(**{"score": "is", "dataset": tiny, "steps": 1, "samples": 1, **settings})
 
 
 def test_options_of_a_score_model_that_is_given_would_not_be_used(tiny: mosaic.DataSet) -> None:
     model = mosaic.registry().get("score", "els")(None, tiny)
     with pytest.raises(mosaic.UsageError, match="`score_options` would not be used"):
         mosaic.run(model, score_options={"boundary": "circular"})
+    with pytest.raises(mosaic.UsageError, match="`data_dir` would not be used"):
+        mosaic.run(model, data_dir="data")

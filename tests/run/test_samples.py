@@ -44,7 +44,9 @@ def test_init_takes_an_array_of_unit_noise(tiny: mosaic.DataSet, tmp_path: Path)
 def test_ancestral_noise_follows_the_seeds_of_the_samples(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"dataset": tiny, "steps": 3, "sampler": "ddpm"}
     with mosaic.run(**settings, seed=4, samples=2, labels="0,1", out=tmp_path / "a.nc") as first:
-        again = mosaic.run(**settings, seed=5, init=tmp_path / "a.nc")
+        with pytest.raises(mosaic.UsageError, match="`seed`"):
+            mosaic.run(**settings, seed=5, init=tmp_path / "a.nc")
+        again = mosaic.run(**settings, init=tmp_path / "a.nc")
         assert same_bytes(first, again)
         assert again["label"].values.tolist() == [0, 1]
         free = mosaic.run(**settings, init=tmp_path / "a.nc", labels="none")
@@ -105,3 +107,27 @@ def test_arrays_of_noise_in_any_order_of_bytes_are_read_and_empty_ones_refused(
     np.save(tmp_path / "a.npy", noise[:0])
     with pytest.raises(mosaic.UsageError, match=r"\(0, 1, 6, 5\)"):
         mosaic.run("is", tiny, steps=2, init=tmp_path / "a.npy")
+
+
+def test_a_seed_beside_init_is_refused_where_nothing_depends_on_it(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((2, 1, 6, 5)))
+    settings: dict[str, Any] = {"score": "is", "dataset": tiny, "steps": 3, "init": tmp_path / "a.npy"}
+    with pytest.raises(mosaic.UsageError, match=r"`seed`.*`init`"):
+        mosaic.run(**settings, seed=5)
+    mosaic.run(**settings, seed=0)  # as it is by default
+    for used in ({"labels": "random"}, {"sampler": "ddpm"}):
+        runs = [mosaic.run(**settings, **used, seed=seed) for seed in (5, 6)]
+        assert not same_bytes(*runs)
+
+
+@pytest.mark.parametrize("largest", [np.nan, np.inf, 1e300, np.longdouble("1e4000")])
+def test_noise_that_overflows_is_refused(tiny: mosaic.DataSet, tmp_path: Path, largest: float) -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 1, 6, 5)).astype(np.longdouble)
+    np.save(tmp_path / "a.npy", noise)
+    wanted = mosaic.run("is", tiny, steps=1, init=tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", noise.astype(np.float64))
+    assert wanted["image"].equals(mosaic.run("is", tiny, steps=1, init=tmp_path / "b.npy")["image"])
+    noise[1, 0, 2, 3] = largest
+    np.save(tmp_path / "a.npy", noise)
+    with pytest.raises(mosaic.UsageError, match=r"a\.npy"):
+        mosaic.run("is", tiny, steps=1, init=tmp_path / "a.npy")

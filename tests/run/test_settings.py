@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import mosaic
+from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import from_environment, from_file, layered
 
@@ -66,3 +70,48 @@ def test_a_file_may_start_with_a_mark_of_byte_order(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_bytes("steps = 7".encode("utf-16"))
     with pytest.raises(mosaic.UsageError, match=r"c\.toml"):
         from_file(tmp_path / "c.toml", RunConfig)
+
+
+@pytest.mark.parametrize(
+    "text", [f"steps = {'1' * 5000}", f"[dataset]\nlimit = {'1' * 5000}", "[score\n", "a = " + "[" * 3000]
+)
+def test_a_file_that_cannot_be_parsed_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(mosaic.UsageError, match=r"c\.toml"):
+        from_file(tmp_path / "c.toml", RunConfig)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"score_options": "boundary=zeros"},
+        {"score_options": None},
+        {"scales": {}},
+        {"scales": object()},
+        {"scales": 10**5000},
+        {"labels": []},
+        {"labels": [[0], [1]]},
+        {"labels": ""},
+        {"steps": 10**5000},
+        {"steps": "1" * 5000},
+        {"steps": [3]},
+    ],
+)
+def test_a_value_that_a_setting_does_not_take_is_refused_by_name(bad: dict[str, Any]) -> None:
+    with pytest.raises(mosaic.UsageError, match=next(iter(bad))) as caught:
+        layered(RunConfig, bad)
+    assert len(str(caught.value)) < 400
+
+
+def test_lists_of_any_kind_and_numbers_become_text() -> None:
+    for value in ([0, 1], (0, 1), range(2), np.arange(2), torch.arange(2)):
+        assert layered(RunConfig, {"labels": value}).labels == "0,1"
+    for value in (5, np.int64(5), torch.tensor(5), Path("5")):
+        assert layered(RunConfig, {"scales": value}).scales == "5"
+
+
+def test_options_of_a_plugin_that_the_configuration_does_not_name() -> None:
+    with pytest.raises(mosaic.UsageError, match="'dataset'"):
+        layered(LeaderboardConfig, {"checkpoint": "net"}, {"dataset": "digits"})
+    config = layered(LeaderboardConfig, {"checkpoint": "net", "dataset_options": {"limit": 3}})
+    assert config.dataset_options == {"limit": 3}

@@ -62,6 +62,12 @@ def test_an_unknown_preset_suggests_the_nearest() -> None:
         resolve_scales("paper/mnist-resnet-zero", rising(20))
 
 
+@pytest.mark.parametrize("spec", ["²", "+-3", "3,", "3,x", "1" * 5000])
+def test_what_is_no_list_of_numbers_is_refused(spec: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=spec[:2].replace("+", r"\+")):
+        resolve_scales(spec, rising(2))
+
+
 def test_json_and_netcdf_files_are_looked_up_by_ratio(tmp_path: Path) -> None:
     levels = rising(4)
     document = {"scales": [3, 5, 7, 9], "noise_to_signal": [level.ratio for level in levels]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,15 @@ def test_times_are_read(text: str, seconds: float) -> None:
     assert parse_seconds(text, "max_time") == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "soon", "10 minutes", "-5s", "1d", "s"])
-def test_an_invalid_time_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "0", "soon", "10 minutes", "-5s", "1d", "s", "1" * 5000, 0, math.nan])
+def test_an_invalid_time_is_refused(text: str | float) -> None:
     with pytest.raises(mosaic.UsageError, match="max_time"):
         parse_seconds(text, "max_time")
+
+
+def test_any_number_of_seconds_is_a_time() -> None:
+    assert parse_seconds(2.5, "max_time") == 2.5
+    assert parse_seconds(10**400, "max_time") > 1e9
 
 
 def test_labels_are_needed_by_a_network_with_classes(tiny: mosaic.DataSet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,12 @@ def test_more_epochs_stretch_the_decay_that_was_not_asked_for_and_are_remembered
     fall = 140_700 * math.log(0.999965)
     assert rates[:6] == pytest.approx(1e-3 * np.exp(fall * np.arange(6) / 6))
     assert rates[6:] == pytest.approx(1e-3 * np.exp(fall * np.arange(6, 24) / 24))
+
+
+@pytest.mark.parametrize("unused", [{"data_dir": "data"}, {"download": True}, {"dataset_options": {"limit": 3}}])
+def test_where_to_find_data_that_are_given_would_not_be_used(tiny: mosaic.DataSet, unused: dict[str, Any]) -> None:
+    with pytest.raises(mosaic.UsageError, match=f"`{next(iter(unused))}` would not be used"):
+        mosaic.train("resnet", tiny, out="net", **unused)
 
 
 # Checkpoints that cannot be used

@@ -24,6 +24,7 @@ from mosaic.errors import warn_of
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.evaluate.calibration.prepare import prepare_calibration
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
@@ -167,6 +168,7 @@ def open_calibration(path: str | PathLike[str]) -> xr.Dataset:
     return open_stored(Path(path), (CALIBRATION_SCHEMA,), "a calibration")
 
 
+@checked(CalibrationConfig)
 def calibrate(
     checkpoint: str | PathLike[str],
     score: str | None = None,
@@ -219,7 +221,8 @@ def calibrate(
     if out is None:
         refuse_unused({"resume": resume, "overwrite": overwrite}, "nothing is stored without `out`")
     if images is not None:
-        refuse_unused({"dataset_options": settings.get("dataset_options")}, "`dataset` is not a name")
+        unused = {"dataset_options": settings.get("dataset_options"), "data_dir": data_dir}
+        refuse_unused(unused, "the data set is not a name")
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(CalibrationConfig) if output is not None else {}
     config = layered(CalibrationConfig, kept, {**names, **settings})

@@ -20,6 +20,7 @@ from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.participants import metrics_of, participants_of, run_of_network, run_of_theory
 from mosaic.evaluate.leaderboard.process import execute_in_own_process
 from mosaic.evaluate.leaderboard.table import leaderboard_table
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, prefixed, reporting, silent
@@ -118,6 +119,8 @@ class Board:
         if dropped := self.dropped():
             notes.append(f"{self.file.name} in '{self.folder}' will no longer rank {', '.join(dropped)}.")
         notes += [f"{name} is left out: {reason}." for name, reason in self.left_out.items()]
+        if self.config.scales is not None and all(entry.run.scales is None for entry in self.entries.values()):
+            notes.append("No theory here has a locality scale; `scales` is not used.")
         if older := self.made_by_other_code():
             notes.append(f"{', '.join(older)}: what other code of mosaic made is used as it is.")
         runs = {note: name for name, plan in plans.items() if plan is not None for note in plan.notes}
@@ -255,6 +258,7 @@ def _attributes(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+@checked(LeaderboardConfig)
 def leaderboard(
     checkpoint: str | PathLike[str],
     *,

@@ -158,6 +158,8 @@ def test_data_set_objects_and_lists_will_do_and_the_boundary_is_the_networks(tin
     actual = mosaic.calibrate("net", "els", tiny, out="s.nc", samples=2, steps=2, sizes=[3, 5])
     assert json.loads(actual.attrs["configuration"])["score_options"]["boundary"] == "circular"
     assert actual["k"].values.tolist() == [3, 5]
+    with pytest.raises(mosaic.UsageError, match="`data_dir`"):
+        mosaic.calibrate("net", "els", tiny, data_dir="data")
     with pytest.raises(mosaic.UsageError):
         mosaic.calibrate("net", "els", tiny, out="t.nc", sizes="3-99999999999", score_options={"boundary": "valid"})
 

@@ -1,0 +1,122 @@
+"""Arguments of public functions, checked against their annotations before anything is done with them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from numbers import Real
+from os import PathLike
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from mosaic.errors import UsageError, did_you_mean, shown
+from mosaic.interfaces.options import Options
+
+__all__ = ["checked"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WORDS: dict[Any, str] = {
+    str: "a string",
+    bool: "True or False",
+    float: "a number",
+    NoneType: "None",
+    PathLike: "a path",
+    Callable: "a callable",
+}
+
+
+def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function refuse arguments that it does not have, or that are not what it is annotated to take.
+
+    Parameters
+    ----------
+    settings : type[Options], optional
+        What the function's `**settings` are fields of; their values are the model's to validate.
+
+    Returns
+    -------
+    callable
+        The decorator. A missing argument stays Python's TypeError.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = inspect.signature(function).parameters.values()
+        names = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+        known = [*names, *(name for name in (settings.model_fields if settings else ()) if name not in names)]
+        hints = cache(lambda: get_type_hints(function))  # evaluated at the first call: it may name what comes later
+
+        @wraps(function)
+        def call(*arguments: P.args, **keywords: P.kwargs) -> R:
+            for name in keywords:
+                if name not in known:
+                    raise UsageError(
+                        f"{function.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
+                        f"It has: {', '.join(known)}."
+                    )
+            for name, value in (*zip(names, arguments, strict=False), *keywords.items()):
+                hint = hints().get(name, Any)
+                if not _fits(value, hint):
+                    raise UsageError(
+                        f"{function.__name__}: `{name}` takes {_in_words(hint)}, not {shown(value)} "
+                        f"({type(value).__name__})."
+                    )
+                if PathLike in map(_kind, get_args(hint)):
+                    _check_path(name, value)
+            return function(*arguments, **keywords)
+
+        return call
+
+    return decorate
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, inner = _kind(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, each) for each in inner)
+    if kind is Any:
+        return True
+    if kind is Callable:
+        return callable(value) and not isinstance(value, type)
+    if kind is Sequence:
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(_fits(v, inner[0]) for v in value)
+    if kind is Mapping:
+        return isinstance(value, Mapping) and all(
+            _fits(key, inner[0]) and _fits(each, inner[1]) for key, each in value.items()
+        )
+    if kind is float:
+        return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, (bool, np.bool_) if kind is bool else kind)
+
+
+def _check_path(name: str, value: Any) -> None:
+    """Refuse a text that no file system takes for a path; None is no path."""
+    try:
+        Path(value or ".").expanduser().stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return  # to be made, or said where it is opened
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise UsageError(f"`{name}` {shown(value)} is not a valid path: {reason}.") from None
+
+
+def _in_words(hint: Any) -> str:
+    """Say what an annotation allows."""
+    kind, inner = _kind(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        words = list(dict.fromkeys(map(_in_words, inner)))
+        return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+    if kind in (Sequence, Mapping):
+        return f"a {kind.__name__.lower()} ({str(hint).replace('collections.abc.', '').replace('typing.', '')})"
+    return WORDS.get(kind) or f"a {kind.__module__.partition('.')[0]}.{kind.__name__}"
+
+
+def _kind(hint: Any) -> Any:
+    """Class of an annotation; a protocol is a function of its kind."""
+    kind = get_origin(hint) or hint
+    return Callable if kind is get_origin(Callable[[], Any]) or getattr(kind, "_is_protocol", False) else kind
