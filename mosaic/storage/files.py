@@ -17,6 +17,7 @@ import xarray as xr
 from mosaic.device import interrupts_held
 from mosaic.errors import DataError, MosaicError, UsageError
 from mosaic.netcdf.access import open_netcdf, store_netcdf
+from mosaic.netcdf.chunks import check_chunks
 from mosaic.storage.failures import WriteError, cause_of, write_error
 from mosaic.storage.schema import check_stored
 
@@ -303,6 +304,7 @@ def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
         raise DataError(f"'{path}' is not {what}: its schema is '{schema}', not {' or '.join(map(repr, schemas))}.")
     try:
         check_stored(stored)
+        check_chunks(path)
     except ValueError as error:
         stored.close()
         raise DataError(f"'{path}' is damaged: {error}.") from None
