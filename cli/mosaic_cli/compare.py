@@ -78,7 +78,6 @@ def command(
     given = {name.removesuffix("_options"): values for name, values in plugin_options(options, names).items()}
     with ExitStack() as stack:
         runs = [stack.enter_context(open_trajectory(path)) for path in inputs]
-        _note_other_data(runs, terminal)
         dataset = None
         try:
             dataset = _training_set(runs[0], data_dir) if needing else None
@@ -115,12 +114,6 @@ def _target(out: Path | None, overwrite: bool, inputs: list[Path]) -> Path:
         raise UsageError(f"`out` '{output.path}' is one of the runs to compare; choose another place.")
     output.check()
     return output.path
-
-
-def _note_other_data(runs: list[xr.Dataset], terminal: Terminal) -> None:
-    """Say if the runs were made on different training sets."""
-    if len({run.attrs.get("dataset_fingerprint") for run in runs}) > 1:
-        terminal.note("Note: the runs were made on different training sets; metrics of the data use the first one's.")
 
 
 def _training_set(run: xr.Dataset, data_dir: Path | None) -> DataSet:

@@ -52,15 +52,15 @@ def command(
 
     if kind not in KINDS:
         raise UsageError(f"There is no kind '{kind}'.{did_you_mean(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
-    target = out.expanduser() if out is not None else file.with_name(f"{file.stem}-{kind}.png")
-    if target.suffix.lower() not in (".png", ".pdf"):
-        raise UsageError(f"`out` '{target}' must end in .png or .pdf.")
-    check_free(target, overwrite)
     try:
         chosen = [int(item) for item in samples.split(",")]
     except ValueError:
         raise UsageError(f"`samples` '{samples}' must be a list of sample numbers such as 0,1,5.") from None
     with open_stored(file, _schemas(kind), "a stored run" + " or calibration" * (kind == "scales")) as stored:
+        target = out.expanduser() if out is not None else file.with_name(f"{file.stem}-{kind}.png")
+        if target.suffix.lower() not in (".png", ".pdf"):
+            raise UsageError(f"`out` '{target}' must end in .png or .pdf.")
+        check_free(target, overwrite)
         figure = _draw(stored, kind, chosen, columns, data_dir)
     save_figure(figure, target, overwrite)
     if as_json:

@@ -36,9 +36,12 @@ class NetcdfVariable(StoredArray):
     """A variable of a netCDF file. Packed values are unpacked; integers are integers, and none of them is missing."""
 
     def __init__(self, stored: xr.Variable, name: str, path: Path) -> None:
+        from netCDF4 import default_fillvals
+        from xarray import Variable
         from xarray.conventions import decode_cf_variable
 
         self._name, self._path = name, path
+        fill = None if "_FillValue" in stored.attrs else default_fillvals.get(stored.dtype.str[1:])
         is_packed = any(key in stored.attrs for key in PACKED)
         self._missing = [] if is_packed else [stored.attrs[key] for key in MISSING if key in stored.attrs]
         if stored.dtype.kind in "iu" and not is_packed:
@@ -50,6 +53,11 @@ class NetcdfVariable(StoredArray):
         self._decoded = decode_cf_variable(name, stored, decode_times=False)
         self.shape, self.dtype = self._decoded.shape, np.dtype(self._decoded.dtype)
         self.dims = tuple(str(dim) for dim in stored.dims)
+        # What the library gives where nothing was written; where the file says which value that is, it is missing.
+        self._unwritten: Array | None = None
+        if fill is not None and self.dtype.kind in "iuf":
+            nothing = Variable((), np.array(fill).astype(stored.dtype), stored.attrs)
+            self._unwritten = decode_cf_variable(name, nothing, decode_times=False).values
         # HDF5 decompresses whole chunks, and keeps none that is larger than its cache: each is read once, as a whole.
         self._chunk = stored.encoding.get("chunksizes") or (1,) * stored.ndim
         self.held = 2 * math.prod(self._chunk) * stored.dtype.itemsize
@@ -60,8 +68,9 @@ class NetcdfVariable(StoredArray):
         Raises
         ------
         DataError
-            If a value is the one that says that it is missing.
+            If a value is the one that says that it is missing, or nothing was written.
         """
+        written = False
         count, dim = self.shape[axis], self._raw.dims[axis]
         row_bytes = math.prod(self.shape) // max(1, count) * self.dtype.itemsize
         for start, _, inside in pieces(count, row_bytes, chosen, self._chunk[axis]):
@@ -71,7 +80,13 @@ class NetcdfVariable(StoredArray):
             if self._missing:
                 self._refuse_missing(self._raw.isel({dim: span}).values)
             read = self._decoded.isel({dim: span}).values
+            written = written or self._unwritten is None or bool((read != self._unwritten).any())
             yield np.moveaxis(read, axis, 0)[inside - inside[0]]
+        if not written and len(chosen):
+            raise mosaic.DataError(
+                f"'{self._path}': '{self._name}' holds nothing but {self._unwritten:g}, which netCDF gives for what "
+                f"was never written; write the values, and close the file."
+            )
 
     def _refuse_missing(self, raw: Array) -> None:
         for missing in np.unique(np.concatenate([np.ravel(np.asarray(value)) for value in self._missing])):

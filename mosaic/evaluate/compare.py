@@ -17,18 +17,18 @@ import xarray as xr
 
 from mosaic.device import standard_torch
 from mosaic.engine.nearest import nearest_images
-from mosaic.errors import MosaicError, UsageError, warn_of
+from mosaic.errors import MosaicError, UsageError, did_you_mean, warn_of
 from mosaic.evaluate.statistics import CONFIDENCE, RESAMPLES, interval_of
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, reporting
 from mosaic.registry.loading import registry
-from mosaic.run.settings import refuse_unused
 from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.made_by import made_by, record
+from mosaic.storage.requirements import attribute_of, require, tensor_of
 from mosaic.storage.schema import COMPARISON_SCHEMA, described
-from mosaic.storage.trajectory import as_run, check_same_start, tensor_of
+from mosaic.storage.trajectory import check_same_start, check_training_set
 from mosaic.view.measure import describe_metric, metric_for
 
 __all__ = ["compare", "open_comparison"]
@@ -40,7 +40,7 @@ def compare(
     reference: xr.Dataset,
     baseline: xr.Dataset | None = None,
     *,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     dataset: DataSet | None = None,
     progress: Progress | bool = True,
@@ -51,14 +51,15 @@ def compare(
     ----------
     run, reference, baseline : xarray.Dataset
         Trajectories from the same noise and labels: a theory, a network, and another theory such as IS.
-    metrics : sequence of str, optional
-        Names of metrics; by default those that are marked `by_default`, but for those that need a training set where
-        there is none, which a warning names.
+    metrics : str or sequence of str, optional
+        Names of metrics, or a single one; by default those that are marked `by_default`, but for those
+        that need a training set where there is none, which a warning names.
     options : mapping
         Options of metrics, by their names. Options `k` and `boundary` that are not given are those of the run's last
         step.
     dataset : DataSet, optional
-        The training set (`training_set_of` reads it).
+        The training set of `run` (`run.mosaic.training_set` reads it). A warning says if another run was made with
+        another one.
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`, in images.
 
@@ -74,25 +75,31 @@ def compare(
     Raises
     ------
     UsageError
-        If the runs did not start from the same noise and labels, a metric's option cannot or would not be used, one
-        that is named needs a training set and there is none, or the training set has images of another shape.
+        If the runs did not start from the same noise and labels, a metric's option cannot or would not be used, none
+        is named, or one that is named needs a training set and there is none.
     PluginError
         If a metric is unknown.
     DataError
-        If a run does not hold its first step, or a metric needs its last one and it does not go to its end.
+        If a run does not hold what is compared or its first step, a metric needs its last one and it does not go to
+        its end, or `dataset` is not the run's training set.
     """
     runs = {"run": run, "reference": reference} | ({"baseline": baseline} if baseline is not None else {})
-    runs = {role: _checked(each, role) for role, each in runs.items()}
+    runs = {role: require(each, ("image", "state", "label"), role) for role, each in runs.items()}
     run = runs["run"]
     _check_runs(runs, dataset)
-    names = registry().default_metrics() if metrics is None else list(dict.fromkeys(metrics))
-    refuse_unused({f"options.{name}": name not in names for name in options or {}}, "there is no such metric here")
+    names = _names(metrics)
     lacking = [name for name in names if dataset is None and registry().get("metric", name).needs_dataset]
     if lacking and metrics is not None:
         raise UsageError(f"The metrics {', '.join(lacking)} need the training set; give `dataset`, or leave them out.")
     if lacking:
         warn_of([f"Without `dataset`, the metrics {', '.join(lacking)} are left out."])
     judging = [name for name in names if name not in lacking]
+    for name in options or {}:
+        if name not in judging:
+            raise UsageError(
+                f"`options` are given for '{name}', which is not among the metrics that are used: {', '.join(judging)}."
+                f"{did_you_mean(name, judging)}"
+            )
     made = [metric_for(run, name, (options or {}).get(name, {}), dataset) for name in judging]
     used = {metric.name: metric for metric in made}
     with reporting(progress) as report:
@@ -103,27 +110,34 @@ def compare(
     return described(comparison.assign_attrs(_attributes(runs, resolved)), COMPARISON_SCHEMA, tuple(used))
 
 
-def _checked(run: xr.Dataset, role: str) -> xr.Dataset:
-    """Refuse what is not a run."""
-    if missing := [name for name in ("image", "state", "label", "seed") if name not in run]:
-        raise UsageError(f"The {role} is not a whole run: it lacks {', '.join(missing)}.")
-    return as_run(run)
+def _names(metrics: str | Sequence[str] | None) -> list[str]:
+    """Give the names of the metrics asked for, each once."""
+    if metrics is None:
+        return registry().default_metrics()
+    names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
+    if not names:
+        raise UsageError("`metrics` names none; leave it out for those that are used by default.")
+    return names
 
 
 def _check_runs(runs: Mapping[str, xr.Dataset], dataset: DataSet | None) -> None:
-    """Refuse runs from different noise or labels, and a training set of another shape."""
+    """Refuse runs from different noise or labels, and another training set than the run's."""
     run = runs["run"]
     for role, other in runs.items():
         check_same_start(run, other, role)
-    if dataset is not None and dataset.shape != run["image"].shape[1:]:
-        raise UsageError(f"The training set has images of shape {dataset.shape}, the runs {run['image'].shape[1:]}.")
+    if dataset is not None:
+        check_training_set(run, dataset)
+    if len({attribute_of(each, "dataset_fingerprint", role) for role, each in runs.items()}) > 1:
+        warn_of(["The runs were made on different training sets; metrics of the data use the first one's."])
 
 
 def _evaluated(metrics: Sequence[Metric], runs: Mapping[str, xr.Dataset], progress: Progress) -> xr.Dataset:
     """Evaluate every metric on every run that it judges, and sum up over samples."""
-    comparison = xr.Dataset(coords={name: runs["run"][name] for name in ("sample", "seed", "label")})
+    run = runs["run"]
+    columns = [name for name in ("sample", "seed", "label") if name in run.coords and run[name].dims == ("sample",)]
+    comparison = xr.Dataset(coords={name: run[name].variable for name in columns})
     roles = [[role for role in runs if role != "reference" or not metric.compares] for metric in metrics]
-    samples = comparison.sizes["sample"]
+    samples = run.sizes["sample"]
     works = [samples * len(judged) for judged in roles]
     total = sum(works)
     for metric, judged, work, start in zip(metrics, roles, works, accumulate(works, initial=0), strict=False):
@@ -141,12 +155,12 @@ def _with_metric(
     progress: Progress,
 ) -> xr.Dataset:
     """Add a metric of the runs in these roles, with its median and interval; `progress` is called before each role."""
-    reference = tensor_of(runs["reference"], "image") if metric.compares else None
+    reference = tensor_of(runs["reference"], "image", "reference") if metric.compares else None
     labels = tensor_of(runs["run"], "label")
     values, samples = [], len(labels)
     for number, role in enumerate(roles):
         progress(number * samples, len(roles) * samples, "image", f"{metric.name} of the {role}")
-        value = metric(tensor_of(runs[role], "image"), reference, labels)
+        value = metric(tensor_of(runs[role], "image", role), reference, labels)
         if value.shape != labels.shape:
             raise MosaicError(
                 f"Metric '{metric.name}' gave shape {tuple(value.shape)}; it must give one value per sample, "
@@ -179,7 +193,7 @@ def _summarised(values: xr.DataArray, statistic: str) -> dict[str, tuple[Any, ..
 
 def _nearest_training_images(runs: Mapping[str, xr.Dataset], dataset: DataSet) -> np.ndarray:
     """Index (role, sample) of the training image nearest to each final image."""
-    images, training = [tensor_of(run, "image") for run in runs.values()], dataset.images.cpu()
+    images, training = [tensor_of(run, "image", role) for role, run in runs.items()], dataset.images.cpu()
     return np.stack([nearest_images(batch, training)[1][:, 0].numpy() for batch in images])
 
 

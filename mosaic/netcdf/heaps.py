@@ -11,16 +11,17 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["check_heaps"]
+__all__ = ["check_heaps", "found", "is_hdf5"]
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 SIGNATURE = b"GCOL\x01\0\0\0"
 HEADER = 16  # bytes of the header of a heap, and of an object
 EDGE = 2**25
-"""Of a large file only about so many bytes at either end are searched: heaps lie before or after the data."""
+"""Of a large file only about so many bytes at either end are searched: heaps and headers lie beside the data."""
 
 
 def check_heaps(path: Path) -> None:
@@ -32,18 +33,24 @@ def check_heaps(path: Path) -> None:
         If an object has no length.
     """
     with path.open("rb") as stream:
-        if not _is_hdf5(stream):
+        if not is_hdf5(stream):
             return
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            size = len(content)
-            for first, end in ((0, min(size, 2 * EDGE)), (max(2 * EDGE, size - EDGE), size)):
-                at = content.find(SIGNATURE, first, end)
-                while at >= 0:
-                    _walk(content, at)
-                    at = content.find(SIGNATURE, at + 1, end)
+            for at in found(content, SIGNATURE):
+                _walk(content, at)
 
 
-def _is_hdf5(stream: IO[bytes]) -> bool:
+def found(content: mmap.mmap, signature: bytes) -> Iterator[int]:
+    """Yield where a signature is, at either end of a file."""
+    size = len(content)
+    for first, end in ((0, min(size, 2 * EDGE)), (max(2 * EDGE, size - EDGE), size)):
+        at = content.find(signature, first, end)
+        while at >= 0:
+            yield at
+            at = content.find(signature, at + 1, end)
+
+
+def is_hdf5(stream: IO[bytes]) -> bool:
     """Whether the file has HDF5's own signature where it may be: at 0, 512, 1024, 2048, ..."""
     size, place = stream.seek(0, os.SEEK_END), 0
     while place + len(HDF5) <= size:

@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 import mosaic.view.accessor  # noqa: F401 - every run has `run.mosaic`
+from mosaic.errors import DataError
 from mosaic.progress import Progress, silent
 from mosaic.registry.loading import registry
 from mosaic.run.batch import run_batch
@@ -19,7 +20,8 @@ from mosaic.storage.files import as_attribute
 from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
-from mosaic.storage.schema import TRAJECTORY_SCHEMA
+from mosaic.storage.requirements import known_values, require
+from mosaic.storage.schema import COORDINATES, RUN, SAVED, SAVED_WITH_IMAGE, TRAJECTORY_SCHEMA
 
 __all__ = ["job_of", "start"]
 
@@ -49,6 +51,18 @@ def _attributes(plan: Plan) -> dict[str, str]:
     }
 
 
+def _check_finished(plan: Plan, path: Path, run: xr.Dataset) -> None:
+    """Refuse a file that does not hold all of the run, though its attributes say that it is this one."""
+    saved = [name for item in plan.save for name in SAVED[item]]
+    run = require(run, (*COORDINATES, *RUN, *saved, *(SAVED_WITH_IMAGE if "provenance" in plan.save else ())))
+    for axis, count in (("sample", plan.samples), ("step", len(plan.levels))):
+        if known_values(run, axis).values.tolist() != list(range(count)):
+            raise DataError(
+                f"'{path}' was changed: it does not hold all of the run's {count} {axis}s, in order; use `overwrite`, "
+                f"or another `out`."
+            )
+
+
 def job_of(plan: Plan, path: Path) -> FileJob:
     """The job of a run that is kept at `path`."""
     moved = [f"configuration.score_options.{name}" for name in plan.model.path_options]
@@ -61,6 +75,7 @@ def job_of(plan: Plan, path: Path) -> FileJob:
         unit=plan.unit,
         attributes=lambda: _attributes(plan),
         before=lambda: registry().hook.before_run(config=plan.config),
+        check=partial(_check_finished, plan, path),
         after=lambda whole: registry().hook.after_run(config=plan.config, trajectory=whole),
         free=("configuration.scales", *moved),  # a path; the scales themselves are in the identity
     )

@@ -15,6 +15,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import refuse_unused
 from mosaic.sampling.noise import random_labels, sample_seed
+from mosaic.storage.requirements import known_values
 from mosaic.storage.trajectory import open_trajectory, start_noise
 
 __all__ = ["samples_of"]
@@ -58,14 +59,13 @@ def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
         except DataError as error:
             raise UsageError(f"`init`: {error}") from None
         with run:
-            if missing := [name for name in ("time", "noise", "seed", "label") if name not in run.variables]:
-                raise UsageError(f"`init` '{path}' is not a whole run: it lacks {', '.join(missing)}.")
             try:
                 start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
+                seeds, labels = (tuple(known_values(run, name).values.tolist()) for name in ("seed", "label"))
             except DataError as error:
                 raise UsageError(f"`init` '{path}': {error}") from None
             _check_noise(start.numpy(), path)
-            return start, tuple(run["seed"].values.tolist()), tuple(run["label"].values.tolist())
+            return start, seeds, labels
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -15,6 +15,7 @@ from mosaic.disk.atomic import replacing, writing
 from mosaic.disk.failures import WriteError, cause_of
 from mosaic.errors import DataError, UsageError
 from mosaic.netcdf.access import library_path, open_netcdf, store_netcdf
+from mosaic.netcdf.chunks import check_chunks
 from mosaic.storage.schema import check_stored
 
 __all__ = [
@@ -157,6 +158,7 @@ def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
         raise DataError(f"'{path}' is not {what}: its schema is '{schema}', not {' or '.join(map(repr, schemas))}.")
     try:
         check_stored(stored)
+        check_chunks(path)
     except ValueError as error:
         stored.close()
         raise DataError(f"'{path}' is damaged: {error}.") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
@@ -178,6 +179,8 @@ class FileJob(Job):
     before, after : callable
         `before()` is called before the first part is computed, `after(whole)` with the finished result. Neither is
         called if the result was finished already.
+    check : callable
+        Refuses a finished file that has the job's identity, and no longer holds the whole result.
     """
 
     place: Path
@@ -191,6 +194,7 @@ class FileJob(Job):
     before: Callable[[], object] = lambda: None
     after: Callable[[xr.Dataset], object] = lambda whole: None
     free: tuple[str, ...] = ()
+    check: Callable[[xr.Dataset], object] = lambda whole: None
 
     @property
     def files(self) -> PartFiles:
@@ -198,7 +202,14 @@ class FileJob(Job):
         return PartFiles(self.place)
 
     def open(self) -> xr.Dataset:
-        """Open the finished result, lazily."""
+        """Open the finished result, lazily; refuses one that was changed."""
+        with ExitStack() as stack:
+            stored = stack.enter_context(self._stored())
+            self.check(stored)
+            stack.pop_all()
+        return stored
+
+    def _stored(self) -> xr.Dataset:
         return open_stored(self.place, (self.schema,), self.what)
 
     def kept(self) -> list[tuple[State, Mapping[str, Any]]]:
@@ -208,7 +219,7 @@ class FileJob(Job):
         if identity is not None:
             kept.append((State.IN_PROGRESS, identity))
         if self.place.exists():
-            with reusing(), self.open() as stored:
+            with reusing(), self._stored() as stored:
                 known = {key: json.loads(stored.attrs[key]) for key in self.identity if key in stored.attrs}
             kept.append((State.DONE, known))
         return kept
@@ -230,8 +241,9 @@ class FileJob(Job):
         begin_work()
         files = self.files
         if resume and self.is_done():
+            whole = self.open()
             files.clear()  # a kill after the file was written, before its parts were removed, leaves both
-            return self.open()
+            return whole
         with files.hold(resume=resume, overwrite=overwrite):
             if resume and self.is_done():  # finished by another process since
                 files.remove()

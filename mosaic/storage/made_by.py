@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import os
 import platform
 import shlex
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from mosaic.device import device_name
+from mosaic.errors import DataError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options
 from mosaic.netcdf.access import open_netcdf
@@ -28,7 +28,7 @@ from mosaic.registry.hooks import KINDS
 from mosaic.registry.loading import registry
 from mosaic.registry.plugin import CORE
 from mosaic.storage.files import as_attribute
-from mosaic.storage.schema import JSON_ATTRIBUTES
+from mosaic.storage.schema import JSON_ATTRIBUTES, decoded
 
 __all__ = [
     "RECORDED",
@@ -109,9 +109,18 @@ def command_line() -> list[str]:
 
 
 def record(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """Take from the root attributes of a stored result how it was made; results that use it record this."""
+    """Take from the root attributes of a stored result how it was made; results that use it record this.
+
+    Raises
+    ------
+    DataError
+        If an attribute is not what the schema says.
+    """
     known = {key: attributes[key] for key in RECORDED if key in attributes}
-    return {key: json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in known.items()}
+    try:
+        return {key: decoded(key, value) if key in JSON_ATTRIBUTES else str(value) for key, value in known.items()}
+    except ValueError as error:
+        raise DataError(f"A result cannot be used ({error}); copy the attributes of the stored one.") from None
 
 
 def code_changed(code: object) -> bool:

@@ -7,11 +7,14 @@ described, with units and dimensions, and for runs also with types and fill valu
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
+from pydantic import AfterValidator, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 
 __all__ = [
     "ATTRIBUTES",
@@ -28,10 +31,12 @@ __all__ = [
     "RUN",
     "SAVED",
     "SAVED_WITH_IMAGE",
+    "SETTINGS",
     "TABLES",
     "TRAJECTORY_SCHEMA",
     "Variable",
     "check_stored",
+    "decoded",
     "described",
 ]
 
@@ -52,6 +57,8 @@ class Variable:
         How it is stored; None for the precision of the computation.
     fill : float
         Value of entries that are not known.
+    least, most : float
+        What values that are known lie between.
     """
 
     description: str
@@ -59,6 +66,8 @@ class Variable:
     units: str = "1"
     dtype: type | None = None
     fill: float = np.nan
+    least: float = -np.inf
+    most: float = np.inf
 
 
 TRAJECTORY_SCHEMA = "mosaic-trajectory/1"
@@ -80,13 +89,13 @@ STEPS = ("sample", "step", "height", "width")
 COORDINATES = {
     "sample": Variable("index of the sample in the run", ("sample",), dtype=np.int64),
     "seed": Variable("seed of the sample's initial noise", ("sample",), dtype=np.int64),
-    "label": Variable("class the sample was conditioned on, -1 for none", ("sample",), dtype=np.int64),
-    "step": Variable("step of the reverse flow, 0 at noise", ("step",), dtype=np.int64),
-    "time": Variable("time t of the schedule, 1 at pure noise", ("step",), dtype=np.float64),
-    "signal": Variable("signal a of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64),
-    "noise": Variable("noise s of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64),
+    "label": Variable("class the sample was conditioned on, -1 for none", ("sample",), dtype=np.int64, least=-1),
+    "step": Variable("step of the reverse flow, 0 at noise", ("step",), dtype=np.int64, least=0),
+    "time": Variable("time t of the schedule, 1 at pure noise", ("step",), dtype=np.float64, least=0, most=1),
+    "signal": Variable("signal a of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64, least=0),
+    "noise": Variable("noise s of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64, least=0),
     "scale": Variable(
-        "locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel", np.int64
+        "locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel", np.int64, least=0
     ),
 }
 RUN = {
@@ -97,31 +106,45 @@ RUN = {
 # What `save` adds: of final images, where the provenance is kept ...
 SAVED_WITH_IMAGE = {
     "source_image": Variable(
-        "training image of the window nearest to the pixel's; of equal ones the first", PIXELS, dtype=np.int32, fill=-1
+        "training image of the window nearest to the pixel's; of equal ones the first",
+        PIXELS,
+        dtype=np.int32,
+        fill=-1,
+        least=0,
     ),
-    "source_row": Variable("row of its centre in that image", PIXELS, "pixel", np.int16, -1),
-    "source_column": Variable("column of its centre in that image", PIXELS, "pixel", np.int16, -1),
+    "source_row": Variable("row of its centre in that image", PIXELS, "pixel", np.int16, -1, 0),
+    "source_column": Variable("column of its centre in that image", PIXELS, "pixel", np.int16, -1, 0),
     "multiplicity": Variable(
-        "number of candidates equal to it, itself included; 0 if not counted", PIXELS, dtype=np.int32, fill=-1
+        "number of candidates equal to it, itself included; 0 if not counted", PIXELS, dtype=np.int32, fill=-1, least=0
     ),
 }
 # ... and of states, by item, at the steps asked for.
 SAVED: dict[str, dict[str, Variable]] = {
     "provenance": {
         "candidate_image": Variable(
-            "training image of the most probable candidate; of equal ones the first", STEPS, dtype=np.int32, fill=-1
+            "training image of the most probable candidate; of equal ones the first",
+            STEPS,
+            dtype=np.int32,
+            fill=-1,
+            least=0,
         ),
-        "candidate_row": Variable("row of its centre in that image", STEPS, "pixel", np.int16, -1),
-        "candidate_column": Variable("column of its centre in that image", STEPS, "pixel", np.int16, -1),
+        "candidate_row": Variable("row of its centre in that image", STEPS, "pixel", np.int16, -1, 0),
+        "candidate_column": Variable("column of its centre in that image", STEPS, "pixel", np.int16, -1, 0),
         "candidate_weight": Variable(
-            "posterior probability of that candidate; its equals have as much each", STEPS, dtype=np.float32
+            "posterior probability of that candidate; its equals have as much each", STEPS, dtype=np.float32, least=0
         ),
         "candidate_multiplicity": Variable(
-            "number of candidates equal to it, itself included; 0 if not counted", STEPS, dtype=np.int32, fill=-1
+            "number of candidates equal to it, itself included; 0 if not counted",
+            STEPS,
+            dtype=np.int32,
+            fill=-1,
+            least=0,
         ),
     },
     "entropy": {"entropy": Variable("entropy of the posterior", STEPS, "nat", np.float32)},
-    "n_eff": {"n_eff": Variable("effective number of candidates, exp of the entropy", STEPS, dtype=np.float32)},
+    "n_eff": {
+        "n_eff": Variable("effective number of candidates, exp of the entropy", STEPS, dtype=np.float32, least=0)
+    },
     "score": {"score": Variable("score, grad log p_t(x_t)", FLOW)},
 }
 
@@ -314,6 +337,50 @@ ATTRIBUTES = {
 JSON_ATTRIBUTES = frozenset(name for name, text in ATTRIBUTES.items() if text.endswith(", JSON"))
 
 
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] < ends[1]:
+        raise ValueError("the lower one comes first")
+    return ends
+
+
+# What attributes hold that are read again to compute or draw.
+FORMS: dict[str, Any] = {
+    "configuration": dict[str, Any],
+    "traits": dict[str, bool],
+    "dataset_range": Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_rising)],
+    "dataset_classes": tuple[str, ...],
+    "dataset_fingerprint": str,
+}
+# And settings of a run in its configuration.
+SETTINGS: dict[str, Any] = {
+    "dataset": str,
+    "dataset_options": dict[str, Any],
+    "score_options": dict[str, Any],
+    "steps": PositiveInt,
+}
+
+
+def decoded(name: str, value: Any) -> Any:
+    """Read a root attribute that is JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or not what it must be.
+    """
+    try:
+        content = json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(f"its attribute '{name}' is not JSON") from None
+    if name not in FORMS:
+        return content
+    try:
+        return TypeAdapter(FORMS[name]).validate_json(value, strict=True)
+    except ValidationError:
+        wanted = ATTRIBUTES[name].removesuffix(", JSON")
+        raise ValueError(f"its attribute '{name}' is {reprlib.repr(content)}, not what it must be: {wanted}") from None
+
+
 def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -> xr.Dataset:
     """Give every variable and coordinate the `long_name` and `units` of its table, and the root its schema.
 
@@ -352,10 +419,7 @@ def check_stored(dataset: xr.Dataset) -> None:
         if key in dataset.variables and variable.dims and not set(dataset[key].dims) <= set(variable.dims):
             raise ValueError(f"variable '{key}' has dimensions {dataset[key].dims}, not {variable.dims}")
     for name in JSON_ATTRIBUTES & dataset.attrs.keys():
-        try:
-            json.loads(dataset.attrs[name])
-        except (TypeError, ValueError, RecursionError):
-            raise ValueError(f"its attribute '{name}' is not JSON") from None
+        decoded(name, dataset.attrs[name])
 
 
 def _entry(name: str, table: Mapping[str, Variable], metrics: tuple[str, ...]) -> Variable:

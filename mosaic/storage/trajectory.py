@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor
 
@@ -18,14 +15,13 @@ from mosaic.interfaces.dataset import DataAccess, DataSet
 from mosaic.interfaces.schedule import Level
 from mosaic.registry.data import load_dataset
 from mosaic.storage.files import open_stored
+from mosaic.storage.requirements import as_run, attribute_of, known_values, require, setting_of
 from mosaic.storage.schema import RUN, TABLES, TRAJECTORY_SCHEMA, described
 
 __all__ = [
-    "as_run",
     "assemble",
-    "attribute_of",
     "check_same_start",
-    "check_whole",
+    "check_training_set",
     "levels_of",
     "open_trajectory",
     "start_noise",
@@ -70,7 +66,7 @@ def assemble(
 
 def levels_of(trajectory: xr.Dataset) -> list[Level]:
     """Noise levels of a trajectory's steps, from noise to data."""
-    pairs = zip(trajectory["signal"].values, trajectory["noise"].values, strict=True)
+    pairs = zip(known_values(trajectory, "signal").values, known_values(trajectory, "noise").values, strict=True)
     return [Level(float(signal), float(noise)) for signal, noise in pairs]
 
 
@@ -92,78 +88,23 @@ def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
     return run
 
 
-def as_run(dataset: xr.Dataset) -> xr.Dataset:
-    """Give a data set the axes of a run by their names, in the schema's order; a selected sample is a run of one.
-
-    What is not a variable of a run stays as it is.
-    """
-    if "sample" in dataset.coords and "sample" not in dataset.dims:
-        single = {name: ("sample", [dataset[name].item()]) for name in ("seed", "label") if name in dataset.coords}
-        dataset = dataset.drop_vars(single).expand_dims("sample").assign_coords(single)
-    turned = {
-        name: variable.transpose(*_dims_of(str(name)))
-        for name, variable in dataset.data_vars.items()
-        if variable.dims != _dims_of(str(name)) and set(variable.dims) == set(_dims_of(str(name)))
-    }
-    return dataset.assign(turned) if turned else dataset
-
-
-def _dims_of(name: str) -> tuple[str, ...]:
-    variable = TABLES[TRAJECTORY_SCHEMA].get(name)
-    return () if variable is None else variable.dims
-
-
-def start_noise(run: xr.Dataset) -> np.ndarray:
+def start_noise(run: xr.Dataset, what: str = "run") -> np.ndarray:
     """Give the standard normal noise (sample, channel, height, width), float64, that a run started from.
 
     Raises
     ------
     DataError
-        If it does not hold its first step, that step is not at t = 1, or its axes are not those of a run.
+        If it does not hold its first step, or that step is not at t = 1.
     """
-    run = as_run(run)
-    steps = np.atleast_1d(run["step"].values).tolist() if "step" in run.variables else []
-    if "step" not in run.dims or 0 not in steps:
-        raise DataError("The run does not hold its first step, which has the noise it started from.")
-    first = run.isel(step=steps.index(0))
-    time, noise = float(first["time"]), float(first["noise"])
-    if not (time == 1 and 0 < noise < np.inf):
-        raise DataError(f"The run's first step is at t = {time:g} with noise {noise:g}; noise is at t = 1.")
-    state = first["state"]
-    if state.dims != TABLES[TRAJECTORY_SCHEMA]["image"].dims:
-        raise DataError(f"The run's states have axes {state.dims}, not {TABLES[TRAJECTORY_SCHEMA]['image'].dims}.")
-    return np.asarray(state.values, np.float64) / noise
-
-
-def attribute_of(run: xr.Dataset, name: str) -> Any:
-    """Read a root attribute of a run, JSON decoded.
-
-    Raises
-    ------
-    DataError
-        If this is not a run.
-    """
-    if name not in run.attrs or "sample" not in run.dims:
-        raise DataError("This data set is not a run of mosaic, or not all of one: attributes or samples are lacking.")
-    return json.loads(run.attrs[name])
-
-
-def tensor_of(run: xr.Dataset, name: str) -> torch.Tensor:
-    """Give the values of a variable as a tensor, in whatever way the run was sliced."""
-    return torch.from_numpy(np.ascontiguousarray(run[name].values))
-
-
-def check_whole(run: xr.Dataset) -> None:
-    """Refuse a run whose last step is not the flow's last one.
-
-    Raises
-    ------
-    DataError
-        Also if this is not a run.
-    """
-    steps = attribute_of(run, "configuration")["steps"]
-    if "step" not in run.dims or run["step"].values.tolist()[-1:] != [steps - 1]:
-        raise DataError(f"This needs the run to its end, step {steps - 1}, in order; steps were selected from it.")
+    run = require(run, ("state", "step", "time", "noise"), what)
+    steps = known_values(run, "step", what).values.tolist()
+    if 0 not in steps:
+        raise DataError(f"The {what} does not hold its first step, which has the noise it started from.")
+    first = run.isel(step=[steps.index(0)])
+    time, noise = (float(known_values(first, name, what)[0]) for name in ("time", "noise"))
+    if not (time == 1 and noise > 0):
+        raise DataError(f"The {what}'s first step is at t = {time:g} with noise {noise:g}; noise is at t = 1.")
+    return np.asarray(known_values(first, "state", what).values[:, 0], np.float64) / noise
 
 
 def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
@@ -174,11 +115,39 @@ def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
     DataError
         If it is not there, or is no longer the same.
     """
-    configuration = json.loads(run.attrs["configuration"])
-    dataset = load_dataset(configuration["dataset"], configuration["dataset_options"], access)
-    if dataset.fingerprint() != json.loads(run.attrs["dataset_fingerprint"]):
-        raise DataError(f"Data set '{configuration['dataset']}' is no longer the one that the run was made with.")
+    name, options = setting_of(run, "dataset"), setting_of(run, "dataset_options")
+    attribute_of(run, "dataset_fingerprint")  # before the training set is read, which can take long
+    dataset = load_dataset(name, options, access)
+    _check_fingerprint(run, dataset)
     return dataset
+
+
+def check_training_set(run: xr.Dataset, dataset: DataSet) -> None:
+    """Refuse a data set that is not the one that a run was made with, and a run whose images are not whole any more.
+
+    Raises
+    ------
+    DataError
+        Also if the run does not say with which one it was made.
+    UsageError
+        If rows, columns or channels were selected from the run.
+    """
+    _check_fingerprint(run, dataset)
+    shape = require(run, ("image",))["image"].shape
+    if shape[1:] != dataset.shape:
+        raise UsageError(
+            f"The run has images of shape {shape} (sample, channel, height, width), its training set of shape "
+            f"{dataset.shape}; use the run as it was stored."
+        )
+
+
+def _check_fingerprint(run: xr.Dataset, dataset: DataSet) -> None:
+    wanted, given = attribute_of(run, "dataset_fingerprint"), dataset.fingerprint()
+    if given != wanted:
+        raise DataError(
+            f"Data set '{dataset.name}' is not, or no longer, the one that the run was made with: its fingerprint is "
+            f"{given[:12]}, not {wanted[:12]}; use the one of '{setting_of(run, 'dataset')}'."
+        )
 
 
 # Start noise is float32, multiplied by a run's s(1) and later divided by it: equal noise agrees up to this rounding.
@@ -195,13 +164,14 @@ def check_same_start(run: xr.Dataset, other: xr.Dataset, role: str) -> None:
     DataError
         If one does not hold its first step.
     """
-    run, other, advice = as_run(run), as_run(other), "make it with `init`, the other run's file"
+    needed, advice = ("image", "label"), "make it with `init`, the other run's file"
+    run, other = require(run, needed), require(other, needed, role)
     if run["image"].shape != other["image"].shape:
         raise UsageError(
             f"The {role} holds images of shape {other['image'].shape}, the run of shape {run['image'].shape} (sample, "
             f"channel, height, width); {advice}."
         )
-    starts = [start_noise(each) for each in (run, other)]
+    starts = [start_noise(run), start_noise(other, role)]
     distances = np.abs(starts[0] - starts[1]).reshape(len(starts[0]), -1).max(1)
     differ = distances > START_TOLERANCE
     if differ.any():
@@ -209,5 +179,5 @@ def check_same_start(run: xr.Dataset, other: xr.Dataset, role: str) -> None:
             f"The {role} did not start from the run's noise: {int(differ.sum())} of {len(differ)} samples differ, by "
             f"up to {distances.max():.3g}; {advice}."
         )
-    if run["label"].values.tolist() != other["label"].values.tolist():
+    if known_values(run, "label").values.tolist() != known_values(other, "label", role).values.tolist():
         raise UsageError(f"The {role} has other labels than the run; {advice}.")

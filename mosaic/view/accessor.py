@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from os import PathLike
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from mosaic.engine.nearest import nearest_images
-from mosaic.errors import DataError, UsageError
+from mosaic.errors import UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
-from mosaic.storage.trajectory import as_run, attribute_of, check_whole, open_trajectory, tensor_of, training_set_of
+from mosaic.storage.requirements import (
+    as_run,
+    attribute_of,
+    check_samples,
+    check_steps,
+    known_values,
+    require,
+    setting_of,
+    tensor_of,
+)
+from mosaic.storage.trajectory import check_training_set, open_trajectory, training_set_of
 from mosaic.view.measure import measure
-from mosaic.view.mosaics import collapse_times, count_sources
+from mosaic.view.mosaics import check_places, collapse_times, count_sources
 
 __all__ = ["MosaicAccessor", "open"]
 
@@ -44,7 +52,8 @@ class MosaicAccessor:
     them to any data set.
 
     Methods that need the training set read it again, as the run's configuration and MOSAIC_DATA say, and refuse it if
-    it has changed. The argument `dataset` passes it in, for example from `run.mosaic.training_set(data_dir)`.
+    it has changed. The argument `dataset` passes it in, for example from `run.mosaic.training_set(data_dir)`; another
+    data set is refused. What is asked of a run that was changed is found by name, or refused with a `DataError`.
     """
 
     def __init__(self, run: xr.Dataset) -> None:
@@ -77,11 +86,10 @@ class MosaicAccessor:
         >>> float(run.mosaic.at_time(0.3).time)
         0.25
         """
-        if "step" not in self._run.dims:
-            raise DataError("One step was selected from this run, so there is none to choose.")
+        times = known_values(self._run, "time").values
         if not 0 <= t <= 1:
             raise UsageError(f"t is {t}; times go from 0 (data) to 1 (noise).")
-        return self._run.isel(step=int(np.abs(self._run["time"].values - t).argmin()))
+        return self._run.isel(step=int(np.abs(times - t).argmin()))
 
     def to_images(self) -> xr.DataArray:
         """Give the final images to show (sample, height, width, channel), in [0, 1], clamped to the data's range.
@@ -94,7 +102,7 @@ class MosaicAccessor:
         2
         """
         low, high = attribute_of(self._run, "dataset_range")
-        images: xr.DataArray = ((self._run["image"].astype(np.float64) - low) / (high - low)).clip(0, 1)
+        images: xr.DataArray = ((known_values(self._run, "image").astype(np.float64) - low) / (high - low)).clip(0, 1)
         return images.transpose("sample", "height", "width", "channel").assign_attrs(
             long_name="final image, clamped", units="1"
         )
@@ -119,7 +127,8 @@ class MosaicAccessor:
         >>> run.mosaic.provenance().source_image.dims
         ('sample', 'height', 'width')
         """
-        return self._variables([*PLACE, "multiplicity"])
+        attribute_of(self._run, "configuration")
+        return self._known(*PLACE, "multiplicity")
 
     def mosaic_map(self, sample: int = 0, dataset: DataSet | None = None) -> xr.DataArray:
         """Rebuild a final image (channel, height, width) from the pixels of its last step's best candidates.
@@ -139,12 +148,13 @@ class MosaicAccessor:
         >>> bool(abs(run.mosaic.mosaic_map(0) - run.image.isel(sample=0)).max() < 0.001)
         True
         """
-        check_whole(self._run)
-        last = self._variables(list(CANDIDATE)).isel(sample=sample, step=-1)
-        image, row, column = (last[name].values.astype(np.int64) for name in CANDIDATE)
-        if image.min() < 0:
-            raise DataError("The run does not hold the candidates of its last step; run with `save_steps` last.")
-        images = (dataset or self.training_set()).images.cpu().numpy()
+        check_steps(self._run)
+        require(self._run, CANDIDATE)
+        check_samples(self._run, [sample])
+        last = self._run.isel(sample=[sample], step=[-1])
+        image, row, column = (known_values(last, name).values[0, 0].astype(np.int64) for name in CANDIDATE)
+        images = self._given(dataset).images.cpu().numpy()
+        check_places(image, row, column, images.shape[2:], len(images))
         pixels = np.moveaxis(images[image, :, row, column], -1, 0)
         attrs = {"long_name": "pixels of the best candidates", "units": "1"}
         return xr.DataArray(pixels, dims=("channel", "height", "width"), name="mosaic", attrs=attrs)
@@ -171,10 +181,12 @@ class MosaicAccessor:
         >>> bool((sources.images.sel(pixels="untied") <= sources.images.sel(pixels="all")).all())
         True
         """
-        options = attribute_of(self._run, "configuration")["score_options"]
+        options, source = setting_of(self._run, "score_options"), self.provenance()
         # With an equivariant machine, sources may wrap round the border. Older files do not hold the traits.
-        wraps = json.loads(self._run.attrs.get("traits", "{}")).get("is_equivariant", False)
-        return count_sources(self.provenance(), wraps or options.get("boundary") == "circular")
+        traits = attribute_of(self._run, "traits") if "traits" in self._run.attrs else {}
+        image, row, column = (source[name].values for name in PLACE)
+        check_places(image, row, column, image.shape[1:], np.inf)
+        return count_sources(source, traits.get("is_equivariant", False) or options.get("boundary") == "circular")
 
     def collapse_time(self) -> xr.DataArray:
         """Say when each pixel is decided: t of the first step from which on its last candidate has most of the weight.
@@ -190,7 +202,8 @@ class MosaicAccessor:
         Raises
         ------
         DataError
-            If the run does not hold the provenance of all steps (`save` provenance, `save_steps` all).
+            If the run does not hold the provenance of all steps (`save` provenance, `save_steps` all), or steps were
+            selected from it.
 
         Examples
         --------
@@ -199,11 +212,8 @@ class MosaicAccessor:
         >>> bool(run.mosaic.collapse_time().max() <= 1)
         True
         """
-        check_whole(self._run)
-        kept = self._variables([*CANDIDATE, "candidate_weight", "candidate_multiplicity"])
-        if bool(kept["candidate_weight"].isnull().any()):
-            raise DataError("The run does not hold the provenance of all steps; run with `save_steps` all.")
-        return collapse_times(kept)
+        check_steps(self._run, all_steps=True)
+        return collapse_times(self._known(*CANDIDATE, "candidate_weight", "candidate_multiplicity", "time"))
 
     def nearest_train(self, dataset: DataSet | None = None) -> xr.Dataset:
         """Find the training image nearest to each final image.
@@ -220,8 +230,7 @@ class MosaicAccessor:
         >>> bool((run.mosaic.nearest_train().distance < 1).all())
         True
         """
-        finals, training = tensor_of(self._run, "image"), dataset or self.training_set()
-        training.to(torch.device("cpu")).check_batch(finals)
+        finals, training = tensor_of(self._run, "image"), self._given(dataset)
         distances, places = nearest_images(finals, training.images.cpu())
         columns = {
             "distance": (distances, "L2 to the training image"),
@@ -269,16 +278,14 @@ class MosaicAccessor:
         [1.0, 1.0]
         """
         attribute_of(self._run, "configuration")
-        if dataset is None and registry().get("metric", metric).needs_dataset:
-            dataset = self.training_set()
-        return measure(self._run, metric, options, dataset)
+        needs_dataset = dataset is not None or registry().get("metric", metric).needs_dataset
+        return measure(self._run, metric, options, self._given(dataset) if needs_dataset else None)
 
-    def _variables(self, names: list[str]) -> xr.Dataset:
-        attribute_of(self._run, "configuration")
-        missing = [name for name in names if name not in self._run]
-        if missing:
-            raise DataError(
-                f"The run does not hold {', '.join(missing)}; run with `save` provenance, which needs a score model "
-                f"with a posterior over candidates."
-            )
-        return self._run[names]
+    def _given(self, dataset: DataSet | None) -> DataSet:
+        """Give the training set: the one that is passed in, if it is the run's, or as it is read again."""
+        training = self.training_set() if dataset is None else dataset
+        check_training_set(self._run, training)
+        return training
+
+    def _known(self, *names: str) -> xr.Dataset:
+        return self._run.assign({name: known_values(self._run, name) for name in names})[list(names)]

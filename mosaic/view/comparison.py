@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from mosaic.storage.requirements import attribute_of, known_values, require
 from mosaic.view.images import draw_image, grid
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ def draw_side_by_side(runs: Sequence[tuple[str, xr.Dataset]], comparison: xr.Dat
     limit : int
         Samples shown, the first ones.
     """
+    runs = [(name, require(run, ("image",))) for name, run in runs]
     first, metric = runs[0][1], _first_metric(comparison)
     count = min(limit, first.sizes["sample"])
     roles = ["run", "reference", "baseline"][: len(runs)]
     figure, axes = grid(len(runs), count, 1.0, first.sizes["height"] / first.sizes["width"] * 1.15)
     for row, (name, run) in enumerate(runs):
+        images = known_values(run.isel(sample=slice(count)), "image")
         for column in range(count):
-            draw_image(axes[row, column], run["image"].isel(sample=column), run)
+            draw_image(axes[row, column], images[column], run)
             if metric is not None and roles[row] in comparison["compared"].values:
                 value = float(comparison[metric].sel(compared=roles[row])[column])
                 axes[row, column].set_title(f"{value:.2f}", fontsize=7, pad=2)
@@ -71,10 +73,10 @@ def draw_agreement(runs: Sequence[tuple[str, xr.Dataset]], comparison: xr.Datase
     (run_name, run), (reference_name, reference) = runs[:2]
     figure = Figure(figsize=(7.6, 3.6), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
-    low, high = json.loads(run.attrs["dataset_range"])
+    low, high = attribute_of(run, "dataset_range")
     span = (high - low) * 0.25
     bounds = (low - span, high + span)
-    pixels = [each["image"].values.ravel() for each in (reference, run)]
+    pixels = [known_values(each, "image").values.ravel() for each in (reference, run)]
     mesh = left.hist2d(*pixels, bins=60, range=(bounds, bounds), cmap="Greys", norm="log")[3]
     left.plot(bounds, bounds, color=ORANGE, linewidth=0.8)
     left.set_xlabel(f"pixel of {reference_name}")
@@ -82,7 +84,7 @@ def draw_agreement(runs: Sequence[tuple[str, xr.Dataset]], comparison: xr.Datase
     left.set_aspect("equal")
     figure.colorbar(mesh, ax=left, label="pixels")
     _draw_metric(right, [name for name, _ in runs], comparison)
-    figure.suptitle(f"{run_name} against {reference_name}, {run.sizes['sample']} samples", fontsize=9)
+    figure.suptitle(f"{run_name} against {reference_name}, {comparison.sizes['sample']} samples", fontsize=9)
     return figure
 
 

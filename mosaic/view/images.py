@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,13 @@ import numpy as np
 import xarray as xr
 
 from mosaic.disk.atomic import replacing
-from mosaic.errors import UsageError
+from mosaic.errors import DataError
+from mosaic.storage.requirements import attribute_of, check_samples, known_values, require, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["check_samples", "draw_flow", "draw_image", "draw_images", "grid", "save_figure", "write_figure"]
+__all__ = ["class_of", "draw_flow", "draw_image", "draw_images", "grid", "save_figure", "write_figure"]
 
 
 def _shown(image: xr.DataArray, low: float, high: float) -> Any:
@@ -41,13 +41,14 @@ def grid(rows: int, cols: int, cell: float, aspect: float) -> tuple[Figure, Any]
 
 def draw_image(axis: Any, image: xr.DataArray, run: xr.Dataset) -> None:
     """Draw one image (channel, height, width) of a run, clamped to the range of its data."""
-    low, high = json.loads(run.attrs["dataset_range"])
+    low, high = attribute_of(run, "dataset_range")
     axis.imshow(_shown(image, low, high), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
 def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
     """Draw the final images of a run (the first `limit`) as a grid, labelled with their class where they have one."""
-    images = run["image"].isel(sample=slice(limit))
+    run = require(run, ("image", "label")).isel(sample=slice(limit))
+    images, labels = known_values(run, "image"), known_values(run, "label").values.tolist()
     count = images.sizes["sample"]
     cols = min(count, 8)
     rows = -(-count // cols)
@@ -55,29 +56,25 @@ def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
     for i in range(count):
         axis = axes.flat[i]
         draw_image(axis, images.isel(sample=i), run)
-        axis.set_title(_class_of(run, i), fontsize=7, pad=2)
-    figure.suptitle(run.attrs.get("title", "").partition(":")[0], fontsize=9)
+        axis.set_title(class_of(run, labels[i]), fontsize=7, pad=2)
+    figure.suptitle(title_of(run), fontsize=9)
     return figure
 
 
-def _class_of(run: xr.Dataset, sample: int) -> str:
-    """Name of the class a sample was conditioned on, empty for none."""
-    label = int(run["label"].values[sample])
-    return str(json.loads(run.attrs["dataset_classes"])[label]) if label >= 0 else ""
-
-
-def check_samples(run: xr.Dataset, samples: Sequence[int]) -> None:
-    """Refuse samples that are not in the run.
+def class_of(run: xr.Dataset, label: int) -> str:
+    """Name of a class of the run's training set, empty for -1, none.
 
     Raises
     ------
-    UsageError
-        With the samples that the run has.
+    DataError
+        If the training set has no such class.
     """
-    available = run.sizes["sample"]
-    for sample in samples:
-        if not 0 <= sample < available:
-            raise UsageError(f"There is no sample {sample}; the run has samples 0 to {available - 1}.")
+    if label < 0:
+        return ""
+    classes = attribute_of(run, "dataset_classes")
+    if label >= len(classes):
+        raise DataError(f"The run has a sample of class {label}; its training set has {len(classes)} classes.")
+    return str(classes[label])
 
 
 def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Figure:
@@ -96,22 +93,27 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
     ------
     UsageError
         If a sample is not in the run.
+    DataError
+        If the run does not hold what is drawn.
     """
+    run = require(run, ("state", "denoised", "time", "scale", "label"))
     check_samples(run, samples)
     total = run.sizes["step"]
     steps = np.unique(np.linspace(0, total - 1, min(columns, total)).round().astype(int))
+    shown = run.isel(sample=list(samples), step=steps)
+    states, denoised, times, scales = (known_values(shown, name) for name in ("state", "denoised", "time", "scale"))
+    classes = [class_of(run, label) for label in known_values(shown, "label").values.tolist()]
     figure, axes = grid(2 * len(samples), len(steps), 0.95, run.sizes["height"] / run.sizes["width"])
     for row, sample in enumerate(samples):
-        for col, step in enumerate(steps):
-            moment = run.isel(sample=sample, step=int(step))
-            draw_image(axes[2 * row, col], moment["state"], run)
-            draw_image(axes[2 * row + 1, col], moment["denoised"], run)
+        for col in range(len(steps)):
+            draw_image(axes[2 * row, col], states[row, col], run)
+            draw_image(axes[2 * row + 1, col], denoised[row, col], run)
             if row == 0:
-                scale = f"\nk = {int(moment['scale'])}" if int(moment["scale"]) else ""
-                axes[0, col].set_title(f"t = {float(moment['time']):.2f}{scale}", fontsize=7, pad=3)
-        axes[2 * row, 0].set_ylabel(f"sample {sample} {_class_of(run, sample)}\n$x_t$", fontsize=7)
+                scale = f"\nk = {int(scales[col])}" if int(scales[col]) else ""
+                axes[0, col].set_title(f"t = {float(times[col]):.2f}{scale}", fontsize=7, pad=3)
+        axes[2 * row, 0].set_ylabel(f"sample {sample} {classes[row]}\n$x_t$", fontsize=7)
         axes[2 * row + 1, 0].set_ylabel(r"$\hat{x}_0$", fontsize=7)
-    figure.suptitle(run.attrs.get("title", "").partition(":")[0], fontsize=9)
+    figure.suptitle(title_of(run), fontsize=9)
     return figure
 
 

@@ -12,7 +12,7 @@ from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.registry.loading import registry
-from mosaic.storage.trajectory import attribute_of, check_whole, tensor_of
+from mosaic.storage.requirements import check_steps, known_values, setting_of, tensor_of
 
 __all__ = ["describe_metric", "measure", "metric_for"]
 
@@ -33,10 +33,10 @@ def metric_for(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: 
     missing = kind.Options.model_fields.keys() - options.keys()
     own: dict[str, Any] = {}
     if "k" in missing:
-        check_whole(run)
-        own["k"] = int(run["scale"].values[-1]) or None
+        check_steps(run)
+        own["k"] = int(known_values(run, "scale")[-1]) or None
     if "boundary" in missing:
-        own["boundary"] = attribute_of(run, "configuration")["score_options"].get("boundary")
+        own["boundary"] = setting_of(run, "score_options").get("boundary")
     known = {key: value for key, value in own.items() if value is not None}
     made: Metric = registry().make("metric", name, {**known, **options}, dataset)
     return made

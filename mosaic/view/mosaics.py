@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["collapse_times", "count_sources", "tile_sizes", "tiles_of"]
+from mosaic.errors import DataError
+
+__all__ = ["check_places", "collapse_times", "count_sources", "tile_sizes", "tiles_of"]
 
 SOURCES = {
     "pixel_share": "share of the image's pixels",
@@ -17,6 +19,25 @@ SOURCES = {
     "largest_tile": "pixels of the largest tile",
     "tile_size": "pixels of each tile, the largest first",
 }
+
+
+def check_places(
+    image: NDArray[np.int64], row: NDArray[np.int64], column: NDArray[np.int64], shape: tuple[int, int], images: float
+) -> None:
+    """Refuse sources (...) that are in none of `images` training images of this `shape`, height and width.
+
+    Raises
+    ------
+    DataError
+        With the first of them.
+    """
+    bad = (image >= images) | (row >= shape[0]) | (column >= shape[1])
+    if bad.any():
+        place = tuple(int(axis[bad][0]) for axis in (image, row, column))
+        raise DataError(
+            f"The run names sources that are not in its training set, the first at (image, row, column) {place}: the "
+            f"images have {shape[0]} rows and {shape[1]} columns; use the run as it was stored."
+        )
 
 
 def tiles_of(

@@ -9,10 +9,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import to_rgb
 
-from mosaic.errors import DataError
 from mosaic.interfaces.dataset import DataSet
+from mosaic.storage.requirements import check_samples, known_values, require
+from mosaic.storage.trajectory import check_training_set
 from mosaic.view.accessor import MosaicAccessor
-from mosaic.view.images import check_samples, draw_image, grid
+from mosaic.view.images import draw_image, grid
+from mosaic.view.mosaics import check_places
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,15 +65,20 @@ def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -
     Raises
     ------
     UsageError, DataError
-        If a sample is not in the run, or the run holds no provenance.
+        If a sample is not in the run, the run holds no provenance, or `dataset` is not its training set.
     """
+    run = require(run, ("image",))
     check_samples(run, samples)
+    check_training_set(run, dataset)
     source, training = MosaicAccessor(run).provenance(), dataset.images.cpu().numpy()
+    image, row_in_it, column_in_it = (source[f"source_{name}"].values for name in ("image", "row", "column"))
+    check_places(image, row_in_it, column_in_it, training.shape[2:], len(training))
+    finals = known_values(run, "image")
     figure, axes = grid(len(samples), 2 + len(PALETTE), 1.1, run.sizes["height"] / run.sizes["width"] * 1.1)
     for row, sample in enumerate(samples):
         sources = source.isel(sample=sample)
         colours, chosen = tile_colours(sources["source_image"].values, sources["multiplicity"].values)
-        draw_image(axes[row, 0], run["image"].isel(sample=sample), run)
+        draw_image(axes[row, 0], finals[sample], run)
         axes[row, 0].set_ylabel(f"sample {sample}", fontsize=7)
         axes[row, 1].imshow(colours, interpolation="nearest")
         for place, name in enumerate(chosen):
@@ -110,8 +117,9 @@ def draw_entropy(run: xr.Dataset, samples: Sequence[int], columns: int = 8) -> F
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
+    run = require(run, ("time",))
     check_samples(run, samples)
-    n_eff = effective_candidates(run).isel(sample=list(samples))
+    n_eff, times = effective_candidates(run.isel(sample=list(samples))), known_values(run, "time").values
     steps = np.unique(np.linspace(0, run.sizes["step"] - 1, columns).round().astype(int))
     figure = Figure(figsize=(8.4, 1.1 * len(samples) + 3.0), dpi=110, layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.1 * len(samples) + 0.4, 2.6))[:, 0]
@@ -124,13 +132,13 @@ def draw_entropy(run: xr.Dataset, samples: Sequence[int], columns: int = 8) -> F
             axis.set_xticks([])
             axis.set_yticks([])
             if row == 0:
-                axis.set_title(f"t = {float(run['time'][step]):.2f}", fontsize=7, pad=3)
+                axis.set_title(f"t = {times[step]:.2f}", fontsize=7, pad=3)
         axes[row, 0].set_ylabel(f"sample {sample}", fontsize=7)
     above.colorbar(mesh, ax=axes, label="n_eff")
     axis = below.subplots()
     quartiles = n_eff.quantile([0.25, 0.5, 0.75], dim=["sample", "height", "width"]).values
-    axis.fill_between(run["time"], quartiles[0], quartiles[2], color=BLUE, alpha=0.25, linewidth=0, label="quartiles")
-    axis.plot(run["time"], quartiles[1], "o-", color=BLUE, markersize=3, label="median of the pixels")
+    axis.fill_between(times, quartiles[0], quartiles[2], color=BLUE, alpha=0.25, linewidth=0, label="quartiles")
+    axis.plot(times, quartiles[1], "o-", color=BLUE, markersize=3, label="median of the pixels")
     axis.set_yscale("log")
     axis.set_xlabel("time t (noise rises to the right)")
     axis.set_ylabel("n_eff")
@@ -147,10 +155,10 @@ def effective_candidates(run: xr.Dataset) -> xr.DataArray:
     DataError
         If it does not hold it at all steps.
     """
-    name = "n_eff" if "n_eff" in run else "entropy"
-    if name not in run or bool(run[name].isnull().any()):
-        raise DataError("The run does not hold the entropy of all steps; run with `save` entropy and `save_steps` all.")
-    return run["n_eff"] if name == "n_eff" else xr.apply_ufunc(np.exp, run["entropy"])
+    if "n_eff" in run:
+        return known_values(run, "n_eff")
+    entropy = known_values(run, "entropy")
+    return entropy.copy(data=np.exp(entropy.values))
 
 
 def draw_sources(run: xr.Dataset) -> Figure:

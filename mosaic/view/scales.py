@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from mosaic.errors import DataError
+from mosaic.storage.requirements import known_values, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,14 +60,14 @@ def draw_run_scales(run: xr.Dataset) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    if not run["scale"].values.any():
+    scales, times = known_values(run, "scale").values, known_values(run, "time").values
+    if not scales.any():
         raise DataError("The run's score model has no locality scale, so there are none to draw.")
     figure = Figure(figsize=(6.4, 3.2), dpi=110, layout="constrained")
     axis = figure.subplots()
-    run["scale"].plot.line("o-", x="time", ax=axis, color=BLUE, markersize=4)
+    axis.plot(times, scales, "o-", color=BLUE, markersize=4)
     axis.set_xlabel("time t (noise rises to the right)")
     axis.set_ylabel("scale k (pixels)")
     axis.set_ylim(bottom=0)
-    axis.set_title("")
-    figure.suptitle(run.attrs.get("title", "").partition(":")[0] + ": locality scales", fontsize=9)
+    figure.suptitle(f"{title_of(run)}: locality scales", fontsize=9)
     return figure

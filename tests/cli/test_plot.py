@@ -83,3 +83,8 @@ def test_what_a_run_does_not_hold_cannot_be_drawn(
     invoke("run", "--score", "is", "--steps", 2, "--samples", 1, "--save", "none", "--out", "a.nc")
     refused(invoke("plot", "a.nc", *arguments), code, *values)
     assert sorted(path.name for path in Path().glob("a*")) == ["a.nc", "a.png"]
+
+
+@pytest.mark.parametrize("command", [("plot",), ("report",), ("compare", ".")])
+def test_folders_are_refused(invoke: Invoke, command: tuple[str, ...]) -> None:
+    refused(invoke(*command, "."), 4, "'.'")

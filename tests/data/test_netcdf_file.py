@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray
@@ -68,3 +69,23 @@ def test_the_chunks_that_must_be_unpacked_count_as_memory(tmp_path: Path) -> Non
     source = ArrayFile(ArrayFile.Options(path=tmp_path / "x.nc", limit=1), mosaic.DataAccess(memory=2**21))
     with pytest.raises(mosaic.DataError, match=r"\b9 MiB.*\b2 MiB"):
         source.load()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "f8"])
+def test_images_that_were_never_written_are_refused(dtype: str, tmp_path: Path) -> None:
+    def load() -> mosaic.DataSet:
+        return ArrayFile(ArrayFile.Options(path=tmp_path / "a.nc")).load()
+
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        for axis, size in (("image", 3), ("height", 4), ("width", 5)):
+            file.createDimension(axis, size)
+        file.createVariable("images", dtype, ("image", "height", "width"))
+    with pytest.raises(mosaic.DataError, match=r"a\.nc.*'images'"):
+        load()
+    with netCDF4.Dataset(tmp_path / "a.nc", "a") as file:
+        file["images"][:] = 1
+    assert len(load()) == 3
+
+
+def test_pixels_that_are_all_white_are_read(tmp_path: Path) -> None:
+    assert stored(tmp_path / "a.nc", {}, np.ones(IMAGES.shape, bool)).images.min() == 1

@@ -98,7 +98,7 @@ def test_axes_go_by_their_names_and_a_selected_sample_is_a_run(runs: dict[str, x
     xr.testing.assert_equal(mosaic.compare(runs["els"], backwards, metrics=metrics), expected)
     with pytest.raises(mosaic.DataError):
         mosaic.compare(runs["els"], runs["ls"].isel(step=slice(1, None)), metrics=metrics)
-    with pytest.raises(mosaic.UsageError, match=r"reference.*state"):
+    with pytest.raises(mosaic.DataError, match=r"reference.*state"):
         mosaic.compare(runs["els"], runs["ls"].drop_vars("state"), metrics=metrics)
 
 
@@ -116,9 +116,35 @@ def test_options_reach_their_metric(runs: dict[str, xr.Dataset], tiny: mosaic.Da
         mosaic.compare(runs["els"], runs["ls"], metrics=("pearson",))
 
 
-def test_a_training_set_of_another_shape_is_refused(runs: dict[str, xr.Dataset]) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"\(1, 4, 4\).*\(1, 6, 5\)"):
-        mosaic.compare(runs["els"], runs["ls"], dataset=mosaic.DataSet("other", torch.zeros(3, 1, 4, 4)))
+def test_another_training_set_than_the_runs_is_refused(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
+    for images in (torch.zeros(3, 1, 4, 4), -tiny.images):
+        other = mosaic.DataSet("other", images)
+        with pytest.raises(mosaic.DataError, match=r"'other'.*'file'"):
+            mosaic.compare(runs["els"], runs["ls"], dataset=other)
+        for verb in ("nearest_train", "mosaic_map"):
+            with pytest.raises(mosaic.DataError, match=r"'other'.*'file'"):
+                getattr(runs["els"].mosaic, verb)(dataset=other)
+        with pytest.raises(mosaic.DataError, match=r"'other'.*'file'"):
+            runs["els"].mosaic.measure("memorized", other)
+    cut = [runs[name].isel(width=slice(3)) for name in ("els", "ls")]
+    with pytest.raises(mosaic.UsageError, match=r"\(5, 1, 6, 3\).*\(1, 6, 5\)"):
+        mosaic.compare(*cut, dataset=tiny)
+
+
+def test_runs_made_on_different_training_sets_are_noted(runs: dict[str, xr.Dataset]) -> None:
+    other = runs["ls"].assign_attrs(dataset_fingerprint=json.dumps("0" * 64))
+    with pytest.warns(mosaic.MosaicWarning, match="training sets"):
+        mosaic.compare(runs["els"], other, metrics="mse")
+
+
+def test_a_single_name_is_a_metric_and_what_would_not_be_used_is_refused(runs: dict[str, xr.Dataset]) -> None:
+    pair = runs["els"], runs["ls"]
+    xr.testing.assert_equal(mosaic.compare(*pair, metrics="mse"), mosaic.compare(*pair, metrics=["mse"]))
+    with pytest.raises(mosaic.UsageError, match="`metrics`"):
+        mosaic.compare(*pair, metrics=[])
+    for name, metrics in (("msee", ["mse", "r2"]), ("memorized", ["mse"])):
+        with pytest.raises(mosaic.UsageError, match=rf"'{name}'.*mse"):
+            mosaic.compare(*pair, metrics=metrics, options={name: {}})
 
 
 def test_runs_from_other_noise_are_refused(runs: dict[str, xr.Dataset], tiny_file: Path) -> None:

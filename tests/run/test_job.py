@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import mosaic
 from mosaic.interfaces.dataset import DataAccess
@@ -53,3 +55,24 @@ def test_a_plan_with_an_output_is_kept_there(tiny: mosaic.DataSet) -> None:
         np.testing.assert_array_equal(stored["state"], in_memory["state"])
     assert used == [output]
     assert Path("a.nc").is_file()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.isel(step=[0, 1]),
+        lambda run: run.isel(sample=[1, 0]),
+        lambda run: run.isel(sample=0),
+        lambda run: run.drop_vars("state"),
+        lambda run: run.drop_vars("scale"),
+    ],
+)
+def test_a_finished_run_that_was_changed_is_not_taken_for_the_whole(
+    tiny: mosaic.DataSet, change: Callable[[xr.Dataset], xr.Dataset]
+) -> None:
+    settings: dict[str, Any] = {"score": "is", "dataset": tiny, "steps": 3, "samples": 2, "progress": False}
+    with mosaic.run(**settings, out="a.nc") as run:
+        changed = change(run.load())
+    changed.to_netcdf("a.nc")
+    with pytest.raises(mosaic.DataError, match=r"a\.nc"):
+        mosaic.run(**settings, out="a.nc", resume=True)

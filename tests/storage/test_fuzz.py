@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,6 +71,33 @@ def test_a_damaged_run_opens_in_form_or_is_refused(run_file: Path, count: int) -
     results = [opened(read) for _ in each_damage(run_file, damaged, count)]
     assert None in results  # some damage is found
     assert read()
+
+
+# What HDF5 keeps beside the values: headers of variables, with their attributes and filters, and indices of chunks.
+STRUCTURES = (b"OHDR", b"OCHK", b"FHDB", b"FRHP", b"BTHD", b"BTLF", b"TREE", b"GCOL")
+
+
+@FEW_OR_MANY
+def test_a_run_whose_structure_is_damaged_holds_the_same_or_is_refused(run_file: Path, count: int) -> None:
+    content = run_file.read_bytes()
+    places = {kind: [found.start() for found in re.finditer(kind, content)] for kind in STRUCTURES}
+    with mosaic.open(run_file) as run:
+        whole = run.load()
+
+    def flipped(content: bytes, generator: random.Random) -> bytes:
+        damaged = bytearray(content)
+        kind = generator.choice([kind for kind in STRUCTURES if places[kind]])
+        place = generator.choice(places[kind]) + generator.randrange(300)
+        damaged[min(place, len(damaged) - 1)] ^= 1 << generator.randrange(8)
+        return bytes(damaged)
+
+    def read() -> bool:
+        with mosaic.open(run_file) as run:
+            assert run.load().identical(whole)
+        return True
+
+    results = [opened(read) for _ in each_damage(run_file, flipped, 2 * count)]
+    assert 0 < results.count(None) < len(results)
 
 
 @FEW_OR_MANY

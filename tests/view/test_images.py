@@ -10,7 +10,8 @@ import xarray as xr
 from PIL import Image
 
 import mosaic
-from mosaic.view.images import check_samples, draw_flow, draw_image, draw_images, grid, save_figure
+from mosaic.storage.requirements import check_samples
+from mosaic.view.images import draw_flow, draw_image, draw_images, grid, save_figure
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import printable
 from mosaic.registry.loading import registry
-from mosaic.storage.trajectory import check_same_start, tensor_of
-from mosaic.view.images import check_samples
-from mosaic.view.report.contents import contents_of
+from mosaic.storage.requirements import check_samples, require, tensor_of
+from mosaic.storage.trajectory import check_same_start
+from mosaic.view.report.contents import NEEDED, contents_of
 
 __all__ = ["SAMPLES", "make_report"]
 
@@ -49,9 +49,12 @@ def make_report(
     ------
     UsageError
         If a sample is not in a run, or images of runs shown side by side have different shapes.
+    DataError
+        As for `contents_of`.
     """
     import jinja2
 
+    runs = [(name, require(run, NEEDED, f"run '{name}'")) for name, run in runs]
     count = min(run.sizes["sample"] for _, run in runs)
     chosen = list(samples) if samples is not None else list(range(min(SAMPLES, count)))
     for _, run in runs:
