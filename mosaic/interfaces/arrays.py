@@ -16,7 +16,7 @@ from mosaic.interfaces.rule import Rule
 
 __all__ = ["LARGEST", "as_facts", "as_images", "as_labels", "check_text"]
 
-LARGEST = 1e15  # of numbers to compute with: float32 holds the sum of their squares over a million pixels
+LARGEST = float(np.finfo(np.float32).max)  # larger numbers become infinity when they are computed with
 
 
 class _Facts(BaseModel):

@@ -10,6 +10,7 @@ from functools import wraps
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -227,7 +228,7 @@ def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
 def _as_tensor(labels: Any) -> Tensor:
     """Give labels as an int64 tensor."""
     try:
-        tensor = torch.as_tensor(labels)
+        tensor = labels if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
     except (TypeError, ValueError, RuntimeError):
         tensor = torch.empty(0, dtype=torch.float32, device="cpu")
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
