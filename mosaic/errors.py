@@ -18,6 +18,7 @@ __all__ = [
     "UsageError",
     "did_you_mean",
     "no_exit",
+    "of_system",
     "shown",
     "warn_of",
 ]
@@ -95,6 +96,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def of_system(error: OSError) -> MosaicError:
+    """Say what the system says of a path; without a path, an error inside stays one.
+
+    Raises
+    ------
+    OSError
+        If it names no path.
+    """
+    if error.filename is None:
+        raise error
+    return UsageError(f"'{error.filename}': {error.strerror}.")
 
 
 def shown(value: object, most: int = 120) -> str:

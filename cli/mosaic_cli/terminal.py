@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
 
-from mosaic.errors import ExitCode, MosaicError, MosaicWarning, PluginError
+from mosaic.errors import ExitCode, MosaicError, MosaicWarning, PluginError, of_system
 from mosaic.progress import printable
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import setting_names
@@ -135,7 +135,7 @@ def standard(command: Command) -> Command:
             if verbose:
                 _say_traceback()
             if isinstance(error, OSError) and error.filename is not None:  # a name too long, in most cases
-                terminal.fail(f"'{error.filename}': {error.strerror}.", ExitCode.USAGE)
+                terminal.fail(str(of_system(error)), ExitCode.USAGE)
             hint = "" if verbose else " (-v shows where)"
             terminal.fail(f"{type(error).__name__}: {error}{hint}", ExitCode.FAILURE)
 

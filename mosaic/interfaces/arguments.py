@@ -6,14 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Real
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from mosaic.errors import UsageError, did_you_mean, shown
+from mosaic.errors import UsageError, did_you_mean, of_system, shown
 from mosaic.interfaces.options import Options
 
 __all__ = ["checked"]
@@ -68,7 +68,10 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
                     )
                 if PathLike in map(_kind, get_args(hint)):
                     _check_path(name, value)
-            return function(*arguments, **keywords)
+            try:
+                return function(*arguments, **keywords)
+            except OSError as error:  # a name too long, in most cases
+                raise of_system(error) from error
 
         return call
 
@@ -98,11 +101,11 @@ def _check_path(name: str, value: Any) -> None:
     """Refuse a text that no file system takes for a path; None is no path."""
     try:
         Path(value or ".").expanduser().stat()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except OSError:
         return  # to be made, or said where it is opened
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise UsageError(f"`{name}` {shown(value)} is not a valid path: {reason}.") from None
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        raise UsageError(f"`{name}` {shown(fspath(value))} is not a valid path: {reason}.") from None
 
 
 def _in_words(hint: Any) -> str:

@@ -120,9 +120,13 @@ def refuse_unused(unused: Mapping[str, object], why: str) -> None:
     UsageError
         With their names.
     """
-    if given := [f"`{name}`" for name, value in unused.items() if value]:
+    if given := [f"`{name}`" for name, value in unused.items() if not _is_empty(value)]:
         them = "it" if len(given) == 1 else "them"
         raise UsageError(f"{' and '.join(given)} would not be used: {why}; leave {them} out.")
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, (bool, int, str, Mapping)) and not value)
 
 
 def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:

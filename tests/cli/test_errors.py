@@ -13,6 +13,8 @@ from click.testing import Result
 from command_results import refused
 from PIL import Image
 
+import mosaic
+
 Invoke = Callable[..., Result]
 
 
@@ -132,7 +134,10 @@ def test_an_output_that_cannot_be_written(invoke: Invoke) -> None:
         (("reproduce", "fig3", "--dry-run"), ""),
     ],
 )
-def test_an_output_whose_name_is_too_long(invoke: Invoke, arguments: tuple[str, ...], ending: str) -> None:
+def test_an_output_whose_name_is_too_long(
+    invoke: Invoke, tiny: mosaic.DataSet, arguments: tuple[str, ...], ending: str
+) -> None:
+    mosaic.run("els", tiny, steps=1, samples=1, scales="3", out="a.nc").close()
     refused(invoke(*arguments, "--out", "x" * 300 + ending), 2, str(300 + len(ending)))
 
 

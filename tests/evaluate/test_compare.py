@@ -110,7 +110,7 @@ def test_options_reach_their_metric(runs: dict[str, xr.Dataset], tiny: mosaic.Da
     assert resolved == {"k": 3, "boundary": "zeros", "tolerance": 9.0}
     with pytest.raises(mosaic.UsageError, match="'k'"):
         mosaic.compare(runs["els"], runs["ls"], metrics=("mse",), options={"mse": {"k": 3}})
-    with pytest.raises(mosaic.UsageError, match=r"local_consistency`"):
+    with pytest.raises(mosaic.UsageError, match=r"'local_consistency'"):
         mosaic.compare(runs["els"], runs["ls"], metrics=("mse",), options=wide)
     with pytest.raises(mosaic.PluginError, match=r"'pearson'.*'pearson_r'"):
         mosaic.compare(runs["els"], runs["ls"], metrics=("pearson",))
