@@ -24,10 +24,10 @@ from .evaluate.compare import compare as compare
 from .evaluate.leaderboard.board import leaderboard as leaderboard
 from .interfaces.attribution import Attribution as Attribution
 from .interfaces.attribution import Source as Source
-from .interfaces.dataset import DataAccess as DataAccess
+from .interfaces.data_source import DataAccess as DataAccess
+from .interfaces.data_source import DataSetOptions as DataSetOptions
+from .interfaces.data_source import DataSource as DataSource
 from .interfaces.dataset import DataSet as DataSet
-from .interfaces.dataset import DataSetOptions as DataSetOptions
-from .interfaces.dataset import DataSource as DataSource
 from .interfaces.dataset import balanced_subset as balanced_subset
 from .interfaces.metric import Metric as Metric
 from .interfaces.network import Network as Network

@@ -22,7 +22,7 @@ import torch
 
 import mosaic
 from mosaic.device import interrupts_held, peak_bytes, physical_memory, single_threaded, standard_torch
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.registry.data import load_dataset
 
 

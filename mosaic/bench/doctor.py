@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from mosaic.engine.compiler import kernel_status
 from mosaic.engine.local import equivariant_local_posterior
 from mosaic.engine.naive import naive_els
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.schedule import Level
 from mosaic.registry.loading import registry
 

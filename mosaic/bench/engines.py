@@ -27,7 +27,8 @@ from mosaic.engine.local import equivariant_local_posterior, local_posterior
 from mosaic.engine.naive import naive_els
 from mosaic.engine.windows import window_axis
 from mosaic.errors import DataError, MosaicError, PluginError, UsageError
-from mosaic.interfaces.dataset import DataAccess, DataSet, balanced_subset
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet, balanced_subset
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import Level
 from mosaic.registry.data import load_dataset

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.train.config import TrainConfig
 from mosaic.train.prepare import prepare_training
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mosaic.errors import no_exit
-from mosaic.interfaces.dataset import DataAccess, DataSet, DataSource
+from mosaic.interfaces.data_source import DataAccess, DataSource
+from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.loading import registry
 
 __all__ = ["data_access", "data_source", "load_dataset", "read_source"]

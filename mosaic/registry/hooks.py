@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pluggy
 
-from mosaic.interfaces.dataset import DataSource
+from mosaic.interfaces.data_source import DataSource
 from mosaic.interfaces.metric import Metric
 from mosaic.interfaces.network import Network
 from mosaic.interfaces.schedule import NoiseSchedule

@@ -11,7 +11,7 @@ import pluggy
 
 from mosaic.errors import PluginError, UsageError, did_you_mean, no_exit
 from mosaic.interfaces.arguments import checked
-from mosaic.interfaces.dataset import DataSetOptions
+from mosaic.interfaces.data_source import DataSetOptions
 from mosaic.interfaces.options import Options
 from mosaic.registry.hooks import GROUP, HOOKS, KINDS, Hooks
 from mosaic.registry.plugin import Plugin

@@ -13,7 +13,7 @@ import torch
 
 from mosaic.device import physical_memory
 from mosaic.errors import UsageError
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.score import ScoreModel
 from mosaic.run.saved import saved_bytes
 

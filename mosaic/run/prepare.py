@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mosaic.device import chosen_device, standard_torch
 from mosaic.errors import UsageError, no_exit
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import EpsModel, ScoreModel

@@ -11,7 +11,8 @@ import xarray as xr
 from torch import Tensor
 
 from mosaic.errors import DataError, UsageError
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.schedule import Level
 from mosaic.registry.data import load_dataset
 from mosaic.storage.files import open_stored

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["Failed", "NotApplicable", "PluginCase", "require", "small_dataset"]

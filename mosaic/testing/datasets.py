@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 
 from mosaic.errors import UsageError
-from mosaic.interfaces.dataset import DataSet, DataSetOptions, DataSource, balanced_subset
+from mosaic.interfaces.data_source import DataSetOptions, DataSource
+from mosaic.interfaces.dataset import DataSet, balanced_subset
 from mosaic.interfaces.schedule import Level
 from mosaic.sampling.scales import resolve_scales
 from mosaic.testing.case import NotApplicable, PluginCase, require

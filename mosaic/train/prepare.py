@@ -9,7 +9,8 @@ import torch
 
 from mosaic.device import chosen_device, multiplies_bfloat16, standard_torch
 from mosaic.errors import UsageError, shown
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.network import Network
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.registry.data import data_source, read_source

@@ -13,7 +13,7 @@ import torch
 import mosaic
 from mosaic.bench import doctor
 from mosaic.engine.naive import naive_els
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 
 
 def test_the_check_computes_two_cases_at_least() -> None:

@@ -22,7 +22,7 @@ import mosaic
 from mosaic.disk.atomic import own_folder
 from mosaic.engine import compiler
 from mosaic.engine.compiler import KernelUnavailable, kernel_build, kernel_status, load_kernel, with_build
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.job import start
 from mosaic.run.prepare import prepare

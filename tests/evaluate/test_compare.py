@@ -13,7 +13,7 @@ from reports import Reports
 
 import mosaic
 from mosaic.evaluate.compare import open_comparison
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.storage.files import write_netcdf
 from mosaic.storage.trajectory import training_set_of
 

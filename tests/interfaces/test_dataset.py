@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import mosaic
-from mosaic import DataSet, DataSetOptions
+from mosaic import DataSet
 
 IMAGES = torch.rand(6, 2, 3, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
 LABELS = torch.tensor([0, 2, 1, 2, 0, 2])
@@ -127,25 +127,6 @@ def test_subsets_are_seeded_and_uniform() -> None:
     assert float((times / 400 - 0.3).abs().max()) < 0.1  # four standard deviations
 
 
-class Rooms(mosaic.DataSource):
-    """Six images."""
-
-    name = "rooms"
-
-    def read(self) -> DataSet:
-        return DataSet("rooms", IMAGES, LABELS)
-
-
-def test_a_source_takes_the_subset_that_its_options_ask_for() -> None:
-    chosen = mosaic.balanced_subset(6, 4, 7, LABELS)
-    assert torch.equal(Rooms(DataSetOptions(limit=4, limit_seed=7)).load().images, IMAGES[chosen])
-    for limit in (None, 6, 100):
-        assert torch.equal(Rooms(DataSetOptions(limit=limit)).load().images, IMAGES)
-    with pytest.raises(mosaic.UsageError, match="limit_seed 3"):
-        DataSetOptions.parse({"limit_seed": 3}, "dataset.rooms")
-    assert Rooms().access == mosaic.DataAccess(None, download=False)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_images_of_every_floating_point_type_compute(dtype: torch.dtype) -> None:
     images = torch.linspace(-1, 1, 32).reshape(2, 1, 4, 4).to(dtype)
@@ -252,20 +233,6 @@ def test_notes_are_kept_and_identify_nothing() -> None:
     dataset = DataSet("rooms", IMAGES, LABELS, notes=("two images were left out",))
     assert dataset.select(torch.tensor([0])).to("cpu").notes == dataset.notes
     assert dataset.fingerprint() == DataSet("rooms", IMAGES, LABELS).fingerprint()
-
-
-def test_a_source_is_refused_more_memory_than_it_is_allowed() -> None:
-    source = Rooms(access=mosaic.DataAccess(memory=2**20))
-    source.check_memory(100, (1, 32, 32))
-    with pytest.raises(
-        mosaic.DataError, match=r"'rooms'.*\b200 images of 1 x 32 x 32.*\b2 MiB.*\b1 MiB.*`memory`.*\b128\b"
-    ):
-        source.check_memory(200, (1, 32, 32))
-    source.check_memory(128, (1, 32, 32))
-    with pytest.raises(mosaic.DataError, match=r"\b1 MiB.*\b0\b.*`dataset\.limit"):
-        source.check_memory(1, (1, 1, 1), more=2**20)
-    with pytest.raises(mosaic.DataError, match="machine"):
-        Rooms().check_memory(2**50, (1, 1, 1))
 
 
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.uint8])

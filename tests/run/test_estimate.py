@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import mosaic
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run import estimate
 from mosaic.run.config import RunConfig
 from mosaic.run.estimate import _arithmetic, predict_seconds

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import mosaic
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.job import job_of, start
 from mosaic.run.prepare import prepare

@@ -15,7 +15,7 @@ from built_kernel import MISSING
 
 import mosaic
 from mosaic.device import physical_memory
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import parse_memory, predict_memory
 from mosaic.run.plan import Plan
@@ -66,7 +66,7 @@ import sys
 from pathlib import Path
 import torch, mosaic
 from mosaic.device import peak_bytes
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import predict_memory
 from mosaic.run.prepare import prepare
@@ -114,7 +114,7 @@ from pathlib import Path
 import torch, mosaic
 from mosaic.storage import tensor_cache
 from mosaic.device import peak_bytes
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import predict_memory
 from mosaic.run.prepare import prepare

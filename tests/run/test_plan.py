@@ -7,7 +7,7 @@ import torch
 from careless import Careless
 
 import mosaic
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare

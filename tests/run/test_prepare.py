@@ -13,7 +13,7 @@ import xarray as xr
 from careless import Careless
 
 import mosaic
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered

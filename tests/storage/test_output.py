@@ -10,7 +10,7 @@ import pytest
 
 import mosaic
 from mosaic.disk.failures import WriteError
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.progress import silent
 from mosaic.run.config import RunConfig
 from mosaic.run.job import job_of

@@ -13,7 +13,7 @@ from click.testing import Result
 from numpy.lib.stride_tricks import sliding_window_view
 
 import mosaic
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic_data.idx import IdxFile
 from mosaic_data.torchvision_sets import Mnist
 

@@ -13,7 +13,7 @@ from PIL import Image
 import mosaic
 from mosaic import Compute, DataSet, Level
 from mosaic.engine.compiler import KernelUnavailable, load_kernel
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 
 pytestmark = pytest.mark.system
 DATA = Path(os.environ.get("MOSAIC_DATA") or "nowhere")

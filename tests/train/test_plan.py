@@ -8,7 +8,7 @@ import torch
 from small_training import SMALL
 
 import mosaic
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.train.plan import TrainPlan, describe_training
 from mosaic.train.prepare import prepare_training
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from small_training import SMALL, train
 
 import mosaic
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.train.prepare import prepare_training
 from mosaic.train.session import TrainingSession
 

@@ -10,7 +10,8 @@ from mosaic.engine.windows import check_window_size
 from mosaic.errors import UsageError
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.plan import CalibrationPlan
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig

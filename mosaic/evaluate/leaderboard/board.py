@@ -21,7 +21,8 @@ from mosaic.evaluate.leaderboard.participants import metrics_of, participants_of
 from mosaic.evaluate.leaderboard.process import execute_in_own_process
 from mosaic.evaluate.leaderboard.table import leaderboard_table
 from mosaic.interfaces.arguments import checked
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, prefixed, reporting, silent
 from mosaic.registry.data import data_access

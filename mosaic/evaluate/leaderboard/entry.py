@@ -18,7 +18,8 @@ import xarray as xr
 from pydantic import Field
 
 from mosaic.device import limited_threads, peak_bytes
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options
 from mosaic.progress import Progress, silent
 from mosaic.run.config import RunConfig

@@ -9,7 +9,8 @@ from typing import Any
 import xarray as xr
 
 from mosaic.disk.atomic import make_folder
-from mosaic.interfaces.dataset import DataAccess, DataSet
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, prefixed, silent
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.run.config import RunConfig

@@ -20,7 +20,7 @@ from mosaic.evaluate.calibration.calibrate import (
 )
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.plan import CalibrationPlan
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.schedule import Level
 from mosaic.run.config import RunConfig
 from mosaic.run.prepare import prepare

@@ -7,7 +7,7 @@ import pytest
 import mosaic
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.plan import CalibrationPlan
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.prepare import prepare
 

@@ -9,7 +9,7 @@ import pytest
 import mosaic
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.prepare import parse_sizes, prepare_calibration
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.settings import layered
 
 TRUE = "3,3,5,5,7"  # from the lowest noise up

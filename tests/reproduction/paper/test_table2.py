@@ -14,7 +14,7 @@ import xarray as xr
 from drawings import stored_size
 
 import mosaic
-from mosaic.interfaces.dataset import DataAccess
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.reproduction.paper.table2 import Table2, draw_table, table_of
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.experiment import Experiment

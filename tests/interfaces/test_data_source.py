@@ -1,0 +1,45 @@
+"""Data-set plugins: the subset that options ask for, and the memory that reading may take."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import mosaic
+from mosaic import DataSet, DataSetOptions
+
+IMAGES = torch.rand(6, 2, 3, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+LABELS = torch.tensor([0, 2, 1, 2, 0, 2])
+
+
+class Rooms(mosaic.DataSource):
+    """Six images."""
+
+    name = "rooms"
+
+    def read(self) -> DataSet:
+        return DataSet("rooms", IMAGES, LABELS)
+
+
+def test_a_source_takes_the_subset_that_its_options_ask_for() -> None:
+    chosen = mosaic.balanced_subset(6, 4, 7, LABELS)
+    assert torch.equal(Rooms(DataSetOptions(limit=4, limit_seed=7)).load().images, IMAGES[chosen])
+    for limit in (None, 6, 100):
+        assert torch.equal(Rooms(DataSetOptions(limit=limit)).load().images, IMAGES)
+    with pytest.raises(mosaic.UsageError, match="limit_seed 3"):
+        DataSetOptions.parse({"limit_seed": 3}, "dataset.rooms")
+    assert Rooms().access == mosaic.DataAccess(None, download=False)
+
+
+def test_a_source_is_refused_more_memory_than_it_is_allowed() -> None:
+    source = Rooms(access=mosaic.DataAccess(memory=2**20))
+    source.check_memory(100, (1, 32, 32))
+    with pytest.raises(
+        mosaic.DataError, match=r"'rooms'.*\b200 images of 1 x 32 x 32.*\b2 MiB.*\b1 MiB.*`memory`.*\b128\b"
+    ):
+        source.check_memory(200, (1, 32, 32))
+    source.check_memory(128, (1, 32, 32))
+    with pytest.raises(mosaic.DataError, match=r"\b1 MiB.*\b0\b.*`dataset\.limit"):
+        source.check_memory(1, (1, 1, 1), more=2**20)
+    with pytest.raises(mosaic.DataError, match="machine"):
+        Rooms().check_memory(2**50, (1, 1, 1))
