@@ -49,12 +49,13 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
         parameters = inspect.signature(function).parameters.values()
         names = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
         known = [*names, *(name for name in (settings.model_fields if settings else ()) if name not in names)]
+        takes_any = settings is None and len(names) < len(parameters)  # what it does with them is its own affair
         hints = cache(lambda: get_type_hints(function))  # evaluated at the first call: it may name what comes later
 
         @wraps(function)
         def call(*arguments: P.args, **keywords: P.kwargs) -> R:
             for name in keywords:
-                if name not in known:
+                if name not in known and not takes_any:
                     raise UsageError(
                         f"{function.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
                         f"It has: {', '.join(known)}."
@@ -66,7 +67,7 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
                         f"{function.__name__}: `{name}` takes {_in_words(hint)}, not {shown(value)} "
                         f"({type(value).__name__})."
                     )
-                if PathLike in map(_kind, get_args(hint)):
+                if PathLike in map(_kind, get_args(hint)) and isinstance(value, (str, PathLike)):
                     _check_path(name, value)
             try:
                 return function(*arguments, **keywords)
@@ -98,9 +99,9 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _check_path(name: str, value: Any) -> None:
-    """Refuse a text that no file system takes for a path; None is no path."""
+    """Refuse a text that no file system takes for a path."""
     try:
-        Path(value or ".").expanduser().stat()
+        Path(value).expanduser().stat()
     except OSError:
         return  # to be made, or said where it is opened
     except (RuntimeError, ValueError) as error:

@@ -77,18 +77,35 @@ class NoiseSchedule(ABC):
         ValueError
             If this schedule does not have the level, to one part in a million.
         """
-        low, high = 0.0, 1.0
-        for t in (low, high):
-            if _agree(self.level(t), level):
+        ends = [t for t in (0.0, 1.0) if _agree(self.level(t), level)]
+        try:
+            t = ends[0] if ends else self.time_of_ratio(level.ratio)
+        except ValueError:
+            t = 0.0  # it is not a level of this schedule either
+        if not _agree(self.level(t), level):
+            raise ValueError(f"{level} is not a level of this schedule.")
+        return t
+
+    def time_of_ratio(self, ratio: float) -> float:
+        """Give the time t at which this schedule has a noise-to-signal ratio.
+
+        Raises
+        ------
+        ValueError
+            If its ratios, to one part in a million, do not go so far.
+        """
+        for t in (0.0, 1.0):
+            if math.isclose(self.level(t).ratio, ratio, rel_tol=1e-6, abs_tol=1e-9):
                 return t
-        for _ in range(60):  # the noise-to-signal ratio rises with t: halve the interval to the last bit
+        low, high = 0.0, 1.0
+        if not self.level(low).ratio < ratio < self.level(high).ratio:
+            raise ValueError(f"This schedule has no noise-to-signal ratio {ratio:.3g}.")
+        for _ in range(60):  # the ratio rises with t: halve the interval to the last bit
             middle = (low + high) / 2
-            if self.level(middle).ratio < level.ratio:
+            if self.level(middle).ratio < ratio:
                 low = middle
             else:
                 high = middle
-        if not _agree(self.level(high), level):
-            raise ValueError(f"{level} is not a level of this schedule.")
         return high
 
 

@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mosaic.device import standard_torch
 from mosaic.errors import UsageError, shown
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 
-__all__ = ["EpsModel", "Memory", "ScoreModel", "Traits", "eps_from_denoised", "score_from_denoised"]
+__all__ = ["Memory", "ScoreModel", "Traits", "eps_from_denoised", "score_from_denoised"]
 
 
 class Memory(NamedTuple):
@@ -244,45 +243,3 @@ def eps_from_denoised(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
 def score_from_denoised(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
     """Score, grad log p_t(x) = (a x0hat - x) / s^2; shapes (B, C, H, W)."""
     return (level.signal * denoised - x) / level.noise**2
-
-
-class EpsModel(ScoreModel):
-    """A score model from any noise prediction `eps(x, t)`, such as a user's own network.
-
-    Parameters
-    ----------
-    function : callable
-        `function(x, t)` with x (B, C, H, W) and t (B,), both of x's dtype, gives eps (B, C, H, W).
-    time_of : callable
-        Gives the time t in [0, 1] of a level.
-    """
-
-    name = "callable"
-
-    def __init__(
-        self,
-        function: Callable[[Tensor, Tensor], Tensor],
-        time_of: Callable[[Level], float],
-        dataset: DataSet,
-    ) -> None:
-        super().__init__(None, dataset)
-        self.function = function
-        self.time_of = time_of
-
-    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
-        """Refuse labels: `eps(x, t)` has no argument for them."""
-        if any(label >= 0 for label in labels):
-            raise UsageError("A callable eps(x, t) takes no labels; use `labels` none, or pass a ScoreModel.")
-        return ()
-
-    @standard_torch()
-    @torch.no_grad()
-    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
-        """Give x0hat = (x - s eps(x, t)) / a."""
-        self.check((level,), (), tuple(labels.tolist()) if labels is not None else ())
-        time = torch.full((len(x),), self.time_of(level), dtype=x.dtype, device=x.device)
-        eps = self.function(x, time)
-        if not isinstance(eps, Tensor) or eps.shape != x.shape:
-            what = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else f"a {type(eps).__name__}"
-            raise UsageError(f"eps(x, t) gave {what} for x of shape {tuple(x.shape)}; it must give the same shape.")
-        return (x - level.noise * eps) / level.signal

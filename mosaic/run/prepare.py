@@ -12,9 +12,10 @@ from mosaic.device import chosen_device, standard_torch
 from mosaic.errors import UsageError, no_exit
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.function_model import FunctionModel
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import Level, NoiseSchedule
-from mosaic.interfaces.score import EpsModel, ScoreModel
+from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.data import data_source, read_source
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
@@ -26,7 +27,7 @@ from mosaic.sampling.flow import reverse_levels, reverse_times
 from mosaic.sampling.scales import coarse_to_fine, resolve_scales
 from mosaic.storage.output import Output
 
-__all__ = ["ScoreLike", "prepare"]
+__all__ = ["EpsFunction", "ScoreLike", "prepare"]
 
 EpsFunction = Callable[[Tensor, Tensor], Tensor]
 ScoreLike = str | ScoreModel | EpsFunction
@@ -75,7 +76,7 @@ def prepare(
         dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
     dataset = dataset.to(device)
     levels, times = tuple(reverse_levels(schedule, config.steps)), reverse_times(config.steps)
-    model = _model(config, score, options, dataset, dict(zip(levels, times, strict=True)).__getitem__)
+    model = _model(config, score, options, dataset, schedule)
     _check_schedule(config.score, model, schedule)
     scales, notes = _scales(config, model, dataset, levels, times)
     start, seeds, labels = samples_of(config, dataset)
@@ -130,12 +131,12 @@ def _model(
     score: ScoreModel | EpsFunction | None,
     options: Options | None,
     dataset: DataSet,
-    time_of: Callable[[Level], float],
+    schedule: NoiseSchedule,
 ) -> ScoreModel:
     """Make the score model: the registered one with its options, or that of the object given."""
     if score is None:
         return cast(ScoreModel, registry().get("score", config.score)(options, dataset))
-    return score if isinstance(score, ScoreModel) else EpsModel(score, time_of, dataset)
+    return score if isinstance(score, ScoreModel) else FunctionModel(score, dataset, schedule)
 
 
 def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> None:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 import mosaic
-from mosaic.interfaces.score import EpsModel
 
 LEVEL = mosaic.Level(0.8, 0.6)
 
@@ -32,63 +31,23 @@ def test_noise_is_recovered_from_the_clean_image() -> None:
     torch.testing.assert_close(mosaic.eps_from_denoised(x, clean, LEVEL), noise)
 
 
-def model(function: Any, tiny: mosaic.DataSet) -> EpsModel:
-    return EpsModel(function, lambda level: level.noise / 2, tiny)
+def model(tiny: mosaic.DataSet) -> mosaic.ScoreModel:
+    class Plain(mosaic.ScoreModel):
+        name = "plain"
 
+        def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+            return x
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_x0hat_is_what_predicted_noise_leaves(tiny: mosaic.DataSet, dtype: torch.dtype) -> None:
-    given: list[tuple[Tensor, Tensor]] = []
-
-    def eps(x: Tensor, t: Tensor) -> Tensor:
-        given.append((x, t))
-        return 0.5 * x + t[:, None, None, None]
-
-    x = torch.randn(3, 1, 6, 5, dtype=dtype)
-    actual = model(eps, tiny).denoise(x, LEVEL)
-    torch.testing.assert_close(actual, (x - 0.6 * (0.5 * x + 0.3)) / 0.8)
-    assert actual.dtype == dtype
-    assert given[0][0] is x
-    assert given[0][1].tolist() == pytest.approx([0.3, 0.3, 0.3])
-    assert given[0][1].dtype == dtype
-
-
-def test_noise_predictions_are_not_differentiated(tiny: mosaic.DataSet) -> None:
-    scale = torch.ones((), requires_grad=True)
-    assert not model(lambda x, t: scale * x, tiny).denoise(torch.ones(1, 1, 6, 5), LEVEL).requires_grad
-
-
-@pytest.mark.parametrize(
-    ("answer", "named"),
-    [
-        (torch.zeros(1, 6, 5), r"\(1, 6, 5\)"),
-        (torch.zeros(2, 1, 6, 5), r"\(2, 1, 6, 5\)"),
-        (0.5, "float"),
-        (None, "None"),
-    ],
-)
-def test_an_answer_of_another_shape_or_kind_is_named(tiny: mosaic.DataSet, answer: Any, named: str) -> None:
-    with pytest.raises(mosaic.UsageError, match=rf"{named}.*\(1, 1, 6, 5\)"):
-        model(lambda x, t: answer, tiny).denoise(torch.zeros(1, 1, 6, 5), LEVEL)
-
-
-def test_noise_predictions_take_no_labels(tiny: mosaic.DataSet) -> None:
-    plain = model(lambda x, t: x, tiny)
-    x = torch.ones(2, 1, 6, 5)
-    assert torch.equal(plain.denoise(x, LEVEL, torch.tensor([-1, -1])), plain.denoise(x, LEVEL))
-    assert plain.check((LEVEL,), (), (-1, -1)) == ()
-    for refused in (lambda: plain.denoise(x, LEVEL, torch.tensor([-1, 0])), lambda: plain.check((LEVEL,), (), (-1, 2))):
-        with pytest.raises(mosaic.UsageError, match="labels"):
-            refused()
+    return Plain(None, tiny)
 
 
 def test_a_model_without_candidates_attributes_nothing_and_is_named(tiny: mosaic.DataSet) -> None:
-    with pytest.raises(mosaic.UsageError, match="'callable'"):
-        model(lambda x, t: x, tiny).attribute(torch.zeros(1, 1, 6, 5), LEVEL)
+    with pytest.raises(mosaic.UsageError, match="'plain'"):
+        model(tiny).attribute(torch.zeros(1, 1, 6, 5), LEVEL)
 
 
 def test_by_default_a_model_depends_on_all_of_x_and_compares_nothing(tiny: mosaic.DataSet) -> None:
-    traits = model(lambda x, t: x, tiny).traits
+    traits = model(tiny).traits
     able = (traits.has_scale, traits.has_attribution, traits.is_conditional, traits.is_equivariant)
     assert able == (False, False, False, False)
     assert (traits.window(3), traits.comparisons(3), traits.schedule(), traits.fingerprint()) == (None, 0, None, None)
