@@ -29,6 +29,7 @@ from .interfaces.data_source import DataSetOptions as DataSetOptions
 from .interfaces.data_source import DataSource as DataSource
 from .interfaces.dataset import DataSet as DataSet
 from .interfaces.dataset import balanced_subset as balanced_subset
+from .interfaces.function_model import Convention as Convention
 from .interfaces.metric import Metric as Metric
 from .interfaces.network import Network as Network
 from .interfaces.options import Options as Options
@@ -51,11 +52,13 @@ from .registry.registry import Registry as Registry
 from .reproduction.reproduce import reproduce as reproduce
 from .run.config import RunConfig as RunConfig
 from .run.runner import run as run
+from .run.score import Score as Score
 from .sampling.scales import ScaleSchedule as ScaleSchedule
 from .storage.tensor_cache import cached_tensor as cached_tensor
 from .storage.tensor_cache import digest_of as digest_of
 from .train.checkpoint import Checkpoint as Checkpoint
 from .train.checkpoint import load_checkpoint as load_checkpoint
 from .train.config import TrainConfig as TrainConfig
+from .train.score import score as score
 from .train.trainer import train as train
 from .view.accessor import open as open

@@ -12,12 +12,15 @@ from mosaic.engine.machine import AnalyticMachine
 from mosaic.errors import UsageError, warn_of
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.fingerprint import fingerprint_of
+from mosaic.interfaces.function_model import FunctionModel
 from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.run.config import RunConfig
 from mosaic.run.job import start
-from mosaic.run.prepare import ScoreLike, prepare
+from mosaic.run.prepare import EpsFunction, ScoreLike, prepare
+from mosaic.run.score import Score
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.output import Output
 
@@ -26,7 +29,7 @@ __all__ = ["run"]
 
 @checked(RunConfig)
 def run(
-    score: ScoreLike | None = None,
+    score: ScoreLike | Score | None = None,
     dataset: str | DataSet | None = None,
     *,
     out: str | PathLike[str] | None = None,
@@ -42,9 +45,10 @@ def run(
 
     Parameters
     ----------
-    score : str, ScoreModel or callable, optional
-        A registered name, a score model object (its own data set is used), or any eps(x, t) with x
-        (B, C, H, W) and t (B,) in [0, 1]; by default els, or what is resumed.
+    score : str, Score, ScoreModel or callable, optional
+        A registered name; what `mosaic.score` gives, with its data set, schedule and scales; a score model object (its
+        own data set is used); or any eps(x, t) with x (B, C, H, W) and t (B,) in [0, 1]; by default els, or what is
+        resumed.
     dataset : str or DataSet, optional
         A registered name, or a data set; by default digits, or what is resumed.
     out : path, optional
@@ -71,9 +75,9 @@ def run(
     UsageError, DataError, PluginError
         With one sentence that names the value, what is allowed and the fix.
     """
-    model = None if score is None or isinstance(score, str) else score
-    if resume and model is not None and not isinstance(model, AnalyticMachine):
-        raise UsageError("A `score` passed as an object cannot be resumed: nothing shows that it is the same one.")
+    model = None if score is None or isinstance(score, str) else score.model if isinstance(score, Score) else score
+    if resume and model is not None and not _is_identified(model):
+        raise UsageError("This `score` cannot be resumed: nothing shows that it is the same one.")
     images = None if isinstance(dataset, str) else dataset
     if isinstance(model, ScoreModel):
         if dataset is not None and dataset is not model.dataset:
@@ -93,6 +97,8 @@ def run(
         refuse_unused(unused, "the data set is not a name")
     if model is not None:
         refuse_unused({"score_options": settings.get("score_options")}, "`score` is not a name")
+    if isinstance(score, Score):
+        settings = {**_settings_of(score), **settings}
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(RunConfig) if output is not None else {}
     config = layered(RunConfig, kept, {**names, **settings})
@@ -102,8 +108,28 @@ def run(
         return start(plan, report)
 
 
+def _settings_of(score: Score) -> dict[str, Any]:
+    """Settings that a score at hand has of its own."""
+    schedule = score.schedule
+    return {
+        "schedule": schedule.name,
+        "schedule_options": schedule.options.model_dump(mode="json"),
+        "dataset_options": dict(score.dataset_options),
+        **({} if score.scales is None else {"scales": score.scales}),
+    }
+
+
+def _is_identified(model: ScoreModel | EpsFunction) -> bool:
+    """Whether what is stored of a model shows that it is the same one."""
+    if isinstance(model, AnalyticMachine):
+        return True
+    return (model.traits.fingerprint() if isinstance(model, ScoreModel) else fingerprint_of(model)) is not None
+
+
 def name_of(score: Any) -> str:
     """Name under which a score object is recorded."""
+    if isinstance(score, FunctionModel):
+        return name_of(score.function)
     if isinstance(score, ScoreModel) and score.name:
         return score.name
     kind = score if hasattr(score, "__qualname__") else type(score)

@@ -15,6 +15,7 @@ from mosaic.errors import UsageError, did_you_mean
 from mosaic.interfaces.options import Options
 
 __all__ = [
+    "as_text",
     "from_environment",
     "from_file",
     "layered",
@@ -136,7 +137,7 @@ def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
     """
     sections = sections_of(model)
     merged: dict[str, Any] = {}
-    for layer in ({key: _as_text(model, key, value) for key, value in layer.items()} for layer in layers):
+    for layer in ({key: as_text(model, key, value) for key, value in layer.items()} for layer in layers):
         for key, value in layer.items():
             known = model.model_fields.get(key)  # a leaderboard has options of a data set that it does not name
             if key in sections and known is not None and merged.get(key, known.default) != value:
@@ -147,7 +148,7 @@ def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
     return model.parse(merged, model.__name__.removesuffix("Config").lower())
 
 
-def _as_text(model: type[Options], key: str, value: Any) -> Any:
+def as_text(model: type[Options], key: str, value: Any) -> Any:
     """Write a value as the text that a setting takes: a list as `1,2,3`, a number or a path as itself.
 
     What is neither stays as it is, for the model to refuse.

@@ -1,0 +1,203 @@
+"""A score at hand: evaluated at any point by hand, and given to samplers elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mosaic.device import standard_torch
+from mosaic.engine.compute import Compute
+from mosaic.engine.machine import AnalyticMachine
+from mosaic.engine.posterior import Posterior
+from mosaic.errors import UsageError
+from mosaic.interfaces.attribution import Attribution
+from mosaic.interfaces.function_model import FunctionModel
+from mosaic.interfaces.schedule import Level, NoiseSchedule
+from mosaic.interfaces.score import ScoreModel, eps_from_denoised, score_from_denoised
+from mosaic.sampling.scales import coarse_to_fine, resolve_scales
+
+__all__ = ["Score"]
+
+Batch = Tensor | NDArray[Any]
+Labels = Tensor | NDArray[Any] | Sequence[int]
+
+
+@dataclass(frozen=True, repr=False)
+class Score:
+    """A score model with a noise schedule and locality scales, evaluated wherever one likes.
+
+    Noisy images x (B, C, H, W) are tensors or arrays, float32 or float64. The level is given as a time `t` of the
+    schedule or as a `level`. `k` is the window of a local machine, by default that of the scales at this level;
+    `labels` (B,) are classes, -1 for none.
+
+    Attributes
+    ----------
+    model : ScoreModel
+        What computes x0hat.
+    schedule : NoiseSchedule
+        Whose times are meant.
+    scales : str or None
+        Locality scales, as the setting `scales` of a run; by default from about half the image at t = 1 to 3 at t = 0.
+    dataset_options : mapping
+        Options by which the training set was loaded, for a run to record.
+    """
+
+    model: ScoreModel
+    schedule: NoiseSchedule
+    scales: str | None = None
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        kind = self.model.function if isinstance(self.model, FunctionModel) else self.model.name
+        return f"Score({kind}, {self.model.dataset.name}, {self.schedule.name})"
+
+    def denoise(
+        self,
+        x: Batch,
+        t: float | None = None,
+        *,
+        level: Level | None = None,
+        k: int | None = None,
+        labels: Labels | None = None,
+    ) -> Tensor:
+        """Give the posterior mean x0hat = E[x_0 | x_t = x] (B, C, H, W).
+
+        Raises
+        ------
+        UsageError
+            If x, the level, the scale or a label cannot be used.
+        """
+        with standard_torch():
+            return self.model.denoise(*self._arguments(x, t, level, k, labels))
+
+    def eps(
+        self,
+        x: Batch,
+        t: float | None = None,
+        *,
+        level: Level | None = None,
+        k: int | None = None,
+        labels: Labels | None = None,
+    ) -> Tensor:
+        """Give the noise eps = (x - a x0hat) / s that is predicted, (B, C, H, W); arguments as for `denoise`."""
+        given, at, asked, scale = self._arguments(x, t, level, k, labels)
+        with standard_torch():
+            return eps_from_denoised(given, self.model.denoise(given, at, asked, scale), at)
+
+    def score(
+        self,
+        x: Batch,
+        t: float | None = None,
+        *,
+        level: Level | None = None,
+        k: int | None = None,
+        labels: Labels | None = None,
+    ) -> Tensor:
+        """Give the score, grad log p_t(x) = (a x0hat - x) / s^2, (B, C, H, W); arguments as for `denoise`."""
+        given, at, asked, scale = self._arguments(x, t, level, k, labels)
+        with standard_torch():
+            return score_from_denoised(given, self.model.denoise(given, at, asked, scale), at)
+
+    def attribute(
+        self,
+        x: Batch,
+        t: float | None = None,
+        *,
+        level: Level | None = None,
+        k: int | None = None,
+        labels: Labels | None = None,
+    ) -> Attribution:
+        """Give x0hat and what each of its pixels is made of; arguments as for `denoise`, and noise may be 0.
+
+        Raises
+        ------
+        UsageError
+            Also if the model has no posterior over candidates.
+        """
+        with standard_torch():
+            return self.model.attribute(*self._arguments(x, t, level, k, labels))
+
+    def posterior(
+        self, x: Batch, t: float | None = None, *, level: Level | None = None, k: int | None = None
+    ) -> Posterior:
+        """Give the posterior over the candidates of all training images, with entropy and the best candidate.
+
+        Raises
+        ------
+        UsageError
+            Also if the model is not one over training images.
+        """
+        if not isinstance(self.model, AnalyticMachine):
+            raise UsageError(f"{self!r} is not a posterior over training images; `denoise` gives its mean.")
+        given, at, _, scale = self._arguments(x, t, level, k, None)
+        dataset = self.model.dataset
+        dataset.check_batch(given)
+        self.model.check((at,), (scale,), ())
+        with standard_torch(), torch.no_grad():
+            return self.model.posterior(given, dataset.images, at, scale, Compute(diagnostics=True))
+
+    def as_denoiser(self) -> Callable[..., Tensor]:
+        """Give D(x, sigma), for samplers elsewhere: x0hat of x = x_0 + sigma eps.
+
+        `sigma` is a number or a tensor of one or of B entries, in any shape; a third argument, or `labels`, are labels.
+        The time, on which a network or the default scales may depend, is that of the schedule at this
+        noise-to-signal ratio.
+
+        References: Karras et al. 2022, eq. 2.
+        """
+
+        def denoiser(x: Tensor, sigma: float | Tensor, labels: Labels | None = None) -> Tensor:
+            values = torch.as_tensor(sigma, dtype=torch.float64).reshape(-1).cpu().expand(len(x))
+            given = None if labels is None else torch.as_tensor(np.asarray(labels))
+            denoised = torch.empty_like(x)
+            for value in values.unique().tolist():
+                rows = (values == value).nonzero()[:, 0].to(x.device)
+                here = self._level_of_ratio(value)
+                some = None if given is None else given[rows]
+                denoised[rows] = self.denoise(x[rows] * here.signal, level=here, labels=some)
+            return denoised
+
+        return denoiser
+
+    def _arguments(
+        self, x: Batch, t: float | None, level: Level | None, k: int | None, labels: Labels | None
+    ) -> tuple[Tensor, Level, Any, int]:
+        """What `ScoreModel.denoise` takes."""
+        if (t is None) == (level is None):
+            raise UsageError("Say at what level x is: by `t`, a time of the schedule, or by `level`.")
+        if level is None:
+            level = self._level(t)
+        scale = self._scale_at(level) if k is None else k
+        return torch.as_tensor(x), level, labels, scale
+
+    def _level(self, t: Any) -> Level:
+        try:
+            return self.schedule.level(float(t))
+        except (TypeError, ValueError):
+            raise UsageError(f"`t` is {t!r}; it must be a number from 0 (data) to 1 (noise).") from None
+
+    def _level_of_ratio(self, ratio: float) -> Level:
+        """Give the schedule's level of a noise-to-signal ratio, or one beyond its ends, which machines take."""
+        try:
+            return self.schedule.level(self.schedule.time_of_ratio(ratio))
+        except ValueError:
+            return Level(1.0, ratio)
+
+    def _scale_at(self, level: Level) -> int:
+        """Window of a local machine at a level; 0 for a model that has none."""
+        if not self.model.traits.has_scale:
+            return 0
+        spec = self.scales or self.model.dataset.scales
+        if spec is not None:
+            return resolve_scales(spec, (level,))[0]
+        try:
+            t = self.schedule.time_of_ratio(level.ratio)
+        except ValueError:  # beyond the schedule's ends
+            t = float(level.ratio > self.schedule.level(0.5).ratio)
+        return coarse_to_fine(min(self.model.dataset.shape[1:]), [t], [level]).scales[0]
