@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -51,17 +52,20 @@ def test_the_first_look_runs_on_a_default_run(
     invoke: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
     invoke("run", "--steps", 5)
-    first_look, from_python = blocks("python")[:2]
+    first_look, from_python, of_ones_own = blocks("python")[:3]
     exec(first_look, {})
     printed = capsys.readouterr().out
     assert "denoised" in printed
     assert 0.5 < float(printed.split()[-1]) < 1.5
-    exec(from_python, {})
+    shown: dict[str, Any] = {}
+    exec(from_python, shown)
+    exec(of_ones_own, shown)
+    assert json.loads(mosaic.open("own.nc").attrs["score_fingerprint"]) is not None
 
 
 def test_the_engines_give_posteriors_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown: dict[str, Any] = {}
-    exec(blocks("python")[5], shown)
+    exec(blocks("python")[6], shown)
     assert capsys.readouterr().out.startswith("torch.Size([2, 1, 16, 16])")
     assert shown["image"].max() < 100
     assert not torch.equal(shown["weighted"].mean(), shown["posterior"].mean())
@@ -140,20 +144,20 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     for arguments in (["plot", "run-001.nc", "--samples", "0,1"], ["inspect", "run-001.nc"]):
         assert " ".join(["mosaic", *arguments]) in README.read_text().replace("\n", " ")
         assert invoke(*arguments).exit_code == 0
-    exec(blocks("python")[2], {})
+    exec(blocks("python")[3], {})
     assert "largest_tile" in capsys.readouterr().out
     with xr.open_dataset("comparison-001.nc") as actual:
         theory, ideal = actual["pearson_r_median"].sel(compared=["run", "baseline"]).values
         assert theory > 0.8
         assert theory > ideal
         assert float(actual["pearson_r_gain_low"]) > 0
-    exec(blocks("python")[3], {})
+    exec(blocks("python")[4], {})
     assert "pearson_r" in capsys.readouterr().out
 
 
 @pytest.mark.system
 def test_the_experiment_from_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(blocks("python")[4], {})
+    exec(blocks("python")[5], {})
     assert "pearson_r_median" in capsys.readouterr().out
 
 
