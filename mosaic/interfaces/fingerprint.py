@@ -20,6 +20,8 @@ from torch import Tensor
 
 __all__ = ["fingerprint_of"]
 
+OWN = ("mosaic", "mosaic_plugins", "mosaic_data")
+
 PLAIN = (
     type(None),
     bool,
@@ -195,6 +197,8 @@ def _names(code: CodeType) -> set[str]:
 def _version(module: str | None) -> str | None:
     """Version of the installed library that a module is part of; None for code that may change as it is."""
     top = str(module).partition(".")[0]
+    if top in OWN:
+        return importlib.metadata.version("mosaic-diffusion")  # whose code a run records besides
     if top in sys.stdlib_module_names and top != "__main__":
         return platform.python_version()
     file = getattr(sys.modules.get(top), "__file__", None)

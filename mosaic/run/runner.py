@@ -8,19 +8,16 @@ from typing import Any
 
 import xarray as xr
 
-from mosaic.engine.machine import AnalyticMachine
 from mosaic.errors import UsageError, warn_of
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
-from mosaic.interfaces.fingerprint import fingerprint_of
-from mosaic.interfaces.function_model import FunctionModel
 from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.run.config import RunConfig
 from mosaic.run.job import start
-from mosaic.run.prepare import EpsFunction, ScoreLike, prepare
-from mosaic.run.score import Score
+from mosaic.run.prepare import ScoreLike, prepare
+from mosaic.run.score import Score, check_identified, name_of
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.output import Output
 
@@ -76,8 +73,8 @@ def run(
         With one sentence that names the value, what is allowed and the fix.
     """
     model = None if score is None or isinstance(score, str) else score.model if isinstance(score, Score) else score
-    if resume and model is not None and not _is_identified(model):
-        raise UsageError("This `score` cannot be resumed: nothing shows that it is the same one.")
+    if resume and model is not None:
+        check_identified(model)
     images = None if isinstance(dataset, str) else dataset
     if isinstance(model, ScoreModel):
         if dataset is not None and dataset is not model.dataset:
@@ -98,7 +95,7 @@ def run(
     if model is not None:
         refuse_unused({"score_options": settings.get("score_options")}, "`score` is not a name")
     if isinstance(score, Score):
-        settings = {**_settings_of(score), **settings}
+        settings = {**score.settings(), **settings}
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(RunConfig) if output is not None else {}
     config = layered(RunConfig, kept, {**names, **settings})
@@ -106,31 +103,3 @@ def run(
     warn_of(plan.notes)
     with reporting(progress) as report:
         return start(plan, report)
-
-
-def _settings_of(score: Score) -> dict[str, Any]:
-    """Settings that a score at hand has of its own."""
-    schedule = score.schedule
-    return {
-        "schedule": schedule.name,
-        "schedule_options": schedule.options.model_dump(mode="json"),
-        "dataset_options": dict(score.dataset_options),
-        **({} if score.scales is None else {"scales": score.scales}),
-    }
-
-
-def _is_identified(model: ScoreModel | EpsFunction) -> bool:
-    """Whether what is stored of a model shows that it is the same one."""
-    if isinstance(model, AnalyticMachine):
-        return True
-    return (model.traits.fingerprint() if isinstance(model, ScoreModel) else fingerprint_of(model)) is not None
-
-
-def name_of(score: Any) -> str:
-    """Name under which a score object is recorded."""
-    if isinstance(score, FunctionModel):
-        return name_of(score.function)
-    if isinstance(score, ScoreModel) and score.name:
-        return score.name
-    kind = score if hasattr(score, "__qualname__") else type(score)
-    return f"{kind.__module__}.{kind.__qualname__}"

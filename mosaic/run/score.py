@@ -17,12 +17,13 @@ from mosaic.engine.machine import AnalyticMachine
 from mosaic.engine.posterior import Posterior
 from mosaic.errors import UsageError
 from mosaic.interfaces.attribution import Attribution
+from mosaic.interfaces.fingerprint import fingerprint_of
 from mosaic.interfaces.function_model import FunctionModel
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel, eps_from_denoised, score_from_denoised
 from mosaic.sampling.scales import coarse_to_fine, resolve_scales
 
-__all__ = ["Score"]
+__all__ = ["Score", "check_identified", "name_of"]
 
 Batch = Tensor | NDArray[Any]
 Labels = Tensor | NDArray[Any] | Sequence[int]
@@ -54,8 +55,16 @@ class Score:
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        kind = self.model.function if isinstance(self.model, FunctionModel) else self.model.name
-        return f"Score({kind}, {self.model.dataset.name}, {self.schedule.name})"
+        return f"Score({name_of(self.model)}, {self.model.dataset.name}, {self.schedule.name})"
+
+    def settings(self) -> dict[str, Any]:
+        """Give what a run of it is configured with, apart from its model and data."""
+        return {
+            "dataset_options": dict(self.dataset_options),
+            "schedule": self.schedule.name,
+            "schedule_options": self.schedule.options.model_dump(mode="json"),
+            **({} if self.scales is None else {"scales": self.scales}),
+        }
 
     def denoise(
         self,
@@ -201,3 +210,31 @@ class Score:
         except ValueError:  # beyond the schedule's ends
             t = float(level.ratio > self.schedule.level(0.5).ratio)
         return coarse_to_fine(min(self.model.dataset.shape[1:]), [t], [level]).scales[0]
+
+
+def name_of(score: Any) -> str:
+    """Name under which a score object is recorded."""
+    if isinstance(score, FunctionModel):
+        return name_of(score.function)
+    if isinstance(score, ScoreModel) and score.name:
+        return score.name
+    kind = score if hasattr(score, "__qualname__") else type(score)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def check_identified(score: ScoreModel | Callable[..., Any]) -> None:
+    """Refuse to resume a score of which nothing that is stored shows that it is the same one.
+
+    Raises
+    ------
+    UsageError
+        With what may be the cause.
+    """
+    if isinstance(score, AnalyticMachine):
+        return
+    shown = score.traits.fingerprint() if isinstance(score, ScoreModel) else fingerprint_of(score)
+    if shown is None:
+        raise UsageError(
+            f"'{name_of(score)}' cannot be resumed: nothing shows that it is the same one. It has no fingerprint, or "
+            "refers to something that shows neither values nor code, such as a random generator."
+        )

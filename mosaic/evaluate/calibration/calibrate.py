@@ -30,12 +30,14 @@ from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.batch import run_batch
+from mosaic.run.score import Score, check_identified, name_of
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.files import open_stored
 from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
 from mosaic.storage.schema import CALIBRATION_SCHEMA, described
+from mosaic.train.checkpoint import Checkpoint
 
 __all__ = [
     "calibrate",
@@ -170,7 +172,7 @@ def open_calibration(path: str | PathLike[str]) -> xr.Dataset:
 
 @checked(CalibrationConfig)
 def calibrate(
-    checkpoint: str | PathLike[str],
+    checkpoint: str | PathLike[str] | Checkpoint | Score,
     score: str | None = None,
     dataset: str | DataSet | None = None,
     *,
@@ -186,8 +188,8 @@ def calibrate(
 
     Parameters
     ----------
-    checkpoint : path
-        Folder of the trained network.
+    checkpoint : path, Checkpoint or Score
+        Folder of the trained network; or any network, as `mosaic.score` gives it, with its data and schedule.
     score : str, optional
         Score model that has scales; by default els, or what is resumed.
     dataset : str or DataSet, optional
@@ -215,8 +217,19 @@ def calibrate(
     ----------
     Kamb & Ganguli 2025, app. C.2.
     """
+    network = checkpoint if isinstance(checkpoint, Score) else None
+    if network is not None:
+        unused = {"dataset": dataset, "dataset_options": settings.get("dataset_options"), "data_dir": data_dir}
+        refuse_unused(unused, "the network is a score, which has its own data")
+        if resume:
+            check_identified(network.model)
+    folder = checkpoint.folder if isinstance(checkpoint, Checkpoint) else checkpoint
     images = dataset if isinstance(dataset, DataSet) else None
-    asked = {"checkpoint": str(checkpoint), "score": score, "dataset": dataset if images is None else images.name}
+    asked = {
+        "checkpoint": str(folder) if network is None else name_of(network.model),
+        "score": score,
+        "dataset": images.name if images is not None else dataset,
+    }
     names = {key: value for key, value in asked.items() if value is not None}
     if out is None:
         refuse_unused({"resume": resume, "overwrite": overwrite}, "nothing is stored without `out`")
@@ -227,7 +240,7 @@ def calibrate(
     kept = output.kept_settings(CalibrationConfig) if output is not None else {}
     config = layered(CalibrationConfig, kept, {**names, **settings})
     access = data_access(data_dir, False)
-    plan = prepare_calibration(config, access, memory=memory, dataset=images, output=output)
+    plan = prepare_calibration(config, access, memory=memory, network=network, dataset=images, output=output)
     warn_of(plan.notes)
     with reporting(progress) as report:
         return start(plan, report)

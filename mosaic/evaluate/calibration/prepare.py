@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mosaic.device import standard_torch
 from mosaic.engine.windows import check_window_size
@@ -17,9 +18,9 @@ from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import threads_within
 from mosaic.run.prepare import prepare
+from mosaic.run.score import Score
 from mosaic.storage.output import Output
 from mosaic.train.checkpoint import Checkpoint, load_checkpoint
-from mosaic.train.config import TrainConfig
 from mosaic.train.runs import boundary_of, labels_of, network_run
 
 __all__ = ["all_sizes", "parse_sizes", "prepare_calibration"]
@@ -56,6 +57,7 @@ def prepare_calibration(
     access: DataAccess,
     *,
     memory: str | None = None,
+    network: Score | None = None,
     dataset: DataSet | None = None,
     output: Output | None = None,
 ) -> CalibrationPlan:
@@ -69,6 +71,8 @@ def prepare_calibration(
         Where data may be found.
     memory : str, optional
         Memory the machine may use, such as 2G; by default a quarter of the total.
+    network : Score, optional
+        Network to use in place of `config.checkpoint`, with its data.
     dataset : DataSet, optional
         Object to use in place of `config.dataset`.
     output : Output, optional
@@ -81,26 +85,33 @@ def prepare_calibration(
     """
     if output is not None:
         output.check()
-    checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
-    config = _with_defaults(config, checkpoint)
+    if network is None:
+        checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
+        config, model = _with_defaults(config, checkpoint), None
+        run = network_run(checkpoint.config, config.checkpoint, **_shared(config))
+    else:
+        model, dataset = network.model, network.model.dataset
+        defaults = {"labels": config.labels or "none", "sizes": config.sizes or all_sizes(dataset.shape, None)}
+        config = config.model_copy(update={"dataset": dataset.name, **defaults})
+        run = RunConfig(score=config.checkpoint, **{**_shared(config), **network.settings()})
     options = registry().parse("score", config.score, config.score_options)  # before the data are read
     sizes = parse_sizes(str(config.sizes))
-    network = prepare(_network_run(config, checkpoint.config), access, dataset=dataset, memory=memory)
-    machine: ScoreModel = registry().get("score", config.score)(options, network.dataset)
+    plan = prepare(run, access, score=model, dataset=dataset, memory=memory)
+    machine: ScoreModel = registry().get("score", config.score)(options, plan.dataset)
     if not machine.traits.has_scale:
         raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; name one that has.")
-    notes = [*network.notes, *machine.check(network.levels, sizes, network.labels)]
+    notes = [*plan.notes, *machine.check(plan.levels, sizes, plan.labels)]
     config = config.model_copy(
         update={
-            "dataset_options": network.config.dataset_options,
+            "dataset_options": plan.config.dataset_options,
             "score_options": options.model_dump(mode="json"),
             "sizes": ",".join(map(str, sizes)),
-            "device": network.config.device,
+            "device": plan.config.device,
         }
     )
-    size = replace(network.size, largest_scale=max(sizes))
+    size = replace(plan.size, largest_scale=max(sizes))
     threads = threads_within(memory, machine, size, config.score)
-    return CalibrationPlan(config, network, machine, sizes, threads, output, tuple(notes))
+    return CalibrationPlan(config, plan, machine, sizes, threads, output, tuple(notes))
 
 
 def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> CalibrationConfig:
@@ -127,7 +138,7 @@ def all_sizes(shape: tuple[int, int, int], receptive_field: int | None) -> str:
     return f"3-{max(3, side if receptive_field is None else min(side, receptive_field))}"
 
 
-def _network_run(config: CalibrationConfig, trained: TrainConfig) -> RunConfig:
-    """The run of the network that the machine is compared along, on the data of the calibration."""
+def _shared(config: CalibrationConfig) -> dict[str, Any]:
+    """Settings of the network's run that are the calibration's own."""
     names = ("steps", "samples", "batch_size", "seed", "device", "labels", "dataset", "dataset_options")
-    return network_run(trained, config.checkpoint, **{name: getattr(config, name) for name in names})
+    return {name: getattr(config, name) for name in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,3 +169,31 @@ def test_a_run_is_not_a_calibration() -> None:
     mosaic.run("is", samples=1, steps=1, out="run.nc", dataset_options={"limit": 5}).close()
     with pytest.raises(mosaic.DataError, match="'mosaic-trajectory/1'"):
         open_calibration("run.nc")
+
+
+def test_any_score_is_a_network_to_calibrate_by(tiny: mosaic.DataSet) -> None:
+    """A machine of known scales, and a function that calls it with them."""
+    own = mosaic.score("els", tiny, scales="3,3,5,5,5")
+    settings: dict[str, Any] = {"steps": 5, "samples": 4, "sizes": "3-5", "progress": False}
+    table = mosaic.calibrate(own, **settings)
+    assert table["scale"].values.tolist() == [5, 5, 5, 3, 3]
+
+    sizes = dict(zip((1.0, 0.8, 0.6, 0.4, 0.2), table["scale"].values.tolist(), strict=True))
+
+    def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        time = min(sizes, key=lambda known: abs(known - float(t[0])))
+        return own.denoise(x, time, k=sizes[time])
+
+    again = mosaic.calibrate(mosaic.score(predict, tiny, prediction="x0"), out="c.nc", **settings)
+    assert again["scale"].values.tolist() == [5, 5, 5, 3, 3]
+    assert "predict" in json.loads(again.attrs["configuration"])["checkpoint"]
+    again.close()
+    mosaic.calibrate(mosaic.score(predict, tiny, prediction="x0"), out="c.nc", resume=True, **settings).close()
+    sizes[1.0] = 3
+    with pytest.raises(mosaic.UsageError, match="network_fingerprint"):
+        mosaic.calibrate(mosaic.score(predict, tiny, prediction="x0"), out="c.nc", resume=True, **settings)
+
+
+def test_a_score_has_its_own_data(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match="`dataset`"):
+        mosaic.calibrate(mosaic.score("els", tiny), dataset="digits")
