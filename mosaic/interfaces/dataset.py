@@ -20,7 +20,7 @@ FACTS = ("classes", "range", "scales", "training", "rule", "metadata", "notes") 
 MOST_CLASSES = 65_536  # that are named by their numbers, where no names are given
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataSet:
     """A training set.
 
@@ -104,6 +104,10 @@ class DataSet:
                 f"Data set '{self.name}': labels span [{low}, {high}] but there are "
                 f"{len(self.classes)} classes; labels count from 0."
             )
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"DataSet('{self.name}', {len(self)} images of {' x '.join(map(str, self.shape))}{classes})"
 
     def __len__(self) -> int:
         return len(self.images)

@@ -97,6 +97,10 @@ class Registry:
         """Caller of the active plugins' lifecycle hooks, by name: `hook.before_run(config=...)`."""
         return self._manager.hook
 
+    def __repr__(self) -> str:
+        counts = (f"{len(self.names(kind))} {kind}s" for kind in KINDS)
+        return f"Registry({', '.join(counts)}, from {len(self.plugins)} plugins)"
+
     def add(self, module: object, plugin: Plugin) -> None:
         """Register what `module` provides, all of it or nothing; `plugin` records the outcome.
 

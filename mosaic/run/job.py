@@ -77,7 +77,8 @@ def job_of(plan: Plan, path: Path) -> FileJob:
         before=lambda: registry().hook.before_run(config=plan.config),
         check=partial(_check_finished, plan, path),
         after=lambda whole: registry().hook.after_run(config=plan.config, trajectory=whole),
-        free=("configuration.scales", *moved),  # a path; the scales themselves are in the identity
+        # These may be paths; the scales themselves and the noise are in the identity.
+        free=("configuration.scales", "configuration.init", *moved),
     )
 
 

@@ -21,7 +21,7 @@ from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import Size, access_within, threads_within
 from mosaic.run.plan import Plan
-from mosaic.run.samples import samples_of
+from mosaic.run.samples import Init, samples_of
 from mosaic.run.saved import resolve_save
 from mosaic.sampling.flow import reverse_levels, reverse_times
 from mosaic.sampling.scales import coarse_to_fine, resolve_scales
@@ -41,6 +41,7 @@ def prepare(
     *,
     score: ScoreModel | EpsFunction | None = None,
     dataset: DataSet | None = None,
+    init: Init | None = None,
     memory: str | None = None,
     output: Output | None = None,
 ) -> Plan:
@@ -52,8 +53,8 @@ def prepare(
         What is asked for.
     access : DataAccess
         Where data may be found.
-    score, dataset
-        Objects to use in place of `config.score` and `config.dataset`.
+    score, dataset, init
+        Objects to use in place of `config.score`, `config.dataset` and `config.init`.
     memory : str, optional
         What the run may take, such as 2G; by default a quarter of what the machine has.
     output : Output, optional
@@ -79,7 +80,7 @@ def prepare(
     model = _model(config, score, options, dataset, schedule)
     _check_schedule(config.score, model, schedule)
     scales, notes = _scales(config, model, dataset, levels, times)
-    start, seeds, labels = samples_of(config, dataset)
+    start, seeds, labels = samples_of(config, dataset, init)
     notes += [*dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
     size = _size(config, save, labels, max(scales))

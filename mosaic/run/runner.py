@@ -17,6 +17,7 @@ from mosaic.registry.data import data_access
 from mosaic.run.config import RunConfig
 from mosaic.run.job import start
 from mosaic.run.prepare import ScoreLike, prepare
+from mosaic.run.samples import Init, described_init
 from mosaic.run.score import Score, check_identified, name_of
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.output import Output
@@ -29,6 +30,7 @@ def run(
     score: ScoreLike | Score | None = None,
     dataset: str | DataSet | None = None,
     *,
+    init: Init | None = None,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -48,6 +50,9 @@ def run(
         resumed.
     dataset : str or DataSet, optional
         A registered name, or a data set; by default digits, or what is resumed.
+    init : path, xarray.Dataset, ndarray or Tensor, optional
+        Start from the noise and labels of another run, or from standard normal noise (samples, channels, height,
+        width).
     out : path, optional
         Store the run in this netCDF file; without it nothing is written.
     resume, overwrite : bool
@@ -85,6 +90,7 @@ def run(
     asked = {
         "score": score if model is None else name_of(model),
         "dataset": dataset if images is None else images.name,
+        "init": init if init is None or isinstance(init, (str, PathLike)) else described_init(init),
     }
     names = {key: value for key, value in asked.items() if value is not None}
     if out is None:
@@ -99,7 +105,8 @@ def run(
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(RunConfig) if output is not None else {}
     config = layered(RunConfig, kept, {**names, **settings})
-    plan = prepare(config, data_access(data_dir, download), score=model, dataset=images, memory=memory, output=output)
+    access, noise = data_access(data_dir, download), None if isinstance(init, (str, PathLike)) else init
+    plan = prepare(config, access, score=model, dataset=images, init=noise, memory=memory, output=output)
     warn_of(plan.notes)
     with reporting(progress) as report:
         return start(plan, report)

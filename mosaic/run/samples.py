@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 from pathlib import Path
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from mosaic.errors import DataError, UsageError
@@ -18,71 +20,105 @@ from mosaic.sampling.noise import random_labels, sample_seed
 from mosaic.storage.requirements import known_values
 from mosaic.storage.trajectory import open_trajectory, start_noise
 
-__all__ = ["samples_of"]
+__all__ = ["Init", "described_init", "samples_of"]
 
 
-def samples_of(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
+Init = str | PathLike[str] | xr.Dataset | np.ndarray | Tensor
+"""What a run may start from: a file, a run, or standard normal noise (samples, channels, height, width)."""
+
+
+def samples_of(
+    config: RunConfig, dataset: DataSet, init: Init | None = None
+) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
     """Give the start noise (None: from the seed), seeds and labels of a run's samples.
+
+    Parameters
+    ----------
+    init : optional
+        What to start from, in place of the file `config.init`.
 
     Raises
     ------
     UsageError
         If `init` or `labels` cannot be used, or `seed` would not be.
     """
-    if config.init is None:
+    init = config.init if init is None else init
+    if init is None:
         count = config.samples or 4
         seeds = tuple(sample_seed(config.seed, i) for i in range(count))
         return None, seeds, _labels(config, dataset, count)
-    start, seeds, labels = _read_init(Path(config.init))
+    what = described_init(init)
+    start, seeds, labels = _start_of(init, what)
     if tuple(start.shape[1:]) != dataset.shape:
         raise UsageError(
-            f"`init` '{config.init}' holds images of shape {tuple(start.shape[1:])}; data set '{dataset.name}' has "
+            f"`init` {what} holds images of shape {tuple(start.shape[1:])}; data set '{dataset.name}' has "
             f"shape {dataset.shape} (channels, height, width); use the `dataset` that it was made with."
         )
     count = config.samples or len(start)
     if count > len(start):
-        raise UsageError(f"`init` '{config.init}' holds {len(start)} samples, fewer than `samples` {count}.")
+        raise UsageError(f"`init` {what} holds {len(start)} samples, fewer than `samples` {count}.")
     if config.labels != "random" and not (config.sampler == "ddpm" and -1 in seeds):
         refuse_unused({"seed": config.seed}, "noise and labels are those of `init`")
     if config.labels is not None:
         return start[:count], seeds[:count], _labels(config, dataset, count)
-    _check_labels(labels, dataset, f"`init` '{config.init}'")
+    _check_labels(labels, dataset, f"`init` {what}")
     return start[:count], seeds[:count], labels[:count]
 
 
-def _read_init(path: Path) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
-    if not path.is_file():
-        raise UsageError(f"There is no `init` file '{path}'.")
-    if path.suffix != ".npy":
-        try:
-            run = open_trajectory(path)
-        except DataError as error:
-            raise UsageError(f"`init`: {error}") from None
-        with run:
+def described_init(init: Init) -> str:
+    """Say what a run starts from: a file by its path, a run or an array by what it is."""
+    if isinstance(init, (str, PathLike)):
+        return f"'{fspath(init)}'"
+    if isinstance(init, xr.Dataset):
+        return f"(a run of {init.sizes.get('sample', 1)} samples)"
+    return f"(an array of {init.dtype} of shape {tuple(init.shape)})"
+
+
+def _start_of(init: Init, what: str) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    """Read noise, seeds and labels; of an array seeds and labels are not known."""
+    if isinstance(init, xr.Dataset):
+        return _start_of_run(init, what)
+    if isinstance(init, (str, PathLike)):
+        path = Path(init)
+        if not path.is_file():
+            raise UsageError(f"There is no `init` file {what}.")
+        if path.suffix != ".npy":
             try:
-                start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
-                seeds, labels = (tuple(known_values(run, name).values.tolist()) for name in ("seed", "label"))
+                run = open_trajectory(path)
             except DataError as error:
-                raise UsageError(f"`init` '{path}': {error}") from None
-            _check_noise(start.numpy(), path)
-            return start, seeds, labels
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"`init` '{path}' cannot be read as a .npy array: {error}.") from None
+                raise UsageError(f"`init`: {error}") from None
+            with run:
+                return _start_of_run(run, what)
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"`init` {what} cannot be read as a .npy array: {error}.") from None
+    else:
+        array = init.detach().cpu().double().numpy() if isinstance(init, Tensor) and init.is_floating_point() else init
+        array = np.asarray(array)
     if array.ndim != 4 or array.dtype.kind != "f" or array.size == 0:
         raise UsageError(
-            f"`init` '{path}' must hold floating-point noise of shape (samples, channels, height, width), not "
+            f"`init` {what} must hold floating-point noise of shape (samples, channels, height, width), not "
             f"{array.dtype} of shape {array.shape}."
         )
-    _check_noise(array, path)
+    _check_noise(array, what)
     unknown = (-1,) * len(array)
     return torch.from_numpy(array.astype(np.float64)), unknown, unknown
 
 
-def _check_noise(array: np.ndarray, path: Path) -> None:
+def _start_of_run(run: xr.Dataset, what: str) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    try:
+        start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
+        seeds, labels = (tuple(known_values(run, name).values.tolist()) for name in ("seed", "label"))
+    except DataError as error:
+        raise UsageError(f"`init` {what}: {error}") from None
+    _check_noise(start.numpy(), what)
+    return start, seeds, labels
+
+
+def _check_noise(array: np.ndarray, what: str) -> None:
     if not (np.abs(array) <= LARGEST).all():  # with NaN the comparison is false
-        raise UsageError(f"`init` '{path}' holds NaN, infinity or values beyond {LARGEST:g}; noise is standard normal.")
+        raise UsageError(f"`init` {what} holds NaN, infinity or values beyond {LARGEST:g}; noise is standard normal.")
 
 
 def _labels(config: RunConfig, dataset: DataSet, count: int) -> tuple[int, ...]:

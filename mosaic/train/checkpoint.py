@@ -62,7 +62,7 @@ class _Description(BaseModel):
     dataset_fingerprint: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """A trained network.
 
@@ -79,6 +79,9 @@ class Checkpoint:
     folder: Path
     description: Mapping[str, Any]
     config: TrainConfig
+
+    def __repr__(self) -> str:
+        return f"Checkpoint('{self.folder}', {self.config.network} on {self.config.dataset})"
 
     @property
     def shape(self) -> tuple[int, int, int]:

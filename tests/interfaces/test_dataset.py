@@ -245,3 +245,8 @@ def test_labels_are_integers_of_any_type(dtype: torch.dtype) -> None:
 def test_labels_without_names_are_not_beyond_all_measure() -> None:
     with pytest.raises(mosaic.DataError, match=str(2**40)):
         mosaic.DataSet("d", torch.zeros(2, 1, 8, 8), torch.tensor([0, 2**40]))
+
+
+def test_it_shows_its_name_and_shape_in_a_line() -> None:
+    assert repr(DataSet("rooms", IMAGES, LABELS)) == "DataSet('rooms', 6 images of 2 x 3 x 4, 3 classes)"
+    assert repr(DataSet("rooms", IMAGES)) == "DataSet('rooms', 6 images of 2 x 3 x 4)"

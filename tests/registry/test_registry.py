@@ -122,3 +122,8 @@ def test_names_belong_to_the_plugins_that_registered_them() -> None:
     for query in (Registry().agreement_metrics, Registry().checkpoint_score):
         with pytest.raises(mosaic.PluginError):
             query()
+
+
+def test_it_shows_what_it_holds_in_a_line() -> None:
+    assert "score" in repr(mosaic.registry())
+    assert "\n" not in repr(mosaic.registry())

@@ -22,8 +22,8 @@ from mosaic.run.settings import layered
 def test_arguments_of_the_wrong_type_are_named(tiny: mosaic.DataSet) -> None:
     with pytest.raises(mosaic.UsageError, match=r"mosaic\.DataSet.*Tensor"):
         mosaic.run("els", tiny.images)
-    with pytest.raises(mosaic.UsageError, match="Dataset"):
-        mosaic.run(dataset=tiny, init=xr.Dataset())
+    with pytest.raises(mosaic.UsageError, match=r"`init`.*DataArray"):
+        mosaic.run("els", tiny, init=xr.DataArray([0.0]))
     with pytest.raises(mosaic.DataError, match=r"name.*Tensor"):
         mosaic.DataSet(tiny.images, tiny.labels)
 

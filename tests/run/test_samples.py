@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import mosaic
@@ -31,6 +32,33 @@ def test_init_starts_from_the_noise_and_labels_of_another_run_whatever_its_sched
     again = mosaic.run(dataset=tiny, samples=3, steps=4, schedule="edm", init=tmp_path / "a.nc")
     assert same_bytes(again, first)
     first.close()
+
+
+def test_init_takes_runs_arrays_and_tensors(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    first = mosaic.run("is", tiny, steps=2, samples=3, labels="random", dtype="float64", out=tmp_path / "a.nc")
+    settings: dict[str, Any] = {"score": "ls", "dataset": tiny, "steps": 2, "scales": "3", "dtype": "float64"}
+    expected = mosaic.run(**settings, init=tmp_path / "a.nc")
+    assert same_bytes(mosaic.run(**settings, init=first), expected)
+    assert same_bytes(mosaic.run(**settings, init=first.isel(sample=[1])), expected.isel(sample=[1]))
+    noise = first["state"].isel(step=0).values / float(first["noise"][0])
+    labels = first["label"].values.tolist()
+    for array in (noise, torch.from_numpy(noise), torch.from_numpy(noise).requires_grad_()):
+        assert same_bytes(mosaic.run(**settings, init=array, labels=labels), expected)
+
+
+def test_a_run_from_an_array_resumes_from_the_same_array_only(tiny: mosaic.DataSet) -> None:
+    settings: dict[str, Any] = {"score": "is", "dataset": tiny, "steps": 1, "out": "a.nc"}
+    noise = torch.randn(2, *tiny.shape, generator=torch.Generator().manual_seed(0))
+    mosaic.run(**settings, init=noise).close()
+    mosaic.run(**settings, init=noise.numpy(), resume=True).close()
+    with pytest.raises(mosaic.UsageError, match="init_fingerprint"):
+        mosaic.run(**settings, init=-noise, resume=True)
+
+
+@pytest.mark.parametrize("init", [torch.zeros(2, 2), np.zeros((1, 1, 6, 5), int), np.full((1, 1, 6, 5), np.nan), 3, []])
+def test_an_init_of_another_kind_is_refused(tiny: mosaic.DataSet, init: Any) -> None:
+    with pytest.raises(mosaic.UsageError, match="`init`"):
+        mosaic.run("is", tiny, steps=1, init=init)
 
 
 def test_init_takes_an_array_of_unit_noise(tiny: mosaic.DataSet, tmp_path: Path) -> None:

@@ -113,3 +113,7 @@ def test_numbers_that_are_not_those_written_are_refused(tiny: mosaic.DataSet, na
     used = mosaic.load_checkpoint("net").load if name.startswith("weights") else lambda: train(tiny, resume=True)
     with pytest.raises(mosaic.DataError, match=rf"{name}'.*damaged"):
         used()
+
+
+def test_it_shows_its_folder_network_and_data_in_a_line(tiny: mosaic.DataSet) -> None:
+    assert repr(train(tiny, epochs=1)) == "Checkpoint('net', resnet on tiny)"
