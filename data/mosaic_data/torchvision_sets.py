@@ -7,6 +7,7 @@ the training split only.
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from abc import abstractmethod
 from contextlib import redirect_stdout
@@ -26,6 +27,8 @@ from mosaic_data.text import readable
 
 __all__ = ["CelebA", "Cifar10", "FashionMnist", "Mnist", "TorchvisionSource"]
 
+
+_downloading = threading.Lock()  # stdout is that of all threads
 
 CIFAR_IMAGES = 50_000
 
@@ -120,7 +123,7 @@ class TorchvisionSource(mosaic.DataSource):
     def _download(self) -> None:
         remote = getattr(mosaic.import_torchvision().datasets, self.remote)
         try:
-            with redirect_stdout(sys.stderr):  # stdout is for results
+            with _downloading, redirect_stdout(sys.stderr):  # stdout is for results
                 remote(self.root, download=True)
         except Exception as error:  # urllib, http, gdown and the archives each raise kinds of their own
             reason = " ".join(str(error).split()).rstrip(".:")

@@ -31,6 +31,33 @@ __all__ = ["library_path", "open_netcdf", "store_netcdf"]
 LIBRARY_LOCK = combine_locks([NETCDFC_LOCK, HDF5_LOCK])  # what xarray takes itself where it is not given a lock
 
 
+class _Library:
+    """The locks of the libraries, held by one thread at a time, however deep its calls nest.
+
+    xarray does not hold its lock while it reads what a file holds, and two threads in the library at once crash it.
+    """
+
+    thread = threading.RLock()
+    depth = 0
+
+    @classmethod
+    def acquire(cls, blocking: bool = True) -> bool:
+        if not cls.thread.acquire(blocking=blocking):
+            return False
+        if cls.depth == 0 and not LIBRARY_LOCK.acquire(blocking=blocking):
+            cls.thread.release()
+            return False
+        cls.depth += 1
+        return True
+
+    @classmethod
+    def release(cls) -> None:
+        cls.depth -= 1
+        if cls.depth == 0:
+            LIBRARY_LOCK.release()
+        cls.thread.release()
+
+
 class _FileLock:
     """The lock of the libraries, for one file: interrupts wait while it is held, and errors name the file.
 
@@ -44,14 +71,14 @@ class _FileLock:
     def acquire(self, blocking: bool = True) -> bool:
         with ExitStack() as held:
             held.enter_context(interrupts_held())
-            taken = bool(LIBRARY_LOCK.acquire(blocking=blocking))
+            taken = _Library.acquire(blocking)
             if taken:
                 self._held = held.pop_all()
         return taken
 
     def release(self) -> None:
         held = self._held
-        LIBRARY_LOCK.release()
+        _Library.release()
         try:
             held.close()  # raises the interrupt that had to wait
         except KeyboardInterrupt:
@@ -128,8 +155,11 @@ def open_netcdf(path: str | PathLike[str], *, decode: bool = True) -> xr.Dataset
     try:
         check_classic_header(path)
         check_heaps(path)
-        with interrupts_held():
-            return xr.open_dataset(library_path(path), engine="netcdf4", lock=_FileLock(path), decode_cf=decode)
+        lock = _FileLock(path)
+        with interrupts_held(), ExitStack() as stack:
+            _Library.acquire()
+            stack.callback(_Library.release)
+            return xr.open_dataset(library_path(path), engine="netcdf4", lock=lock, decode_cf=decode)
     except DataError:
         raise
     except Exception as error:  # of whatever kind: the file may hold anything
@@ -138,7 +168,7 @@ def open_netcdf(path: str | PathLike[str], *, decode: bool = True) -> xr.Dataset
 
 def store_netcdf(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping[str, Any]]) -> None:
     """Write a netCDF file, as `Dataset.to_netcdf` does; an interrupt waits until it is written."""
-    with interrupts_held():
+    with interrupts_held(), _Library.thread:  # to_netcdf takes the libraries' locks itself
         dataset.to_netcdf(library_path(path), engine="netcdf4", encoding=encoding)
 
 

@@ -60,7 +60,10 @@ def check_chunks(path: Path) -> None:
                 except (struct.error, IndexError):  # these bytes only look like a header, which has a checksum
                     continue
                 if variable is not None:
-                    _check(content, variable)
+                    try:
+                        _check(content, variable)
+                    except (struct.error, IndexError, ArithmeticError):
+                        raise ValueError("the index of its chunks cannot be read") from None
 
 
 def _variable(content: mmap.mmap, at: int) -> _Chunked | None:

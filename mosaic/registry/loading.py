@@ -7,6 +7,7 @@ of two distributions that use one entry-point name.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import redirect_stdout
@@ -57,9 +58,17 @@ def load_registry(entries: Iterable[EntryPoint], disabled: Iterable[str] = ()) -
     return result
 
 
-@cache
+_loading = threading.RLock()
+
+
 def registry() -> Registry:
     """Load every installed plugin, once; `MOSAIC_DISABLE_PLUGINS=a,b` leaves some out."""
+    with _loading:  # redirecting stdout is for the whole process: two threads would leave it redirected
+        return _load_installed()
+
+
+@cache
+def _load_installed() -> Registry:
     # A distribution can be on the path twice (by an editable install, for example): the first one counts.
     unique = {(distribution_of(e)[0], e.name): e for e in reversed(list(entry_points(group=GROUP)))}
     return load_registry(unique.values(), disabled_names())

@@ -7,6 +7,8 @@ import pickle
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -75,6 +77,29 @@ def test_a_path_that_the_library_cannot_take_is_refused_before_the_work(name: st
     with pytest.raises(mosaic.UsageError):
         mosaic.reproduce("table2", out=folder / "c", progress=progress)
     assert not progress
+
+
+THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+import mosaic
+
+def work(seed):
+    options = {"dataset_options": {"limit": 40}, "samples": 2, "steps": 2, "progress": False}
+    with mosaic.run("ls", "digits", seed=seed, out=f"{seed}.nc", **options) as run:
+        sources = run.mosaic.sources()
+    with mosaic.open(f"{seed}.nc") as run:
+        return float(run["image"].sum()), mosaic.run("is", "digits", init=f"{seed}.nc", **options).sizes["sample"]
+
+with ThreadPoolExecutor(4) as pool:
+    print(len(list(pool.map(work, range(16)))))
+"""
+
+
+@pytest.mark.system
+def test_threads_that_store_and_open_files_at_a_time_do_not_crash(tmp_path: Path) -> None:
+    (tmp_path / "threads.py").write_text(THREADS)
+    done = subprocess.run([sys.executable, "threads.py"], capture_output=True, text=True, timeout=240)
+    assert (done.returncode, done.stdout) == (0, "16\n")
 
 
 def test_an_open_file_can_be_handed_to_another_process(tmp_path: Path) -> None:

@@ -62,12 +62,21 @@ def test_a_damaged_index_is_found(file: Path, place: int, bits: int) -> None:
 def test_an_index_that_leads_nowhere_or_to_itself_is_found(file: Path) -> None:
     content = file.read_bytes()
     root = content.find(b"TREE\x01\x01")
-    for target in (0, len(content) - 8, 2**63, root):
-        damaged = bytearray(content)
+    for target in (0, len(content) - 8, 2**63, root, len(content)):
+        damaged = bytearray(content + NODE)  # an index that ends after its first bytes
         struct.pack_into("<Q", damaged, root + 24 + 8 + 4 * 8, target)
         file.write_bytes(damaged)
         with pytest.raises(ValueError, match="index"):
             check_chunks(file)
+
+
+def test_chunks_of_no_size_are_found(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    layout = content.find(b"\x03\x02\x04")  # version, in chunks, three axes and the size of a value
+    content[layout + 11 : layout + 15] = bytes(4)
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="index"):
+        check_chunks(file)
 
 
 def test_a_stored_run_with_a_damaged_index_is_refused(tiny: mosaic.DataSet) -> None:
