@@ -97,6 +97,8 @@ def _settings(tf32: bool) -> list[_Setting]:
         _attribute("cuda.matmul.allow_fp16_reduced_precision_reduction", True),
         _attribute("cuda.matmul.allow_bf16_reduced_precision_reduction", True),
     ]
+    if torch.backends.mkldnn.is_available():
+        settings.append(_attribute("mkldnn.enabled", True))
     if hasattr(torch.backends, "fp32_precision"):  # from torch 2.9 on
         full, convolutions = ("ieee", "none"), ("cudnn.conv", "cudnn.rnn")
         kinds = ("cuda.matmul", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")

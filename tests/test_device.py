@@ -82,6 +82,12 @@ def with_autocast() -> list[AbstractContextManager[object]]:
     return [torch.autocast("cpu", torch.bfloat16), torch.device("meta")]
 
 
+def without_mkldnn() -> list[AbstractContextManager[object]]:
+    place = torch.backends.mkldnn
+    setting = changed(lambda: place.enabled, lambda value: setattr(place, "enabled", value), False)
+    return [setting, torch.autocast("cpu", enabled=False)]
+
+
 @contextmanager
 def changed(read: Callable[[], Any], write: Callable[[Any], object], value: object) -> Iterator[None]:
     before = read()
@@ -101,6 +107,8 @@ def numbers(folder: Path) -> dict[str, str]:
         "resnet", dataset, out=folder, epochs=1, batch_size=6, precision="float32", network_options=network
     )
     digests["weights"] = checkpoint.fingerprint()
+    half = {"epochs": 2, "batch_size": 6, "precision": "bfloat16", "learning_rate": 0.1, "network_options": network}
+    digests["weights of half precision"] = mosaic.train("resnet", dataset, out=f"{folder}-half", **half).fingerprint()
     cases: list[tuple[str, dict[str, Any]]] = [
         ("els", {"sampler": "ddpm", "save": "provenance,entropy", "labels": "random"}),
         ("els", {"score_options": {"engine": "torch"}}),
@@ -149,7 +157,7 @@ def global_state() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("settings", [with_float64, with_bfloat16, on_meta, with_autocast])
+@pytest.mark.parametrize("settings", [with_float64, with_bfloat16, on_meta, with_autocast, without_mkldnn])
 def test_nothing_global_changes_a_number_or_is_changed(
     settings: Callable[[], list[AbstractContextManager[object]]], plain: dict[str, str], tmp_path: Path
 ) -> None:

@@ -138,7 +138,9 @@ class Training:
         self.rates.append(self.learning_rate(self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rates[-1]
-        bfloat16 = torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        # Without a cache: inside a block of the caller's, torch would keep the cast weights of the first step for ever.
+        is_half = self.config.precision == "bfloat16"
+        bfloat16 = torch.autocast(device.type, torch.bfloat16, enabled=is_half, cache_enabled=False)
         with torch.random.fork_rng([device] if device.type == "cuda" else []), bfloat16:
             torch.manual_seed(_seed(self.config.seed, _MODULE, self.step))  # for what the module draws
             loss = eps_loss(self.module, self.schedule, x0, labels, t, eps)
