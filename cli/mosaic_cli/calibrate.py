@@ -64,7 +64,6 @@ def command(
     from mosaic.evaluate.calibration.prepare import prepare_calibration
     from mosaic.registry.data import data_access
     from mosaic.storage.output import Output
-    from mosaic.view.scales import draw_scales
 
     output = Output(out.expanduser(), resume, overwrite, beside=(".png",))
     kept = output.kept_settings(CalibrationConfig)
@@ -81,23 +80,25 @@ def command(
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():
             terminal.note(f"{key}: {value}")
-    replaceable = output.replaceable()
-    calibration, seconds = _calibrate(plan, output, terminal)
-    picture = save_beside(draw_scales(calibration), output.path, replaceable)
+    calibration, picture, seconds = _calibrate(plan, output, terminal)
     _report(calibration, seconds, output.path, picture, terminal, as_json)
 
 
-def _calibrate(plan: CalibrationPlan, output: Output, terminal: Terminal) -> tuple[xr.Dataset, float]:
-    """Calibrate, with a bar; also gives the seconds it took."""
+def _calibrate(plan: CalibrationPlan, output: Output, terminal: Terminal) -> tuple[xr.Dataset, Path, float]:
+    """Calibrate, with a bar, and draw the scales; also gives the picture and the seconds it took."""
     from mosaic.evaluate.calibration.calibrate import start
+    from mosaic.view.scales import draw_scales
 
-    begin = time.perf_counter()
+    begin, replaceable, done = time.perf_counter(), output.replaceable(), False
     try:
         with progress_bar(not terminal.quiet) as bar, start(plan, bar) as stored, output.reading():
+            done = True
             calibration = stored.load()
+        seconds = time.perf_counter() - begin
+        picture = save_beside(draw_scales(calibration), output.path, replaceable)
     except KeyboardInterrupt:
-        terminal.fail(f"interrupted; {advice_after(output)}", ExitCode.INTERRUPTED)
-    return calibration, time.perf_counter() - begin
+        terminal.fail(f"interrupted; {advice_after(output, done)}", ExitCode.INTERRUPTED)
+    return calibration, picture, seconds
 
 
 def _report(

@@ -72,7 +72,6 @@ def command(
 
     inputs = [path for path in (run, reference, baseline) if path is not None]
     target = _target(out, overwrite, inputs)
-    pictures = [target.with_name(target.stem + ending) for ending in PICTURES]
     names = registry().default_metrics() if metrics is None else [name.strip() for name in metrics.split(",")]
     needing = [name for name in names if registry().get("metric", name).needs_dataset]
     given = {name.removesuffix("_options"): values for name, values in plugin_options(options, names).items()}
@@ -91,6 +90,9 @@ def command(
         titles = [path.stem for path in inputs]
         rows = list(zip(titles if len(set(titles)) == len(titles) else map(str, inputs), runs, strict=True))
         figures = [draw(rows, comparison) for draw in (draw_side_by_side, draw_agreement)]
+        if out is None:  # another comparison may have taken the name since
+            target = _target(out, overwrite, inputs)
+        pictures = [target.with_name(target.stem + ending) for ending in PICTURES]
         writers: dict[Path, Callable[[Path], None]] = {target: partial(store, comparison)}
         writers |= {picture: partial(write_figure, figure) for picture, figure in zip(pictures, figures, strict=True)}
         write_together(writers, writers if overwrite else ())

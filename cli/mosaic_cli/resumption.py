@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["advice_after", "command_to_resume"]
 
 
-def advice_after(output: Output) -> str:
-    """Say what is kept of interrupted work, and how to resume it."""
+def advice_after(output: Output, done: bool) -> str:
+    """Say what is kept of interrupted work, and how to resume it; `done` means that only its picture was missing."""
+    if done:
+        return f"the result is kept in '{output.path}', without its picture."
     if not output.is_unfinished():
         return "nothing was written."
     return f"finished batches are kept. Resume with: {command_to_resume(sys.argv[1:], output.path)}"

@@ -114,12 +114,13 @@ def _run(plan: Plan, output: Output, terminal: Terminal) -> tuple[Path, float]:
     from mosaic.view.images import draw_images
 
     begin = time.perf_counter()
-    outputs, replaceable = [output], output.replaceable()  # the last output is the one that is used
+    outputs, replaceable, done = [output], output.replaceable(), False  # the last output is the one that is used
     try:
         with progress_bar(not terminal.quiet) as bar, start(plan, bar, outputs.append) as trajectory, output.reading():
+            done = True
             save_beside(draw_images(trajectory), outputs[-1].path, replaceable)
     except KeyboardInterrupt:
-        terminal.fail(f"interrupted; {advice_after(outputs[-1])}", ExitCode.INTERRUPTED)
+        terminal.fail(f"interrupted; {advice_after(outputs[-1], done)}", ExitCode.INTERRUPTED)
     return outputs[-1].path, time.perf_counter() - begin
 
 

@@ -77,7 +77,9 @@ class ArrayFile(mosaic.DataSource):
             with opened(path) as (names, arrays):
                 if "images" not in arrays:
                     raise mosaic.DataError(f"'{path}' has no array 'images'; it has: {listed(names) or 'none'}.")
-                return self._read(path, arrays["images"], arrays.get("labels"))
+                unread = [name for name in names if name not in ("images", "labels")]
+                note = f"Of '{path}' these are not read: {listed(unread)}; the data set has images and labels only."
+                return self._read(path, arrays["images"], arrays.get("labels"), (note,) if unread else ())
         except mosaic.MosaicError:
             raise
         except Exception as error:  # numpy, zipfile, zlib and HDF5 each raise kinds of their own for a damaged file
@@ -85,7 +87,9 @@ class ArrayFile(mosaic.DataSource):
                 f"'{path}' cannot be read ({error_line(error)}); it may be damaged: save it again."
             ) from error
 
-    def _read(self, path: Path, stored: StoredArray, stored_labels: StoredArray | None) -> mosaic.DataSet:
+    def _read(
+        self, path: Path, stored: StoredArray, stored_labels: StoredArray | None, unread: tuple[str, ...]
+    ) -> mosaic.DataSet:
         layout, notes = layout_of(stored.shape, stored.dims, self.options.layout, path)
         if math.prod(stored.shape) == 0:
             raise mosaic.DataError(f"'{path}': images of shape {stored.shape} hold no pixels.")
@@ -113,7 +117,7 @@ class ArrayFile(mosaic.DataSource):
             labels=None if labels is None else labels[chosen],
             classes=() if labels is None else tuple(str(label) for label in range(int(labels.max()) + 1)),
             origin=readable(path.resolve()),
-            notes=(*notes, *pixel_range.check(kept, count)),
+            notes=(*unread, *notes, *pixel_range.check(kept, count)),
         )
 
 

@@ -76,7 +76,12 @@ class ImageFolder(mosaic.DataSource):
             labels=None if labels is None else labels[chosen],
             classes=() if labels is None else tuple(by_class),
             origin=readable(root.resolve()),
-            notes=(*search.notes(), *_notes(files, kinds), *_dark_notes(brightest, len(chosen), len(files))),
+            notes=(
+                *search.notes(),
+                *_class_notes(list(by_class)),
+                *_notes(files, kinds),
+                *_dark_notes(brightest, len(chosen), len(files)),
+            ),
         )
 
 
@@ -100,6 +105,17 @@ def _read(file: Path, kind: ImageKind, is_grey: bool) -> Tensor:
             "says at its beginning; save it again."
         )
     return pixels[None] if is_grey else pixels.permute(2, 0, 1)
+
+
+def _class_notes(classes: list[str]) -> list[str]:
+    """Say that class folders which are numbers are in another order than numbers."""
+    if not all(name.isdecimal() for name in classes) or classes == sorted(classes, key=int):
+        return []
+    place = next(place for place, name in enumerate(sorted(classes, key=int)) if classes[place] != name)
+    return [
+        f"Classes are in the order of their names as text, so label {place} is the class '{classes[place]}'; name them "
+        "00, 01, ... for the order of numbers."
+    ]
 
 
 def _notes(files: list[Path], kinds: list[ImageKind]) -> list[str]:

@@ -67,7 +67,7 @@ class DataSet:
     origin: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
-    _digest: str | None = field(default=None, init=False, repr=False, compare=False)
+    _digest: tuple[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -76,6 +76,13 @@ class DataSet:
             object.__setattr__(self, name, value)
         images = as_images(self.name, self.images)
         object.__setattr__(self, "images", images)
+        channels, height, width = self.shape
+        if width in (1, 3, 4) and channels > 4:
+            note = (
+                f"Images of '{self.name}' have {channels} channels of {height} x {width} pixels, as (N, C, H, W) says; "
+                f"if their shape is (N, H, W, C), give images.permute(0, 3, 1, 2)."
+            )
+            object.__setattr__(self, "notes", tuple(dict.fromkeys((*self.notes, note))))
         low, high = float(images.min()), float(images.max())
         if not (low > -float("inf") and high < float("inf")):  # with NaN both comparisons are false
             bad = int((~torch.isfinite(images)).flatten(1).any(1).nonzero()[0])
@@ -119,10 +126,15 @@ class DataSet:
         return channels, height, width
 
     def fingerprint(self) -> str:
-        """SHA-256 of shape, pixels and labels, computed at the first call; equal exactly for the same data."""
-        if self._digest is None:
-            object.__setattr__(self, "_digest", self._sha256())
-        return str(self._digest)
+        """SHA-256 of shape, pixels and labels, computed again after a change; equal exactly for the same data."""
+        held = [each for each in (self.images, self.labels) if each is not None]
+        if any(each.is_inference() for each in held):  # these do not count their changes
+            return self._sha256()
+        changes = [each._version for each in held]
+        if self._digest is None or self._digest[1] != changes:
+            object.__setattr__(self, "_digest", (self._sha256(), changes))
+        assert self._digest is not None
+        return self._digest[0]
 
     def _sha256(self) -> str:
         digest = hashlib.sha256(f"{self.images.dtype} {tuple(self.images.shape)}".encode())

@@ -80,8 +80,8 @@ def prepare(
     model = _model(config, score, options, dataset, schedule)
     _check_schedule(config.score, model, schedule)
     scales, notes = _scales(config, model, dataset, levels, times)
-    start, seeds, labels = samples_of(config, dataset, init)
-    notes += [*dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
+    start, seeds, labels, odd = samples_of(config, dataset, init)
+    notes += [*odd, *dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
     size = _size(config, save, labels, max(scales))
     threads = threads_within(memory, model, size, config.score)

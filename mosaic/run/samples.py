@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,20 +18,37 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import refuse_unused
 from mosaic.sampling.noise import random_labels, sample_seed
-from mosaic.storage.requirements import known_values
+from mosaic.storage.requirements import attribute_of, known_values
 from mosaic.storage.trajectory import open_trajectory, start_noise
 
-__all__ = ["Init", "described_init", "samples_of"]
+__all__ = ["Init", "Samples", "described_init", "samples_of"]
 
 
 Init = str | PathLike[str] | xr.Dataset | np.ndarray | Tensor
 """What a run may start from: a file, a run, or standard normal noise (samples, channels, height, width)."""
 
 
-def samples_of(
-    config: RunConfig, dataset: DataSet, init: Init | None = None
-) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
-    """Give the start noise (None: from the seed), seeds and labels of a run's samples.
+class Samples(NamedTuple):
+    """The samples of a run.
+
+    Attributes
+    ----------
+    start : Tensor (samples, C, H, W), float64, or None
+        Standard normal noise to start from; None where it comes from the seed.
+    seeds, labels : tuple of int
+        One entry a sample; -1 for no seed that is known, and no class.
+    notes : tuple of str
+        What is probably unintended.
+    """
+
+    start: Tensor | None
+    seeds: tuple[int, ...]
+    labels: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+def samples_of(config: RunConfig, dataset: DataSet, init: Init | None = None) -> Samples:
+    """Give start noise, seeds and labels of a run's samples.
 
     Parameters
     ----------
@@ -46,9 +64,10 @@ def samples_of(
     if init is None:
         count = config.samples or 4
         seeds = tuple(sample_seed(config.seed, i) for i in range(count))
-        return None, seeds, _labels(config, dataset, count)
+        return Samples(None, seeds, _labels(config, dataset, count))
     what = described_init(init)
-    start, seeds, labels = _start_of(init, what)
+    given = _start_of(init, what)
+    start, seeds, labels = given.noise, given.seeds, given.labels
     if tuple(start.shape[1:]) != dataset.shape:
         raise UsageError(
             f"`init` {what} holds images of shape {tuple(start.shape[1:])}; data set '{dataset.name}' has "
@@ -59,10 +78,33 @@ def samples_of(
         raise UsageError(f"`init` {what} holds {len(start)} samples, fewer than `samples` {count}.")
     if config.labels != "random" and not (config.sampler == "ddpm" and -1 in seeds):
         refuse_unused({"seed": config.seed}, "noise and labels are those of `init`")
+    notes = _oddities(start[:count], what)
     if config.labels is not None:
-        return start[:count], seeds[:count], _labels(config, dataset, count)
+        return Samples(start[:count], seeds[:count], _labels(config, dataset, count), notes)
     _check_labels(labels, dataset, f"`init` {what}")
-    return start[:count], seeds[:count], labels[:count]
+    for label in sorted({*labels} - {-1}):
+        here, there = dataset.classes[label], dict(enumerate(given.classes)).get(label)
+        if there is not None and there != here:
+            raise UsageError(
+                f"`init` {what} has samples of class {label}, '{there}', which is '{here}' in data set "
+                f"'{dataset.name}'; say which `labels` are meant."
+            )
+    return Samples(start[:count], seeds[:count], labels[:count], notes)
+
+
+def _oddities(start: Tensor, what: str) -> tuple[str, ...]:
+    """Say that noise is far from standard normal, which a few values may be by chance."""
+    deviation = float(start.std(correction=0))
+    if start.numel() < 30 or 0.5 < deviation < 2:
+        return ()
+    return (f"`init` {what} has a standard deviation of {deviation:.3g}; it is taken for noise of 1.",)
+
+
+class _Start(NamedTuple):
+    noise: Tensor
+    seeds: tuple[int, ...]
+    labels: tuple[int, ...]
+    classes: Sequence[str] = ()  # names of the labels, where they are known
 
 
 def described_init(init: Init) -> str:
@@ -74,7 +116,7 @@ def described_init(init: Init) -> str:
     return f"(an array of {init.dtype} of shape {tuple(init.shape)})"
 
 
-def _start_of(init: Init, what: str) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+def _start_of(init: Init, what: str) -> _Start:
     """Read noise, seeds and labels; of an array seeds and labels are not known."""
     if isinstance(init, xr.Dataset):
         return _start_of_run(init, what)
@@ -103,17 +145,18 @@ def _start_of(init: Init, what: str) -> tuple[Tensor, tuple[int, ...], tuple[int
         )
     _check_noise(array, what)
     unknown = (-1,) * len(array)
-    return torch.from_numpy(array.astype(np.float64)), unknown, unknown
+    return _Start(torch.from_numpy(array.astype(np.float64)), unknown, unknown)
 
 
-def _start_of_run(run: xr.Dataset, what: str) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+def _start_of_run(run: xr.Dataset, what: str) -> _Start:
     try:
         start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
         seeds, labels = (tuple(known_values(run, name).values.tolist()) for name in ("seed", "label"))
+        classes = attribute_of(run, "dataset_classes") if "dataset_classes" in run.attrs else ()
     except DataError as error:
         raise UsageError(f"`init` {what}: {error}") from None
     _check_noise(start.numpy(), what)
-    return start, seeds, labels
+    return _Start(start, seeds, labels, classes)
 
 
 def _check_noise(array: np.ndarray, what: str) -> None:

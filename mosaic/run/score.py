@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -162,8 +162,8 @@ class Score:
         """
 
         def denoiser(x: Tensor, sigma: float | Tensor, labels: Labels | None = None) -> Tensor:
-            values = torch.as_tensor(sigma, dtype=torch.float64).reshape(-1).cpu().expand(len(x))
-            given = None if labels is None else torch.as_tensor(np.asarray(labels))
+            values = torch.as_tensor(sigma, dtype=torch.float64, device="cpu").reshape(-1).expand(len(x))
+            given = None if labels is None else _tensor(labels).to(x.device)
             denoised = torch.empty_like(x)
             for value in values.unique().tolist():
                 rows = (values == value).nonzero()[:, 0].to(x.device)
@@ -183,7 +183,7 @@ class Score:
         if level is None:
             level = self._level(t)
         scale = self._scale_at(level) if k is None else k
-        return torch.as_tensor(x), level, labels, scale
+        return _tensor(x), level, labels, scale
 
     def _level(self, t: Any) -> Level:
         try:
@@ -210,6 +210,14 @@ class Score:
         except ValueError:  # beyond the schedule's ends
             t = float(level.ratio > self.schedule.level(0.5).ratio)
         return coarse_to_fine(min(self.model.dataset.shape[1:]), [t], [level]).scales[0]
+
+
+def _tensor(values: Any) -> Tensor:
+    """Give an array or a list as a tensor of its own precision; the model refuses what is none."""
+    try:
+        return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    except TypeError:
+        return cast(Tensor, values)
 
 
 def name_of(score: Any) -> str:

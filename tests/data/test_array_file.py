@@ -31,6 +31,14 @@ def test_missing_file_is_known_before_reading_and_refused_on_it(tmp_path: Path) 
         file(lost)
 
 
+def test_arrays_that_are_not_read_are_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=GREY[None], labels=np.array([0]))
+    assert file(tmp_path / "x.npz").notes == ()
+    np.savez(tmp_path / "y.npz", images=GREY[None], label=np.array([0]), Labels=np.array([0]))
+    (note,) = file(tmp_path / "y.npz").notes
+    assert "label, Labels" in note
+
+
 def test_path_is_required_and_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(mosaic.UsageError, match=r"dataset\.file.*'path'"):
         ArrayFile.Options.parse({}, "dataset.file")

@@ -53,6 +53,15 @@ def test_images_that_are_links_to_others_are_told(tmp_path: Path) -> None:
     assert [note.split()[:3] for note in dataset.notes] == [["2", "of", "4"]]
 
 
+@pytest.mark.parametrize(
+    ("names", "told"), [(range(11), True), (range(10), False), (["00", "01", "10"], False), (["2", "10", "b"], False)]
+)
+def test_classes_that_are_numbers_out_of_order_are_told(tmp_path: Path, names: Any, told: bool) -> None:
+    for name in names:
+        save(tmp_path / f"{name}/1.png", GREY)
+    assert any("label 2" in note for note in folder(tmp_path).notes) == told
+
+
 def test_it_conforms(tmp_path: Path) -> None:
     for number in range(6):
         save(tmp_path / "ab"[number % 2] / f"{number}.png", GREY + number)

@@ -72,6 +72,17 @@ def test_a_fingerprint_is_that_of_pixels_shape_precision_and_labels() -> None:
     assert len({same, *(other.fingerprint() for other in others)}) == 7
 
 
+def test_a_fingerprint_notices_a_change_in_place() -> None:
+    dataset = DataSet("rooms", IMAGES.clone(), LABELS.clone())
+    before = dataset.fingerprint()
+    dataset.images[0, 0, 0, 0] = 0
+    changed = dataset.fingerprint()
+    assert dataset.labels is not None
+    dataset.labels[0] = 1
+    assert len({before, changed, dataset.fingerprint()}) == 3
+    assert dataset.fingerprint() == DataSet("rooms", dataset.images.clone(), dataset.labels.clone()).fingerprint()
+
+
 def test_what_is_selected_keeps_its_order_labels_and_classes() -> None:
     dataset = DataSet("rooms", IMAGES, LABELS, ("a", "b", "c"))
     part = dataset.select(torch.tensor([4, 1]))
@@ -250,3 +261,10 @@ def test_labels_without_names_are_not_beyond_all_measure() -> None:
 def test_it_shows_its_name_and_shape_in_a_line() -> None:
     assert repr(DataSet("rooms", IMAGES, LABELS)) == "DataSet('rooms', 6 images of 2 x 3 x 4, 3 classes)"
     assert repr(DataSet("rooms", IMAGES)) == "DataSet('rooms', 6 images of 2 x 3 x 4)"
+
+
+def test_images_that_have_their_channels_last_are_noted() -> None:
+    last = torch.zeros(2, 8, 8, 3)
+    assert "permute" in "".join(DataSet("last", last).notes)
+    assert DataSet("first", last.permute(0, 3, 1, 2)).notes == ()
+    assert DataSet("last", last).select(torch.tensor([0])).notes == DataSet("last", last).notes

@@ -159,3 +159,20 @@ def test_noise_that_overflows_is_refused(tiny: mosaic.DataSet, tmp_path: Path, l
     np.save(tmp_path / "a.npy", noise)
     with pytest.raises(mosaic.UsageError, match=r"a\.npy"):
         mosaic.run("is", tiny, steps=1, init=tmp_path / "a.npy")
+
+
+def test_labels_of_init_that_are_other_classes_here_are_refused(tiny: mosaic.DataSet) -> None:
+    first = mosaic.run("is", tiny, steps=1, samples=2, labels="1,2")
+    other = mosaic.DataSet("other", tiny.images, tiny.labels, classes=("b", "c", "a"))
+    with pytest.raises(mosaic.UsageError, match=r"'b'.*'c'.*`labels`"):
+        mosaic.run("is", other, steps=1, init=first)
+    assert mosaic.run("is", other, steps=1, init=first, labels=[0, 1])["label"].values.tolist() == [0, 1]
+    assert mosaic.run("is", tiny, steps=1, init=first)["label"].values.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.3, 80.0])
+def test_noise_that_is_not_standard_normal_is_noted(tiny: mosaic.DataSet, factor: float) -> None:
+    noise = torch.randn(4, *tiny.shape, generator=torch.Generator().manual_seed(0))
+    mosaic.run("is", tiny, steps=1, init=noise)
+    with pytest.warns(mosaic.MosaicWarning, match="standard deviation"):
+        mosaic.run("is", tiny, steps=1, init=factor * noise)
