@@ -77,18 +77,35 @@ class NoiseSchedule(ABC):
         ValueError
             If this schedule does not have the level, to one part in a million.
         """
-        low, high = 0.0, 1.0
-        for t in (low, high):
+        for t in (0.0, 1.0):
             if _agree(self.level(t), level):
                 return t
+        t = self._bisected(level.ratio)
+        if not _agree(self.level(t), level):
+            raise ValueError(f"{level} is not a level of this schedule.")
+        return t
+
+    def time_of_ratio(self, ratio: float) -> float:
+        """Give the time t at which noise over signal is `ratio`.
+
+        Raises
+        ------
+        ValueError
+            If it is `ratio` at no time in [0, 1].
+        """
+        least, most = self.level(0.0).ratio, self.level(1.0).ratio
+        if not least <= ratio <= most:
+            raise ValueError(f"Noise over signal is {least:.3g} to {most:.3g} on this schedule, not {ratio:.3g}.")
+        return self._bisected(ratio)
+
+    def _bisected(self, ratio: float) -> float:
+        low, high = 0.0, 1.0
         for _ in range(60):  # the noise-to-signal ratio rises with t: halve the interval to the last bit
             middle = (low + high) / 2
-            if self.level(middle).ratio < level.ratio:
+            if self.level(middle).ratio < ratio:
                 low = middle
             else:
                 high = middle
-        if not _agree(self.level(high), level):
-            raise ValueError(f"{level} is not a level of this schedule.")
         return high
 
 
