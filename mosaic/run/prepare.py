@@ -13,6 +13,7 @@ from mosaic.errors import UsageError, no_exit
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options
+from mosaic.interfaces.sampler import Sampler, levels_at
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import EpsModel, ScoreModel
 from mosaic.registry.data import data_source, read_source
@@ -22,7 +23,6 @@ from mosaic.run.memory import Size, access_within, threads_within
 from mosaic.run.plan import Plan
 from mosaic.run.samples import samples_of
 from mosaic.run.saved import resolve_save
-from mosaic.sampling.flow import reverse_levels, reverse_times
 from mosaic.sampling.scales import coarse_to_fine, resolve_scales
 from mosaic.storage.output import Output
 
@@ -67,6 +67,7 @@ def prepare(
         output.check()
     device, names = _device(config, score, dataset), registry()
     schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
+    sampler: Sampler = names.make("sampler", config.sampler, config.sampler_options)
     # Options are checked before the data are read, which can take long.
     options = names.parse("score", config.score, config.score_options) if score is None else None
     dataset_options = config.dataset_options
@@ -74,11 +75,12 @@ def prepare(
         source = data_source(config.dataset, dataset_options, access_within(access, memory))
         dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
     dataset = dataset.to(device)
-    levels, times = tuple(reverse_levels(schedule, config.steps)), reverse_times(config.steps)
-    model = _model(config, score, options, dataset, dict(zip(levels, times, strict=True)).__getitem__)
+    times = tuple(sampler.times(schedule, config.steps))
+    levels = tuple(levels_at(schedule, times))
+    model = _model(config, score, options, dataset, _times(schedule, levels, times))
     _check_schedule(config.score, model, schedule)
     scales, notes = _scales(config, model, dataset, levels, times)
-    start, seeds, labels = samples_of(config, dataset)
+    start, seeds, labels = samples_of(config, dataset, is_stochastic=sampler.is_stochastic)
     notes += [*dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
     size = _size(config, save, labels, max(scales))
@@ -87,6 +89,7 @@ def prepare(
         "dataset_options": dataset_options,
         "score_options": model.options.model_dump(mode="json"),
         "schedule_options": schedule.options.model_dump(mode="json"),
+        "sampler_options": sampler.options.model_dump(mode="json"),
         "samples": len(labels),
         "save": ",".join(save) or "none",
         "device": str(device),
@@ -95,7 +98,9 @@ def prepare(
         config=config.model_copy(update=resolved),
         dataset=dataset,
         schedule=schedule,
+        sampler=sampler,
         model=model,
+        times=times,
         levels=levels,
         scales=scales,
         labels=labels,
@@ -136,6 +141,22 @@ def _model(
     if score is None:
         return cast(ScoreModel, registry().get("score", config.score)(options, dataset))
     return score if isinstance(score, ScoreModel) else EpsModel(score, time_of, dataset)
+
+
+def _times(schedule: NoiseSchedule, levels: Sequence[Level], times: Sequence[float]) -> Callable[[Level], float]:
+    """Give the time of a level: those of the steps as they are, others as the schedule says."""
+    known = dict(zip(levels, times, strict=True))
+
+    def time_of(level: Level) -> float:
+        try:
+            return known[level] if level in known else schedule.time(level)
+        except ValueError:
+            raise UsageError(
+                f"The sampler asks for x0hat at {level}, which the schedule '{schedule.name}' does not have, so there "
+                f"is no time t to give the score model; use other `sampler` options."
+            ) from None
+
+    return time_of
 
 
 def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> None:

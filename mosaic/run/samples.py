@@ -21,8 +21,12 @@ from mosaic.storage.trajectory import open_trajectory, start_noise
 __all__ = ["samples_of"]
 
 
-def samples_of(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
+def samples_of(
+    config: RunConfig, dataset: DataSet, *, is_stochastic: bool
+) -> tuple[Tensor | None, tuple[int, ...], tuple[int, ...]]:
     """Give the start noise (None: from the seed), seeds and labels of a run's samples.
+
+    `is_stochastic` is whether its sampler draws noise.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def samples_of(config: RunConfig, dataset: DataSet) -> tuple[Tensor | None, tupl
     count = config.samples or len(start)
     if count > len(start):
         raise UsageError(f"`init` '{config.init}' holds {len(start)} samples, fewer than `samples` {count}.")
-    if config.labels != "random" and not (config.sampler == "ddpm" and -1 in seeds):
+    if config.labels != "random" and not (is_stochastic and -1 in seeds):
         refuse_unused({"seed": config.seed}, "noise and labels are those of `init`")
     if config.labels is not None:
         return start[:count], seeds[:count], _labels(config, dataset, count)

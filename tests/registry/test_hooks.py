@@ -11,7 +11,14 @@ import mosaic
 from mosaic.registry.hooks import HOOKS, KINDS
 from mosaic.registry.registry import Registry
 
-METHODS = {"schedule": "signal_noise", "score": "denoise", "dataset": "read", "metric": "__call__", "network": "build"}
+METHODS = {
+    "schedule": "signal_noise",
+    "score": "denoise",
+    "dataset": "read",
+    "metric": "__call__",
+    "network": "build",
+    "sampler": "flow",
+}
 
 
 def test_lifecycle_hooks_are_called_with_the_run(tiny: mosaic.DataSet) -> None:
@@ -23,10 +30,10 @@ def test_lifecycle_hooks_are_called_with_the_run(tiny: mosaic.DataSet) -> None:
     registry = mosaic.registry()
     registry._manager.register(observer, name="observer")
     try:
-        mosaic.run(score="is", dataset=tiny, steps=3, samples=1)
+        mosaic.run(score="is", dataset=tiny, steps=2, samples=3, batch_size=2)
     finally:
         registry._manager.unregister(observer)
-    assert calls == [("before", 3), ("after", 3)]
+    assert calls == [("before", 2), ("after", 2)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
