@@ -75,6 +75,10 @@ class Hooks:
         """Is called with the resolved `mosaic.RunConfig` before a run's first batch."""
 
     @hookspec
+    def after_step(self, config: Any, step: Any) -> None:
+        """Is called with the configuration and the `mosaic.Step` after each step of each batch; it changes neither."""
+
+    @hookspec
     def after_run(self, config: Any, trajectory: Any) -> None:
         """Is called with the configuration and the finished run's `xarray.Dataset`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mosaic.device import limited_threads
 from mosaic.errors import no_exit
+from mosaic.interfaces.sampler import Step
 from mosaic.interfaces.schedule import Level
 from mosaic.progress import Progress, silent
 from mosaic.run.checks import check_steps
@@ -21,8 +22,21 @@ from mosaic.storage.trajectory import assemble
 __all__ = ["run_batch"]
 
 
-def run_batch(plan: Plan, batch: range, progress: Progress = silent) -> xr.Dataset:
-    """Run the reverse flow of one batch of samples; `progress` is called after each step, with the batch's work."""
+class AfterStep(Protocol):
+    """What is called after each step."""
+
+    def __call__(self, *, step: Step) -> object: ...
+
+
+def _nobody(*, step: Step) -> None:
+    return None
+
+
+def run_batch(plan: Plan, batch: range, progress: Progress = silent, *, after_step: AfterStep = _nobody) -> xr.Dataset:
+    """Run the reverse flow of one batch of samples.
+
+    After each step `progress` is called with the batch's work, and `after_step` with the step.
+    """
     states: list[Tensor] = []
     denoised: list[Tensor] = []
     recorded: dict[int, dict[str, np.ndarray]] = {}
@@ -44,6 +58,7 @@ def run_batch(plan: Plan, batch: range, progress: Progress = silent) -> xr.Datas
         for step in check_steps(plan.config.sampler, flow, len(plan.levels)):
             states.append(step.state)
             denoised.append(step.denoised)
+            after_step(step=step)
             image = step.following
             note = f"step {step.index + 1}/{len(plan.levels)}"
             progress(sum(work[: step.index + 1]), sum(work), plan.unit, note)

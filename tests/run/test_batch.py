@@ -56,6 +56,18 @@ def test_what_is_kept_of_a_step_is_that_of_its_first_evaluation(tiny: mosaic.Dat
         np.testing.assert_allclose(run["entropy"].values[:, step], entropy.numpy(), rtol=1e-6, atol=1e-9)
 
 
+def test_the_run_goes_on_from_where_the_step_leads(tiny: mosaic.DataSet) -> None:
+    plan = prepare(mosaic.RunConfig(score="is", steps=3, samples=2), mosaic.DataAccess(), dataset=tiny)
+
+    def shift(*, step: mosaic.Step) -> None:
+        step.following = torch.full_like(step.following, step.index)
+
+    run = run_batch(plan, plan.batches[0], after_step=shift)
+    assert (run["state"].isel(step=1) == 0).all()
+    assert (run["state"].isel(step=2) == 1).all()
+    assert (run["image"] == 2).all()
+
+
 class Broken(mosaic.Sampler):
     """Gives `steps` in turn."""
 
