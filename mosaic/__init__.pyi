@@ -35,6 +35,9 @@ from .interfaces.network import Network as Network
 from .interfaces.options import Options as Options
 from .interfaces.rule import VERDICTS as VERDICTS
 from .interfaces.rule import Rule as Rule
+from .interfaces.sampler import Sampler as Sampler
+from .interfaces.sampler import SamplerOptions as SamplerOptions
+from .interfaces.sampler import Step as Step
 from .interfaces.schedule import Level as Level
 from .interfaces.schedule import NoiseSchedule as NoiseSchedule
 from .interfaces.score import Memory as Memory

@@ -14,7 +14,7 @@ __all__ = ["command"]
 @click.argument("kind", required=False)
 @standard
 def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
-    """List what can be named: KIND is schedule, score, dataset, metric, network or scales (default: all)."""
+    """List what can be named: KIND is schedule, score, dataset, metric, network, sampler or scales (default: all)."""
     from mosaic.registry.hooks import KINDS
     from mosaic.registry.loading import registry
     from mosaic.sampling.scales import paper_scales, preset_names

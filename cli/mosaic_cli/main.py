@@ -24,7 +24,7 @@ COMMANDS = {
     "inspect": ("mosaic_cli.inspect", "Tell what a stored run holds and where it came from."),
     "list": (
         "mosaic_cli.list",
-        "List schedules, score models, data sets, metrics, networks and scale presets.",
+        "List schedules, score models, data sets, metrics, networks, samplers and scale presets.",
     ),
     "show": ("mosaic_cli.show", "Describe one of them, with its options."),
     "new-plugin": ("mosaic_cli.new_plugin", "Write a plugin of your own to start from, with its tests."),

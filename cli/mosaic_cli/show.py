@@ -17,7 +17,7 @@ __all__ = ["command"]
 @click.argument("name", required=False, metavar="NAME")
 @standard
 def command(terminal: Terminal, as_json: bool, kind: str, name: str | None) -> None:
-    """Describe NAME of a KIND (schedule, score, dataset, metric, network): what it is, and its options.
+    """Describe NAME of a KIND (schedule, score, dataset, metric, network, sampler): what it is, and its options.
 
     KIND may be left out where a single kind has the name. With --json: the JSON schema of its options. KIND scales
     prints a preset: each scale with its noise-to-signal ratio, with --json as a file that --scales reads.

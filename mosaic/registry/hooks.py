@@ -10,6 +10,7 @@ import pluggy
 from mosaic.interfaces.data_source import DataSource
 from mosaic.interfaces.metric import Metric
 from mosaic.interfaces.network import Network
+from mosaic.interfaces.sampler import Sampler
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.interfaces.score import ScoreModel
 
@@ -31,6 +32,7 @@ KINDS: dict[str, type] = {
     "dataset": DataSource,
     "metric": Metric,
     "network": Network,
+    "sampler": Sampler,
 }
 
 
@@ -65,8 +67,16 @@ class Hooks:
         """Register subclasses of `mosaic.Network`."""
 
     @hookspec
+    def register_samplers(self, register: Register) -> None:
+        """Register subclasses of `mosaic.Sampler`."""
+
+    @hookspec
     def before_run(self, config: Any) -> None:
         """Is called with the resolved `mosaic.RunConfig` before a run's first batch."""
+
+    @hookspec
+    def after_step(self, config: Any, step: Any) -> None:
+        """Is called with the configuration and the `mosaic.Step` after each step of each batch; it changes neither."""
 
     @hookspec
     def after_run(self, config: Any, trajectory: Any) -> None:

@@ -11,8 +11,6 @@ import pluggy
 
 from mosaic.errors import PluginError, UsageError, did_you_mean, no_exit
 from mosaic.interfaces.arguments import checked
-from mosaic.interfaces.data_source import DataSetOptions
-from mosaic.interfaces.options import Options
 from mosaic.registry.hooks import GROUP, HOOKS, KINDS, Hooks
 from mosaic.registry.plugin import Plugin
 
@@ -62,7 +60,7 @@ class Registrar:
         if isabstract(cls):
             missing = ", ".join(sorted(cls.__abstractmethods__))  # type: ignore[attr-defined]
             raise TypeError(f"{cls.__name__} does not define {missing}")
-        wanted = DataSetOptions if kind == "dataset" else Options
+        wanted = base.Options  # type: ignore[attr-defined]
         if not issubclass(cls.Options, wanted):  # type: ignore[attr-defined]
             raise TypeError(f"{cls.__name__}.Options must be a subclass of mosaic.{wanted.__name__}")
         names = (name or getattr(cls, "name", ""), *aliases)

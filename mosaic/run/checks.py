@@ -1,16 +1,17 @@
-"""What a run requires of every score model at every step."""
+"""What a run requires of every score model and sampler at every step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from mosaic.errors import MosaicError, no_exit
+from mosaic.interfaces.sampler import Step
 
-__all__ = ["check_result", "guarded"]
+__all__ = ["check_result", "check_steps", "guarded"]
 
 
 @contextmanager
@@ -60,3 +61,29 @@ def check_result(name: str, x: Tensor, denoised: object, where: str) -> None:
         )
     if not bool(torch.isfinite(denoised).all()):
         raise MosaicError(f"Score model '{name}' gave NaN or infinity at {where}.")
+
+
+def check_steps(name: str, flow: Iterable[Step], count: int) -> Iterator[Step]:
+    """Pass on the steps of a sampler; refuse others than 0 to count - 1, and states that are not finite.
+
+    Raises
+    ------
+    MosaicError
+        With the sampler's name.
+    """
+    expected = 0
+    for step in flow:
+        if step.index != expected or expected == count:
+            raise MosaicError(f"Sampler '{name}' gave step {step.index} after {expected} of {count} steps.")
+        x, state = step.state, step.following
+        if (state.shape, state.dtype) != (x.shape, x.dtype):
+            raise MosaicError(
+                f"Sampler '{name}' goes from {x.dtype} of shape {tuple(x.shape)} to {state.dtype} of shape "
+                f"{tuple(state.shape)} at step {expected}."
+            )
+        if not bool(torch.isfinite(state).all()):
+            raise MosaicError(f"Sampler '{name}' gave NaN or infinity after step {expected}.")
+        yield step
+        expected += 1
+    if expected != count:
+        raise MosaicError(f"Sampler '{name}' stopped after {expected} of {count} steps.")

@@ -20,15 +20,14 @@ class RunConfig(Options):
     score_options: dict[str, Any] = Field({}, description="Options of the score model.")
     dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
     schedule_options: dict[str, Any] = Field({}, description="Options of the noise schedule.")
+    sampler_options: dict[str, Any] = Field({}, description="Options of the sampler.")
     scales: str | None = Field(
         None,
         description="Locality scales: a preset such as paper/mnist-resnet-zeros, a list 3,3,5,... of one entry a step "
         "(lowest noise first), one number, or a file (.json, .nc). Default: the data set's own preset, else from about "
         "half the image at t = 1 to 3 at t = 0.",
     )
-    sampler: Literal["ddim", "ddpm"] = Field(
-        "ddim", description="Reverse flow: deterministic DDIM, or DDPM ancestral sampling."
-    )
+    sampler: str = Field("ddim", description="Sampler: what goes from noise to images, step by step.")
     steps: int = Field(20, ge=1, le=100_000, description="Steps of the reverse flow.")
     samples: int | None = Field(
         None, ge=1, le=1_000_000, description="Samples to make. Default: 4, or all that `init` holds."

@@ -41,7 +41,7 @@ def predict_seconds(plan: Plan) -> float | None:
             kind = (scale, _arithmetic(plan, index, scale))
             if kind not in seconds:
                 seconds[kind] = _step_seconds(plan, index, scale)
-            total += seconds[kind]
+            total += seconds[kind] * plan.evaluations[index]
     return total * plan.samples / len(plan.batches[0])
 
 

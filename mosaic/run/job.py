@@ -66,12 +66,16 @@ def _check_finished(plan: Plan, path: Path, run: xr.Dataset) -> None:
 def job_of(plan: Plan, path: Path) -> FileJob:
     """The job of a run that is kept at `path`."""
     moved = [f"configuration.score_options.{name}" for name in plan.model.path_options]
+    after_step = partial(registry().hook.after_step, config=plan.config)
     return FileJob(
         place=path,
         identity=_identity(plan),
         schema=TRAJECTORY_SCHEMA,
         what="a stored run",
-        parts=[Part(sum(plan.work(batch)), partial(run_batch, plan, batch)) for batch in plan.batches],
+        parts=[
+            Part(sum(plan.work(batch)), partial(run_batch, plan, batch, after_step=after_step))
+            for batch in plan.batches
+        ],
         unit=plan.unit,
         attributes=lambda: _attributes(plan),
         before=lambda: registry().hook.before_run(config=plan.config),

@@ -11,6 +11,7 @@ from torch import Tensor
 from mosaic.device import standard_torch
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.sampler import Sampler
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel
 from mosaic.run.checks import check_result, guarded
@@ -33,9 +34,9 @@ class Plan:
         With every default filled in.
     dataset : DataSet
         Training set, on `device`.
-    schedule, model, device
+    schedule, sampler, model, device
         What the configuration names, made.
-    levels, scales : tuple
+    times, levels, scales : tuple
         One entry a step, from noise to data; scale 0 where the model has none.
     labels, seeds : tuple of int
         One entry a sample; label -1 for no class, seed -1 where the noise came from a file without seeds.
@@ -56,7 +57,9 @@ class Plan:
     config: RunConfig
     dataset: DataSet
     schedule: NoiseSchedule
+    sampler: Sampler
     model: ScoreModel
+    times: tuple[float, ...]
     levels: tuple[Level, ...]
     scales: tuple[int, ...]
     labels: tuple[int, ...]
@@ -96,14 +99,28 @@ class Plan:
         return (noise.double() * self.levels[0].noise).to(self.dtype).to(self.device)
 
     def step_seeds(self, batch: range) -> list[int]:
-        """Seeds of the noise that an ancestral sampler adds: the samples' own, where they have one."""
+        """Seeds of the noise that a sampler adds: the samples' own, where they have one."""
         return [self.seeds[i] if self.seeds[i] >= 0 else sample_seed(self.config.seed, i) for i in batch]
 
     def labels_of(self, batch: range) -> Tensor:
         """Labels (B,) of a batch, int64; -1 for none."""
         return torch.tensor(self.labels[batch.start : batch.stop], device=self.device, dtype=torch.int64)
 
-    def denoise(self, x: Tensor, index: int, batch: range) -> Tensor:
+    def on_schedule(self, x: Tensor, level: Level, index: int) -> tuple[Tensor, Level]:
+        """Scale x to the level of the schedule that has the same noise-to-signal ratio, for models that need its time.
+
+        x0hat depends on x / signal and noise / signal alone. The level of the step stays as it is, and so does one
+        beyond the schedule's own range, which analytic machines take.
+        """
+        if level == self.levels[index]:
+            return x, level
+        try:
+            own = self.schedule.level(self.schedule.time_of_ratio(level.ratio))
+        except ValueError:
+            return x, level
+        return x * (own.signal / level.signal), own
+
+    def denoise(self, x: Tensor, index: int, batch: range, level: Level | None = None) -> Tensor:
         """Evaluate the score model on a batch at one step.
 
         Parameters
@@ -111,9 +128,11 @@ class Plan:
         x : Tensor (B, C, H, W)
             States of the batch, of the plan's dtype.
         index : int
-            The step, 0 at noise.
+            The step, 0 at noise, whose scale is used.
         batch : range
             Indices of the samples, which have their labels.
+        level : Level, optional
+            The level of x, if it is not that of the step.
 
         Returns
         -------
@@ -127,12 +146,13 @@ class Plan:
         UsageError
             If the model refuses the level, the scale or a label.
         """
+        level = level or self.levels[index]
         with self._guarded(x), standard_torch():  # for networks as well
-            denoised = self.model.denoise(x, self.levels[index], self.labels_of(batch), self.scales[index])
-        self._check(x, denoised, index)
+            denoised = self.model.denoise(x, level, self.labels_of(batch), self.scales[index])
+        self._check(x, denoised, index, level)
         return denoised
 
-    def attribute(self, x: Tensor, index: int, batch: range) -> Attribution:
+    def attribute(self, x: Tensor, index: int, batch: range, level: Level | None = None) -> Attribution:
         """Evaluate the score model at one step, and find what x0hat is made of.
 
         Arguments and errors as for `denoise`. The model must have the trait `has_attribution`.
@@ -142,24 +162,32 @@ class Plan:
         Attribution
             `denoised` (B, C, H, W), and for each pixel (B, H, W) its best candidate.
         """
+        level = level or self.levels[index]
         with self._guarded(x), standard_torch():
-            attribution = self.model.attribute(x, self.levels[index], self.labels_of(batch), self.scales[index])
-        self._check(x, attribution.denoised, index)
+            attribution = self.model.attribute(x, level, self.labels_of(batch), self.scales[index])
+        self._check(x, attribution.denoised, index, level)
         return attribution
 
     def _guarded(self, x: Tensor) -> AbstractContextManager[None]:
         return guarded(self.config.score, {"x": x, "the training images": self.dataset.images})
 
-    def _check(self, x: Tensor, denoised: Tensor, index: int) -> None:
-        check_result(self.config.score, x, denoised, f"step {index} ({self.levels[index]})")
+    def _check(self, x: Tensor, denoised: Tensor, index: int, level: Level) -> None:
+        check_result(self.config.score, x, denoised, f"step {index} ({level})")
+
+    @property
+    def evaluations(self) -> tuple[int, ...]:
+        """How often each step evaluates the score model."""
+        return (*(self.sampler.evaluations,) * (len(self.levels) - 1), 1)
 
     def comparisons(self) -> int:
         """Comparisons, of windows or of whole images, of the whole run."""
-        return count_comparisons(self.model, self.scales, self.labels)
+        evaluated = [scale for scale, times in zip(self.scales, self.evaluations, strict=True) for _ in range(times)]
+        return count_comparisons(self.model, evaluated, self.labels)
 
     def work(self, batch: range) -> list[float]:
         """Work of each step of a batch, in `unit`."""
-        return step_work(self.model, self.scales, self.labels[batch.start : batch.stop])
+        once = step_work(self.model, self.scales, self.labels[batch.start : batch.stop])
+        return [work * times for work, times in zip(once, self.evaluations, strict=True)]
 
     @property
     def unit(self) -> str:

@@ -14,6 +14,7 @@ from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.function_model import FunctionModel
 from mosaic.interfaces.options import Options
+from mosaic.interfaces.sampler import Sampler, levels_at
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.data import data_source, read_source
@@ -23,7 +24,6 @@ from mosaic.run.memory import Size, access_within, threads_within
 from mosaic.run.plan import Plan
 from mosaic.run.samples import Init, samples_of
 from mosaic.run.saved import resolve_save
-from mosaic.sampling.flow import reverse_levels, reverse_times
 from mosaic.sampling.scales import coarse_to_fine, resolve_scales
 from mosaic.storage.output import Output
 
@@ -69,6 +69,7 @@ def prepare(
         output.check()
     device, names = _device(config, score, dataset), registry()
     schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
+    sampler: Sampler = names.make("sampler", config.sampler, config.sampler_options)
     # Options are checked before the data are read, which can take long.
     options = names.parse("score", config.score, config.score_options) if score is None else None
     dataset_options = config.dataset_options
@@ -76,11 +77,12 @@ def prepare(
         source = data_source(config.dataset, dataset_options, access_within(access, memory))
         dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
     dataset = dataset.to(device)
-    levels, times = tuple(reverse_levels(schedule, config.steps)), reverse_times(config.steps)
+    times = tuple(sampler.times(schedule, config.steps))
+    levels = tuple(levels_at(schedule, times))
     model = _model(config, score, options, dataset, schedule)
     _check_schedule(config.score, model, schedule)
     scales, notes = _scales(config, model, dataset, levels, times)
-    start, seeds, labels, odd = samples_of(config, dataset, init)
+    start, seeds, labels, odd = samples_of(config, dataset, init, is_stochastic=sampler.is_stochastic)
     notes += [*odd, *dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
     size = _size(config, save, labels, max(scales))
@@ -89,6 +91,7 @@ def prepare(
         "dataset_options": dataset_options,
         "score_options": model.options.model_dump(mode="json"),
         "schedule_options": schedule.options.model_dump(mode="json"),
+        "sampler_options": sampler.options.model_dump(mode="json"),
         "samples": len(labels),
         "save": ",".join(save) or "none",
         "device": str(device),
@@ -97,7 +100,9 @@ def prepare(
         config=config.model_copy(update=resolved),
         dataset=dataset,
         schedule=schedule,
+        sampler=sampler,
         model=model,
+        times=times,
         levels=levels,
         scales=scales,
         labels=labels,

@@ -47,13 +47,15 @@ class Samples(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def samples_of(config: RunConfig, dataset: DataSet, init: Init | None = None) -> Samples:
+def samples_of(config: RunConfig, dataset: DataSet, init: Init | None = None, *, is_stochastic: bool) -> Samples:
     """Give start noise, seeds and labels of a run's samples.
 
     Parameters
     ----------
     init : optional
         What to start from, in place of the file `config.init`.
+    is_stochastic : bool
+        Whether the run's sampler draws noise.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def samples_of(config: RunConfig, dataset: DataSet, init: Init | None = None) ->
     count = config.samples or len(start)
     if count > len(start):
         raise UsageError(f"`init` {what} holds {len(start)} samples, fewer than `samples` {count}.")
-    if config.labels != "random" and not (config.sampler == "ddpm" and -1 in seeds):
+    if config.labels != "random" and not (is_stochastic and -1 in seeds):
         refuse_unused({"seed": config.seed}, "noise and labels are those of `init`")
     notes = _oddities(start[:count], what)
     if config.labels is not None:

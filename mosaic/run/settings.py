@@ -29,7 +29,7 @@ __all__ = [
 Config = TypeVar("Config", bound=Options)
 
 # Kinds of plugin that configurations name.
-SECTIONS = ("score", "dataset", "schedule", "network")
+SECTIONS = ("score", "dataset", "schedule", "network", "sampler")
 
 
 def sections_of(model: type[Options]) -> tuple[str, ...]:

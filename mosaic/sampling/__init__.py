@@ -1,1 +1,1 @@
-"""The reverse flow: noise to start from, steps from level to level, and locality scales along it."""
+"""Along the reverse flow: its noise, and the locality scales."""

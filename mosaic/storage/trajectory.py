@@ -33,6 +33,7 @@ __all__ = [
 def assemble(
     states: Sequence[Tensor],
     denoised: Sequence[Tensor],
+    image: Tensor,
     coordinates: Mapping[str, Sequence[float] | Sequence[int]],
     saved: Mapping[str, np.ndarray] | None = None,
 ) -> xr.Dataset:
@@ -42,6 +43,8 @@ def assemble(
     ----------
     states, denoised : sequences of Tensor (B, C, H, W)
         One entry a step, from noise to data; float32, or float64 where the run computed in it.
+    image : Tensor (B, C, H, W)
+        The final images.
     coordinates : mapping
         `sample` (index in the run), `seed` and `label` of each sample; `time`, `signal`, `noise` and `scale` of each
         step.
@@ -52,7 +55,7 @@ def assemble(
     arrays = {
         "state": np.stack([x.cpu().numpy() for x in states], axis=1),
         "denoised": np.stack([x.cpu().numpy() for x in denoised], axis=1),
-        "image": denoised[-1].cpu().numpy(),
+        "image": image.cpu().numpy(),
         **(saved or {}),
     }
     columns = {**coordinates, "step": range(len(states))}

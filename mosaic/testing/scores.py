@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from mosaic.errors import UsageError
+from mosaic.interfaces.sampler import uniform_times
 from mosaic.interfaces.schedule import Level
 from mosaic.run.runner import run
-from mosaic.sampling.flow import reverse_times
 from mosaic.storage.trajectory import open_trajectory
 from mosaic.testing.attribution import (
     attribution_agrees_with_denoise,
@@ -245,7 +245,7 @@ def a_run_is_stored_and_read_back(case: PluginCase) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run(score.model, out=Path(folder) / "run.nc", progress=False, **settings).close()
         with open_trajectory(Path(folder) / "run.nc") as stored:
-            times, level = reverse_times(3), Level(float(stored["signal"][1]), float(stored["noise"][1]))
+            times, level = uniform_times(3), Level(float(stored["signal"][1]), float(stored["noise"][1]))
             require(stored["time"].values.tolist() == times, "the stored times are not those of the flow")
             x = torch.from_numpy(stored["state"][:, 1].values)
             wanted = torch.full((2,), labels, dtype=torch.int64, device="cpu")

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from mosaic.errors import MosaicError, MosaicWarning, UsageError, did_you_mean
-from mosaic.testing import datasets, metrics, networks, schedules, scores
+from mosaic.testing import datasets, metrics, networks, samplers, schedules, scores
 from mosaic.testing.case import Failed, NotApplicable, PluginCase
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "check_dataset",
     "check_metric",
     "check_network",
+    "check_sampler",
     "check_schedule",
     "check_score",
     "checks_of",
@@ -31,6 +32,7 @@ KINDS: dict[str, dict[str, Callable[[PluginCase], None]]] = {
     "dataset": datasets.CHECKS,
     "metric": metrics.CHECKS,
     "network": networks.CHECKS,
+    "sampler": samplers.CHECKS,
 }
 
 
@@ -96,7 +98,7 @@ def checks_of(
 
     Parameters
     ----------
-    kind : {"score", "schedule", "dataset", "metric", "network"}
+    kind : {"score", "schedule", "dataset", "metric", "network", "sampler"}
         The plugin's kind.
     plugin : type
         The plugin's class.
@@ -195,3 +197,8 @@ def check_metric(plugin: type[Any], **settings: Any) -> dict[str, str]:
 def check_network(plugin: type[Any], **settings: Any) -> dict[str, str]:
     """Run all checks of a network: `options`, `expected_failures`; as `check_score`."""
     return _check_all("network", plugin, settings)
+
+
+def check_sampler(plugin: type[Any], **settings: Any) -> dict[str, str]:
+    """Run all checks of a sampler: `options`, `expected_failures`; as `check_score`."""
+    return _check_all("sampler", plugin, settings)

@@ -18,6 +18,7 @@ Invoke = Callable[..., Result]
 def test_list_names_everything_built_in(invoke: Invoke) -> None:
     names = {(row["kind"], row["name"]) for row in json.loads(invoke("list", "--json").stdout)}
     schedules = {"cosine", "cosine-nichol", "linear", "exponential", "ddpm-linear", "flow", "edm"}
+    samplers = {"ddim", "ddpm", "euler", "heun", "dpmpp-2m", "euler-maruyama"}
     datasets = {
         "mnist",
         "fashion_mnist",
@@ -31,6 +32,7 @@ def test_list_names_everything_built_in(invoke: Invoke) -> None:
     }
     assert {("schedule", name) for name in schedules} <= names
     assert {("dataset", name) for name in datasets} <= names
+    assert {("sampler", name) for name in samplers} <= names
     assert {("score", name) for name in ("is", "es", "ls", "els")} <= names
     assert sum(kind == "scales" for kind, _ in names) == 10
 

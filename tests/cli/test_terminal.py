@@ -95,7 +95,7 @@ def test_notes_go_to_stderr_unless_quiet() -> None:
 def test_a_failure_inside_names_itself_and_shows_where_on_request(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the cat ate it")
 
     monkeypatch.setattr(job, "run_batch", broken)

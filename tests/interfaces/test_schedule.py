@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -32,6 +33,16 @@ def test_the_time_of_a_level_is_the_inverse_of_the_level_of_a_time(name: str) ->
         assert math.isclose(own.time(own.level(t)), t, abs_tol=1e-7), t
     ends = own.time(own.level(1.0))
     assert own.level(ends) == own.level(1.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_time_of_a_ratio_is_that_of_its_level(name: str) -> None:
+    own = schedule(name)
+    for t in (0.1, 0.5, 0.9):
+        assert own.time_of_ratio(own.level(t).ratio) == pytest.approx(t, abs=1e-9)
+    for ratio in (2 * own.level(1.0).ratio, own.level(0.0).ratio - 1e-3, math.nan):
+        with pytest.raises(ValueError, match=re.escape(f"{ratio:.3g}")):
+            own.time_of_ratio(ratio)
 
 
 def test_a_level_of_another_schedule_has_no_time() -> None:

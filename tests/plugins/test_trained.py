@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mosaic
-from mosaic.sampling.flow import ddim_step, reverse_levels
+from mosaic.interfaces.sampler import levels_at, uniform_times
 from mosaic_plugins.trained import TrainedNetwork
 
 
@@ -48,15 +48,34 @@ def test_x0hat_is_what_eps_leaves_of_x(tiny: mosaic.DataSet, folder: Path, t: fl
 
 def test_a_run_is_ddim_with_the_network(tiny: mosaic.DataSet, folder: Path) -> None:
     run = mosaic.run(model(tiny, folder), samples=2, steps=5)
-    module, levels = mosaic.load_checkpoint(folder).load(), reverse_levels(cosine(), 5)
+    module, levels = mosaic.load_checkpoint(folder).load(), levels_at(cosine(), uniform_times(5))
     x = torch.from_numpy(run["state"].isel(step=0).values)
     for step, level in enumerate(levels):
         assert torch.allclose(x, torch.from_numpy(run["state"].isel(step=step).values), rtol=1e-4, atol=1e-4)
         eps = module(x, torch.full((2,), 1 - step / 5), None)
         denoised = (x - level.noise * eps) / level.signal
         if step < 4:
-            x = ddim_step(x, denoised, level, levels[step + 1], torch.randn_like)
+            x = levels[step + 1].signal * denoised + levels[step + 1].noise * eps
     assert torch.allclose(denoised, torch.from_numpy(run["image"].values), rtol=1e-4, atol=1e-4)
+
+
+def test_heun_with_churn_asks_the_network_at_times_between_the_steps(tiny: mosaic.DataSet, folder: Path) -> None:
+    options = {"s_churn": 4, "s_noise": 1.003}
+    run = mosaic.run(model(tiny, folder), samples=2, steps=5, sampler="heun", sampler_options=options, dtype="float64")
+    module = mosaic.load_checkpoint(folder).load().double()
+
+    def eps(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        between.append(float(t[0]) not in uniform_times(5))
+        return module(x, t, None)
+
+    between: list[bool] = []
+    same = mosaic.run(eps, tiny, samples=2, steps=5, sampler="heun", sampler_options=options, dtype="float64")
+    assert (len(between), sum(between)) == (9, 4)  # the first step adds no noise; the last is Euler's
+    assert abs(run["image"].values - same["image"].values).max() < 1e-5
+    with pytest.raises(mosaic.UsageError, match="'cosine'"):  # more noise than at t = 1
+        mosaic.run(model(tiny, folder), sampler="heun", sampler_options={"s_churn": 4, "s_tmax": 1e4}, steps=5)
+    with pytest.raises(mosaic.UsageError, match="'cosine'"):
+        mosaic.run(eps, tiny, sampler="euler", sampler_options={"s_churn": 4, "s_tmax": 1e4}, steps=5)
 
 
 def test_by_name_it_stores_the_same_run_and_the_digest_of_the_weights(

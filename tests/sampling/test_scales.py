@@ -10,12 +10,12 @@ import pytest
 import xarray as xr
 
 import mosaic
-from mosaic.sampling.flow import reverse_levels
+from mosaic.interfaces.sampler import levels_at, uniform_times
 from mosaic.sampling.scales import PAPER_SCALES, ScaleSchedule, coarse_to_fine, preset_names, resolve_scales
 
 
 def rising(steps: int, schedule: str = "cosine") -> list[mosaic.Level]:
-    return reverse_levels(mosaic.registry().get("schedule", schedule)(), steps)[::-1]
+    return levels_at(mosaic.registry().get("schedule", schedule)(), uniform_times(steps))[::-1]
 
 
 def test_there_are_ten_paper_presets_of_twenty_odd_scales() -> None:

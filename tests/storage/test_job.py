@@ -179,8 +179,9 @@ def killing_after(steps: int) -> Any:
 
 
 def test_objects_without_an_identity_cannot_be_resumed(tiny: mosaic.DataSet, tmp_path: Path) -> None:
-    with pytest.raises(mosaic.UsageError):
-        mosaic.run(score=lambda x, t: x, dataset=tiny, out=tmp_path / "a.nc", resume=True)
+    generator = torch.Generator()
+    with pytest.raises(mosaic.UsageError, match="random"):
+        mosaic.run(score=lambda x, t: x if generator else -x, dataset=tiny, out=tmp_path / "a.nc", resume=True)
     with pytest.raises(mosaic.UsageError, match="overwrite"):
         mosaic.run(dataset=tiny, out=tmp_path / "a.nc", resume=True, overwrite=True)
 

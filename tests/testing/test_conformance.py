@@ -86,6 +86,17 @@ SCHEDULES = ["cosine", "cosine-nichol", "linear", "exponential", "ddpm-linear", 
 DATA_SETS = ["digits", "black-white", "shapes", "pairs", "pairs-shape"]
 METRICS = ["pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized", "local_consistency"]
 NETWORKS = ["resnet", "unet", "unet-attention", "resnet-attention"]
+SAMPLERS: list[tuple[str, dict[str, Any]]] = [
+    ("ddim", {}),
+    ("ddim", {"eta": 0.5, "grid": "karras"}),
+    ("ddpm", {}),
+    ("euler", {}),
+    ("euler", {"s_churn": 1}),
+    ("heun", {"grid": "karras", "rho": 3}),
+    ("heun", {"s_churn": 9, "s_tmin": 0.1, "s_tmax": 100, "s_noise": 1.003}),
+    ("dpmpp-2m", {}),
+    ("euler-maruyama", {}),
+]
 
 
 def test_no_built_in_plugin_is_left_out() -> None:
@@ -95,8 +106,15 @@ def test_no_built_in_plugin_is_left_out() -> None:
     assert set(SCHEDULES) == set(plugins.names("schedule"))
     assert {*METRICS, "consistency"} == set(plugins.names("metric"))
     assert set(NETWORKS) == set(plugins.names("network"))
+    assert {name for name, _ in SAMPLERS} == set(plugins.names("sampler"))
     files = {"file", "folder", "mnist", "fashion_mnist", "cifar10", "celeba"}
     assert {*DATA_SETS, *files} == set(plugins.names("dataset"))
+
+
+@pytest.mark.parametrize(("name", "options"), SAMPLERS)
+def test_the_samplers(name: str, options: dict[str, Any]) -> None:
+    outcomes = mosaic.testing.check_sampler(mosaic.registry().get("sampler", name), options=options)
+    assert set(outcomes.values()) == {"passed"}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -37,7 +37,7 @@ def pass_by() -> None:
 
 
 def test_there_are_checks_of_every_kind_of_plugin() -> None:
-    assert list(KINDS) == ["score", "schedule", "dataset", "metric", "network"]
+    assert list(KINDS) == ["score", "schedule", "dataset", "metric", "network", "sampler"]
     for kind, checks in KINDS.items():
         assert all(name == check.__name__ and check.__doc__ for name, check in checks.items()), kind
         assert "options_survive_json" in checks
@@ -77,7 +77,7 @@ def test_what_a_check_draws_does_not_change_what_the_caller_draws() -> None:
 
 
 def test_a_kind_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(mosaic.UsageError, match=r"'scores'.*score, schedule, dataset, metric, network"):
+    with pytest.raises(mosaic.UsageError, match=r"'scores'.*score, schedule, dataset, metric, network, sampler"):
         mosaic.testing.checks_of("scores", Ideal)
 
 

@@ -24,6 +24,7 @@ from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
+from mosaic.interfaces.sampler import levels_at
 from mosaic.progress import Progress, piece_of, prefixed, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.estimate import predict_seconds
@@ -31,7 +32,6 @@ from mosaic.run.memory import access_within
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
-from mosaic.sampling.flow import reverse_levels
 from mosaic.sampling.scales import resolve_scales
 from mosaic.storage.files import as_attribute, check_reachable, open_stored, reusing, store
 from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
@@ -166,7 +166,8 @@ def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess
     network = prepare(runs[NETWORK], access_within(access, memory))
     dataset, metrics = network.dataset, metrics_of(config, network.dataset)
     runs |= {name: run_of_theory(config, checkpoint, name, dataset) for name in participants.theories}
-    levels = reverse_levels(network.schedule, config.steps)[::-1]
+    times = network.sampler.times(network.schedule, config.steps)
+    levels = levels_at(network.schedule, times)[::-1]
     scales = None if config.scales is None else list(resolve_scales(config.scales, levels))
     facts = {"checkpoint": checkpoint.fingerprint(), "dataset": dataset.fingerprint()}
     resolved = {"dataset_options": network.config.dataset_options}

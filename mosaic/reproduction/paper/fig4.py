@@ -14,6 +14,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from mosaic.evaluate.calibration.calibrate import open_calibration
+from mosaic.interfaces.sampler import uniform_times
 from mosaic.interfaces.schedule import Level
 from mosaic.progress import prefixed
 from mosaic.reproduction.study.experiment import Experiment
@@ -21,7 +22,6 @@ from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import THEORY_STEPS
 from mosaic.reproduction.study.steps import calibration_steps, training_step
 from mosaic.reproduction.study.target import Target
-from mosaic.sampling.flow import reverse_times
 from mosaic.sampling.noise import initial_noise
 from mosaic.sampling.scales import PAPER_SCALES
 
@@ -105,7 +105,7 @@ class Fig4(Target):
         return xr.concat(parts, dim="row", combine_attrs="drop_conflicts").assign_coords(row=list(self.rows))
 
     def _row(self, experiment: Experiment) -> xr.Dataset:
-        times = reverse_times(THEORY_STEPS)[::-1]
+        times = uniform_times(THEORY_STEPS)[::-1]
         fields = self._fields(experiment, times)
         with open_calibration(experiment.calibrate()) as calibration:
             rising = calibration.sortby("time")

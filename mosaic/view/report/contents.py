@@ -26,7 +26,18 @@ TRAINING_BYTES = 2_000_000  # of training images shown, at most, before compress
 COLUMNS = 32  # of training images in their common picture
 NEEDED = ("state", "denoised", "image", "time", "scale", "sample", "label")
 PROVENANCE = (*SAVED_WITH_IMAGE, *SAVED["provenance"])
-FACTS = ("score", "dataset", "schedule", "sampler", "steps", "seed", "score_options", "dataset_options", "scales")
+FACTS = (
+    "score",
+    "dataset",
+    "schedule",
+    "sampler",
+    "steps",
+    "seed",
+    "score_options",
+    "dataset_options",
+    "sampler_options",
+    "scales",
+)
 
 
 def packed(array: NDArray[Any]) -> dict[str, str]:

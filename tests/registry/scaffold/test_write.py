@@ -21,8 +21,8 @@ from mosaic.registry.registry import Registry
 from mosaic.registry.scaffold.write import KINDS, check_name, write_plugin
 
 
-def test_there_is_a_template_for_every_kind() -> None:
-    assert set(KINDS) == set(REGISTERED)
+def test_there_is_a_template_for_every_kind_but_samplers() -> None:
+    assert {*KINDS, "sampler"} == set(REGISTERED)
 
 
 @pytest.mark.parametrize("kind", KINDS)
