@@ -54,6 +54,8 @@ from .registry.loading import registry as registry
 from .registry.registry import Registry as Registry
 from .reproduction.reproduce import reproduce as reproduce
 from .run.config import RunConfig as RunConfig
+from .run.flow import FlowStep as FlowStep
+from .run.flow import flow as flow
 from .run.runner import run as run
 from .run.score import Score as Score
 from .sampling.scales import ScaleSchedule as ScaleSchedule

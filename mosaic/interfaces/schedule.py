@@ -108,6 +108,18 @@ class NoiseSchedule(ABC):
                 high = middle
         return high
 
+    def rescaled(self, x: Tensor, level: Level) -> tuple[Tensor, Level]:
+        """Scale x to this schedule's level of the same noise-to-signal ratio, for models that need its time.
+
+        x0hat depends on x / signal and noise / signal alone. A level beyond this schedule's range stays as it is;
+        analytic machines take it.
+        """
+        try:
+            own = self.level(self.time_of_ratio(level.ratio))
+        except ValueError:
+            return x, level
+        return x * (own.signal / level.signal), own
+
 
 def _agree(level: Level, other: Level) -> bool:
     return math.isclose(level.signal, other.signal, rel_tol=1e-6, abs_tol=1e-9) and math.isclose(

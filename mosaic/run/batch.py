@@ -44,7 +44,8 @@ def run_batch(plan: Plan, batch: range, progress: Progress = silent, *, after_st
     work = plan.work(batch)
 
     def evaluate(x: Tensor, level: Level, index: int) -> Tensor:
-        x, level = plan.on_schedule(x, level, index)
+        if level != plan.levels[index]:
+            x, level = plan.schedule.rescaled(x, level)
         step = len(states)  # the one under way: its first evaluation is the one that is kept
         keep = bool(plan.save) and step in plan.save_steps and step not in recorded
         attribution = plan.attribute(x, index, batch, level) if keep and needs_posterior else None

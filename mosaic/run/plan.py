@@ -106,20 +106,6 @@ class Plan:
         """Labels (B,) of a batch, int64; -1 for none."""
         return torch.tensor(self.labels[batch.start : batch.stop], device=self.device, dtype=torch.int64)
 
-    def on_schedule(self, x: Tensor, level: Level, index: int) -> tuple[Tensor, Level]:
-        """Scale x to the level of the schedule that has the same noise-to-signal ratio, for models that need its time.
-
-        x0hat depends on x / signal and noise / signal alone. The level of the step stays as it is, and so does one
-        beyond the schedule's own range, which analytic machines take.
-        """
-        if level == self.levels[index]:
-            return x, level
-        try:
-            own = self.schedule.level(self.schedule.time_of_ratio(level.ratio))
-        except ValueError:
-            return x, level
-        return x * (own.signal / level.signal), own
-
     def denoise(self, x: Tensor, index: int, batch: range, level: Level | None = None) -> Tensor:
         """Evaluate the score model on a batch at one step.
 

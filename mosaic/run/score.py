@@ -23,7 +23,7 @@ from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel, eps_from_denoised, score_from_denoised
 from mosaic.sampling.scales import coarse_to_fine, resolve_scales
 
-__all__ = ["Score", "check_identified", "name_of"]
+__all__ = ["Batch", "Labels", "Score", "as_tensor", "check_identified", "name_of"]
 
 Batch = Tensor | NDArray[Any]
 Labels = Tensor | NDArray[Any] | Sequence[int]
@@ -163,13 +163,12 @@ class Score:
 
         def denoiser(x: Tensor, sigma: float | Tensor, labels: Labels | None = None) -> Tensor:
             values = torch.as_tensor(sigma, dtype=torch.float64, device="cpu").reshape(-1).expand(len(x))
-            given = None if labels is None else _tensor(labels).to(x.device)
+            given = None if labels is None else as_tensor(labels).to(x.device)
             denoised = torch.empty_like(x)
             for value in values.unique().tolist():
                 rows = (values == value).nonzero()[:, 0].to(x.device)
-                here = self._level_of_ratio(value)
-                some = None if given is None else given[rows]
-                denoised[rows] = self.denoise(x[rows] * here.signal, level=here, labels=some)
+                own, level = self.schedule.rescaled(x[rows], Level(1.0, value))
+                denoised[rows] = self.denoise(own, level=level, labels=None if given is None else given[rows])
             return denoised
 
         return denoiser
@@ -182,8 +181,8 @@ class Score:
             raise UsageError("Say at what level x is: by `t`, a time of the schedule, or by `level`.")
         if level is None:
             level = self._level(t)
-        scale = self._scale_at(level) if k is None else k
-        return _tensor(x), level, labels, scale
+        scale = self.scale_at(level) if k is None else k
+        return as_tensor(x), level, labels, scale
 
     def _level(self, t: Any) -> Level:
         try:
@@ -191,14 +190,7 @@ class Score:
         except (TypeError, ValueError):
             raise UsageError(f"`t` is {t!r}; it must be a number from 0 (data) to 1 (noise).") from None
 
-    def _level_of_ratio(self, ratio: float) -> Level:
-        """Give the schedule's level of a noise-to-signal ratio, or one beyond its ends, which machines take."""
-        try:
-            return self.schedule.level(self.schedule.time_of_ratio(ratio))
-        except ValueError:
-            return Level(1.0, ratio)
-
-    def _scale_at(self, level: Level) -> int:
+    def scale_at(self, level: Level) -> int:
         """Window of a local machine at a level; 0 for a model that has none."""
         if not self.model.traits.has_scale:
             return 0
@@ -212,7 +204,7 @@ class Score:
         return coarse_to_fine(min(self.model.dataset.shape[1:]), [t], [level]).scales[0]
 
 
-def _tensor(values: Any) -> Tensor:
+def as_tensor(values: Any) -> Tensor:
     """Give an array or a list as a tensor of its own precision; the model refuses what is none."""
     try:
         return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))

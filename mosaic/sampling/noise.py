@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["StepNoise", "initial_noise", "random_labels", "sample_seed"]
+__all__ = ["StepNoise", "initial_noise", "noise_of", "random_labels", "sample_seed"]
 
 _INITIAL, _STEPS, _LABEL = range(3)
 
@@ -29,7 +29,12 @@ def _generator(seed: int) -> torch.Generator:
 
 def initial_noise(seed: int, samples: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
     """Standard normal noise (len(samples), C, H, W), float32, drawn on the CPU so that all devices get the same."""
-    return torch.stack([_normal(shape, _generator(sample_seed(seed, i))) for i in samples])
+    return noise_of([sample_seed(seed, i) for i in samples], shape)
+
+
+def noise_of(seeds: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
+    """Standard normal noise (len(seeds), C, H, W), float32, of samples by their own seeds, which a run stores."""
+    return torch.stack([_normal(shape, _generator(seed)) for seed in seeds])
 
 
 def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:

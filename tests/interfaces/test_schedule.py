@@ -81,3 +81,14 @@ def test_levels_agree_to_one_part_in_a_million(relative: float, known: bool) -> 
     else:
         with pytest.raises(ValueError, match=str(near.signal)):
             schedule("cosine").time(near)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_is_scaled_to_the_level_of_equal_ratio(name: str) -> None:
+    own, x = schedule(name), torch.randn(2, 1, 3, 3, dtype=torch.float64)
+    scaled, level = own.rescaled(x, mosaic.Level(2.0, 1.4))
+    assert math.isclose(level.ratio, 0.7, rel_tol=1e-9)
+    assert own.time(level) >= 0
+    torch.testing.assert_close(scaled / level.signal, x / 2)
+    beyond = mosaic.Level(1.0, 1e12)
+    assert own.rescaled(x, beyond) == (x, beyond)

@@ -63,15 +63,3 @@ def test_the_second_evaluation_of_a_step_is_work_too(tiny: mosaic.DataSet) -> No
     )
     comparisons = once.model.traits.comparisons
     assert twice.comparisons() == pytest.approx(4 * (2 * comparisons(7) + 2 * comparisons(5) + comparisons(3)))
-
-
-def test_x0hat_off_the_grid_is_asked_for_at_a_level_of_the_schedule(tiny: mosaic.DataSet) -> None:
-    plan = plan_of(tiny, score="is", schedule="flow", dtype="float64")
-    x, level, beyond = plan.starts(range(2)), mosaic.Level(1.0, 0.7), mosaic.Level(2.0, 1e4)
-    scaled, own = plan.on_schedule(x, level, 1)
-    assert own.ratio == pytest.approx(0.7, rel=1e-12)
-    assert own.signal + own.noise == pytest.approx(1)
-    wanted = plan.model.denoise(x, level)
-    assert torch.allclose(plan.denoise(scaled, 1, range(2), own), wanted, rtol=0, atol=1e-10)
-    for same in (plan.levels[1], beyond):  # the schedule has not as much noise
-        assert plan.on_schedule(x, same, 1) == (x, same)
