@@ -56,6 +56,7 @@ from .reproduction.reproduce import reproduce as reproduce
 from .run.config import RunConfig as RunConfig
 from .run.flow import FlowStep as FlowStep
 from .run.flow import flow as flow
+from .run.likelihood import log_likelihood as log_likelihood
 from .run.runner import run as run
 from .run.score import Score as Score
 from .sampling.scales import ScaleSchedule as ScaleSchedule
