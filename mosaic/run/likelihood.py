@@ -18,7 +18,7 @@ from mosaic.run.score import Batch, Labels, Score, as_tensor
 
 __all__ = ["log_likelihood"]
 
-DIFFERENCE = 1e-4  # of y, in units of sigma: truncation and rounding are both below 1e-7 in float64
+DIFFERENCE = 1e-4  # of y, in units of sigma
 
 TOGETHER = 64  # images evaluated at a time for a trace
 
