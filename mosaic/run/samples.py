@@ -109,7 +109,8 @@ def _start_of(init: Init, what: str) -> tuple[Tensor, tuple[int, ...], tuple[int
 def _start_of_run(run: xr.Dataset, what: str) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
     try:
         start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
-        seeds, labels = (tuple(known_values(run, name).values.tolist()) for name in ("seed", "label"))
+        labels = tuple(known_values(run, "label").values.tolist())
+        seeds = tuple(known_values(run, "seed").values.tolist()) if "seed" in run.variables else (-1,) * len(labels)
     except DataError as error:
         raise UsageError(f"`init` {what}: {error}") from None
     _check_noise(start.numpy(), what)
