@@ -94,8 +94,8 @@ def prefixed(progress: Progress, prefix: str) -> Progress:
 
 
 @contextmanager
-def reporting(progress: Progress | bool) -> Iterator[Progress]:
-    """Turn the argument `progress` of a public function into a `Progress`: True is a bar, False is silence."""
+def reporting(progress: Progress | bool | None) -> Iterator[Progress]:
+    """Turn the argument `progress` of a public function into a `Progress`: True is a bar, False or None is silence."""
     if callable(progress):
         yield progress
     elif progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Real
 from os import PathLike, fspath
@@ -87,8 +87,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return True
     if kind is Callable:
         return callable(value) and not isinstance(value, type)
-    if kind is Sequence:
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(_fits(v, inner[0]) for v in value)
+    if kind in (Sequence, Collection):
+        is_other = isinstance(value, (str, Mapping)) or getattr(value, "ndim", 1) != 1  # arrays are collections
+        return not is_other and isinstance(value, kind) and all(_fits(each, inner[0]) for each in value)
     if kind is Mapping:
         return isinstance(value, Mapping) and all(
             _fits(key, inner[0]) and _fits(each, inner[1]) for key, each in value.items()
@@ -115,7 +116,7 @@ def _in_words(hint: Any) -> str:
     if kind in (Union, UnionType):
         words = list(dict.fromkeys(map(_in_words, inner)))
         return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
-    if kind in (Sequence, Mapping):
+    if kind in (Sequence, Collection, Mapping):
         return f"a {kind.__name__.lower()} ({str(hint).replace('collections.abc.', '').replace('typing.', '')})"
     return WORDS.get(kind) or f"a {kind.__module__.partition('.')[0]}.{kind.__name__}"
 

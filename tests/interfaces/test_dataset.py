@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import mosaic
 from mosaic import DataSet
@@ -240,6 +241,15 @@ def test_labels_are_integers_of_any_type(dtype: torch.dtype) -> None:
     labels = mosaic.DataSet("d", torch.zeros(3, 1, 2, 2), torch.tensor([2, 0, 1], dtype=dtype)).labels
     assert labels is not None
     assert (labels.dtype, labels.tolist()) == (torch.int64, [2, 0, 1])
+
+
+def test_labels_may_be_a_column_of_a_table() -> None:
+    images, column = torch.zeros(4, 1, 2, 2), xr.DataArray([0, 1, 0, 1], dims="row", name="label")
+    for labels in (column, column.to_series(), column.to_series().astype("Int64")):
+        assert mosaic.DataSet("a", images, labels).labels.tolist() == [0, 1, 0, 1]
+    for odd in (column.to_series().astype(str), column.to_series() + 0.5):
+        with pytest.raises(mosaic.DataError, match="labels"):
+            mosaic.DataSet("a", images, odd)
 
 
 def test_labels_without_names_are_not_beyond_all_measure() -> None:
