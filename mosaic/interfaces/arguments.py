@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, wraps
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
 from types import NoneType, UnionType
@@ -24,6 +24,7 @@ R = TypeVar("R")
 WORDS: dict[Any, str] = {
     str: "a string",
     bool: "True or False",
+    int: "an integer",
     float: "a number",
     NoneType: "None",
     PathLike: "a path",
@@ -58,7 +59,7 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
                 if name not in known and not takes_any:
                     raise UsageError(
                         f"{function.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
-                        f"It has: {', '.join(known)}."
+                        f"It has: {', '.join(each for each in known if each != 'self')}."
                     )
             for name, value in (*zip(names, arguments, strict=False), *keywords.items()):
                 hint = hints().get(name, Any)
@@ -94,13 +95,16 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, Mapping) and all(
             _fits(key, inner[0]) and _fits(each, inner[1]) for key, each in value.items()
         )
-    if kind is float:
-        return isinstance(value, Real) and not isinstance(value, bool)
+    if kind in (int, float):
+        number = value.item() if getattr(value, "ndim", 1) == 0 else value  # of an array or a tensor
+        return isinstance(number, Integral if kind is int else Real) and not isinstance(number, bool)
     return isinstance(value, (bool, np.bool_) if kind is bool else kind)
 
 
 def _check_path(name: str, value: Any) -> None:
-    """Refuse a text that no file system takes for a path."""
+    """Refuse a text that no file system takes for a path, and none at all, which would be the current folder."""
+    if not fspath(value):
+        raise UsageError(f"`{name}` is empty; leave it out, or say what it is.")
     try:
         Path(value).expanduser().stat()
     except OSError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from mosaic.errors import UsageError, shown
 from mosaic.interfaces.options import Options as PluginOptions
 
 __all__ = ["Level", "NoiseSchedule"]
@@ -25,6 +27,14 @@ class Level:
 
     signal: float
     noise: float
+
+    def __post_init__(self) -> None:
+        are_numbers = all(isinstance(part, Real) for part in (self.signal, self.noise))
+        if not (are_numbers and 0 < self.signal < math.inf and 0 <= self.noise < math.inf):  # with NaN both are false
+            raise UsageError(
+                f"A mosaic.Level has a positive signal and a noise of at least 0, not {shown(self.signal)} and "
+                f"{shown(self.noise)}; `level(t)` of a noise schedule gives one."
+            )
 
     @property
     def ratio(self) -> float:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,6 +69,13 @@ class ScaleSchedule:
     ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, number in (("scales", index), ("ratios", float)):
+            try:
+                object.__setattr__(self, name, tuple(map(number, getattr(self, name))))
+            except (TypeError, ValueError):
+                raise UsageError(
+                    f"`{name}` of a scale schedule are numbers, not {shown(getattr(self, name))}; scales are integers."
+                ) from None
         if not self.scales:
             raise UsageError("There must be at least one scale.")
         for scale in self.scales:

@@ -128,6 +128,21 @@ def test_subsets_are_seeded_and_uniform() -> None:
     assert float((times / 400 - 0.3).abs().max()) < 0.1  # four standard deviations
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((-5, 2, 0), "count"),
+        ((5, -1, 0), "limit"),
+        ((5, 2.5, 0), "limit"),
+        ((5, 2, -1), "seed"),
+        ((5, 2, 0, LABELS[:4]), "5"),
+    ],
+)
+def test_a_subset_that_cannot_be_chosen_is_refused(arguments: tuple[Any, ...], named: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=named):
+        mosaic.balanced_subset(*arguments)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_images_of_every_floating_point_type_compute(dtype: torch.dtype) -> None:
     images = torch.linspace(-1, 1, 32).reshape(2, 1, 4, 4).to(dtype)

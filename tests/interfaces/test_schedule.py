@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -70,3 +72,13 @@ def test_levels_agree_to_one_part_in_a_million(relative: float, known: bool) -> 
     else:
         with pytest.raises(ValueError, match=str(near.signal)):
             schedule("cosine").time(near)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("a", 1.0), (None, 1.0), (0.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (math.nan, 1.0), (1.0, math.inf)],
+)
+def test_a_level_is_of_positive_signal_and_finite_noise(parts: tuple[Any, Any]) -> None:
+    with pytest.raises(mosaic.UsageError, match="Level"):
+        mosaic.Level(*parts)
+    assert mosaic.Level(np.float64(2), 1).ratio == 0.5

@@ -143,13 +143,19 @@ def test_a_level_between_two_entries_takes_the_nearer_in_log_ratio_and_the_lower
         ((3,), (math.inf,), "inf"),
         ((3,), (math.nan,), "nan"),
         ((3, 4), (1.0, 2.0), "4"),
+        (3, (), "scales"),
+        ([3.5], [1.0], "scales"),
+        ([3, 5], "ab", "ratios"),
     ],
 )
-def test_a_table_that_cannot_be_looked_up_is_refused_by_value(
-    scales: tuple[int, ...], ratios: tuple[float, ...], named: str
-) -> None:
+def test_a_table_that_cannot_be_looked_up_is_refused_by_value(scales: Any, ratios: Any, named: str) -> None:
     with pytest.raises(mosaic.UsageError, match=named):
         ScaleSchedule(scales, ratios)
+
+
+def test_a_table_may_be_given_as_lists_or_arrays() -> None:
+    table = ScaleSchedule((3, 5), (0.1, 1.0))
+    assert ScaleSchedule([3, 5], [0.1, 1]) == ScaleSchedule(np.array([3, 5]), np.array([0.1, 1])) == table  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
