@@ -87,8 +87,8 @@ def from_file(path: Path, model: type[Options], sections: Sequence[str] | None =
     UsageError
         If it cannot be read, or has an unknown key.
     """
-    if path.exists() and not path.is_file():
-        raise UsageError(f"Configuration file '{path}' is not a file.")
+    if path.is_dir():
+        raise UsageError(f"Configuration file '{path}' is a folder.")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may write a mark of byte order
     except RecursionError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,17 @@ def test_a_file_may_start_with_a_mark_of_byte_order(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_bytes("steps = 7".encode("utf-16"))
     with pytest.raises(mosaic.UsageError, match=r"c\.toml"):
         from_file(tmp_path / "c.toml", RunConfig)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_file_may_be_a_pipe_but_no_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("steps = 7",))
+    writer.start()
+    assert from_file(tmp_path / "pipe", RunConfig) == {"steps": 7}
+    writer.join()
+    with pytest.raises(mosaic.UsageError, match="folder"):
+        from_file(tmp_path, RunConfig)
 
 
 @pytest.mark.parametrize(
