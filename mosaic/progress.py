@@ -29,6 +29,8 @@ def printable(text: str) -> str:
 def _shown(character: str) -> str:
     if unicodedata.category(character) not in UNSEEN and character not in TURNING:
         return character
+    if "\udc80" <= character <= "\udcff":  # a byte of a path that is not text
+        return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
 
 

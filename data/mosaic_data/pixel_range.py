@@ -36,9 +36,7 @@ class PixelRange:
 
     def __init__(self, dtype: np.dtype[Any], bounds: tuple[float, float] | None, path: Path) -> None:
         if dtype.name not in KNOWN and dtype.kind not in "iuf":
-            raise mosaic.DataError(
-                f"'{path}': images must be integers, bool or floats, not {dtype}; convert them first."
-            )
+            raise mosaic.DataError(f"'{path}': images must be integers or floats, not {dtype}; convert them first.")
         if dtype.name not in KNOWN and dtype.kind != "f" and bounds is None:
             raise mosaic.DataError(
                 f"'{path}': images of {dtype} do not say which values are black and white; say it with "

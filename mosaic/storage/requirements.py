@@ -211,7 +211,7 @@ def check_steps(run: xr.Dataset, *, all_steps: bool = False) -> None:
     total, steps = setting_of(run, "steps"), known_values(run, "step").values.tolist()
     if steps[-1] != total - 1 or (all_steps and steps != list(range(total))):
         needed = f"all steps of the run, 0 to {total - 1}" if all_steps else f"the run to its end, step {total - 1}"
-        raise DataError(f"This needs {needed}, in order; {_named(run, 'run')} has steps {_listed(steps)}.")
+        raise DataError(f"{_named(run, 'run')} has steps {_listed(steps)}; this needs {needed}, in order.")
 
 
 def _named(run: xr.Dataset, what: str) -> str:

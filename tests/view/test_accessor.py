@@ -144,6 +144,11 @@ def test_sources_whose_equals_were_not_counted_are_not_taken_for_ties(run: xr.Da
     xr.testing.assert_equal(actual.sel(pixels="untied", drop=True), actual.sel(pixels="all", drop=True))
 
 
+def test_sources_of_a_run_whose_columns_were_cut_are_refused(run: xr.Dataset) -> None:
+    with pytest.raises(mosaic.DataError, match="columns were selected"):
+        run.isel(width=slice(0, 2)).mosaic.sources()
+
+
 @pytest.mark.parametrize("t", [-0.1, 1.5, float("nan")])
 def test_times_beyond_noise_and_data_are_refused(t: float) -> None:
     with pytest.raises(mosaic.UsageError):
