@@ -66,6 +66,7 @@ def run(
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
         Any field of `RunConfig`: steps=50, samples=16, seed=1, scales="5", score_options={"boundary": "zeros"}, ...
+        `scales` may also be a calibration, a run or its `scale`, or a `ScaleSchedule`: looked up by noise.
 
     Returns
     -------
