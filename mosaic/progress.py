@@ -29,6 +29,8 @@ def printable(text: str) -> str:
 def _shown(character: str) -> str:
     if unicodedata.category(character) not in UNSEEN and character not in TURNING:
         return character
+    if "\udc80" <= character <= "\udcff":  # a byte of a path that is not text
+        return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
 
 
@@ -94,8 +96,8 @@ def prefixed(progress: Progress, prefix: str) -> Progress:
 
 
 @contextmanager
-def reporting(progress: Progress | bool) -> Iterator[Progress]:
-    """Turn the argument `progress` of a public function into a `Progress`: True is a bar, False is silence."""
+def reporting(progress: Progress | bool | None) -> Iterator[Progress]:
+    """Turn the argument `progress` of a public function into a `Progress`: True is a bar, False or None is silence."""
     if callable(progress):
         yield progress
     elif progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import accumulate, pairwise
 
 import pytest
@@ -101,6 +102,7 @@ def test_what_a_note_holds_is_shown_not_obeyed() -> None:
     assert shown.replace(r"\x1b", "").startswith("a[31m")
     assert printable("caf\u00e9 \u6f22\u5b57") == "caf\u00e9 \u6f22\u5b57"
     assert printable("a\nError: b\t") == r"a\nError: b\t"
+    assert printable(os.fsdecode(b"a\xff\x80")) == r"a\xff\x80"
 
 
 def test_a_bar_shows_brackets_of_a_note(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

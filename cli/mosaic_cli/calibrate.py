@@ -11,7 +11,7 @@ import click
 from mosaic.errors import ExitCode
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.progress import progress_bar
-from mosaic_cli.data_options import data_dir, memory
+from mosaic_cli.data_options import PATH, data_dir, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.pictures import save_beside
 from mosaic_cli.resumption import advice_after
@@ -33,7 +33,7 @@ __all__ = ["command"]
 @memory
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("scales.nc"),
     help="netCDF file to write.  [default: scales.nc]",
 )

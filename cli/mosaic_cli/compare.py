@@ -13,7 +13,7 @@ import click
 from mosaic.errors import DataError, PluginError, UsageError
 from mosaic.progress import progress_bar
 from mosaic.run.settings import plugin_options
-from mosaic_cli.data_options import data_dir
+from mosaic_cli.data_options import PATH, data_dir
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ PICTURES = (".png", "-agreement.png")  # side by side; how far they agree
 
 
 @click.command("compare")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.option("--baseline", type=click.Path(path_type=Path), help="A third run, to compare with REFERENCE as RUN is.")
+@click.argument("run", type=PATH)
+@click.argument("reference", type=PATH)
+@click.option("--baseline", type=PATH, help="A third run, to compare with REFERENCE as RUN is.")
 @click.option(
     "--metrics",
     metavar="LIST",
@@ -40,9 +40,7 @@ PICTURES = (".png", "-agreement.png")  # side by side; how far they agree
     "-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of a metric, e.g. local_consistency.k=5."
 )
 @data_dir
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="netCDF file to write.  [default: an unused comparison-NNN.nc here]"
-)
+@click.option("--out", type=PATH, help="netCDF file to write.  [default: an unused comparison-NNN.nc here]")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @standard
 def command(

@@ -1,16 +1,30 @@
-"""Options that several commands share: where data are, and what memory may be taken."""
+"""Options that several commands share: paths, where data are, and what memory may be taken."""
 
 from __future__ import annotations
 
+from os import PathLike, fsdecode, fspath
 from pathlib import Path
 
 import click
 
-__all__ = ["data_dir", "download", "memory"]
+from mosaic.errors import UsageError
 
-data_dir = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Folder of data files.  [default: $MOSAIC_DATA]"
-)
+__all__ = ["PATH", "data_dir", "download", "memory"]
+
+
+class _Place(click.Path):
+    """A path; an empty text would be the current folder."""
+
+    def convert(self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if param is not None and not fspath(value):
+            name = max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
+            raise UsageError(f"{name} is empty; leave it out, or say what it is.")
+        return Path(fsdecode(super().convert(value, param, ctx)))
+
+
+PATH = _Place(path_type=Path)
+
+data_dir = click.option("--data-dir", type=PATH, help="Folder of data files.  [default: $MOSAIC_DATA]")
 download = click.option("--download", is_flag=True, help="Download a torchvision data set that is not there.")
 memory = click.option(
     "--memory",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mosaic_cli.data_options import PATH
 from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ ORDER = "scales go from noise to data, as step does; --scales takes them the oth
 
 
 @click.command("inspect")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @standard
 def command(terminal: Terminal, as_json: bool, file: Path) -> None:
     """Tell what FILE holds, and where it came from.

@@ -14,7 +14,7 @@ import click
 from mosaic.errors import ExitCode, UsageError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.progress import progress_bar
-from mosaic_cli.data_options import data_dir, memory
+from mosaic_cli.data_options import PATH, data_dir, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
@@ -36,7 +36,7 @@ __all__ = ["command"]
 @memory
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("leaderboard"),
     help="Folder of all files; what is there is used, and resumed.  [default: leaderboard]",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mosaic.errors import UsageError, did_you_mean
-from mosaic_cli.data_options import data_dir
+from mosaic_cli.data_options import PATH, data_dir
 from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ KINDS = ("flow", "images", "provenance", "entropy", "scales", "sources")
 
 
 @click.command("plot")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.argument("kind", default="flow")
 @click.option("--samples", default="0", metavar="LIST", help="Samples to draw, e.g. 0,1,5.  [default: 0]")
 @click.option("--columns", default=10, type=click.IntRange(2, 100), help="Steps to draw.  [default: 10]")
 @data_dir
-@click.option("--out", type=click.Path(path_type=Path), help="PNG or PDF to write.  [default: FILE's name, -KIND.png]")
+@click.option("--out", type=PATH, help="PNG or PDF to write.  [default: FILE's name, -KIND.png]")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @standard
 def command(

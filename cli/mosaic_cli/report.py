@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mosaic.errors import DataError, UsageError
-from mosaic_cli.data_options import data_dir
+from mosaic_cli.data_options import PATH, data_dir
 from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 if TYPE_CHECKING:
@@ -21,13 +21,11 @@ __all__ = ["command"]
 
 
 @click.command("report")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", type=PATH, nargs=-1, required=True, metavar="FILE...")
 @click.option("--samples", metavar="LIST", help="Samples to show, e.g. 0,1,5.  [default: the first 16]")
 @click.option("--title", default="Mosaics", help="Title of the page.  [default: Mosaics]")
 @data_dir
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("report.html"), help="Page to write.  [default: report.html]"
-)
+@click.option("--out", type=PATH, default=Path("report.html"), help="Page to write.  [default: report.html]")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @standard
 def command(

@@ -13,7 +13,7 @@ from mosaic.errors import ExitCode
 from mosaic.progress import progress_bar
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.rows import ROWS, THEORIES
-from mosaic_cli.data_options import data_dir, download, memory
+from mosaic_cli.data_options import PATH, data_dir, download, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
@@ -35,7 +35,7 @@ __all__ = ["command"]
 @download
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("reproduction"),
     help="Folder of everything that is made; what is there is used.  [default: reproduction]",
 )

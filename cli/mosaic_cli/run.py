@@ -11,7 +11,7 @@ import click
 from mosaic.errors import ExitCode, UsageError
 from mosaic.progress import progress_bar
 from mosaic.run.config import RunConfig
-from mosaic_cli.data_options import data_dir, download, memory
+from mosaic_cli.data_options import PATH, data_dir, download, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.pictures import save_beside
 from mosaic_cli.resumption import advice_after
@@ -34,7 +34,7 @@ LONG = 120  # seconds from which on a smaller training set is advised
 @download
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="netCDF file to write.  [default: an unused run-NNN.nc here]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from mosaic.interfaces.options import Options
 from mosaic.run.settings import from_environment, from_file, layered, plugin_options, sections_of, setting_names
+from mosaic_cli.data_options import PATH
 from mosaic_cli.terminal import in_flags
 
 __all__ = ["configured", "layers_of", "settings"]
@@ -63,9 +64,7 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
     """Add -o, --config, and a flag for every setting of `model` but those in `without`, described by its field."""
 
     def add(command: Command) -> Command:
-        add_config = click.option(
-            "--config", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it."
-        )
+        add_config = click.option("--config", type=PATH, help="TOML file of settings; flags go before it.")
         add_options = click.option(
             "-o",
             "options",

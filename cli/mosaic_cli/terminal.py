@@ -197,9 +197,10 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if not console.is_terminal:
         console.width = 400  # a pipe has no width: keep each row on one line
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
+    shown = [[Text(_encodable(printable(cell), sys.stdout)) for cell in row] for row in (header, *rows)]
+    for name in shown[0]:
         table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_encodable(printable(cell), sys.stdout)) for cell in row))
+    for cells in shown[1:]:
+        table.add_row(*cells)
     with _output():
         console.print(table)

@@ -12,7 +12,7 @@ import click
 from mosaic.errors import ExitCode, UsageError
 from mosaic.progress import progress_bar
 from mosaic.train.config import TrainConfig
-from mosaic_cli.data_options import data_dir, download
+from mosaic_cli.data_options import PATH, data_dir, download
 from mosaic_cli.durations import duration
 from mosaic_cli.resumption import command_to_resume
 from mosaic_cli.settings import configured, settings
@@ -40,7 +40,7 @@ __all__ = ["command"]
 @download
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the checkpoint.  [default: an unused NETWORK-DATASET here]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the checkpoint at --out.")

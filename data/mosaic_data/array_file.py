@@ -41,7 +41,8 @@ class ArrayFile(mosaic.DataSource):
         )
         range: tuple[float, float] | None = Field(
             None,
-            description="LOW,HIGH that become -1 and 1; default 0,255 for uint8, 0,65535 for uint16, -1,1 for floats.",
+            description="LOW,HIGH that become -1 and 1; default 0,255 for uint8, 0,65535 for uint16, -1,1 for floats; "
+            "other integers need it.",
         )
 
         @field_validator("range")

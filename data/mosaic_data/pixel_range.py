@@ -31,13 +31,16 @@ class PixelRange:
     Raises
     ------
     DataError
-        If pixels are of another type than uint8, uint16, bool or float.
+        If pixels are no numbers, or integers of a type that suggests no range, without one.
     """
 
     def __init__(self, dtype: np.dtype[Any], bounds: tuple[float, float] | None, path: Path) -> None:
-        if dtype.name not in KNOWN and dtype.kind != "f":
+        if dtype.name not in KNOWN and dtype.kind not in "iuf":
+            raise mosaic.DataError(f"'{path}': images must be integers or floats, not {dtype}; convert them first.")
+        if dtype.name not in KNOWN and dtype.kind != "f" and bounds is None:
             raise mosaic.DataError(
-                f"'{path}': images must be uint8, uint16, bool or floats, not {dtype}; convert them first."
+                f"'{path}': images of {dtype} do not say which values are black and white; say it with "
+                "`dataset.range=LOW,HIGH`, such as `dataset.range=0,255`."
             )
         self._path, self._dtype, self._is_assumed = path, dtype, bounds is None
         self.low, self.high = bounds or KNOWN.get(dtype.name, (-1.0, 1.0))
@@ -50,8 +53,8 @@ class PixelRange:
         self._most = float(np.maximum(self._most, float(pixels.max())))
         if (self.low, self.high) == (-1.0, 1.0):  # (x + 1) - 1 would round what is in range already
             return np.array(pixels, dtype=np.float32, order="C")
-        # In the file's own precision: float32 cannot distinguish 1000000 from 1000000.01.
-        precision = np.float64 if self._dtype.kind == "f" else np.float32
+        # In float32 where it holds all values of the type; it does not distinguish 1000000 from 1000000.01.
+        precision = np.float32 if self._dtype.name in KNOWN else np.float64
         half = precision((self.high - self.low) / 2)
         unit = np.subtract(pixels, self.low, dtype=precision) / half - precision(1)
         return np.ascontiguousarray(unit, dtype=np.float32)

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from mosaic.device import standard_torch
+from mosaic.errors import UsageError
+from mosaic.interfaces.arguments import checked
 
 __all__ = ["nearest_images"]
 
 CHUNK = 2**23  # pixels of training images compared at a time
 
 
+@checked()
 @standard_torch()
 @torch.no_grad()
 def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
@@ -32,7 +35,19 @@ def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Te
         In rising order.
     indices : Tensor (B, count), int64
         Their positions in the training set; of equally near images the earlier one comes first.
+
+    Raises
+    ------
+    UsageError
+        If the images are not of one shape, or there are not `count` training images.
     """
+    if images.ndim != 4 or images.shape[1:] != training.shape[1:] or images[:1].numel() == 0:
+        raise UsageError(
+            f"`images` and `training` must be images (N, C, H, W) of one shape, not {tuple(images.shape)} and "
+            f"{tuple(training.shape)}."
+        )
+    if not 1 <= count <= len(training):
+        raise UsageError(f"`count` is {count}; it must be from 1 to the number of training images, {len(training)}.")
     flat = images.flatten(1).double()
     distances = flat.new_empty(len(flat), 0)
     indices = torch.empty(len(flat), 0, dtype=torch.int64, device=flat.device)

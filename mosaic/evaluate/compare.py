@@ -5,7 +5,7 @@ References: Kamb & Ganguli 2025, sec. 5 and table 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from os import PathLike
 from pathlib import Path
@@ -40,10 +40,10 @@ def compare(
     reference: xr.Dataset,
     baseline: xr.Dataset | None = None,
     *,
-    metrics: str | Sequence[str] | None = None,
+    metrics: str | Collection[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     dataset: DataSet | None = None,
-    progress: Progress | bool = True,
+    progress: Progress | bool | None = True,
 ) -> xr.Dataset:
     """Compare the final images of a run (and of a baseline) with those of a reference, sample by sample.
 
@@ -51,7 +51,7 @@ def compare(
     ----------
     run, reference, baseline : xarray.Dataset
         Trajectories from the same noise and labels: a theory, a network, and another theory such as IS.
-    metrics : str or sequence of str, optional
+    metrics : str or collection of str, optional
         Names of metrics, or a single one; by default those that are marked `by_default`, but for those
         that need a training set where there is none, which a warning names.
     options : mapping
@@ -110,11 +110,12 @@ def compare(
     return described(comparison.assign_attrs(_attributes(runs, resolved)), COMPARISON_SCHEMA, tuple(used))
 
 
-def _names(metrics: str | Sequence[str] | None) -> list[str]:
+def _names(metrics: str | Collection[str] | None) -> list[str]:
     """Give the names of the metrics asked for, each once."""
     if metrics is None:
         return registry().default_metrics()
-    names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
+    given = [metrics] if isinstance(metrics, str) else sorted(metrics) if isinstance(metrics, set) else metrics
+    names = list(dict.fromkeys(map(str, given)))
     if not names:
         raise UsageError("`metrics` names none; leave it out for those that are used by default.")
     return names

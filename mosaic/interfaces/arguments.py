@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, wraps
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
 from types import NoneType, UnionType
@@ -24,6 +24,7 @@ R = TypeVar("R")
 WORDS: dict[Any, str] = {
     str: "a string",
     bool: "True or False",
+    int: "an integer",
     float: "a number",
     NoneType: "None",
     PathLike: "a path",
@@ -58,7 +59,7 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
                 if name not in known and not takes_any:
                     raise UsageError(
                         f"{function.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
-                        f"It has: {', '.join(known)}."
+                        f"It has: {', '.join(each for each in known if each != 'self')}."
                     )
             for name, value in (*zip(names, arguments, strict=False), *keywords.items()):
                 hint = hints().get(name, Any)
@@ -87,19 +88,23 @@ def _fits(value: Any, hint: Any) -> bool:
         return True
     if kind is Callable:
         return callable(value) and not isinstance(value, type)
-    if kind is Sequence:
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(_fits(v, inner[0]) for v in value)
+    if kind in (Sequence, Collection):
+        is_other = isinstance(value, (str, Mapping)) or getattr(value, "ndim", 1) != 1  # arrays are collections
+        return not is_other and isinstance(value, kind) and all(_fits(each, inner[0]) for each in value)
     if kind is Mapping:
         return isinstance(value, Mapping) and all(
             _fits(key, inner[0]) and _fits(each, inner[1]) for key, each in value.items()
         )
-    if kind is float:
-        return isinstance(value, Real) and not isinstance(value, bool)
+    if kind in (int, float):
+        number = value.item() if getattr(value, "ndim", 1) == 0 else value  # of an array or a tensor
+        return isinstance(number, Integral if kind is int else Real) and not isinstance(number, bool)
     return isinstance(value, (bool, np.bool_) if kind is bool else kind)
 
 
 def _check_path(name: str, value: Any) -> None:
-    """Refuse a text that no file system takes for a path."""
+    """Refuse a text that no file system takes for a path, and none at all, which would be the current folder."""
+    if not fspath(value):
+        raise UsageError(f"`{name}` is empty; leave it out, or say what it is.")
     try:
         Path(value).expanduser().stat()
     except OSError:
@@ -115,7 +120,7 @@ def _in_words(hint: Any) -> str:
     if kind in (Union, UnionType):
         words = list(dict.fromkeys(map(_in_words, inner)))
         return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
-    if kind in (Sequence, Mapping):
+    if kind in (Sequence, Collection, Mapping):
         return f"a {kind.__name__.lower()} ({str(hint).replace('collections.abc.', '').replace('typing.', '')})"
     return WORDS.get(kind) or f"a {kind.__module__.partition('.')[0]}.{kind.__name__}"
 

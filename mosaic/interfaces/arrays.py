@@ -83,14 +83,14 @@ def as_images(owner: str, images: Any) -> Tensor:
 
 
 def as_labels(owner: str, labels: Any, count: int) -> Tensor:
-    """Give labels as an int64 tensor; they may be integers of any type, and a list of them.
+    """Give labels as an int64 tensor; they may be integers of any type, a list of them, or a pandas or xarray column.
 
     Raises
     ------
     DataError
         If they are of another kind or type, or not one for each of `count` images.
     """
-    labels = _joined(owner, "labels", labels)
+    labels = labels.to_numpy() if hasattr(labels, "to_numpy") else _joined(owner, "labels", labels)  # of a table
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and not np.ma.isMaskedArray(labels):
         labels = labels.astype(np.int64)  # torch cannot compute in unsigned integers of more than 8 bits
     tensor = _as_tensor(owner, "labels", labels)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mosaic.errors import DataError, UsageError
+from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.arrays import as_facts, as_images, as_labels, check_text
 from mosaic.interfaces.rule import Rule
 
@@ -211,6 +212,7 @@ class DataSet:
         return replace(self, images=self.images.to(device), labels=labels)
 
 
+@checked()
 def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = None) -> Tensor:
     """Choose `limit` of `count` images at random, as evenly over the classes as they allow.
 
@@ -227,7 +229,17 @@ def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = N
     -------
     Tensor (min(limit, count),), int64
         Indices in rising order. Class sizes differ by at most one, unless a class has too few images.
+
+    Raises
+    ------
+    UsageError
+        If a number is negative, or the labels are not one for each image.
     """
+    for name, value in {"count": count, "limit": limit, "seed": seed}.items():
+        if not 0 <= value < 2**63:
+            raise UsageError(f"`{name}` is {value}; it must be from 0 to 2^63 - 1.")
+    if labels is not None and labels.shape != (count,):
+        raise UsageError(f"`labels` have shape {tuple(labels.shape)}; {count} images need ({count},).")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator, dtype=torch.int64, device="cpu")
     if labels is None or limit >= count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -117,13 +118,36 @@ class FunctionModel(ScoreModel):
         return Traits(schedule=lambda: self.schedule, fingerprint=lambda: fingerprint_of(self.function))
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
-        """Refuse labels that the function does not take, and levels that its schedule does not have."""
+        """Refuse arguments, labels too, that the function does not take, and levels that its schedule does not have.
+
+        Raises
+        ------
+        UsageError
+            With what it is called with.
+        """
+        self._check_arguments()
         if not self.options.labels and any(label >= 0 for label in labels):
             raise UsageError("This score is a function without labels; use `labels` none, or say `labels=True` of it.")
         if self.options.time in ("t", "timestep") and self.options.prediction != "flow":
             for level in levels:
                 self._time_on_schedule(level)
         return ()
+
+    def _check_arguments(self) -> None:
+        """Refuse a function that does not take what it is called with; errors inside it stay its own."""
+        given = ("x", self.options.time, *["labels"] * self.options.labels)
+        try:
+            forward = self.function.forward if isinstance(self.function, nn.Module) else self.function
+            signature = inspect.signature(forward)
+        except (TypeError, ValueError):  # of what is not written in Python, in most cases
+            return
+        try:
+            signature.bind(*given)
+        except TypeError:
+            raise UsageError(
+                f"This score is a function of {signature}; it is called with {len(given)} arguments, "
+                f"({', '.join(given)})."
+            ) from None
 
     @standard_torch()
     @torch.no_grad()
@@ -191,11 +215,12 @@ class FunctionModel(ScoreModel):
         with _evaluating(self.function):
             answer = self.function(*arguments)
         predicted = answer if isinstance(answer, Tensor) else getattr(answer, "sample", answer)
-        if not isinstance(predicted, Tensor) or predicted.shape != x.shape:
-            kind = f"shape {tuple(predicted.shape)}" if isinstance(predicted, Tensor) else f"a {type(answer).__name__}"
+        if not isinstance(predicted, Tensor) or predicted.shape != x.shape or predicted.is_complex():
+            is_tensor = isinstance(predicted, Tensor)
+            kind = f"{predicted.dtype} of shape {tuple(predicted.shape)}" if is_tensor else f"a {type(answer).__name__}"
             raise UsageError(
-                f"This score is a function that gave {kind} for x of shape {tuple(x.shape)}; it must give the same "
-                "shape."
+                f"This score is a function that gave {kind} for x of shape {tuple(x.shape)}; it must give real numbers "
+                "of the same shape."
             )
         return predicted.to(x.dtype)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike, fspath
+from pathlib import PurePath
 from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -24,16 +26,18 @@ class Options(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_lists(cls, values: Any) -> Any:
-        """Let the command line write a tuple or list as `1,2,3`."""
+    def _spelled_out(cls, values: Any) -> Any:
+        """Let the command line write a list as `1,2,3`; give the path of what has one, such as a checkpoint."""
         if not isinstance(values, Mapping):
             return values
-        split = dict(values)
+        spelled = dict(values)
         for key, value in values.items():
             field = cls.model_fields.get(key)
             if field is not None and isinstance(value, str) and _is_list(field.annotation):
-                split[key] = [item.strip() for item in value.split(",")]
-        return split
+                spelled[key] = [item.strip() for item in value.split(",")]
+            elif isinstance(value, PathLike) and not isinstance(value, PurePath):
+                spelled[key] = fspath(value)
+        return spelled
 
     @model_validator(mode="after")
     def _fit_64_bits(self) -> Self:

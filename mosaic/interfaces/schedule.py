@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from mosaic.errors import UsageError, shown
 from mosaic.interfaces.options import Options as PluginOptions
 
 __all__ = ["Level", "NoiseSchedule"]
@@ -19,17 +21,26 @@ __all__ = ["Level", "NoiseSchedule"]
 class Level:
     """A noise level of the forward process x_t = signal x_0 + noise eps; never snapped to a grid.
 
-    `signal` is positive and `noise` non-negative; they need not be variance preserving. The analytic
-    machines depend on the level only through x / signal and noise / signal.
+    Neither is negative, and they need not be variance preserving. Without signal there is noise alone, which a posterior
+    has a limit at; score models need a positive signal. The analytic machines depend on the level only through
+    x / signal and noise / signal.
     """
 
     signal: float
     noise: float
 
+    def __post_init__(self) -> None:
+        are_numbers = all(isinstance(part, Real) for part in (self.signal, self.noise))
+        if not (are_numbers and 0 <= self.signal < math.inf and 0 <= self.noise < math.inf):  # with NaN both are false
+            raise UsageError(
+                f"A mosaic.Level has a signal and a noise of at least 0, not {shown(self.signal)} and "
+                f"{shown(self.noise)}; `level(t)` of a noise schedule gives one."
+            )
+
     @property
     def ratio(self) -> float:
         """Noise-to-signal ratio, noise / signal: what decides a locality scale."""
-        return self.noise / self.signal
+        return self.noise / self.signal if self.signal else math.inf
 
 
 class NoiseSchedule(ABC):

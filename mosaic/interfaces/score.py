@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -207,14 +206,13 @@ def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def call(self: ScoreModel, x: Tensor, level: Level, labels: Any = None, scale: int = 0) -> Any:
-        if not isinstance(level, Level) or not all(isinstance(part, Real) for part in (level.signal, level.noise)):
+        if not isinstance(level, Level):
             raise UsageError(
                 f"level is {shown(level)} ({type(level).__name__}); it must be a mosaic.Level(signal, noise), such as "
                 "`level(t)` of a noise schedule gives."
             )
-        has_noise = 0 < level.noise < math.inf or (takes_finished and level.noise == 0)
-        if not (has_noise and 0 < level.signal < math.inf):  # with NaN both are false
-            raise UsageError(f"{level} is not a level that {method.__name__} takes; signal and noise must be positive.")
+        if level.noise == 0 and not takes_finished:
+            raise UsageError(f"{level} is not a level that {method.__name__} takes; its noise must be positive.")
         if not isinstance(scale, Integral) or isinstance(scale, bool):
             raise UsageError(f"scale is {shown(scale)} ({type(scale).__name__}); it must be an odd integer.")
         labels = None if labels is None else _as_tensor(labels)

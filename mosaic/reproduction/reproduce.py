@@ -107,8 +107,8 @@ def reproduce(
     out: str | PathLike[str],
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
-    memory: str | None = None,
-    progress: Progress | bool = True,
+    memory: str | float | None = None,
+    progress: Progress | bool | None = True,
     **settings: Any,
 ) -> xr.Dataset:
     """Reproduce a table or figure of the paper, as `mosaic reproduce` does.

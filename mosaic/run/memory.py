@@ -50,7 +50,7 @@ class Size:
     labels: tuple[int, ...] = (-1,)
 
 
-def parse_memory(text: str) -> int:
+def parse_memory(memory: str | float) -> int:
     """Read a size such as 2G, 500M, 1.5GiB or a number of bytes.
 
     Raises
@@ -58,16 +58,16 @@ def parse_memory(text: str) -> int:
     UsageError
         If it is not a size.
     """
-    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([KMGT]?)(?:i?B)?\s*", str(memory), re.IGNORECASE)
     size = 0 if match is None else int(float(match[1]) * UNITS[match[2].upper()])
     if size == 0:
         raise UsageError(
-            f"`memory` '{text}' is not a valid size; write 2G, 500M (powers of 1024) or a number of bytes."
+            f"`memory` '{memory}' is not a valid size; write 2G, 500M (powers of 1024) or a number of bytes."
         )
     return size
 
 
-def access_within(access: DataAccess, memory: str | None) -> DataAccess:
+def access_within(access: DataAccess, memory: str | float | None) -> DataAccess:
     """Let reading data take what a budget, such as 2G, leaves beside the program; without one nothing changes.
 
     Raises
@@ -96,7 +96,7 @@ def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
     }
 
 
-def threads_within(memory: str | None, model: ScoreModel, size: Size, name: str) -> int | None:
+def threads_within(memory: str | float | None, model: ScoreModel, size: Size, name: str) -> int | None:
     """Limit the blocks worked on at a time to what fits a budget of the machine's memory; on a GPU nothing is limited.
 
     Parameters

@@ -42,7 +42,7 @@ def prepare(
     score: ScoreModel | EpsFunction | None = None,
     dataset: DataSet | None = None,
     init: Init | None = None,
-    memory: str | None = None,
+    memory: str | float | None = None,
     output: Output | None = None,
 ) -> Plan:
     """Resolve a configuration.
@@ -55,8 +55,8 @@ def prepare(
         Where data may be found.
     score, dataset, init
         Objects to use in place of `config.score`, `config.dataset` and `config.init`.
-    memory : str, optional
-        What the run may take, such as 2G; by default a quarter of what the machine has.
+    memory : str or number, optional
+        What the run may take, such as 2G, or a number of bytes; by default a quarter of what the machine has.
     output : Output, optional
         Where the run is to be kept; refused here if it cannot be.
 

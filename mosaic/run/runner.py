@@ -36,8 +36,8 @@ def run(
     overwrite: bool = False,
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
-    memory: str | None = None,
-    progress: Progress | bool = True,
+    memory: str | float | None = None,
+    progress: Progress | bool | None = True,
     **settings: Any,
 ) -> xr.Dataset:
     """Run the reverse flow of a score model, as `mosaic run` does (but for the picture).
@@ -59,13 +59,14 @@ def run(
         Resume the unfinished run at `out`, with its settings where none are given; or replace what is there.
     data_dir, download
         Where data files lie (default: the environment variable MOSAIC_DATA), and whether to download them.
-    memory : str
-        What the run may take, such as "2G" (default: a quarter of what the machine has): less memory means fewer
-        threads, and the same numbers.
+    memory : str or number
+        What the run may take, such as "2G" or a number of bytes (default: a quarter of what the machine has): less
+        memory means fewer threads, and the same numbers.
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
         Any field of `RunConfig`: steps=50, samples=16, seed=1, scales="5", score_options={"boundary": "zeros"}, ...
+        `scales` may also be a calibration, a run or its `scale`, or a `ScaleSchedule`: looked up by noise.
 
     Returns
     -------

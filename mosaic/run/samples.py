@@ -153,7 +153,8 @@ def _start_of(init: Init, what: str) -> _Start:
 def _start_of_run(run: xr.Dataset, what: str) -> _Start:
     try:
         start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
-        seeds, labels = (tuple(known_values(run, name).values.tolist()) for name in ("seed", "label"))
+        labels = tuple(known_values(run, "label").values.tolist())
+        seeds = tuple(known_values(run, "seed").values.tolist()) if "seed" in run.variables else (-1,) * len(labels)
         classes = attribute_of(run, "dataset_classes") if "dataset_classes" in run.attrs else ()
     except DataError as error:
         raise UsageError(f"`init` {what}: {error}") from None

@@ -6,12 +6,17 @@ schedule and number of steps look up their steps in it.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
+from os import PathLike
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import xarray as xr
 from pydantic import BaseModel, Field, ValidationError
 
 from mosaic.engine.windows import check_window_size
@@ -19,7 +24,16 @@ from mosaic.errors import DataError, UsageError, did_you_mean, shown
 from mosaic.interfaces.schedule import Level
 from mosaic.netcdf.access import open_netcdf
 
-__all__ = ["PAPER_SCALES", "ScaleSchedule", "coarse_to_fine", "paper_scales", "preset_names", "resolve_scales"]
+__all__ = [
+    "PAPER_SCALES",
+    "ScaleSchedule",
+    "Scales",
+    "coarse_to_fine",
+    "paper_scales",
+    "preset_names",
+    "resolve_scales",
+    "scales_as_text",
+]
 
 # Kamb & Ganguli 2025, published with the paper: entry i, from 1, was calibrated at t = i / 20, cosine schedule.
 PAPER_SCALES = {
@@ -55,6 +69,13 @@ class ScaleSchedule:
     ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, number in (("scales", index), ("ratios", float)):
+            try:
+                object.__setattr__(self, name, tuple(map(number, getattr(self, name))))
+            except (TypeError, ValueError):
+                raise UsageError(
+                    f"`{name}` of a scale schedule are numbers, not {shown(getattr(self, name))}; scales are integers."
+                ) from None
         if not self.scales:
             raise UsageError("There must be at least one scale.")
         for scale in self.scales:
@@ -72,6 +93,10 @@ class ScaleSchedule:
             return self.scales[0]
         distances = [abs(math.log(ratio / level.ratio)) for ratio in self.ratios]
         return self.scales[distances.index(min(distances))]
+
+
+Scales = str | float | PathLike[str] | Collection[float] | ScaleSchedule | xr.DataArray | xr.Dataset
+"""What scales may be given as: what `resolve_scales` and `scales_as_text` take."""
 
 
 def preset_names() -> list[str]:
@@ -109,8 +134,8 @@ def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
     ----------
     spec : str
         A preset (`paper/mnist-resnet-zeros`), one number, a list `3,3,5,...` of exactly one entry a step (from
-        the lowest noise level to the highest), or a file: JSON `{"scales": [...], "noise_to_signal": [...]}`, or
-        netCDF with `scale`, `signal` and `noise` along `step`.
+        the lowest noise level to the highest), JSON `{"scales": [...], "noise_to_signal": [...]}`, or a file: of this
+        JSON, or netCDF with `scale`, `signal` and `noise` along `step`.
     levels : sequence of Level
         The run's levels, from the lowest noise to the highest.
 
@@ -140,6 +165,9 @@ def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
         return ScaleSchedule(scales, tuple(level.ratio for level in levels)).scales
     if spec in preset_names():
         table = paper_scales(spec.removeprefix("paper/"))
+    elif spec.startswith("{"):
+        with _usable("`scales`"):
+            table = _table_in_json(spec)
     elif Path(spec).suffix in (".json", ".nc"):
         table = _read_scales(Path(spec))
     else:
@@ -157,21 +185,76 @@ class _Table(BaseModel):
     scales: list[Annotated[float, Field(strict=True, multiple_of=1, allow_inf_nan=False)]]
     noise_to_signal: list[Annotated[float, Field(strict=True)]]
 
+    def schedule(self) -> ScaleSchedule:
+        return ScaleSchedule(tuple(int(k) for k in self.scales), tuple(self.noise_to_signal))
+
+
+def _table_in_json(text: str) -> ScaleSchedule:
+    return _Table.model_validate_json(text).schedule()
+
+
+def _table_of(stored: xr.Dataset | xr.DataArray) -> ScaleSchedule:
+    """Table of a calibration or a run, or of the `scale` of one with its coordinates."""
+    scale = stored["scale"] if isinstance(stored, xr.Dataset) else stored
+    ratios = (stored["noise"] / stored["signal"]).values.tolist()
+    return _Table(scales=scale.values.tolist(), noise_to_signal=ratios).schedule()
+
+
+@contextmanager
+def _usable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise UsageError(
+            f"{what} cannot be used ({reason}); it must hold 'scales' and 'noise_to_signal' lists (JSON) or 'scale', "
+            f"'signal' and 'noise' along 'step' (netCDF)."
+        ) from None
+
 
 def _read_scales(path: Path) -> ScaleSchedule:
     if not path.is_file():
         raise UsageError(f"There is no scales file '{path}'.")
-    try:
+    with _usable(f"Scales file '{path}'"):
         if path.suffix == ".json":
-            table = _Table.model_validate_json(path.read_text(encoding="utf-8-sig"))
-        else:
-            with open_netcdf(path) as stored:
-                ratios = (stored["noise"] / stored["signal"]).values.tolist()
-                table = _Table(scales=stored["scale"].values.tolist(), noise_to_signal=ratios)
-        return ScaleSchedule(tuple(int(k) for k in table.scales), tuple(table.noise_to_signal))
-    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            return _table_in_json(path.read_text(encoding="utf-8-sig"))
+        with open_netcdf(path) as stored:
+            return _table_of(stored)
+
+
+def scales_as_text(given: Any) -> Any:
+    """Write an object that says at what noise its scales are as `resolve_scales` takes it; others stay as they are.
+
+    That is a `ScaleSchedule`, a calibration or a run, or the `scale` of one, as xarray or pandas holds it. Where levels
+    are missing, its times or steps decide the order.
+
+    Raises
+    ------
+    UsageError
+        If it lacks what is needed.
+    """
+    if hasattr(given, "to_xarray"):  # of pandas
+        given = given.to_xarray()
+    if isinstance(given, xr.DataArray) and (given.ndim != 1 or not {"signal", "noise"} <= given.coords.keys()):
+        return _from_low_noise(given)
+    if isinstance(given, (xr.DataArray, xr.Dataset)):
+        with _usable("`scales`"):
+            given = _table_of(given)
+    if not isinstance(given, ScaleSchedule):
+        return given
+    if not given.ratios:
+        return str(given.scales[0])
+    return json.dumps({"scales": given.scales, "noise_to_signal": given.ratios})
+
+
+def _from_low_noise(scale: xr.DataArray) -> xr.DataArray:
+    """Order the scales of a run from its lowest noise to its highest."""
+    for name, is_rising in (("noise", True), ("time", True), ("step", False)):
+        if name in scale.coords and scale.ndim == 1:
+            return scale.sortby(name, ascending=is_rising)
+    if scale.dims == ("step",):
         raise UsageError(
-            f"Scales file '{path}' cannot be used ({reason}); it must hold 'scales' and 'noise_to_signal' lists (JSON) "
-            f"or 'scale', 'signal' and 'noise' along 'step' (netCDF)."
-        ) from None
+            "`scales` lie along 'step' without coordinates, which say in what order; give a list from the lowest noise "
+            "level to the highest."
+        )
+    return scale

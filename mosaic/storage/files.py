@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import xarray as xr
 
 from mosaic.disk.atomic import replacing, writing
-from mosaic.disk.failures import WriteError, cause_of
+from mosaic.disk.failures import WriteError, cause_of, write_error
 from mosaic.errors import DataError, UsageError
 from mosaic.netcdf.access import library_path, open_netcdf, store_netcdf
 from mosaic.netcdf.chunks import check_chunks
@@ -114,8 +115,11 @@ def check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"`out` '{path}': there is no folder '{path.parent}'; make it first.")
     lost = path.is_symlink() and not path.exists()  # a link to nothing, which would only be noticed at the end
-    closed = not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK))
-    if lost or closed or path.is_dir():
+    if not os.access(path.parent, os.W_OK):
+        is_fixed = hasattr(os, "statvfs") and os.statvfs(path.parent).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_fixed else errno.EACCES
+        raise write_error(path, OSError(number, os.strerror(number)))
+    if lost or path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
         raise UsageError(f"`out` '{path}' cannot be written; choose another place.")
 
 

@@ -53,6 +53,8 @@ class Output:
 
     def _also(self) -> list[Path]:
         """Paths that are taken by writing the file."""
+        if not self.path.name:  # "." or "/", beside which there is nothing
+            raise UsageError(f"`out` '{self.path}' is a folder; name a file in it.")
         return [PartFiles(self.path).folder, *self._beside()]
 
     @classmethod

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from mosaic.errors import DataError, UsageError
-from mosaic.storage.schema import ATTRIBUTES, SAVED, SAVED_WITH_IMAGE, SETTINGS, TABLES, TRAJECTORY_SCHEMA, decoded
+from mosaic.storage.schema import (
+    ATTRIBUTES,
+    SAVED,
+    SAVED_WITH_IMAGE,
+    SETTINGS,
+    TABLES,
+    TRAJECTORY_SCHEMA,
+    decoded,
+    with_own_axes,
+)
 
 __all__ = [
     "as_run",
@@ -39,6 +48,7 @@ def as_run(dataset: xr.Dataset) -> xr.Dataset:
 
     What is not a variable of a run stays as it is.
     """
+    dataset = with_own_axes(dataset, TABLE)
     if "sample" in dataset.coords and "sample" not in dataset.dims:
         single = {
             name: ("sample", [dataset[name].item()])
@@ -135,7 +145,7 @@ def known_values(run: xr.Dataset, name: str, what: str = "run") -> xr.DataArray:
 
 def tensor_of(run: xr.Dataset, name: str, what: str = "run") -> torch.Tensor:
     """Give `known_values` as a tensor, in whatever way the run was sliced."""
-    return torch.from_numpy(np.ascontiguousarray(known_values(run, name, what).values))
+    return torch.from_numpy(np.require(known_values(run, name, what).values, requirements=["C", "W"]))
 
 
 def attribute_of(run: xr.Dataset, name: str, what: str = "run") -> Any:
@@ -201,7 +211,7 @@ def check_steps(run: xr.Dataset, *, all_steps: bool = False) -> None:
     total, steps = setting_of(run, "steps"), known_values(run, "step").values.tolist()
     if steps[-1] != total - 1 or (all_steps and steps != list(range(total))):
         needed = f"all steps of the run, 0 to {total - 1}" if all_steps else f"the run to its end, step {total - 1}"
-        raise DataError(f"This needs {needed}, in order; {_named(run, 'run')} has steps {_listed(steps)}.")
+        raise DataError(f"{_named(run, 'run')} has steps {_listed(steps)}; this needs {needed}, in order.")
 
 
 def _named(run: xr.Dataset, what: str) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "check_stored",
     "decoded",
     "described",
+    "with_own_axes",
 ]
 
 
@@ -406,6 +407,19 @@ def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -
     return labelled
 
 
+def with_own_axes(dataset: xr.Dataset, table: Mapping[str, Variable]) -> xr.Dataset:
+    """Name axes as the table does where xarray's `swap_dims` named one by a coordinate, such as `step` by `time`."""
+    axes = {variable.dims[0] for variable in table.values() if len(variable.dims) == 1} - set(dataset.dims)
+    swapped = {
+        dim: axis
+        for dim in dataset.dims
+        for axis in axes
+        if (dim in table and table[str(dim)].dims == (axis,))
+        or (axis in dataset.coords and dataset[axis].dims == (dim,))
+    }
+    return dataset.swap_dims(swapped) if swapped else dataset
+
+
 def check_stored(dataset: xr.Dataset) -> None:
     """Check what is read again against the tables: dimensions of variables, and attributes that are JSON.
 
@@ -414,7 +428,9 @@ def check_stored(dataset: xr.Dataset) -> None:
     ValueError
         With what is wrong.
     """
-    for key, variable in TABLES[dataset.attrs["schema"]].items():
+    table = TABLES[dataset.attrs["schema"]]
+    dataset = with_own_axes(dataset, table)
+    for key, variable in table.items():
         # Axes go by name, and some may have been selected from.
         if key in dataset.variables and variable.dims and not set(dataset[key].dims) <= set(variable.dims):
             raise ValueError(f"variable '{key}' has dimensions {dataset[key].dims}, not {variable.dims}")

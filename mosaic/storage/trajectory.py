@@ -10,11 +10,12 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
-from mosaic.errors import DataError, UsageError
+from mosaic.errors import DataError, PluginError, UsageError
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.schedule import Level
 from mosaic.registry.data import load_dataset
+from mosaic.registry.loading import registry
 from mosaic.storage.files import open_stored
 from mosaic.storage.requirements import as_run, attribute_of, known_values, require, setting_of
 from mosaic.storage.schema import RUN, TABLES, TRAJECTORY_SCHEMA, described
@@ -117,10 +118,17 @@ def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
     Raises
     ------
     DataError
-        If it is not there, or is no longer the same.
+        If it is not there or was given as an object, or is no longer the same.
     """
     name, options = setting_of(run, "dataset"), setting_of(run, "dataset_options")
     attribute_of(run, "dataset_fingerprint")  # before the training set is read, which can take long
+    try:
+        registry().get("dataset", name)
+    except PluginError as error:
+        raise DataError(
+            f"{error} If the run was made of a DataSet in Python, give it there again: "
+            "run.mosaic.mosaic_map(0, dataset); mosaic.view.provenance.draw_provenance(run, [0], dataset)."
+        ) from None
     dataset = load_dataset(name, options, access)
     _check_fingerprint(run, dataset)
     return dataset

@@ -64,7 +64,7 @@ class _Description(BaseModel):
 
 @dataclass(frozen=True, repr=False)
 class Checkpoint:
-    """A trained network.
+    """A trained network; where a path is taken, that of its folder.
 
     Attributes
     ----------
@@ -82,6 +82,9 @@ class Checkpoint:
 
     def __repr__(self) -> str:
         return f"Checkpoint('{self.folder}', {self.config.network} on {self.config.dataset})"
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
     @property
     def shape(self) -> tuple[int, int, int]:

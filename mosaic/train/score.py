@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.score import Score
 from mosaic.run.settings import as_text, refuse_unused
+from mosaic.sampling.scales import Scales
 from mosaic.train.checkpoint import DESCRIPTION, Checkpoint, load_checkpoint
 
 __all__ = ["score"]
@@ -35,7 +36,7 @@ def score(
     dataset: str | DataSet | None = None,
     *,
     schedule: str | NoiseSchedule | None = None,
-    scales: str | float | Sequence[int] | None = None,
+    scales: Scales | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
@@ -52,7 +53,7 @@ def score(
         Training set; by default the one that a checkpoint was trained on, else digits. A score model has its own.
     schedule : str or NoiseSchedule, optional
         Whose times t are meant; by default the one that a network was trained with, else cosine.
-    scales : str, int or sequence of int, optional
+    scales : str, int, list, ScaleSchedule, xarray.DataArray or xarray.Dataset, optional
         Locality scales of a local machine, as the setting `scales` of a run.
     dataset_options : mapping, optional
         Options of a data set that is given by its name.
@@ -125,9 +126,7 @@ def _named(what: ScoreSource, options: Mapping[str, Any]) -> tuple[str | None, d
     )
 
 
-def _at_hand(
-    model: ScoreModel, schedule: str | NoiseSchedule | None, scales: str | float | Sequence[int] | None
-) -> Score:
+def _at_hand(model: ScoreModel, schedule: str | NoiseSchedule | None, scales: Scales | None) -> Score:
     own = model.traits.schedule() if schedule is None else None
     if scales is not None and not model.traits.has_scale:
         refuse_unused({"scales": str(scales)}, "this score has no locality scale")

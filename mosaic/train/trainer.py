@@ -34,7 +34,7 @@ def train(
     save_every: str | float = "30s",
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
-    progress: Progress | bool = True,
+    progress: Progress | bool | None = True,
     **settings: Any,
 ) -> Checkpoint:
     """Train a network, as `mosaic train` does.

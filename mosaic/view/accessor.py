@@ -59,6 +59,7 @@ class MosaicAccessor:
     def __init__(self, run: xr.Dataset) -> None:
         self._run = as_run(run)
 
+    @checked()
     def training_set(self, data_dir: str | PathLike[str] | None = None) -> DataSet:
         """Read the training set of the run again.
 
@@ -76,6 +77,7 @@ class MosaicAccessor:
         """
         return training_set_of(self._run, data_access(data_dir))
 
+    @checked()
     def at_time(self, t: float) -> xr.Dataset:
         """Give the run at the step whose time is nearest to t in [0, 1]; refuses other t.
 
@@ -86,7 +88,7 @@ class MosaicAccessor:
         >>> float(run.mosaic.at_time(0.3).time)
         0.25
         """
-        times = known_values(self._run, "time").values
+        times, t = known_values(self._run, "time").values, float(t)
         if not 0 <= t <= 1:
             raise UsageError(f"t is {t}; times go from 0 (data) to 1 (noise).")
         return self._run.isel(step=int(np.abs(times - t).argmin()))
@@ -130,6 +132,7 @@ class MosaicAccessor:
         attribute_of(self._run, "configuration")
         return self._known(*PLACE, "multiplicity")
 
+    @checked()
     def mosaic_map(self, sample: int = 0, dataset: DataSet | None = None) -> xr.DataArray:
         """Rebuild a final image (channel, height, width) from the pixels of its last step's best candidates.
 
@@ -148,6 +151,7 @@ class MosaicAccessor:
         >>> bool(abs(run.mosaic.mosaic_map(0) - run.image.isel(sample=0)).max() < 0.001)
         True
         """
+        sample = int(sample)
         check_steps(self._run)
         require(self._run, CANDIDATE)
         check_samples(self._run, [sample])
@@ -215,6 +219,7 @@ class MosaicAccessor:
         check_steps(self._run, all_steps=True)
         return collapse_times(self._known(*CANDIDATE, "candidate_weight", "candidate_multiplicity", "time"))
 
+    @checked()
     def nearest_train(self, dataset: DataSet | None = None) -> xr.Dataset:
         """Find the training image nearest to each final image.
 
@@ -242,6 +247,7 @@ class MosaicAccessor:
         }
         return xr.Dataset(variables, {"sample": self._run["sample"]})
 
+    @checked()
     def measure(self, metric: str, dataset: DataSet | None = None, **options: Any) -> xr.DataArray:
         """Judge each final image by a metric that needs no other run.
 

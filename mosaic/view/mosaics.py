@@ -35,8 +35,9 @@ def check_places(
     if bad.any():
         place = tuple(int(axis[bad][0]) for axis in (image, row, column))
         raise DataError(
-            f"The run names sources that are not in its training set, the first at (image, row, column) {place}: the "
-            f"images have {shape[0]} rows and {shape[1]} columns; use the run as it was stored."
+            f"The run names sources beyond {shape[0]} rows and {shape[1]} columns of its training images, the first at "
+            f"(image, row, column) {place}: rows or columns were selected from it, or its values changed; use the "
+            "run as it was stored."
         )
 
 

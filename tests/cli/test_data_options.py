@@ -37,3 +37,20 @@ def test_memory_of_no_size_is_refused(
 ) -> None:
     monkeypatch.setenv("MOSAIC_MEMORY", "much")
     refused(invoke(*command), 2, "--memory", "'much'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("run", "--out", ""), "--out"),
+        (("run", "--data-dir", ""), "--data-dir"),
+        (("run", "--config", ""), "--config"),
+        (("leaderboard", "--checkpoint", "net", "--out", ""), "--out"),
+        (("plot", ""), "FILE"),
+        (("report", ""), "FILE"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    invoke: Callable[..., Result], arguments: tuple[str, ...], named: str
+) -> None:
+    refused(invoke(*arguments), 2, named)

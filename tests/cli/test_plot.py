@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 import mosaic
-from mosaic.view.provenance import PALETTE
+from mosaic.view.provenance import PALETTE, draw_provenance
 
 Invoke = Callable[..., Result]
 
@@ -88,3 +88,11 @@ def test_what_a_run_does_not_hold_cannot_be_drawn(
 @pytest.mark.parametrize("command", [("plot",), ("report",), ("compare", ".")])
 def test_folders_are_refused(invoke: Invoke, command: tuple[str, ...]) -> None:
     refused(invoke(*command, "."), 4, "'.'")
+
+
+def test_a_run_of_a_data_set_object_is_drawn_where_it_is(invoke: Invoke, tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("els", tiny, samples=1, steps=2, scales="3", out="a.nc")
+    refused(invoke("plot", "a.nc", "provenance"), 4, "'tiny'", "draw_provenance(run, [0], dataset)")
+    assert draw_provenance(run, [0], tiny).axes
+    run.close()
+    done(invoke("report", "a.nc"))

@@ -125,7 +125,7 @@ HOSTILE = "a\x1b[31mb\x07\u202ec\udcff\r\nError: forged\u2028\x85\x0b\tz"
 def test_what_a_terminal_would_obey_is_shown_instead(capsys: pytest.CaptureFixture[str]) -> None:
     say(HOSTILE)
     say(HOSTILE, err=True)
-    print_table(("NAME",), [(HOSTILE,)])
+    print_table((HOSTILE,), [(HOSTILE,)])
     print_json({HOSTILE: HOSTILE})
     output = capsys.readouterr()
     assert [len(text.splitlines()) for text in (output.out, output.err)] == [1 + 2 + 3, 1]

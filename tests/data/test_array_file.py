@@ -130,10 +130,22 @@ def test_file_names_the_image_that_is_not_finite(tmp_path: Path, bad: float) -> 
         file(tmp_path / "x.npy")
 
 
-def test_file_refuses_integers_wider_than_a_byte(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", GREY[None].astype(np.int64))
-    with pytest.raises(mosaic.DataError, match="int64"):
+@pytest.mark.parametrize("dtype", ["int8", "int16", ">i4", "int64", "uint32"])
+def test_integers_that_suggest_no_range_need_one(tmp_path: Path, dtype: str) -> None:
+    levels = GREY[None] // 2
+    np.save(tmp_path / "x.npy", levels.astype(dtype))
+    with pytest.raises(mosaic.DataError, match=r"int.*dataset\.range"):
         file(tmp_path / "x.npy")
+    np.save(tmp_path / "byte.npy", levels)
+    expected = file(tmp_path / "byte.npy", range=(0, 127))
+    np.testing.assert_allclose(file(tmp_path / "x.npy", range=(0, 127)).images, expected.images, atol=1e-6)
+    with pytest.raises(mosaic.DataError, match=r"114.*\[0, 100\].*dataset\.range"):
+        file(tmp_path / "x.npy", range=(0, 100))
+
+
+def test_wide_integers_keep_their_differences(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", 2**40 + np.array([[[0, 1, 2, 4]]]))
+    assert file(tmp_path / "x.npy", range=(2.0**40, 2.0**40 + 4)).images.flatten().tolist() == [-1, -0.5, 0, 1]
 
 
 def test_file_takes_sixteen_bits_and_booleans(tmp_path: Path) -> None:

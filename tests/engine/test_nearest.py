@@ -50,3 +50,19 @@ def test_a_distance_between_close_images_does_not_cancel() -> None:
     distances, indices = mosaic.nearest_images(training[1:2], training, 3)
     assert indices.tolist() == [[1, 0, 2]]
     assert distances[0].tolist() == pytest.approx([0.0, 1e-7, 1e-7], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "count"),
+    [
+        (((2, 1, 3, 3), (4, 1, 2, 2)), 1),
+        (((2, 1, 3, 3), (0, 1, 3, 3)), 1),
+        (((0, 1, 3, 3), (4, 1, 3, 3)), 1),
+        (((1, 3, 3), (1, 3, 3)), 1),
+        (((2, 1, 3, 3), (4, 1, 3, 3)), 5),
+        (((2, 1, 3, 3), (4, 1, 3, 3)), 0),
+    ],
+)
+def test_what_cannot_be_found_is_refused(shapes: tuple[tuple[int, ...], ...], count: int) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"\(|`count`"):
+        mosaic.nearest_images(*map(torch.zeros, shapes), count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ def work(
     resume: bool = False,
     seconds: str | float = 1.0,
     rows: str | Sequence[str] = (),
+    metrics: str | Collection[str] = (),
     options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: mosaic.Progress | bool = True,
     **settings: Any,
@@ -44,7 +45,8 @@ def work(
         ("out", [3, [], b"x", "\0"]),
         ("resume", [1, "yes", None, [], np.zeros(3)]),
         ("seconds", [None, [], True, np.zeros(2)]),
-        ("rows", [3, ["a", 3], None]),
+        ("rows", [3, ["a", 3], None, {"a"}]),
+        ("metrics", [3, ["a", 3], None, {"a": 1}, b"x", np.array("a"), np.array([["a"]])]),
         ("options", ["boundary=zeros", {"a": 3}, {3: {}}, [1]]),
         ("progress", [3, None, "no", int, torch.zeros(2)]),
     ],
@@ -58,6 +60,11 @@ def test_an_argument_of_another_kind_is_refused_by_name(argument: str, values: l
 def test_what_is_annotated_is_passed_on(tiny: mosaic.DataSet) -> None:
     given: dict[str, Any] = {"out": Path("a.nc"), "resume": np.bool_(True), "seconds": 3, "steps": 5}
     assert work("x", tiny, rows=["a"], options={"mse": {}}, progress=print, **given) == {"name": "x", **given}
+
+
+@pytest.mark.parametrize("names", ["a", ["a"], {"a"}, {"a": 1}.keys(), np.array(["a"]), ()])
+def test_a_collection_is_of_any_kind(names: Any) -> None:
+    assert work("x", metrics=names)["name"] == "x"
 
 
 def test_an_argument_that_there_is_not_is_refused_with_the_nearest() -> None:

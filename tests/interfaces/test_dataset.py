@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import mosaic
 from mosaic import DataSet
@@ -138,6 +139,21 @@ def test_subsets_are_seeded_and_uniform() -> None:
     assert float((times / 400 - 0.3).abs().max()) < 0.1  # four standard deviations
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((-5, 2, 0), "count"),
+        ((5, -1, 0), "limit"),
+        ((5, 2.5, 0), "limit"),
+        ((5, 2, -1), "seed"),
+        ((5, 2, 0, LABELS[:4]), "5"),
+    ],
+)
+def test_a_subset_that_cannot_be_chosen_is_refused(arguments: tuple[Any, ...], named: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=named):
+        mosaic.balanced_subset(*arguments)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_images_of_every_floating_point_type_compute(dtype: torch.dtype) -> None:
     images = torch.linspace(-1, 1, 32).reshape(2, 1, 4, 4).to(dtype)
@@ -251,6 +267,15 @@ def test_labels_are_integers_of_any_type(dtype: torch.dtype) -> None:
     labels = mosaic.DataSet("d", torch.zeros(3, 1, 2, 2), torch.tensor([2, 0, 1], dtype=dtype)).labels
     assert labels is not None
     assert (labels.dtype, labels.tolist()) == (torch.int64, [2, 0, 1])
+
+
+def test_labels_may_be_a_column_of_a_table() -> None:
+    images, column = torch.zeros(4, 1, 2, 2), xr.DataArray([0, 1, 0, 1], dims="row", name="label")
+    for labels in (column, column.to_series(), column.to_series().astype("Int64")):
+        assert mosaic.DataSet("a", images, labels).labels.tolist() == [0, 1, 0, 1]
+    for odd in (column.to_series().astype(str), column.to_series() + 0.5):
+        with pytest.raises(mosaic.DataError, match="labels"):
+            mosaic.DataSet("a", images, odd)
 
 
 def test_labels_without_names_are_not_beyond_all_measure() -> None:

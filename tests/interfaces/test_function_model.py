@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
 import mosaic
@@ -216,6 +218,7 @@ def test_labels_are_refused_by_a_function_without_them(tiny: mosaic.DataSet) -> 
         (torch.zeros(1, 2, 6, 5), r"\(1, 2, 6, 5\)"),
         (0.5, "float"),
         (None, "None"),
+        (torch.zeros(1, 1, 6, 5, dtype=torch.complex64), "complex64"),
     ],
 )
 def test_an_answer_of_another_shape_or_kind_is_named(tiny: mosaic.DataSet, answer: Any, named: str) -> None:
@@ -237,3 +240,33 @@ def test_a_level_beyond_the_schedule_is_refused(tiny: mosaic.DataSet) -> None:
 def test_a_network_elsewhere_is_refused(tiny: mosaic.DataSet) -> None:
     with pytest.raises(mosaic.UsageError, match=r"meta.*cpu"):
         model(Network().to("meta"), tiny).denoise(torch.zeros(1, 1, 6, 5), schedule().level(0.5))
+
+
+class OnlyX(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x, lambda x, t, y: x, lambda x, t, *, y: x, OnlyX(), partial(lambda x: x)]
+)
+def test_a_function_of_other_arguments_is_refused_with_its_own(tiny: mosaic.DataSet, function: Any) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"\(x.*\b2\b.*\(x, t\)"):
+        mosaic.run(function, tiny, steps=1, samples=1)
+    with pytest.raises(mosaic.UsageError, match=r"\(x, sigma, labels\)"):
+        mosaic.score(lambda x: x, tiny, time="sigma", labels=True).denoise(torch.zeros(1, *tiny.shape), t=0.5)
+
+
+def test_an_error_inside_a_function_stays_its_own(tiny: mosaic.DataSet) -> None:
+    def wrong(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return x + x.reshape(missing=1)  # type: ignore[call-overload, no-any-return]
+
+    with pytest.raises(TypeError):
+        mosaic.run(wrong, tiny, steps=1, samples=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_function_may_answer_in_another_precision(tiny: mosaic.DataSet, dtype: torch.dtype) -> None:
+    run = mosaic.run(lambda x, t: torch.zeros_like(x, dtype=dtype), tiny, steps=2, samples=1)
+    assert run["denoised"].dtype == "float32"
+    xr.testing.assert_equal(run, mosaic.run(lambda x, t: torch.zeros_like(x), tiny, steps=2, samples=1))

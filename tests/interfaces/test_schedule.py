@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -92,3 +94,14 @@ def test_a_state_is_scaled_to_the_level_of_equal_ratio(name: str) -> None:
     torch.testing.assert_close(scaled / level.signal, x / 2)
     beyond = mosaic.Level(1.0, 1e12)
     assert own.rescaled(x, beyond) == (x, beyond)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("a", 1.0), (None, 1.0), (-1.0, 1.0), (1.0, -1.0), (math.nan, 1.0), (1.0, math.inf)],
+)
+def test_a_level_is_two_finite_numbers_of_at_least_zero(parts: tuple[Any, Any]) -> None:
+    with pytest.raises(mosaic.UsageError, match="Level"):
+        mosaic.Level(*parts)
+    assert mosaic.Level(np.float64(2), 1).ratio == 0.5
+    assert mosaic.Level(0.0, 1.0).ratio == math.inf

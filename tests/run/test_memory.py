@@ -28,6 +28,7 @@ from mosaic.run.settings import layered
 )
 def test_sizes_are_read(text: str, size: int) -> None:
     assert parse_memory(text) == size
+    assert parse_memory(size) == parse_memory(float(size)) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "0", "-1G", "2 GG", "1e9", "0.3", "9" * 400])

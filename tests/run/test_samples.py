@@ -46,6 +46,16 @@ def test_init_takes_runs_arrays_and_tensors(tiny: mosaic.DataSet, tmp_path: Path
         assert same_bytes(mosaic.run(**settings, init=array, labels=labels), expected)
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_init_without_seeds_is_like_an_array(tiny: mosaic.DataSet, sampler: str) -> None:
+    first = mosaic.run("is", tiny, steps=3, samples=2, dtype="float64")
+    noise = first["state"].isel(step=0).values / float(first["noise"][0])
+    settings: dict[str, Any] = {"score": "is", "dataset": tiny, "steps": 3, "sampler": sampler, "dtype": "float64"}
+    run = mosaic.run(**settings, init=first.drop_vars("seed"))
+    assert run["seed"].values.tolist() == [-1, -1]
+    assert same_bytes(run, mosaic.run(**settings, init=noise))
+
+
 def test_a_run_from_an_array_resumes_from_the_same_array_only(tiny: mosaic.DataSet) -> None:
     settings: dict[str, Any] = {"score": "is", "dataset": tiny, "steps": 1, "out": "a.nc"}
     noise = torch.randn(2, *tiny.shape, generator=torch.Generator().manual_seed(0))
@@ -116,7 +126,7 @@ def test_a_stored_run_that_does_not_hold_its_noise_is_refused(
         mosaic.run(dataset=tiny, steps=3, init="b.nc")
 
 
-@pytest.mark.parametrize("name", ["time", "noise", "seed", "label"])
+@pytest.mark.parametrize("name", ["time", "noise", "label"])
 def test_a_run_that_lacks_a_coordinate_is_no_init(tiny: mosaic.DataSet, tmp_path: Path, name: str) -> None:
     mosaic.run("is", tiny, steps=2, samples=2).drop_vars(name).to_netcdf(tmp_path / "a.nc")
     with pytest.raises(mosaic.UsageError, match=rf"a\.nc'.*\b{name}\b"):

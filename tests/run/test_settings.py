@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import mosaic
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
@@ -72,6 +75,17 @@ def test_a_file_may_start_with_a_mark_of_byte_order(tmp_path: Path) -> None:
         from_file(tmp_path / "c.toml", RunConfig)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_file_may_be_a_pipe_but_no_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("steps = 7",))
+    writer.start()
+    assert from_file(tmp_path / "pipe", RunConfig) == {"steps": 7}
+    writer.join()
+    with pytest.raises(mosaic.UsageError, match="folder"):
+        from_file(tmp_path, RunConfig)
+
+
 @pytest.mark.parametrize(
     "text", [f"steps = {'1' * 5000}", f"[dataset]\nlimit = {'1' * 5000}", "[score\n", "a = " + "[" * 3000]
 )
@@ -104,10 +118,28 @@ def test_a_value_that_a_setting_does_not_take_is_refused_by_name(bad: dict[str, 
 
 
 def test_lists_of_any_kind_and_numbers_become_text() -> None:
-    for value in ([0, 1], (0, 1), range(2), np.arange(2), torch.arange(2)):
+    column = xr.DataArray([0, 1], dims="sample", name="label")
+    for value in ([0, 1], (0.0, np.float32(1)), range(2), np.arange(2.0), torch.arange(2), column, column.to_series()):
         assert layered(RunConfig, {"labels": value}).labels == "0,1"
-    for value in (5, np.int64(5), torch.tensor(5), Path("5")):
+    for value in (5, 5.0, np.int64(5), torch.tensor(5), Path("5"), column[1] + 4):
         assert layered(RunConfig, {"scales": value}).scales == "5"
+
+
+@pytest.mark.parametrize("value", [torch.float64, np.float64, np.dtype("float64"), float, "float64"])
+def test_a_precision_may_be_a_type(value: Any) -> None:
+    assert layered(RunConfig, {"dtype": value}).dtype == "float64"
+
+
+@pytest.mark.parametrize("value", [torch.int64, np.int32, int, dict, None, 64])
+def test_a_type_that_is_not_computed_in_is_refused(value: Any) -> None:
+    with pytest.raises(mosaic.UsageError, match="'dtype'"):
+        layered(RunConfig, {"dtype": value})
+
+
+def test_a_device_may_be_one_of_torch() -> None:
+    assert layered(RunConfig, {"device": torch.device("cuda", 1)}).device == "cuda:1"
+    with pytest.raises(mosaic.UsageError, match="'device'"):
+        layered(RunConfig, {"device": object()})
 
 
 def test_options_of_a_plugin_that_the_configuration_does_not_name() -> None:

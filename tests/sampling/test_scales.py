@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 
 import mosaic
 from mosaic.interfaces.sampler import levels_at, uniform_times
+from mosaic.run.config import RunConfig
+from mosaic.run.settings import layered
 from mosaic.sampling.scales import PAPER_SCALES, ScaleSchedule, coarse_to_fine, preset_names, resolve_scales
 
 
@@ -139,10 +143,73 @@ def test_a_level_between_two_entries_takes_the_nearer_in_log_ratio_and_the_lower
         ((3,), (math.inf,), "inf"),
         ((3,), (math.nan,), "nan"),
         ((3, 4), (1.0, 2.0), "4"),
+        (3, (), "scales"),
+        ([3.5], [1.0], "scales"),
+        ([3, 5], "ab", "ratios"),
     ],
 )
-def test_a_table_that_cannot_be_looked_up_is_refused_by_value(
-    scales: tuple[int, ...], ratios: tuple[float, ...], named: str
-) -> None:
+def test_a_table_that_cannot_be_looked_up_is_refused_by_value(scales: Any, ratios: Any, named: str) -> None:
     with pytest.raises(mosaic.UsageError, match=named):
         ScaleSchedule(scales, ratios)
+
+
+def test_a_table_may_be_given_as_lists_or_arrays() -> None:
+    table = ScaleSchedule((3, 5), (0.1, 1.0))
+    assert ScaleSchedule([3, 5], [0.1, 1]) == ScaleSchedule(np.array([3, 5]), np.array([0.1, 1])) == table  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def scaled() -> xr.Dataset:
+    settings = {"dataset_options": {"limit": 9}, "samples": 1, "save": "none", "progress": None}
+    return mosaic.run("ls", "digits", **settings, steps=4, scales=[3, 3, 5, 7])
+
+
+def forms(run: xr.Dataset) -> list[Any]:
+    """What holds the scales of a run, in any order."""
+    scale, ratios = run["scale"], (run["noise"] / run["signal"]).values.tolist()
+    return [
+        run,
+        run[["scale", "signal", "noise"]].reset_coords(),
+        ScaleSchedule((3, 3, 5, 7), tuple(reversed(ratios))),
+        scale,
+        scale.isel(step=[2, 0, 1, 3]),
+        run.swap_dims(step="time")["scale"],
+        scale.drop_vars("signal"),
+        scale.drop_vars(["signal", "noise"]),
+        scale.drop_vars(["signal", "noise", "time"]),
+        scale.to_series(),
+        scale.to_series().sort_values(),
+        [3.0, 3.0, 5.0, 7.0],
+        np.array([3, 3, 5, 7]),
+    ]
+
+
+def test_scales_of_a_run_are_its_own_in_whatever_order(scaled: xr.Dataset) -> None:
+    levels = rising(4)
+    for given in forms(scaled):
+        text = layered(RunConfig, {"scales": given}).scales
+        assert isinstance(text, str)
+        assert resolve_scales(text, levels) == (3, 3, 5, 7)
+    again = mosaic.run("ls", "digits", dataset_options={"limit": 9}, samples=1, steps=4, scales=scaled["scale"])
+    assert again["scale"].values.tolist() == scaled["scale"].values.tolist() == [7, 5, 3, 3]
+    assert again.attrs["scales"] == scaled.attrs["scales"]
+    by_hand = mosaic.score("ls", "digits", dataset_options={"limit": 9}, scales=scaled)
+    assert resolve_scales(str(by_hand.scales), levels) == (3, 3, 5, 7)
+
+
+def test_scales_of_objects_are_looked_up_by_noise(scaled: xr.Dataset) -> None:
+    text = layered(RunConfig, {"scales": scaled}).scales
+    expected = [ScaleSchedule((3, 3, 5, 7), tuple(level.ratio for level in rising(4))).at(each) for each in rising(9)]
+    assert list(resolve_scales(str(text), rising(9))) == expected
+    assert layered(RunConfig, {"scales": ScaleSchedule((9,))}).scales == "9"
+    assert layered(RunConfig, {"scales": scaled["scale"][0]}).scales == "7"
+
+
+def test_an_object_that_does_not_say_the_order_of_its_scales_is_refused(scaled: xr.Dataset) -> None:
+    bare = scaled["scale"].reset_coords(drop=True).drop_vars("step")
+    for odd in (bare, scaled.drop_vars("scale"), scaled.isel(step=0), scaled["time"], scaled["state"], {3, 5}):
+        with pytest.raises(mosaic.UsageError, match="scales"):
+            layered(RunConfig, {"scales": odd})
+    for text in ("{", '{"scales": [3]}', '{"scales": [3], "noise_to_signal": ["1"]}'):
+        with pytest.raises(mosaic.UsageError, match="scales"):
+            resolve_scales(text, rising(3))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,6 +80,16 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, out: str) -> 
     (tmp_path / "folder.nc").mkdir()
     with pytest.raises(mosaic.UsageError):
         check_writable(tmp_path / out)
+
+
+@pytest.mark.parametrize(("flag", "reason"), [(os.ST_RDONLY, "read-only"), (0, os.strerror(errno.EACCES))])
+def test_a_folder_that_is_closed_is_refused_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: int, reason: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write into every folder
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=flag))
+    with pytest.raises(mosaic.UsageError, match=rf"a\.nc.*{reason}"):
+        check_writable(tmp_path / "a.nc")
 
 
 def test_what_is_not_a_file_of_ours_is_refused(tmp_path: Path) -> None:

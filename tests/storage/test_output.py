@@ -61,6 +61,12 @@ def test_a_folder_that_is_not_there_is_refused() -> None:
         Output(Path("nowhere") / NAME).check()
 
 
+@pytest.mark.parametrize("place", [".", "/", "./"])
+def test_a_folder_without_a_name_is_refused(place: str) -> None:
+    with pytest.raises(mosaic.UsageError, match="`out`"):
+        Output(Path(place))
+
+
 def test_settings_are_kept_for_what_is_resumed_only(finished: Path) -> None:
     kept = Output(finished, resume=True).kept_settings(RunConfig)
     assert (kept["score"], kept["steps"], kept["seed"]) == ("is", 2, 7)

@@ -147,6 +147,29 @@ def test_axes_go_by_their_names_and_numbers_by_their_values(whole: xr.Dataset) -
         known_values(with_values(whole, "label", 0.5), "label")
 
 
+def test_swapped_axes_are_turned_back(whole: xr.Dataset, digits: mosaic.DataSet, tmp_path: Any) -> None:
+    pictures = {"flow", "images", "pictures of provenance", "pictures of sources", "entropy", "scales", "report"}
+    used = {name: use for name, use in uses(whole, digits).items() if name not in pictures}
+    own = whole.assign_coords(depth=("step", [0.1, 0.2, 0.3]))
+    for number, swapped in enumerate(
+        (
+            whole.swap_dims(step="time"),
+            whole.swap_dims(step="scale", sample="seed"),
+            whole.swap_dims(sample="label"),
+            own.swap_dims(step="depth"),
+        )
+    ):
+        assert set(swapped.sizes) != set(whole.sizes)
+        swapped.to_netcdf(tmp_path / f"{number}.nc")
+        with mosaic.open(tmp_path / f"{number}.nc") as stored:
+            assert stored.sizes == whole.sizes
+            for run in (swapped, stored):
+                assert not {name: message for name, use in used.items() if (message := answer(use, run))}
+    assert not answer(lambda run: run.mosaic.sources(), whole.swap_dims(sample="seed").isel(seed=0))
+    with pytest.raises(mosaic.DataError, match="'step'"):
+        check_steps(whole.swap_dims(step="time").drop_vars("step"))
+
+
 def test_the_file_is_named(whole: xr.Dataset, tmp_path: Any) -> None:
     whole.to_netcdf(tmp_path / "odd.nc")
     with mosaic.open(tmp_path / "odd.nc") as run, pytest.raises(mosaic.DataError, match=r"odd\.nc.*'time'"):

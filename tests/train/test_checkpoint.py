@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import struct
@@ -117,3 +118,10 @@ def test_numbers_that_are_not_those_written_are_refused(tiny: mosaic.DataSet, na
 
 def test_it_shows_its_folder_network_and_data_in_a_line(tiny: mosaic.DataSet) -> None:
     assert repr(train(tiny, epochs=1)) == "Checkpoint('net', resnet on tiny)"
+
+
+def test_it_is_taken_where_a_path_is(tiny: mosaic.DataSet) -> None:
+    checkpoint = train(tiny, epochs=1)
+    assert mosaic.load_checkpoint(checkpoint).description == checkpoint.description
+    run = mosaic.run("network", tiny, score_options={"checkpoint": checkpoint}, steps=2, samples=1)
+    assert json.loads(run.attrs["configuration"])["score_options"] == {"checkpoint": "net"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,7 +144,40 @@ def test_sources_whose_equals_were_not_counted_are_not_taken_for_ties(run: xr.Da
     xr.testing.assert_equal(actual.sel(pixels="untied", drop=True), actual.sel(pixels="all", drop=True))
 
 
+def test_sources_of_a_run_whose_columns_were_cut_are_refused(run: xr.Dataset) -> None:
+    with pytest.raises(mosaic.DataError, match="columns were selected"):
+        run.isel(width=slice(0, 2)).mosaic.sources()
+
+
 @pytest.mark.parametrize("t", [-0.1, 1.5, float("nan")])
 def test_times_beyond_noise_and_data_are_refused(t: float) -> None:
     with pytest.raises(mosaic.UsageError):
         mosaic.run("ls", "digits", steps=2, samples=1).mosaic.at_time(t)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "named"),
+    [
+        ("mosaic_map", ("0",), "`sample`"),
+        ("mosaic_map", (1.0,), "`sample`"),
+        ("mosaic_map", (True,), "`sample`"),
+        ("mosaic_map", ([0, 1],), "`sample`"),
+        ("at_time", (None,), "`t`"),
+        ("at_time", (np.array([0.1, 0.2]),), "`t`"),
+        ("nearest_train", ("digits",), "`dataset`"),
+        ("training_set", (3,), "`data_dir`"),
+        ("training_set", ("",), "`data_dir`"),
+        ("measure", (None,), "`metric`"),
+    ],
+)
+def test_arguments_are_checked(run: xr.Dataset, verb: str, arguments: tuple[Any, ...], named: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=named):
+        getattr(run.mosaic, verb)(*arguments)
+
+
+def test_numbers_of_arrays_are_numbers(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    assert (
+        int(run.mosaic.at_time(run["time"][1])["step"]) == int(run.mosaic.at_time(float(run["time"][1]))["step"]) == 1
+    )
+    for sample in (np.int64(1), run["sample"][1], torch.tensor(1)):
+        xr.testing.assert_equal(run.mosaic.mosaic_map(sample, tiny), run.mosaic.mosaic_map(1, tiny))

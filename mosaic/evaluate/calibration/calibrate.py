@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import accumulate
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +180,8 @@ def calibrate(
     resume: bool = False,
     overwrite: bool = False,
     data_dir: str | PathLike[str] | None = None,
-    memory: str | None = None,
-    progress: Progress | bool = True,
+    memory: str | float | None = None,
+    progress: Progress | bool | None = True,
     **settings: Any,
 ) -> xr.Dataset:
     """Choose the scales at which a machine agrees best with a trained network, as `mosaic calibrate` does.
@@ -223,10 +223,9 @@ def calibrate(
         refuse_unused(unused, "the network is a score, which has its own data")
         if resume:
             check_identified(network.model)
-    folder = checkpoint.folder if isinstance(checkpoint, Checkpoint) else checkpoint
     images = dataset if isinstance(dataset, DataSet) else None
     asked = {
-        "checkpoint": str(folder) if network is None else name_of(network.model),
+        "checkpoint": name_of(checkpoint.model) if isinstance(checkpoint, Score) else fspath(checkpoint),
         "score": score,
         "dataset": images.name if images is not None else dataset,
     }

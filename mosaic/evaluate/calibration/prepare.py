@@ -56,7 +56,7 @@ def prepare_calibration(
     config: CalibrationConfig,
     access: DataAccess,
     *,
-    memory: str | None = None,
+    memory: str | float | None = None,
     network: Score | None = None,
     dataset: DataSet | None = None,
     output: Output | None = None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,9 @@ class Board:
         return forecast
 
 
-def prepare_leaderboard(config: LeaderboardConfig, out: Path, access: DataAccess, memory: str | None = None) -> Board:
+def prepare_leaderboard(
+    config: LeaderboardConfig, out: Path, access: DataAccess, memory: str | float | None = None
+) -> Board:
     """Resolve who takes part, metrics and files.
 
     Parameters
@@ -266,8 +268,8 @@ def leaderboard(
     *,
     out: str | PathLike[str],
     data_dir: str | PathLike[str] | None = None,
-    memory: str | None = None,
-    progress: Progress | bool = True,
+    memory: str | float | None = None,
+    progress: Progress | bool | None = True,
     **settings: Any,
 ) -> xr.Dataset:
     """Rank theories by how well they predict a trained network, as `mosaic leaderboard` does.
@@ -303,7 +305,7 @@ def leaderboard(
     MosaicError
         If nothing can be ranked: the network or all theories failed.
     """
-    config = layered(LeaderboardConfig, {"checkpoint": str(checkpoint)}, settings)
+    config = layered(LeaderboardConfig, {"checkpoint": fspath(checkpoint)}, settings)
     board = prepare_leaderboard(config, Path(out).expanduser(), data_access(data_dir), memory)
     plans = board.plan_unfinished()
     warn_of(board.notes(plans))

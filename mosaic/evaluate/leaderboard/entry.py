@@ -44,7 +44,7 @@ class LeaderboardEntry(Options):
     moments: int = Field(ge=1, description="At how many of its steps x0hat is evaluated.")
     steps: Path = Field(description="File of x0hat there.")
     data_dir: Path | None = Field(None, description="Folder of data files.")
-    memory: str | None = Field(None, description="Memory that may be taken.")
+    memory: str | float | None = Field(None, description="Memory that may be taken.")
     facts: dict[str, Any] = Field(
         {},
         description="What the numbers rest on besides: contents of checkpoint, data and scales, versions of plugins.",

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
+from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
 
 from packaging.version import Version
@@ -34,6 +36,13 @@ def check_name(name: str) -> None:
         )
     if name in OWN:
         raise UsageError(f"'{name}' cannot be a plugin's name: mosaic itself has that one; choose another.")
+    if iskeyword(name) or iskeyword(name.capitalize()):
+        raise UsageError(f"'{name}' cannot be a plugin's name: it is a word of Python; choose another.")
+    package = find_spec(name) if name.isidentifier() else None
+    if package is not None and package.origin is not None:  # a folder without code has no origin
+        raise UsageError(
+            f"'{name}' cannot be a plugin's name: its folder could be imported in place of the package; choose another."
+        )
 
 
 def write_plugin(name: str, kind: str, folder: Path) -> list[Path]:

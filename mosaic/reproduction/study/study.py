@@ -47,7 +47,7 @@ class Study:
     config: ReproduceConfig
     folder: Path
     access: DataAccess = field(default_factory=DataAccess)
-    memory: str | None = None
+    memory: str | float | None = None
     progress: Progress = silent
     records: dict[str, Any] = field(default_factory=dict)
 

@@ -62,11 +62,38 @@ def test_small_letters_digits_and_hyphens_make_a_name(name: str) -> None:
     check_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "My", "my_score", "2x", "-a", "a-", "a--b", "a b", "é", "a\n", "cli", "plugins"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "My",
+        "my_score",
+        "2x",
+        "-a",
+        "a-",
+        "a--b",
+        "a b",
+        "é",
+        "a\n",
+        "cli",
+        "plugins",
+        "class",
+        "none",
+        "torch",
+        "mosaic",
+        "json",
+    ],
+)
 def test_a_name_that_cannot_be_used_is_refused(name: str) -> None:
     with pytest.raises(mosaic.UsageError) as caught:
         check_name(name)
     assert f"'{name}'" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cli", "plugins", "class", "none", "torch", "mosaic", "json"])
+def test_a_name_that_means_something_else_is_refused(name: str) -> None:
+    with pytest.raises(mosaic.UsageError, match=f"'{name}'"):
+        check_name(name)
 
 
 def test_a_full_disk_leaves_no_half_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
