@@ -21,8 +21,8 @@ __all__ = ["Level", "NoiseSchedule"]
 class Level:
     """A noise level of the forward process x_t = signal x_0 + noise eps; never snapped to a grid.
 
-    Neither is negative, and they need not be variance preserving. Without signal there is noise alone, which a posterior
-    has a limit at; score models need a positive signal. The analytic machines depend on the level only through
+    Neither is negative, and they need not be variance preserving. Without signal there is noise alone, at which a
+    posterior has a limit; score models need a positive signal. The analytic machines depend on the level only through
     x / signal and noise / signal.
     """
 
