@@ -36,11 +36,9 @@ def command(terminal: Terminal, as_json: bool, kind: str, name: str | None) -> N
         print_json(cls.Options.model_json_schema())
         return
     rows = describe_options(cls.Options)
-    title, description = (
-        f"{kind} {name}, from {registry().owner(kind, name)}",
-        inspect.getdoc(cls) or "(no description)",
-    )
-    for line in (title, "", *description.splitlines(), "", "Options:" if rows else "No options."):
+    description = inspect.getdoc(cls) or "(no description)"
+    say(f"{kind} {name}, from {registry().owner(kind, name)}")
+    for line in ("", *description.splitlines(), "", "Options:" if rows else "No options."):
         say(line)
     if rows:
         header = ("OPTION", "TYPE", "DEFAULT", "BOUNDS", "DESCRIPTION")

@@ -131,11 +131,11 @@ class DataSet:
         held = [each for each in (self.images, self.labels) if each is not None]
         if any(each.is_inference() for each in held):  # these do not count their changes
             return self._sha256()
-        changes = [each._version for each in held]
-        if self._digest is None or self._digest[1] != changes:
-            object.__setattr__(self, "_digest", (self._sha256(), changes))
-        assert self._digest is not None
-        return self._digest[0]
+        digest, changes = self._digest, [each._version for each in held]
+        if digest is None or digest[1] != changes:
+            digest = self._sha256(), changes
+            object.__setattr__(self, "_digest", digest)
+        return digest[0]
 
     def _sha256(self) -> str:
         digest = hashlib.sha256(f"{self.images.dtype} {tuple(self.images.shape)}".encode())

@@ -101,11 +101,10 @@ def run(
         refuse_unused(unused, "the data set is not a name")
     if model is not None:
         refuse_unused({"score_options": settings.get("score_options")}, "`score` is not a name")
-    if isinstance(score, Score):
-        settings = {**score.settings(), **settings}
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(RunConfig) if output is not None else {}
-    config = layered(RunConfig, kept, {**names, **settings})
+    own = score.settings() if isinstance(score, Score) else {}
+    config = layered(RunConfig, kept, own, {**names, **settings})
     access, noise = data_access(data_dir, download), None if isinstance(init, (str, PathLike)) else init
     plan = prepare(config, access, score=model, dataset=images, init=noise, memory=memory, output=output)
     warn_of(plan.notes)

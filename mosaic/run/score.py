@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ __all__ = ["Batch", "Labels", "Score", "as_tensor", "check_identified", "name_of
 
 Batch = Tensor | NDArray[Any]
 Labels = Tensor | NDArray[Any] | Sequence[int]
+
+
+class At(TypedDict, total=False):
+    """Where a score is evaluated, besides at a time: each entry may be left out."""
+
+    level: Level | None
+    k: int | None
+    labels: Labels | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,23 +66,16 @@ class Score:
         return f"Score({name_of(self.model)}, {self.model.dataset.name}, {self.schedule.name})"
 
     def settings(self) -> dict[str, Any]:
-        """Give what a run of it is configured with, apart from its model and data."""
+        """Give the settings of a run that are its own; the model and the images themselves are none."""
         return {
+            "dataset": self.model.dataset.name,
             "dataset_options": dict(self.dataset_options),
             "schedule": self.schedule.name,
             "schedule_options": self.schedule.options.model_dump(mode="json"),
             **({} if self.scales is None else {"scales": self.scales}),
         }
 
-    def denoise(
-        self,
-        x: Batch,
-        t: float | None = None,
-        *,
-        level: Level | None = None,
-        k: int | None = None,
-        labels: Labels | None = None,
-    ) -> Tensor:
+    def denoise(self, x: Batch, t: float | None = None, **at: Unpack[At]) -> Tensor:
         """Give the posterior mean x0hat = E[x_0 | x_t = x] (B, C, H, W).
 
         Raises
@@ -83,45 +84,21 @@ class Score:
             If x, the level, the scale or a label cannot be used.
         """
         with standard_torch():
-            return self.model.denoise(*self._arguments(x, t, level, k, labels))
+            return self.model.denoise(*self._arguments(x, t, **at))
 
-    def eps(
-        self,
-        x: Batch,
-        t: float | None = None,
-        *,
-        level: Level | None = None,
-        k: int | None = None,
-        labels: Labels | None = None,
-    ) -> Tensor:
+    def eps(self, x: Batch, t: float | None = None, **at: Unpack[At]) -> Tensor:
         """Give the noise eps = (x - a x0hat) / s that is predicted, (B, C, H, W); arguments as for `denoise`."""
-        given, at, asked, scale = self._arguments(x, t, level, k, labels)
+        given, level, labels, scale = self._arguments(x, t, **at)
         with standard_torch():
-            return eps_from_denoised(given, self.model.denoise(given, at, asked, scale), at)
+            return eps_from_denoised(given, self.model.denoise(given, level, labels, scale), level)
 
-    def score(
-        self,
-        x: Batch,
-        t: float | None = None,
-        *,
-        level: Level | None = None,
-        k: int | None = None,
-        labels: Labels | None = None,
-    ) -> Tensor:
+    def score(self, x: Batch, t: float | None = None, **at: Unpack[At]) -> Tensor:
         """Give the score, grad log p_t(x) = (a x0hat - x) / s^2, (B, C, H, W); arguments as for `denoise`."""
-        given, at, asked, scale = self._arguments(x, t, level, k, labels)
+        given, level, labels, scale = self._arguments(x, t, **at)
         with standard_torch():
-            return score_from_denoised(given, self.model.denoise(given, at, asked, scale), at)
+            return score_from_denoised(given, self.model.denoise(given, level, labels, scale), level)
 
-    def attribute(
-        self,
-        x: Batch,
-        t: float | None = None,
-        *,
-        level: Level | None = None,
-        k: int | None = None,
-        labels: Labels | None = None,
-    ) -> Attribution:
+    def attribute(self, x: Batch, t: float | None = None, **at: Unpack[At]) -> Attribution:
         """Give x0hat and what each of its pixels is made of; arguments as for `denoise`, and noise may be 0.
 
         Raises
@@ -130,7 +107,7 @@ class Score:
             Also if the model has no posterior over candidates.
         """
         with standard_torch():
-            return self.model.attribute(*self._arguments(x, t, level, k, labels))
+            return self.model.attribute(*self._arguments(x, t, **at))
 
     def posterior(
         self, x: Batch, t: float | None = None, *, level: Level | None = None, k: int | None = None
@@ -144,7 +121,7 @@ class Score:
         """
         if not isinstance(self.model, AnalyticMachine):
             raise UsageError(f"{self!r} is not a posterior over training images; `denoise` gives its mean.")
-        given, at, _, scale = self._arguments(x, t, level, k, None)
+        given, at, _, scale = self._arguments(x, t, level, k)
         dataset = self.model.dataset
         dataset.check_batch(given)
         self.model.check((at,), (scale,), ())
@@ -174,7 +151,7 @@ class Score:
         return denoiser
 
     def _arguments(
-        self, x: Batch, t: float | None, level: Level | None, k: int | None, labels: Labels | None
+        self, x: Batch, t: float | None, level: Level | None = None, k: int | None = None, labels: Labels | None = None
     ) -> tuple[Tensor, Level, Any, int]:
         """What `ScoreModel.denoise` takes."""
         if (t is None) == (level is None):

@@ -67,6 +67,15 @@ def test_a_run_of_a_score_has_its_data_schedule_and_scales(tiny: mosaic.DataSet)
     assert mosaic.run(own, schedule="cosine", scales="5", **settings)["image"].equals(other["image"])
 
 
+def test_another_schedule_does_not_get_the_options_of_its_own(tiny: mosaic.DataSet) -> None:
+    own = mosaic.score("is", tiny, schedule=mosaic.registry().make("schedule", "edm", {"sigma_max": 40}))
+    settings: dict[str, Any] = {"steps": 2, "samples": 2}
+    expected = mosaic.run("is", tiny, schedule="edm", schedule_options={"sigma_max": 40}, **settings)
+    assert mosaic.run(own, **settings)["image"].equals(expected["image"])
+    linear = mosaic.run("is", tiny, schedule="linear", **settings)
+    assert mosaic.run(own, schedule="linear", **settings)["image"].equals(linear["image"])
+
+
 @pytest.mark.parametrize("what", [eps, Network()], ids=["function", "network"])
 def test_a_run_of_an_own_function_is_identified_and_resumes(tiny: mosaic.DataSet, what: Any) -> None:
     settings: dict[str, Any] = {"steps": 2, "samples": 2, "out": "a.nc"}
