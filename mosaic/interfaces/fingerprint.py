@@ -102,7 +102,7 @@ class _Digest:
                 self._tag(type(thing).__qualname__, str(len(thing)))
                 self._add_all(thing)
             case ModuleType():
-                self._tag("module", thing.__name__, _version(thing.__name__) or "")
+                self._add_module(thing)
             case CodeType():
                 self._add_code(thing)
             case FunctionType():
@@ -136,6 +136,12 @@ class _Digest:
         self._tag("array", str(array.dtype), str(array.shape))
         self.sha256.update(np.ascontiguousarray(array).tobytes())
 
+    def _add_module(self, module: ModuleType) -> None:
+        version = _version(module.__name__)
+        if version is None:  # which of its code is used, the names do not show
+            raise _Unknown
+        self._tag("module", module.__name__, version)
+
     def _add_code(self, code: CodeType) -> None:
         self._tag("code", code.co_code.hex(), *code.co_names, *code.co_varnames, *code.co_freevars)
         self._add_all(code.co_consts)
@@ -143,14 +149,15 @@ class _Digest:
     def _add_function(self, function: FunctionType) -> None:
         version = _version(function.__module__)
         self._tag("function", str(function.__module__), function.__qualname__, version or "")
-        if version is not None:
-            return
-        self._add_all((function.__code__, function.__defaults__, function.__kwdefaults__))
+        self._add_all((function.__defaults__, function.__kwdefaults__))
         for cell in function.__closure__ or ():
             try:
                 self.add(cell.cell_contents)
             except ValueError:  # not bound yet
                 self._tag("unbound")
+        if version is not None:
+            return
+        self.add(function.__code__)
         for name in sorted(_names(function.__code__)):
             if name in function.__globals__:
                 self._tag("global", name)
@@ -181,10 +188,20 @@ class _Digest:
             raise _Unknown
         self._tag("object")
         self.add(type(thing))
+        for name in sorted({slot for cls in type(thing).__mro__ for slot in _slots(cls)} - {"__dict__", "__weakref__"}):
+            if hasattr(thing, name):
+                self._tag(name)
+                self.add(getattr(thing, name))
         for name, value in sorted(vars(thing).items()):
             if not (isinstance(thing, torch.nn.Module) and name == "training"):  # networks are evaluated in eval mode
                 self._tag(name)
                 self.add(value)
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    """Names of attributes that instances hold outside their `__dict__`."""
+    slots = vars(cls).get("__slots__", ())
+    return tuple({slots} if isinstance(slots, str) else set(slots)) if cls.__module__ != "builtins" else ()
 
 
 def _names(code: CodeType) -> set[str]:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,39 @@ def test_a_function_is_its_code_with_what_it_refers_to(monkeypatch: pytest.Monke
     assert fingerprint_of(scaled(1.0)) == prints[0]
     monkeypatch.setitem(globals(), "STRENGTH", 3.0)
     assert fingerprint_of(with_global) not in prints
+
+
+class Slotted:
+    __slots__ = ("factor",)
+
+
+class Scaled(Slotted):
+    def __init__(self, factor: float) -> None:
+        self.factor, self.name = factor, "scaled"
+
+
+def test_attributes_in_slots_count() -> None:
+    prints = [fingerprint_of(Scaled(factor)) for factor in (1.0, 2.0)]
+    assert None not in prints
+    assert prints[0] != prints[1]
+
+
+def test_what_a_function_of_a_library_encloses_counts() -> None:
+    wrapped = [scaled(1.0), scaled(2.0), shifted(1.0)]
+    for function in wrapped:
+        function.__module__ = "torch"  # as a library's wrapper of a function of one's own
+        function.__qualname__ = "wrapper"
+    first, second, third = map(fingerprint_of, wrapped)
+    assert first != second
+    assert first == third  # its own code is known by the library's version
+
+
+def test_code_in_a_module_that_is_not_installed_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = types.ModuleType("own_layers")
+    exec("def f(x):\n    return 2 * x\n", vars(own))
+    monkeypatch.setitem(sys.modules, "own_layers", own)
+    assert fingerprint_of(lambda x: own.f(x)) is None
+    assert fingerprint_of(lambda x: math.sin(x) + np.cos(x)) is not None
 
 
 def test_bound_methods_defaults_arrays_and_constants_count() -> None:
