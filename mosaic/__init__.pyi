@@ -21,7 +21,7 @@ from .errors import PluginError as PluginError
 from .errors import UsageError as UsageError
 from .evaluate.calibration.calibrate import calibrate as calibrate
 from .evaluate.compare import compare as compare
-from .evaluate.leaderboard.board import leaderboard as leaderboard
+from .evaluate.leaderboard.leaderboard import leaderboard as leaderboard
 from .interfaces.attribution import Attribution as Attribution
 from .interfaces.attribution import Source as Source
 from .interfaces.data_source import DataAccess as DataAccess

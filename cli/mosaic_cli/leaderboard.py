@@ -63,7 +63,7 @@ def command(
     """
     checked = _configured(flags, options, config)
 
-    from mosaic.evaluate.leaderboard.board import prepare_leaderboard
+    from mosaic.evaluate.leaderboard.prepare import prepare_leaderboard
     from mosaic.registry.data import data_access
 
     board = prepare_leaderboard(checked, out.expanduser(), data_access(data_dir), memory)

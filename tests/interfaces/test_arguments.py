@@ -83,7 +83,7 @@ def test_an_argument_that_there_is_not_is_refused_with_the_nearest() -> None:
         (lambda tiny: mosaic.run("els", tiny, memory=[]), "`memory`"),
         (lambda tiny: mosaic.train("resnet", tiny, out=3), "`out`"),
         (lambda tiny: mosaic.calibrate(3), "`checkpoint`"),
-        (lambda tiny: mosaic.leaderboard(dataset="digits"), "'dataset_options'"),
+        (lambda tiny: mosaic.leaderboard(datasets="digits"), "'dataset'"),
         (lambda tiny: mosaic.reproduce("table2", out="x", data_dir=1), "`data_dir`"),
         (lambda tiny: mosaic.compare(tiny, tiny), "`run`"),
         (lambda tiny: mosaic.compare(1, 2, metric="mse"), "'metrics'"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mosaic.device import standard_torch
@@ -15,13 +14,11 @@ from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.loading import registry
-from mosaic.run.config import RunConfig
 from mosaic.run.memory import threads_within
 from mosaic.run.prepare import prepare
 from mosaic.run.score import Score
 from mosaic.storage.output import Output
-from mosaic.train.checkpoint import Checkpoint, load_checkpoint
-from mosaic.train.runs import boundary_of, labels_of, network_run
+from mosaic.train.runs import network_runs
 
 __all__ = ["all_sizes", "parse_sizes", "prepare_calibration"]
 
@@ -85,25 +82,25 @@ def prepare_calibration(
     """
     if output is not None:
         output.check()
-    if network is None:
-        checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
-        config, model = _with_defaults(config, checkpoint), None
-        run = network_run(checkpoint.config, config.checkpoint, **_shared(config))
-    else:
-        model, dataset = network.model, network.model.dataset
-        defaults = {"labels": config.labels or "none", "sizes": config.sizes or all_sizes(dataset.shape, None)}
-        config = config.model_copy(update={"dataset": dataset.name, **defaults})
-        run = RunConfig(score=config.checkpoint, **{**_shared(config), **network.settings()})
-    options = registry().parse("score", config.score, config.score_options)  # before the data are read
-    sizes = parse_sizes(str(config.sizes))
-    plan = prepare(run, access, score=model, dataset=dataset, memory=memory)
+    given = config.dataset if dataset is None else dataset
+    runs = network_runs(
+        config.checkpoint if network is None else network, access, dataset=given, dataset_options=config.dataset_options
+    )
+    options = {**runs.boundary_for(config.score), **config.score_options}
+    options = registry().parse("score", config.score, options)  # before the data are read
+    sizes = None if config.sizes is None else parse_sizes(config.sizes)
+    images = runs.model.dataset if dataset is None and runs.model is not None else dataset
+    plan = prepare(runs.own(**_shared(config)), access, score=runs.model, dataset=images, memory=memory)
+    sizes = sizes or parse_sizes(all_sizes(plan.dataset.shape, runs.receptive_field))
     machine: ScoreModel = registry().get("score", config.score)(options, plan.dataset)
     if not machine.traits.has_scale:
         raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; name one that has.")
     notes = [*plan.notes, *machine.check(plan.levels, sizes, plan.labels)]
     config = config.model_copy(
         update={
+            "dataset": plan.config.dataset,
             "dataset_options": plan.config.dataset_options,
+            "labels": plan.config.labels,
             "score_options": options.model_dump(mode="json"),
             "sizes": ",".join(map(str, sizes)),
             "device": plan.config.device,
@@ -112,21 +109,6 @@ def prepare_calibration(
     size = replace(plan.size, largest_scale=max(sizes))
     threads = threads_within(memory, machine, size, config.score)
     return CalibrationPlan(config, plan, machine, sizes, threads, output, tuple(notes))
-
-
-def _with_defaults(config: CalibrationConfig, checkpoint: Checkpoint) -> CalibrationConfig:
-    """Fill in the settings not given from the training: data, boundary, labels and sizes."""
-    trained = checkpoint.config
-    boundary = boundary_of(trained, registry().get("score", config.score))
-    changes = {
-        "score_options": {**boundary, **config.score_options},
-        "labels": config.labels or labels_of(trained),
-        "sizes": config.sizes or all_sizes(checkpoint.shape, checkpoint.receptive_field()),
-    }
-    if config.dataset is None:
-        options = {**trained.dataset_options, **config.dataset_options}
-        changes |= {"dataset": trained.dataset, "dataset_options": options}
-    return config.model_copy(update=changes)
 
 
 def all_sizes(shape: tuple[int, int, int], receptive_field: int | None) -> str:

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
 from mosaic.disk.atomic import make_folder, write_together
 from mosaic.disk.lock import OutputInUse
-from mosaic.errors import MosaicError, warn_of
+from mosaic.errors import MosaicError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
-from mosaic.evaluate.leaderboard.participants import metrics_of, participants_of, run_of_network, run_of_theory
-from mosaic.evaluate.leaderboard.process import execute_in_own_process
+from mosaic.evaluate.leaderboard.process import execute_here, execute_in_own_process
 from mosaic.evaluate.leaderboard.table import leaderboard_table
-from mosaic.interfaces.arguments import checked
-from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
-from mosaic.interfaces.sampler import levels_at
-from mosaic.progress import Progress, piece_of, prefixed, reporting, silent
-from mosaic.registry.data import data_access
+from mosaic.interfaces.score import ScoreModel
+from mosaic.progress import Progress, piece_of, prefixed, silent
 from mosaic.run.estimate import predict_seconds
-from mosaic.run.memory import access_within
 from mosaic.run.plan import Plan
-from mosaic.run.prepare import prepare
-from mosaic.run.settings import layered
-from mosaic.sampling.scales import resolve_scales
-from mosaic.storage.files import as_attribute, check_reachable, open_stored, reusing, store
-from mosaic.storage.made_by import code_changed, command_line, made_by, stored_code, versions_of
+from mosaic.storage.files import as_attribute, open_stored, reusing, store
+from mosaic.storage.made_by import code_changed, made_by, stored_code
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import LEADERBOARD_SCHEMA, NETWORK
-from mosaic.train.checkpoint import load_checkpoint
 from mosaic.view.images import write_figure
 from mosaic.view.leaderboard import draw_leaderboard
 
-__all__ = ["Board", "leaderboard", "prepare_leaderboard", "start"]
+__all__ = ["Board", "start"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +51,9 @@ class Board:
         What they are judged by, by their names; the first one decides the ranks.
     left_out : mapping
         Score models that cannot take part, and why.
+    objects : mapping
+        Score models of the entries that are objects, by their names. They work in this process, and so does every entry
+        if the network is one: only here are its data.
     """
 
     config: LeaderboardConfig
@@ -70,6 +62,7 @@ class Board:
     entries: Mapping[str, LeaderboardEntry]
     metrics: Mapping[str, Metric]
     left_out: Mapping[str, str]
+    objects: Mapping[str, ScoreModel] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -96,7 +89,7 @@ class Board:
             if entry.is_done():
                 continue
             try:
-                plan = entry.prepare(self.dataset)
+                plan = entry.prepare(self.dataset, self.objects.get(name))
             except MosaicError:
                 plans[name] = None
             else:
@@ -140,59 +133,6 @@ class Board:
         return forecast
 
 
-def prepare_leaderboard(
-    config: LeaderboardConfig, out: Path, access: DataAccess, memory: str | float | None = None
-) -> Board:
-    """Resolve who takes part, metrics and files.
-
-    Parameters
-    ----------
-    config : LeaderboardConfig
-        What is asked for.
-    out : Path
-        Folder of all files.
-    access : DataAccess
-        Where data may be found.
-    memory : str, optional
-        What each process may take, such as 2G; by default a quarter of what the machine has.
-
-    Raises
-    ------
-    UsageError, PluginError, DataError
-        With one sentence each; nothing has been written by then.
-    """
-    check_reachable(out)
-    checkpoint = load_checkpoint(Path(config.checkpoint).expanduser())
-    participants = participants_of(config)
-    runs = {NETWORK: run_of_network(config, checkpoint)}
-    network = prepare(runs[NETWORK], access_within(access, memory))
-    dataset, metrics = network.dataset, metrics_of(config, network.dataset)
-    runs |= {name: run_of_theory(config, checkpoint, name, dataset) for name in participants.theories}
-    times = network.sampler.times(network.schedule, config.steps)
-    levels = levels_at(network.schedule, times)[::-1]
-    scales = None if config.scales is None else list(resolve_scales(config.scales, levels))
-    facts = {"checkpoint": checkpoint.fingerprint(), "dataset": dataset.fingerprint()}
-    resolved = {"dataset_options": network.config.dataset_options}
-    entries = {
-        name: LeaderboardEntry(
-            run=run.model_copy(update=resolved),
-            **_files(out, name),
-            moments=config.steps,
-            data_dir=access.root,
-            memory=memory,
-            command_line=command_line(),
-            facts={**facts, "versions": versions_of(run), "scales": None if run.scales is None else scales},
-        )
-        for name, run in runs.items()
-    }
-    return Board(config, out, dataset, entries, metrics, participants.left_out)
-
-
-def _files(folder: Path, name: str) -> dict[str, Path]:
-    stem = name.replace(":", "-")
-    return {"out": folder / f"{stem}.nc", "along": folder / f"{NETWORK}.nc", "steps": folder / f"{stem}-steps.nc"}
-
-
 def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = silent) -> xr.Dataset:
     """Execute the entries that are not done (`plans` are those of `plan_unfinished`), compare, store and draw.
 
@@ -225,12 +165,16 @@ def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = s
 
 
 def _execute(plans: Mapping[str, Plan | None], board: Board, progress: Progress) -> dict[str, str]:
-    """Execute entries, each in a process of its own; gives what those said that failed, but for the network."""
+    """Execute entries, each in a process of its own where it can; gives why those failed that did, but the network."""
     works = {name: _work_of(plan) / board.entries[name].flow_share for name, plan in plans.items()}
     failed, done, total, unit = {}, 0.0, sum(works.values()), _unit_of(plans)
     for name, work in works.items():
+        entry, report = board.entries[name], piece_of(prefixed(progress, name), done, work, total, unit)
         try:
-            execute_in_own_process(board.entries[name], piece_of(prefixed(progress, name), done, work, total, unit))
+            if name in board.objects or NETWORK in board.objects:
+                execute_here(entry, plans[name] or entry.prepare(board.dataset, board.objects.get(name)), report)
+            else:
+                execute_in_own_process(entry, report)
         except MosaicError as error:
             if name == NETWORK:
                 raise
@@ -260,54 +204,3 @@ def _attributes(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
         "left_out": as_attribute(dict(board.left_out)),
         "failed": as_attribute(failed),
     }
-
-
-@checked(LeaderboardConfig)
-def leaderboard(
-    checkpoint: str | PathLike[str],
-    *,
-    out: str | PathLike[str],
-    data_dir: str | PathLike[str] | None = None,
-    memory: str | float | None = None,
-    progress: Progress | bool | None = True,
-    **settings: Any,
-) -> xr.Dataset:
-    """Rank theories by how well they predict a trained network, as `mosaic leaderboard` does.
-
-    Parameters
-    ----------
-    checkpoint : path
-        Folder of the trained network.
-    out : path
-        Folder of all files; what is there already is used, and what is unfinished is resumed.
-    data_dir, memory
-        As for `run`.
-    progress : bool or callable
-        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
-    **settings
-        Any field of `LeaderboardConfig`: scores="els,is", samples=64, score_options={"els": {...}}, ...
-
-    Returns
-    -------
-    xarray.Dataset
-        Along `score`, the network first: `final_METRIC` (score, sample) of final images against the network's, and
-        `step_METRIC` (score, step, sample) of x0hat at the network's states against its own, for each of `metrics`,
-        each with `_median`, `_low` and `_high` over samples, NaN for the network itself; `along_METRIC` (score,
-        sample), the median over steps, likewise; `behind` (score, sample), by how much `final_METRIC` of the first
-        metric is worse than that of the best theory, likewise; `seconds` (score, step) and `seconds_per_step` (score),
-        of one sample; `peak_bytes` (score). `step`, `time`, `noise` and `signal` are those of the network's flow, as
-        many as the theories have steps.
-
-    Raises
-    ------
-    UsageError, DataError, PluginError
-        With one sentence that names the value, what is allowed and the fix.
-    MosaicError
-        If nothing can be ranked: the network or all theories failed.
-    """
-    config = layered(LeaderboardConfig, {"checkpoint": fspath(checkpoint)}, settings)
-    board = prepare_leaderboard(config, Path(out).expanduser(), data_access(data_dir), memory)
-    plans = board.plan_unfinished()
-    warn_of(board.notes(plans))
-    with reporting(progress) as report:
-        return start(board, plans, report)

@@ -15,6 +15,7 @@ class LeaderboardConfig(Options):
     """Every setting that decides the numbers of a leaderboard."""
 
     checkpoint: str = Field(description="Folder of the trained network.")
+    dataset: str | None = Field(None, description="Training set. Default: the network's.")
     scores: str = Field("all", description="Score models, a list such as els,is; or all that need no options.")
     metrics: str | None = Field(
         None,

@@ -21,6 +21,7 @@ from mosaic.device import limited_threads, peak_bytes
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options
+from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, silent
 from mosaic.run.config import RunConfig
 from mosaic.run.job import job_of
@@ -67,9 +68,10 @@ class LeaderboardEntry(Options):
             open_trajectory(self.out).close()  # its damage would only be noticed when all others are done
         return steps_job(self).is_done()
 
-    def prepare(self, dataset: DataSet | None = None) -> Plan:
-        """Prepare the run; the data set is loaded unless it is given."""
-        return prepare(self.run, DataAccess(self.data_dir, False), dataset=dataset, memory=self.memory)
+    def prepare(self, dataset: DataSet | None = None, model: ScoreModel | None = None) -> Plan:
+        """Prepare the run; data set and score model are made from their names unless they are given."""
+        images = dataset if model is None else model.dataset
+        return prepare(self.run, DataAccess(self.data_dir, False), score=model, dataset=images, memory=self.memory)
 
     def check(self, plan: Plan) -> None:
         """Refuse a file at the place of the run that belongs to another run.
@@ -96,10 +98,11 @@ class StepsJob(FileJob):
         return [text.removeprefix("job.") for text in super().differing(identity)]
 
 
-def steps_job(entry: LeaderboardEntry, plan: Plan | None = None) -> StepsJob:
+def steps_job(entry: LeaderboardEntry, plan: Plan | None = None, own_process: bool = True) -> StepsJob:
     """The job of an entry's single steps, along the network's run, which must be there.
 
-    Without the plan of the network's steps (`plan_along`) it reads what is stored and cannot compute.
+    Without the plan of the network's steps (`plan_along`) it reads what is stored and cannot compute. Peak memory is
+    stored if it is that of a process of the entry's own.
     """
     with reusing(), open_trajectory(entry.along) as along:
         network = {name: along.attrs[name] for name in ("configuration", "score_fingerprint", "dataset_fingerprint")}
@@ -111,7 +114,7 @@ def steps_job(entry: LeaderboardEntry, plan: Plan | None = None) -> StepsJob:
         what="the single steps of a leaderboard entry",
         parts=() if plan is None else (_part(entry, plan),),
         unit="step" if plan is None else plan.unit,
-        attributes=partial(_attributes, entry, None if plan is None else plan.device),
+        attributes=partial(_attributes, entry, None if plan is None else plan.device, own_process),
     )
 
 
@@ -124,9 +127,9 @@ def _part(entry: LeaderboardEntry, plan: Plan) -> Part:
     return Part(sum(work), partial(single_steps, entry, plan, work))
 
 
-def _attributes(entry: LeaderboardEntry, device: torch.device | None) -> dict[str, str]:
+def _attributes(entry: LeaderboardEntry, device: torch.device | None, own_process: bool) -> dict[str, str]:
     """Root attributes of the single steps; called when they are done."""
-    peak = None if device is None else peak_bytes(device)
+    peak = None if device is None or not own_process else peak_bytes(device)
     title = f"x0hat of {entry.run.score} at states of the network's flow"
     return {**made_by(device), "title": title, "peak_bytes": str(peak or "nan")}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +15,22 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
-from mosaic.train.checkpoint import Checkpoint
-from mosaic.train.runs import boundary_of, network_run, run_beside
+from mosaic.run.score import Score, name_of
+from mosaic.storage.schema import NETWORK
+from mosaic.train.runs import NetworkRuns
 
-__all__ = ["Participants", "metrics_of", "participants_of", "run_of_network", "run_of_theory"]
+__all__ = [
+    "Participants",
+    "check_theories",
+    "metrics_of",
+    "participants_of",
+    "run_of_network",
+    "run_of_object",
+    "run_of_theory",
+]
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Of a theory that is an object; its files are named after it."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +41,8 @@ class Participants:
     left_out: dict[str, str]
 
 
-def participants_of(config: LeaderboardConfig) -> Participants:
-    """Resolve `scores`.
+def participants_of(config: LeaderboardConfig, is_object: bool = False, more: bool = False) -> Participants:
+    """Resolve `scores`; `is_object` if the network is an object, `more` if theories that are objects take part, too.
 
     Raises
     ------
@@ -41,9 +55,9 @@ def participants_of(config: LeaderboardConfig) -> Participants:
     if config.scores == "all":
         return _all_that_can(config, [name for name in plugins.names("score") if name != network])
     names = [name.strip() for name in config.scores.split(",") if name.strip() not in ("", network)]
-    if not names:
+    if not names and not more:
         raise UsageError(f"`scores` '{config.scores}' names no theory; give a list such as els,is, or all.")
-    for name in set(config.score_options) - {network, *names}:
+    for name in set(config.score_options) - {*names, *([] if is_object else [network])}:
         raise UsageError(f"There are options of '{name}', a score model that `scores` leaves out.")
     for name in names:
         plugins.parse("score", name, config.score_options.get(name, {}))
@@ -66,22 +80,47 @@ def _all_that_can(config: LeaderboardConfig, names: list[str]) -> Participants:
     return Participants(tuple(theories), left_out)
 
 
-def run_of_network(config: LeaderboardConfig, checkpoint: Checkpoint) -> RunConfig:
+def run_of_network(config: LeaderboardConfig, network: NetworkRuns) -> RunConfig:
     """Configure the network's run: it has no scales, and `network_steps` instead of `steps`."""
-    options = config.score_options.get(registry().checkpoint_score(), {})
-    return network_run(
-        checkpoint.config, checkpoint.folder, score_options=options, steps=config.network_steps, **_shared(config)
-    )
+    options = {} if network.is_object else config.score_options.get(network.score, {})
+    return network.own(score_options=options, steps=config.network_steps, **_shared(config))
 
 
-def run_of_theory(config: LeaderboardConfig, checkpoint: Checkpoint, name: str, dataset: DataSet) -> RunConfig:
-    """The run of a theory: on the data, with the schedule, and with the boundary of the training."""
-    boundary = boundary_of(checkpoint.config, registry().get("score", name))
-    options = {**boundary, **config.score_options.get(name, {})}
+def run_of_theory(config: LeaderboardConfig, network: NetworkRuns, name: str, dataset: DataSet) -> RunConfig:
+    """Configure the run of a theory: on the data, with the schedule, and with the boundary of the network."""
+    options = {**network.boundary_for(name), **config.score_options.get(name, {})}
     scales = config.scales if _has_scale(name, options, dataset) else None
-    return run_beside(
-        checkpoint.config, score=name, score_options=options, scales=scales, steps=config.steps, **_shared(config)
+    return network.beside(score=name, score_options=options, scales=scales, steps=config.steps, **_shared(config))
+
+
+def run_of_object(config: LeaderboardConfig, network: NetworkRuns, theory: Score) -> RunConfig:
+    """Configure the run of a theory that is an object; its own scales go before the leaderboard's."""
+    model = theory.model
+    scales = (theory.scales or config.scales) if model.traits.has_scale else None
+    options = model.options.model_dump(mode="json")
+    return network.beside(
+        score=name_of(model), score_options=options, scales=scales, steps=config.steps, **_shared(config)
     )
+
+
+def check_theories(theories: Mapping[str, Score], named: Collection[str], dataset: DataSet) -> None:
+    """Refuse theories that are objects, by their names, if they cannot stand beside the others.
+
+    Raises
+    ------
+    UsageError
+        If a name is not one, or another theory's, or a theory has another training set than the network.
+    """
+    for name, theory in theories.items():
+        if not NAME.fullmatch(name):
+            raise UsageError(f"`theories` has the name '{name}'; a name is made of letters, digits, '.', '_' and '-'.")
+        if name in (NETWORK, registry().checkpoint_score(), *named):
+            raise UsageError(f"`theories` has the name '{name}', which takes part already; use another.")
+        if theory.model.dataset.fingerprint() != dataset.fingerprint():
+            raise UsageError(
+                f"`theories`: '{name}' has other training images ('{theory.model.dataset.name}') than the network "
+                f"('{dataset.name}'); make it on the network's: mosaic.score(..., dataset)."
+            )
 
 
 def _has_scale(name: str, options: dict[str, object], dataset: DataSet) -> bool:
@@ -93,7 +132,8 @@ def _has_scale(name: str, options: dict[str, object], dataset: DataSet) -> bool:
 
 def _shared(config: LeaderboardConfig) -> dict[str, Any]:
     """Settings of all runs, so that they start from the same noise and labels."""
-    return {name: getattr(config, name) for name in ("samples", "seed", "device", "labels", "dataset_options")}
+    names = ("samples", "seed", "device", "labels", "dataset", "dataset_options")
+    return {name: getattr(config, name) for name in names}
 
 
 def metrics_of(config: LeaderboardConfig, dataset: DataSet) -> dict[str, Metric]:

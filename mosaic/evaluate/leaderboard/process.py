@@ -2,6 +2,8 @@
 
 So its peak memory is its own. On its stdout, lines `@mosaic progress SHARE` say how much is done, and lines
 `@mosaic note TEXT` what a caller should know. The last other line says what went wrong.
+
+An entry that is made of objects works in the process that has them.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from mosaic.errors import MosaicError, MosaicWarning, warn_of
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, plan_along, steps_job
 from mosaic.progress import Progress, piece_of
 from mosaic.run.job import job_of
+from mosaic.run.plan import Plan
 
-__all__ = ["execute", "execute_in_own_process"]
+__all__ = ["execute", "execute_here", "execute_in_own_process"]
 
 MARK = "@mosaic "  # what lines start with that are meant for the process that started this one
 
@@ -57,12 +60,32 @@ def execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
         raise MosaicError(message or f"its process ended with {process.returncode}")
 
 
+def execute_here(entry: LeaderboardEntry, plan: Plan, progress: Progress) -> None:
+    """Execute an entry in this process, as only it has the objects of `plan`; its peak memory is not measured.
+
+    Raises
+    ------
+    MosaicError
+        If it fails, by whatever it is made of.
+    """
+    try:
+        _execute(entry, plan, progress, own_process=False)
+    except MosaicError:
+        raise
+    except Exception as error:  # of a user's own code; the other entries go on
+        raise MosaicError(f"{type(error).__name__}: {error}") from error
+
+
 def execute(entry: LeaderboardEntry) -> None:
     """Run the score model, or resume its run; then evaluate it along the network's flow. Says how much is done."""
-    plan, flow = entry.prepare(), entry.flow_share
-    job_of(plan, entry.out).execute(resume=True, progress=piece_of(_print_share, 0.0, flow, 1.0, "entry")).close()
-    single = steps_job(entry, plan_along(entry, plan))
-    single.execute(resume=True, progress=piece_of(_print_share, flow, 1.0 - flow, 1.0, "entry")).close()
+    _execute(entry, entry.prepare(), _print_share, own_process=True)
+
+
+def _execute(entry: LeaderboardEntry, plan: Plan, progress: Progress, own_process: bool) -> None:
+    flow = entry.flow_share
+    job_of(plan, entry.out).execute(resume=True, progress=piece_of(progress, 0.0, flow, 1.0, "entry")).close()
+    single = steps_job(entry, plan_along(entry, plan), own_process)
+    single.execute(resume=True, progress=piece_of(progress, flow, 1.0 - flow, 1.0, "entry")).close()
 
 
 def _print_share(done: float, total: float, unit: str, note: str = "") -> None:

@@ -33,7 +33,6 @@ from mosaic.reproduction.study.steps import run_step, training_step
 from mosaic.reproduction.study.target import Target
 from mosaic.storage.files import as_attribute
 from mosaic.storage.trajectory import levels_of
-from mosaic.train.runs import boundary_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,7 +119,7 @@ class AttentionTable(Target):
         base, attentive = experiments["resnet"], experiments[MAPPED_NETWORK]
         maps = {}
         for name in MAPPED:
-            boundary = boundary_of(base.load_plan().config, registry().get("score", "els-attention"))
+            boundary = base.network_runs().boundary_for("els-attention")
             machine = registry().make("score", "els-attention", {**ATTENTIVE[name], **boundary}, base.load_dataset())
             with run_theory(base, name) as run:
                 maps[name] = machine_maps(machine, run)

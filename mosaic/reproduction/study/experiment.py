@@ -23,7 +23,6 @@ from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.evaluate.compare import compare
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import prefixed
-from mosaic.registry.loading import registry
 from mosaic.reproduction.study.rows import THEORY_STEPS, Row, row_named, sizes_of
 from mosaic.reproduction.study.study import Study
 from mosaic.run.config import RunConfig
@@ -36,7 +35,7 @@ from mosaic.train.config import TrainConfig
 from mosaic.train.job import TrainingJob
 from mosaic.train.plan import TrainPlan
 from mosaic.train.prepare import prepare_training
-from mosaic.train.runs import boundary_of, network_run, run_beside
+from mosaic.train.runs import NetworkRuns, runs_of_training
 from mosaic.view.comparison import draw_agreement, draw_side_by_side
 from mosaic.view.images import save_figure, write_figure
 from mosaic.view.scales import draw_scales
@@ -173,6 +172,10 @@ class Experiment:
 
     # --- the runs -----------------------------------------------------------------------------------------------------
 
+    def network_runs(self) -> NetworkRuns:
+        """Give the runs of the row's network, which need not be trained yet."""
+        return runs_of_training(self.load_plan().config, self.network_folder)
+
     def run_config(self, score: str, scales: str | None = None) -> RunConfig:
         """Configure a run from the noise and labels that all runs of the row start from.
 
@@ -183,14 +186,13 @@ class Experiment:
         scales : str, optional
             Its scales, for ELS and LS.
         """
-        config, trained = self.study.config, self.load_plan().config
+        config, runs = self.study.config, self.network_runs()
         shared: dict[str, Any] = {"samples": self.samples, "seed": config.seed, "device": config.device}
         if score == NETWORK:
-            return network_run(trained, self.network_folder, steps=self.sizes.network_steps, **shared)
-        return run_beside(
-            trained,
+            return runs.own(steps=self.sizes.network_steps, **shared)
+        return runs.beside(
             score=score,
-            score_options=boundary_of(trained, registry().get("score", score)),
+            score_options=runs.boundary_for(score),
             scales=scales if score in SCALED else None,
             steps=THEORY_STEPS,
             **shared,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import mosaic
-from mosaic.evaluate.leaderboard.board import prepare_leaderboard
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
+from mosaic.evaluate.leaderboard.prepare import prepare_leaderboard
 from mosaic.run.settings import layered
 
 
