@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -176,6 +176,14 @@ class ScoreModel(ABC):
             If the model cannot say.
         """
         raise UsageError(f"Score model '{self.name}' has no posterior over candidates, so it attributes no pixels.")
+
+    @classmethod
+    def of_object(cls, what: object, dataset: DataSet) -> Self | None:
+        """Make a score model of an object of another library, such as a pipeline; None if this class does not know it.
+
+        `mosaic.score` asks every registered score model, before it takes the object for a function.
+        """
+        return None
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
         """Refuse, before a run starts, a combination of options, data, levels, scales and labels that cannot work.

@@ -47,8 +47,8 @@ def score(
     Parameters
     ----------
     what : str, path, ScoreModel, Checkpoint, torch.nn.Module or callable
-        A registered name; the folder of a checkpoint or of a diffusers pipeline; a score model; or a function or
-        network of the user's own, `f(x, time)`, by the convention that `options` say.
+        A registered name; the folder of a checkpoint; a diffusers pipeline or its folder; a score model; or a function
+        or network of the user's own, `f(x, time)`, by the convention that `options` say.
     dataset : str or DataSet, optional
         Training set; by default the one that a checkpoint was trained on, else digits. A score model has its own.
     schedule : str or NoiseSchedule, optional
@@ -98,11 +98,12 @@ def score(
     else:
         source = data_source(dataset or "digits", dataset_options or {}, data_access(data_dir, download))
         dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
-    if name is None:
+    model = _of_object(what, dataset) if name is None else registry().get("score", name)(parsed, dataset)
+    if model is None:
         function, convention = cast(Callable[..., Any], what), cast(Convention, parsed)
-        model: ScoreModel = FunctionModel(function, dataset, _schedule(schedule), convention)
-    else:
-        model = registry().get("score", name)(parsed, dataset)
+        model = FunctionModel(function, dataset, _schedule(schedule), convention)
+    elif name is None:
+        refuse_unused(options, f"`what` is taken for a '{model.name}', which says all of itself")
     return replace(_at_hand(model, schedule, scales), dataset_options=dataset_options or {})
 
 
@@ -124,6 +125,13 @@ def _named(what: ScoreSource, options: Mapping[str, Any]) -> tuple[str | None, d
     raise UsageError(
         f"'{folder}' is not the folder of a checkpoint ({DESCRIPTION}), nor of a diffusers pipeline ({PIPELINE})."
     )
+
+
+def _of_object(what: object, dataset: DataSet) -> ScoreModel | None:
+    """Ask the registered score models whether they know an object."""
+    kinds = (registry().get("score", name) for name in registry().names("score"))
+    models = (kind.of_object(what, dataset) for kind in kinds)
+    return next((model for model in models if model is not None), None)
 
 
 def _at_hand(model: ScoreModel, schedule: str | NoiseSchedule | None, scales: Scales | None) -> Score:

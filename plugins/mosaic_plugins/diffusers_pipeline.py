@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -21,6 +22,7 @@ from mosaic_plugins.footprint import network_memory
 __all__ = ["Diffusers"]
 
 CONFIGURATION = "scheduler_config.json"
+IN_MEMORY = Path("(in memory)")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 # Settings that must have this value for a timestep to have the noise level that its betas give it.
 BY_BETAS = {"use_flow_sigmas": False, "interpolation_type": "linear"}
@@ -74,7 +76,7 @@ class Pipeline(NamedTuple):
 
 
 class Diffusers(mosaic.ScoreModel):
-    """A UNet2DModel of a diffusers pipeline, from a local folder (extra: diffusers).
+    """A UNet2DModel of a diffusers pipeline, from a local folder or, in Python, in memory (extra: diffusers).
 
     A level is evaluated at the training timestep with its noise-to-signal ratio s / a, interpolated in log(s / a), and
     x is scaled to preserve variance. So any schedule works within the ratios that the network was trained on. Settings
@@ -95,7 +97,17 @@ class Diffusers(mosaic.ScoreModel):
 
     def __init__(self, options: Any, dataset: mosaic.DataSet) -> None:
         super().__init__(options, dataset)
+        self._given: Any = None
         self._pipeline: Pipeline | None = None
+
+    @classmethod
+    def of_object(cls, what: object, dataset: mosaic.DataSet) -> Diffusers | None:
+        """Take a pipeline in memory, by its `unet` and `scheduler`; a copy of its network is used."""
+        if isinstance(what, torch.nn.Module) or not (hasattr(what, "unet") and hasattr(what, "scheduler")):
+            return None
+        model = cls(cls.Options(pipeline=IN_MEMORY), dataset)
+        model._given = (copy.deepcopy(what.unet), what.scheduler)
+        return model
 
     def load(self) -> Pipeline:
         """Load the network and its noise levels, once."""
@@ -107,8 +119,8 @@ class Diffusers(mosaic.ScoreModel):
             steps = np.diff(signal, prepend=1.0, append=0.0)  # with NaN, not below 0
             if len(signal) == 0 or not (steps < 0).all():
                 raise mosaic.DataError(
-                    f"The scheduler in '{self._folder() / 'scheduler'}' has {len(scheduler.betas)} training timesteps "
-                    f"with the betas {np.unique(scheduler.betas.cpu().numpy())}; there must be at least one, and each "
+                    f"The scheduler in '{self.options.pipeline / 'scheduler'}' has {len(scheduler.betas)} training "
+                    f"timesteps with the betas {_ends(scheduler.betas.tolist())}; there must be at least one, and each "
                     "beta must lie between 0 and 1, so that the noise rises."
                 )
             self._pipeline = Pipeline(unet, scheduler, (np.log1p(-signal) - np.log(signal)) / 2)
@@ -116,8 +128,13 @@ class Diffusers(mosaic.ScoreModel):
 
     def _load_unet(self) -> Any:
         """Load the network onto the data set's device; weights are read from safetensors only."""
-        folder = self._folder() / "unet"
         library = _diffusers()
+        if self._given is not None:
+            unet, _ = self._given
+            if not isinstance(unet, library.UNet2DModel):
+                raise mosaic.DataError(f"The pipeline's unet is a {type(unet).__name__}; it must be a UNet2DModel.")
+            return unet.eval().requires_grad_(False).to(self.dataset.images.device)
+        folder = self._folder() / "unet"
         try:
             unet = library.UNet2DModel.from_pretrained(
                 folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
@@ -129,6 +146,10 @@ class Diffusers(mosaic.ScoreModel):
 
     def _load_scheduler(self) -> Any:
         """Load the noise levels of the training timesteps, and what the network predicts."""
+        if self._given is not None:
+            _, scheduler = self._given
+            self._check_scheduler(scheduler, type(scheduler).__name__)
+            return scheduler
         folder = self._folder() / "scheduler"
         library = _diffusers()
         try:
@@ -140,18 +161,23 @@ class Diffusers(mosaic.ScoreModel):
         except Exception as error:  # as above
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise mosaic.DataError(f"'{folder}' holds no scheduler that can be read: {reason}") from None
-        if kind not in SCHEDULERS or scheduler.config.prediction_type not in PREDICTIONS:
+        self._check_scheduler(scheduler, kind)
+        return scheduler
+
+    def _check_scheduler(self, scheduler: Any, kind: str) -> None:
+        """Refuse a scheduler, of the class `kind`, whose timesteps do not have the noise levels of its betas."""
+        where, prediction = self.options.pipeline / "scheduler", scheduler.config.get("prediction_type")
+        if kind not in SCHEDULERS or prediction not in PREDICTIONS:
             raise mosaic.DataError(
-                f"The scheduler in '{folder}' is a {kind} of '{scheduler.config.prediction_type}'; what can be run are "
+                f"The scheduler in '{where}' is a {kind} of '{prediction}'; what can be run are "
                 f"networks trained on discrete betas (such as DDPMScheduler) to predict {', '.join(PREDICTIONS)}."
             )
         for setting, value in BY_BETAS.items():
             if scheduler.config.get(setting, value) != value:
                 raise mosaic.DataError(
-                    f"The scheduler in '{folder}' has {setting} {scheduler.config[setting]}, with which times are not "
+                    f"The scheduler in '{where}' has {setting} {scheduler.config[setting]}, with which times are not "
                     f"those of the noise levels of its betas; a network that was trained on these has {value} there."
                 )
-        return scheduler
 
     def _folder(self) -> Path:
         folder = self.options.pipeline.expanduser()
@@ -245,11 +271,23 @@ class Diffusers(mosaic.ScoreModel):
     def _fingerprint(self) -> str:
         """SHA-256 of the network's weights and of the configurations of network and scheduler."""
         digest = hashlib.sha256()
+        if self._given is not None:
+            unet, scheduler = self._given
+            for name, value in sorted(unet.state_dict().items()):
+                digest.update(f"{name} {mosaic.digest_of(value.float())}".encode())  # whatever it was evaluated in
+            digest.update(json.dumps([unet.config, scheduler.config], sort_keys=True, default=str).encode())
+            return digest.hexdigest()
         folder = self._folder()
         for path in (*sorted((folder / "unet").iterdir()), folder / "scheduler" / CONFIGURATION):
             if path.suffix in (".safetensors", ".json"):
                 digest.update(path.read_bytes())
         return digest.hexdigest()
+
+
+def _ends(values: list[float]) -> str:
+    """The first and the last of many numbers."""
+    shown = [f"{value:.4g}" for value in values]
+    return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "...", *shown[-2:]]) or "none"
 
 
 def _diffusers() -> Any:

@@ -326,3 +326,36 @@ def test_without_the_library_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(mosaic.PluginError, match=r"pip install 'mosaic-diffusion\[diffusers\]'"):
         model(tmp_path / "p", data).check((), (), ())
+
+
+@pytest.mark.filterwarnings("ignore")  # the library's own
+def test_a_pipeline_in_memory_is_the_one_in_its_folder(data: mosaic.DataSet, tmp_path: Path) -> None:
+    pipeline(tmp_path / "p", "v_prediction")
+    given = library().DDPMPipeline.from_pretrained(tmp_path / "p")
+    training = given.unet.train().training
+    own, x = mosaic.score(given, data), torch.randn(2, 1, 8, 8)
+    assert torch.equal(own.denoise(x, 0.5), mosaic.score(tmp_path / "p", data).denoise(x, 0.5))
+    assert own.denoise(x.double(), 0.5).dtype == torch.float64
+    assert (given.unet.training, given.unet.dtype) == (training, torch.float32)  # the caller's is left as it was
+    assert all(weight.requires_grad for weight in given.unet.parameters())
+    given.scheduler = library().DDPMScheduler(prediction_type="v_prediction", clip_sample=False)
+    own = mosaic.score(given, data)
+    settings: dict[str, Any] = {"steps": 2, "samples": 1, "schedule": "ddpm-linear"}
+    mosaic.run(own, out="a.nc", **settings).close()
+    mosaic.run(mosaic.score(given, data), out="a.nc", resume=True, **settings).close()
+    next(given.unet.parameters()).data.mul_(2)
+    with pytest.raises(mosaic.UsageError, match="score_fingerprint"):
+        mosaic.run(mosaic.score(given, data), out="a.nc", resume=True, **settings)
+    with pytest.raises(mosaic.UsageError, match="`prediction`"):
+        mosaic.score(given, data, prediction="x0")
+    given.scheduler = library().FlowMatchEulerDiscreteScheduler()
+    with pytest.raises(mosaic.DataError, match="FlowMatch"):
+        mosaic.score(given, data).denoise(x, 0.5)
+
+
+def test_the_folder_of_a_pipeline_is_a_network_to_calibrate_and_to_rank_by(data: mosaic.DataSet) -> None:
+    pipeline(Path("p"))
+    settings: dict[str, Any] = {"samples": 2, "steps": 2, "progress": False}
+    with pytest.warns(mosaic.MosaicWarning, match="clip_sample"):
+        table = mosaic.calibrate("p", dataset=data, sizes="3", **settings)
+    assert table["scale"].values.tolist() == [3, 3]
