@@ -167,8 +167,10 @@ def standard_torch(tf32: bool = False) -> Iterator[None]:
     """
     begin_work()
     kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
+    is_grad = torch.is_grad_enabled()
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(is_grad))  # which leaving inference mode would turn on
         for kind in kinds:
             stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device() != CPU:  # only then: it makes every operation slower

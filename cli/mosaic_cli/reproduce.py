@@ -73,12 +73,11 @@ def command(
     resolved = configured(ReproduceConfig, flags, options, config)  # before anything heavy is imported
 
     from mosaic.registry.data import data_access
-    from mosaic.reproduction.reproduce import prepare_reproduction
-    from mosaic.reproduction.study.study import Study
+    from mosaic.reproduction.reproduce import prepare_reproduction, prepare_study
 
     with progress_bar(not terminal.quiet) as bar:
-        folder = out.expanduser() / resolved.preset
-        target = prepare_reproduction(name, Study(resolved, folder, data_access(data_dir, download), memory, bar))
+        study = prepare_study(resolved, out.expanduser(), data_access(data_dir, download), memory, bar)
+        target, folder = prepare_reproduction(name, study), study.folder
         announced = _announce(target, terminal, dry_run)
         measured = None if dry_run else _execute(target, terminal)
     files = {"path": str(folder / f"{name}.nc"), "picture": str(folder / f"{name}.png")}

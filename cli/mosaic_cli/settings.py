@@ -21,6 +21,7 @@ Config = TypeVar("Config", bound=Options)
 
 METAVARS = {
     "checkpoint": "DIR",
+    "network": "DIR",
     "init": "FILE",
     "device": "DEVICE",
     "scales": "SPEC",

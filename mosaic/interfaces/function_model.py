@@ -150,7 +150,6 @@ class FunctionModel(ScoreModel):
             ) from None
 
     @standard_torch()
-    @torch.no_grad()
     def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat (B, C, H, W) of x by what the function predicts; not bounded by the range of the data.
 
@@ -167,6 +166,8 @@ class FunctionModel(ScoreModel):
         else:
             predicted = self._call(given, self._time(level, inner), labels)
             denoised = DENOISED[self.options.prediction](given, predicted, inner)
+            if not predicted.requires_grad:  # so that no gradient is taken that lacks the prediction's own
+                denoised = denoised.detach()
         return denoised.to(x.dtype)
 
     def _preconditioned(self, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:
@@ -174,6 +175,7 @@ class FunctionModel(ScoreModel):
         data = self.options.sigma_data
         total = sigma**2 + data**2
         raw = self._call(x / math.sqrt(total), math.log(sigma) / 4, labels)
+        x = x if raw.requires_grad else x.detach()
         return data**2 / total * x + sigma * data / math.sqrt(total) * raw
 
     def _time(self, level: Level, inner: Level) -> float | Level:

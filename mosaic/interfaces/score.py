@@ -156,7 +156,8 @@ class ScoreModel(ABC):
         Returns
         -------
         Tensor (B, C, H, W)
-            x0hat, of x's dtype and device. `x` is not changed.
+            x0hat, of x's dtype and device. `x` is not changed. If it requires a gradient, x0hat of a model that
+            computes with torch alone, such as a network, can be differentiated; that of the machines cannot.
 
         Raises
         ------
@@ -225,7 +226,9 @@ def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError(f"scale is {shown(scale)} ({type(scale).__name__}); it must be an odd integer.")
         labels = None if labels is None else _as_tensor(labels)
         self.dataset.check_batch(x, labels)
-        return method(self, x, level, None if labels is None else labels.to(x.device), int(scale))
+        # Weights that could be trained must not make torch keep what only a gradient would need.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
+            return method(self, x, level, None if labels is None else labels.to(x.device), int(scale))
 
     return call
 

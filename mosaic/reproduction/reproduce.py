@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from mosaic.device import standard_torch
 from mosaic.disk.atomic import make_folder, write_together
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.interfaces.arguments import checked
-from mosaic.progress import Progress, reporting
+from mosaic.interfaces.data_source import DataAccess
+from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.reproduction.attention.table import AttentionTable
 from mosaic.reproduction.attention.tradeoff import AttentionTradeoff
@@ -28,17 +29,49 @@ from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
-from mosaic.run.settings import layered
+from mosaic.run.score import Score, name_of
+from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.files import as_attribute, check_reachable, store
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import REPRODUCTION_SCHEMA, described
+from mosaic.train.checkpoint import Checkpoint
+from mosaic.train.score import score
 from mosaic.view.images import write_figure
 
-__all__ = ["TARGETS", "execute_reproduction", "forecast_reproduction", "prepare_reproduction", "reproduce"]
+__all__ = [
+    "TARGETS",
+    "execute_reproduction",
+    "forecast_reproduction",
+    "prepare_reproduction",
+    "prepare_study",
+    "reproduce",
+]
 
 TARGETS: dict[str, type[Target]] = {
     target.name: target for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable, AttentionTradeoff)
 }
+
+
+def prepare_study(
+    config: ReproduceConfig,
+    out: Path,
+    access: DataAccess,
+    memory: str | float | None = None,
+    progress: Progress = silent,
+    network: Score | None = None,
+) -> Study:
+    """Say what the steps of a reproduction share; its folder is that of the preset, below `out`.
+
+    Raises
+    ------
+    UsageError, DataError, PluginError
+        If `config.network`, where `network` is not given, is not a network, or its data cannot be read.
+    """
+    if network is None and config.network is not None:
+        root, download, options = access.root, access.download, config.dataset_options
+        folder = Path(config.network)
+        network = score(folder, config.dataset, dataset_options=options, data_dir=root, download=download)
+    return Study(config, out / config.preset, access, memory, progress, network)
 
 
 def prepare_reproduction(name: str, study: Study) -> Target:
@@ -104,6 +137,7 @@ def reproduce(
     name: str,
     rows: str | Sequence[str] = (),
     *,
+    network: str | PathLike[str] | Checkpoint | Score | None = None,
     out: str | PathLike[str],
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
@@ -119,6 +153,8 @@ def reproduce(
         table2, ...
     rows : str or sequence of str
         Rows of table 2 that it is made from; by default the usual ones.
+    network : path, Checkpoint or Score, optional
+        A network that is trained, in place of those that the rows train: for fig4.
     out : path
         Folder; each preset has one of its name in it. What is there already is used, and what is unfinished resumed.
     data_dir, download, memory
@@ -142,8 +178,14 @@ def reproduce(
     ----------
     Kamb & Ganguli 2025.
     """
-    config = layered(ReproduceConfig, {"rows": rows} if rows else {}, settings)
-    folder = Path(out).expanduser() / config.preset
+    asked: dict[str, Any] = {"rows": rows} if rows else {}
+    own = network if isinstance(network, Score) else None
+    if own is not None:
+        unused = {name: settings.get(name) for name in ("dataset", "dataset_options")}
+        refuse_unused({**unused, "data_dir": data_dir}, "the network is a score, which has its own data")
+    if network is not None:
+        asked["network"] = name_of(network.model) if isinstance(network, Score) else fspath(network)
+    config, access = layered(ReproduceConfig, asked, settings), data_access(data_dir, download)
     with reporting(progress) as report:
-        study = Study(config, folder, data_access(data_dir, download), memory, report)
+        study = prepare_study(config, Path(out).expanduser(), access, memory, report, own)
         return execute_reproduction(prepare_reproduction(name, study))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
@@ -19,11 +20,13 @@ from mosaic.errors import UsageError
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.fingerprint import fingerprint_of
 from mosaic.interfaces.function_model import FunctionModel
+from mosaic.interfaces.sampler import levels_at, uniform_times
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel, eps_from_denoised, score_from_denoised
-from mosaic.sampling.scales import coarse_to_fine, resolve_scales
+from mosaic.sampling.scales import ScaleSchedule, coarse_to_fine, resolve_scales
+from mosaic.storage.parts import PartFiles
 
-__all__ = ["Batch", "Labels", "Score", "as_tensor", "check_identified", "name_of"]
+__all__ = ["Batch", "Labels", "Score", "as_tensor", "check_identified", "check_resumable", "name_of"]
 
 Batch = Tensor | NDArray[Any]
 Labels = Tensor | NDArray[Any] | Sequence[int]
@@ -52,7 +55,8 @@ class Score:
     schedule : NoiseSchedule
         Whose times are meant.
     scales : str or None
-        Locality scales, as the setting `scales` of a run; by default from about half the image at t = 1 to 3 at t = 0.
+        Locality scales, as the setting `scales` of a run (a list is one of as many steps); by default from about half
+        the image at t = 1 to 3 at t = 0.
     dataset_options : mapping
         Options by which the training set was loaded, for a run to record.
     """
@@ -157,11 +161,18 @@ class Score:
         if (t is None) == (level is None):
             raise UsageError("Say at what level x is: by `t`, a time of the schedule, or by `level`.")
         if level is None:
-            level = self._level(t)
+            level = self.level_at(t)
         scale = self.scale_at(level) if k is None else k
         return as_tensor(x), level, labels, scale
 
-    def _level(self, t: Any) -> Level:
+    def level_at(self, t: Any) -> Level:
+        """Level of the schedule at a time.
+
+        Raises
+        ------
+        UsageError
+            If it is not one from 0 to 1.
+        """
         try:
             return self.schedule.level(float(t))
         except (TypeError, ValueError):
@@ -173,7 +184,10 @@ class Score:
             return 0
         spec = self.scales or self.model.dataset.scales
         if spec is not None:
-            return resolve_scales(spec, (level,))[0]
+            count = spec.count(",") + 1 if not spec.startswith("{") else 1
+            levels = levels_at(self.schedule, uniform_times(count))[::-1] if count > 1 else [level]
+            scales = resolve_scales(spec, levels)  # a list is of steps, whose noise says which is nearest
+            return ScaleSchedule(scales, tuple(each.ratio for each in levels)).at(level)
         try:
             t = self.schedule.time_of_ratio(level.ratio)
         except ValueError:  # beyond the schedule's ends
@@ -215,3 +229,15 @@ def check_identified(score: ScoreModel | Callable[..., Any]) -> None:
             f"'{name_of(score)}' cannot be resumed: nothing shows that it is the same one. It has no fingerprint, or "
             "refers to something that shows neither values nor code, such as a random generator."
         )
+
+
+def check_resumable(score: ScoreModel, files: Sequence[Path]) -> None:
+    """Refuse to use what is stored, or in progress, at `files` where nothing shows that it is of the same score.
+
+    Raises
+    ------
+    UsageError
+        As `check_identified`.
+    """
+    if any(file.exists() or PartFiles(file).in_progress() for file in files):
+        check_identified(score)

@@ -217,6 +217,9 @@ REPRODUCTION = {
     "end": Variable("value, or end of its interval"),
     "excess": Variable("limbs beyond the mean of the training images of the class"),
     "factor": Variable("factor on the calibrated scales"),
+    "field_width": Variable(
+        "side of the square about the centre that holds 95 % of the squared field beside the centre", units="pixel"
+    ),
     "field": Variable("mean |d score(centre) / d x|"),
     "forward_std": Variable("standard deviation of noisy data"),
     "gain": Variable("pearson_r of ELS minus that of IS: median over samples"),
@@ -256,9 +259,6 @@ REPRODUCTION = {
     "time": Variable("time t"),
     "title": Variable("row as printed"),
     "verdict": Variable("what the image is judged by the data set's rule"),
-    "width": Variable(
-        "side of the square about the centre that holds 95 % of the squared field beside the centre", units="pixel"
-    ),
 }
 # What may follow a variable's name.
 ENDS = {

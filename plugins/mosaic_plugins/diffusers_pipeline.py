@@ -186,7 +186,6 @@ class Diffusers(mosaic.ScoreModel):
         return folder
 
     @mosaic.standard_torch()
-    @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat of x (B, C, H, W); not bounded by the range of the data.
 

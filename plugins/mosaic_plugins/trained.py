@@ -73,7 +73,6 @@ class TrainedNetwork(mosaic.ScoreModel):
         return network_memory(self.load(), (batch, *self.dataset.shape), dtype, is_conditional)
 
     @mosaic.standard_torch()
-    @torch.no_grad()
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
         """Give x0hat of x (B, C, H, W); not bounded by the range of the data.
 

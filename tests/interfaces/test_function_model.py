@@ -193,6 +193,11 @@ def test_a_network_is_evaluated_in_eval_mode_in_its_precision_and_is_left_as_it_
     assert (network.training, network.norm.training, network.dropout.training) == (True, True, False)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not actual.requires_grad
+    sloped = model(network, tiny).denoise(x.requires_grad_(), level)  # it can be differentiated, if asked for
+    assert sloped.requires_grad
+    assert torch.equal(sloped, actual)
+    with torch.no_grad():
+        assert not model(network, tiny).denoise(x, level).requires_grad
 
 
 def test_labels_reach_a_function_that_takes_them(tiny: mosaic.DataSet) -> None:

@@ -102,3 +102,9 @@ def test_what_cannot_be_used_is_refused(
 ) -> None:
     with pytest.raises(mosaic.UsageError, match=named):
         mosaic.score("els", tiny).denoise(x, **arguments)
+
+
+def test_scales_in_a_list_are_those_of_as_many_steps(tiny: mosaic.DataSet) -> None:
+    own = mosaic.score("els", tiny, scales=[3, 3, 5, 7])
+    assert [own.scale_at(own.level_at(t)) for t in (0.01, 0.25, 0.5, 0.74, 0.76, 1.0)] == [3, 3, 3, 5, 5, 7]
+    assert mosaic.score("els", tiny, scales=5).scale_at(own.level_at(0.3)) == 5

@@ -30,6 +30,7 @@ from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.run.batch import run_batch
+from mosaic.run.plan import Plan
 from mosaic.run.score import Score, check_identified, name_of
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.files import open_stored
@@ -121,7 +122,16 @@ def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
         "network_fingerprint": network.model.traits.fingerprint(),
         "versions": versions_of(plan.config),
         "engine": plan.machine.traits.engine(network.dtype),
+        **_network_identity(network),
     }
+
+
+def _network_identity(network: Plan) -> dict[str, Any]:
+    """What decides the network's numbers beside its fingerprint: nothing, for the checkpoint of a training."""
+    model = network.model
+    options = {k: v for k, v in model.options.model_dump(mode="json").items() if k not in model.path_options}
+    named = {"score": model.name, "options": options, "scales": list(network.scales)}
+    return {"network": named} if options or model.traits.fingerprint() is None else {}
 
 
 def attributes_of(plan: CalibrationPlan) -> dict[str, str]:

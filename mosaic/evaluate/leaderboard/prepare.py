@@ -18,14 +18,12 @@ from mosaic.evaluate.leaderboard.participants import (
 )
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.sampler import levels_at
-from mosaic.interfaces.score import ScoreModel
 from mosaic.run.memory import access_within
 from mosaic.run.prepare import prepare
-from mosaic.run.score import Score, check_identified
+from mosaic.run.score import Score, check_resumable
 from mosaic.sampling.scales import resolve_scales
 from mosaic.storage.files import check_reachable
 from mosaic.storage.made_by import command_line, versions_of
-from mosaic.storage.parts import PartFiles
 from mosaic.storage.schema import NETWORK
 from mosaic.train.checkpoint import Checkpoint
 from mosaic.train.runs import network_runs
@@ -99,15 +97,8 @@ def prepare_leaderboard(
         for name, run in runs.items()
     }
     for name, model in objects.items():
-        _check_resumable(entries[name], model)
+        check_resumable(model, (entries[name].out, entries[name].steps))
     return Board(config, out, dataset, entries, metrics, participants.left_out, objects)
-
-
-def _check_resumable(entry: LeaderboardEntry, model: ScoreModel) -> None:
-    """Refuse to use what is stored of an entry that is an object, where nothing shows that it is the same one."""
-    files = (entry.out, entry.steps)
-    if any(file.exists() or PartFiles(file).in_progress() for file in files):
-        check_identified(model)
 
 
 def _files(folder: Path, name: str) -> dict[str, Path]:

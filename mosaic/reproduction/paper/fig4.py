@@ -6,77 +6,37 @@ References: Kamb & Ganguli 2025, fig. 4 and app. C.2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 import xarray as xr
-from torch import Tensor, nn
 
-from mosaic.evaluate.calibration.calibrate import open_calibration
+from mosaic.evaluate.calibration.calibrate import job_of, open_calibration
+from mosaic.evaluate.calibration.config import CalibrationConfig
+from mosaic.evaluate.calibration.prepare import prepare_calibration
+from mosaic.evaluate.receptive_field import SHARE, receptive_field
 from mosaic.interfaces.sampler import uniform_times
-from mosaic.interfaces.schedule import Level
 from mosaic.progress import prefixed
-from mosaic.reproduction.study.experiment import Experiment
+from mosaic.reproduction.study.experiment import NETWORK, Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import THEORY_STEPS
 from mosaic.reproduction.study.steps import calibration_steps, training_step
 from mosaic.reproduction.study.target import Target
-from mosaic.sampling.noise import initial_noise
+from mosaic.run.score import Score, check_resumable
 from mosaic.sampling.scales import PAPER_SCALES
+from mosaic.storage.job import FileJob
+from mosaic.storage.made_by import record
+from mosaic.train.runs import NetworkRuns, network_runs
+from mosaic.train.score import score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["Fig4", "beside_the_centre", "receptive_field", "width_of"]
+__all__ = ["Fig4"]
 
-IMAGES = 32
 SHOWN = 6  # times
-SHARE = 0.95
 FAINTEST = 1e-3  # smallest value not drawn black, as a share of the largest
 COLORS = ("#0072b2", "#d55e00")
-
-
-def receptive_field(module: nn.Module, x: Tensor, t: float, labels: Tensor | None) -> Tensor:
-    """Mean of |d eps(centre) / d x| over samples, and channels of both.
-
-    Parameters
-    ----------
-    module : Module
-        Predicts eps of x (B, C, H, W) at times (B,).
-    x : Tensor (B, C, H, W)
-        Noisy images.
-    t : float
-        Their time.
-
-    Returns
-    -------
-    Tensor (H, W), float64
-    """
-    x = x.clone().requires_grad_()
-    height, width = x.shape[2:]
-    eps = module(x, x.new_full((len(x),), t), labels)
-    fields = []
-    for channel in range(x.shape[1]):
-        (slope,) = torch.autograd.grad(eps[:, channel, height // 2, width // 2].sum(), x, retain_graph=True)
-        fields.append(slope.abs().double().mean((0, 1)))
-    return torch.stack(fields).mean(0)
-
-
-def width_of(field: np.ndarray, share: float = SHARE) -> int:
-    """Side of the smallest square about the centre (H // 2, W // 2) that holds this share of a field (H, W)."""
-    height, width = field.shape
-    rows, cols = np.abs(np.arange(height) - height // 2), np.abs(np.arange(width) - width // 2)
-    ring = np.maximum(rows[:, None], cols[None, :])
-    held = np.cumsum(np.bincount(ring.ravel(), field.ravel()))
-    return 2 * int(np.searchsorted(held, share * held[-1] * (1 - 1e-12))) + 1
-
-
-def beside_the_centre(field: np.ndarray) -> np.ndarray:
-    """Copy a field (H, W) with its centre set to 0: the centre is the largest value, however wide the field is."""
-    rest = field.copy()
-    rest[field.shape[0] // 2, field.shape[1] // 2] = 0
-    return rest
 
 
 class Fig4(Target):
@@ -84,9 +44,15 @@ class Fig4(Target):
 
     name = "fig4"
     default_rows = ("mnist-resnet-zeros", "mnist-unet-zeros")
+    takes_network = True
 
     def steps(self) -> Iterator[Step]:
-        """For each row, the training and the calibration that its scales come from, and its own network's training."""
+        """For each row, the training and the calibration that its scales come from, and its own network's training.
+
+        For a network that is there, the calibration.
+        """
+        if self.study.network is not None:
+            return iter([Step(f"{NETWORK}: calibrate", lambda: self._calibration(self._network()))])
         experiments = (self.experiment(row) for row in self.rows)
         return (step for each in experiments for step in (*calibration_steps(each), training_step(each)))
 
@@ -96,51 +62,62 @@ class Fig4(Target):
         Returns
         -------
         xarray.Dataset
-            `field` (row, time, height, width), mean |d score(centre) / d x|; `width` (row, time), side of the square
-            about the centre that holds 95 % of the squared field, its centre left out (squares, so that a faint floor
-            counts little); `scale`, `scale_q25`, `scale_q75` (row, time), calibrated; `paper` (row, time), the paper's
-            scales, NaN where it gives none.
+            `field` (row, time, height, width), mean |d score(centre) / d x|; `field_width` (row, time), side of the
+            square about the centre that holds 95 % of the squared field, its centre left out (squares, so that a faint
+            floor counts little); `scale`, `scale_q25`, `scale_q75` (row, time), calibrated; `paper` (row, time), the
+            paper's scales, NaN where it gives none. `row` is `network` for a network that is there.
         """
-        parts = [self._row(self.experiment(row)) for row in self.rows]
-        return xr.concat(parts, dim="row", combine_attrs="drop_conflicts").assign_coords(row=list(self.rows))
+        if self.study.network is not None:
+            names, parts = [NETWORK], [self._of_network(self._network())]
+        else:
+            names, parts = list(self.rows), [self._of_row(self.experiment(row)) for row in self.rows]
+        return xr.concat(parts, dim="row", combine_attrs="drop_conflicts").assign_coords(row=names)
 
-    def _row(self, experiment: Experiment) -> xr.Dataset:
-        times = uniform_times(THEORY_STEPS)[::-1]
-        fields = self._fields(experiment, times)
-        with open_calibration(experiment.calibrate()) as calibration:
-            rising = calibration.sortby("time")
-            scales = {name: rising[name].values.astype(float) for name in ("scale", "scale_q25", "scale_q75")}
-        paper = PAPER_SCALES.get(experiment.row.scales_of, (np.nan,) * THEORY_STEPS)
-        variables = {
-            "field": (("time", "height", "width"), np.stack(fields)),
-            "width": ("time", [width_of(beside_the_centre(field) ** 2) for field in fields]),
-            **{name: ("time", values) for name, values in scales.items()},
-            "paper": ("time", np.asarray(paper, dtype=float), {"units": "pixel", "long_name": "the paper's scales"}),
-        }
-        return xr.Dataset(variables, {"time": times})
-
-    def _fields(self, experiment: Experiment, times: Sequence[float]) -> list[np.ndarray]:
-        """Receptive field (H, W) of the row's network at each time."""
+    def _of_row(self, experiment: Experiment) -> xr.Dataset:
         checkpoint, dataset = experiment.train(), experiment.load_dataset()
-        schedule = checkpoint.make_schedule()
-        module = checkpoint.load().to(dataset.images.device)
-        chosen = torch.arange(min(IMAGES, len(dataset)), dtype=torch.int64, device="cpu")
-        x0 = dataset.images[chosen].float()
-        noise = initial_noise(self.study.config.seed, range(len(chosen)), dataset.shape).to(x0)
-        labels = dataset.labels[chosen] if experiment.row.conditional and dataset.labels is not None else None
-        progress, fields = prefixed(self.study.progress, experiment.step("receptive field")), []
-        for number, t in enumerate(times):
-            progress(number, len(times), "time", f"t = {t:.2f}")
-            level: Level = schedule.level(t)
-            x = level.signal * x0 + level.noise * noise
-            fields.append((receptive_field(module, x, t, labels) / level.noise).cpu().numpy())
-        return fields
+        fields = self._fields(experiment.row.name, score(checkpoint, dataset), experiment.row.conditional)
+        paper = PAPER_SCALES.get(experiment.row.scales_of, (np.nan,) * THEORY_STEPS)
+        with open_calibration(experiment.calibrate()) as calibration:
+            return _with_scales(fields, calibration, paper)
+
+    def _of_network(self, network: NetworkRuns) -> xr.Dataset:
+        own = cast(Score, self.study.network)
+        job, step = self._calibration(network), f"{NETWORK}: calibrate"
+        check_resumable(own.model, [job.place])
+        fields = self._fields(NETWORK, own, network.labels == "random")
+        with self.study.execute(step, job) as calibration:
+            self.study.records[step] = record(calibration.attrs)
+            return _with_scales(fields, calibration, (np.nan,) * THEORY_STEPS)
+
+    def _network(self) -> NetworkRuns:
+        return network_runs(cast(Score, self.study.network), self.study.access)
+
+    def _calibration(self, network: NetworkRuns) -> FileJob:
+        """Give the job of the calibration of ELS by a network that is there."""
+        config = self.study.config
+        samples = {} if config.calibration_samples is None else {"samples": config.calibration_samples}
+        settings = CalibrationConfig(
+            checkpoint=network.score, steps=THEORY_STEPS, seed=config.seed + 1, device=config.device, **samples
+        )
+        plan = prepare_calibration(settings, self.study.access, memory=self.study.memory, network=self.study.network)
+        return job_of(plan, self.study.folder / NETWORK / "scales.nc")
+
+    def _fields(self, name: str, network: Score, is_conditional: bool) -> xr.Dataset:
+        """Receptive field and width of a network at each time."""
+        return receptive_field(
+            network,
+            uniform_times(THEORY_STEPS)[::-1],
+            seed=self.study.config.seed,
+            class_conditional=is_conditional,
+            progress=prefixed(self.study.progress, f"{name}: receptive field"),
+        ).drop_vars(["signal", "noise"])
 
     def summary(self, measured: xr.Dataset) -> list[str]:
         """Say how wide the fields are beside the scales, at a few times."""
         return [
-            f"{row}, t = {float(moment['time']):.2f}: 95 % of |Jacobian|^2 beside the centre in {int(moment['width'])} "
-            f"pixels, calibrated k {float(moment['scale']):g}, the paper's {float(moment['paper']):g}"
+            f"{row}, t = {float(moment['time']):.2f}: 95 % of |Jacobian|^2 beside the centre in "
+            f"{int(moment['field_width'])} pixels, calibrated k {float(moment['scale']):g}, "
+            f"the paper's {float(moment['paper']):g}"
             for row in measured["row"].values.tolist()
             for step in _shown(measured)
             for moment in [measured.sel(row=row).isel(time=step)]
@@ -159,6 +136,14 @@ class Fig4(Target):
             "mean |d score(centre) / d x|, each scaled to its largest value; and locality scales", fontsize=9
         )
         return figure
+
+
+def _with_scales(fields: xr.Dataset, calibration: xr.Dataset, paper: Sequence[float]) -> xr.Dataset:
+    """Add the scales of a calibration at the same times, and the paper's."""
+    rising = calibration.sortby("time")
+    scales = {name: ("time", rising[name].values.astype(float)) for name in ("scale", "scale_q25", "scale_q75")}
+    attrs = {"units": "pixel", "long_name": "the paper's scales"}
+    return fields.assign(scales).assign(paper=("time", np.asarray(paper, dtype=float), attrs))
 
 
 def _shown(measured: xr.Dataset) -> list[int]:
@@ -194,7 +179,7 @@ def _draw_widths(figure: SubFigure, measured: xr.Dataset) -> None:
         axis.fill_between(time, row["scale_q25"], row["scale_q75"], color=COLORS[0], alpha=0.2, linewidth=0)
         axis.plot(time, row["scale"], "o-", color=COLORS[0], markersize=3, label="calibrated k, quartiles")
         axis.plot(time, row["paper"], "x", color="black", markersize=4, label="the paper's k")
-        axis.plot(time, row["width"], "-", color=COLORS[1], label=label)
+        axis.plot(time, row["field_width"], "-", color=COLORS[1], label=label)
         axis.set_title(name, fontsize=8)
         axis.set_xlabel("time t")
     axes[0].set_ylim(bottom=0)

@@ -18,6 +18,9 @@ class ReproduceConfig(Options):
         "cpu", description="cpu: a row in about 25 minutes on two cores; paper: the paper's sizes."
     )
     rows: str | None = Field(None, description="Rows of table 2, a list. Default: those of the table or figure.")
+    network: str | None = Field(
+        None, description="Folder of a trained network, in place of those that the rows train (fig4)."
+    )
     dataset: str | None = Field(None, description="Training set in place of the row's own.")
     dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
     network_options: dict[str, Any] = Field({}, description="Options of the network.")

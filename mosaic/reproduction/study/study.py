@@ -18,6 +18,7 @@ from mosaic.run.estimate import predict_seconds
 from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
+from mosaic.run.score import Score
 from mosaic.storage.job import FileJob, Job
 from mosaic.storage.made_by import record
 
@@ -40,6 +41,8 @@ class Study:
         What a run may take, such as 2G.
     progress : Progress
         Called as a step's work proceeds; its notes start with the step's name.
+    network : Score or None
+        The network, with its data, of a study that trains none.
     records : dict
         What each step was made by, by its name; filled as steps are executed.
     """
@@ -49,6 +52,7 @@ class Study:
     access: DataAccess = field(default_factory=DataAccess)
     memory: str | float | None = None
     progress: Progress = silent
+    network: Score | None = None
     records: dict[str, Any] = field(default_factory=dict)
 
     def execute(self, step: str, job: Job) -> Any:

@@ -14,6 +14,7 @@ from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import row_named
 from mosaic.reproduction.study.steps import steps_of
 from mosaic.reproduction.study.study import Study
+from mosaic.run.settings import refuse_unused
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,16 +38,20 @@ class Target(ABC):
         Rows of table 2 that it is made from.
     most_rows : int or None
         How many rows it can be made from; None for any number.
+    takes_network : bool
+        Whether it can be made from a network that is there.
 
     Raises
     ------
     UsageError
-        If a row is unknown, or more are given than it can be made from.
+        If a row is unknown, or more are given than it can be made from; or a network that it cannot be made from, or
+        settings of a training beside it.
     """
 
     name: ClassVar[str]
     default_rows: ClassVar[tuple[str, ...]] = ()
     most_rows: ClassVar[int | None] = None
+    takes_network: ClassVar[bool] = False
 
     def __init__(self, study: Study) -> None:
         asked = tuple(dict.fromkeys(name.strip() for name in (study.config.rows or "").split(",") if name.strip()))
@@ -56,6 +61,11 @@ class Target(ABC):
         self.study, self.rows, self.asked = study, asked or self.default_rows, bool(asked)
         for row in self.rows:
             row_named(row)
+        if study.network is not None:
+            if not self.takes_network:
+                raise UsageError(f"'{self.name}' trains its networks; `network` would not be used: leave it out.")
+            of_training = ("rows", "network_options", "epochs", "samples")
+            refuse_unused({name: getattr(study.config, name) for name in of_training}, "`network` is trained")
 
     def experiment(self, row: str) -> Experiment:
         """Give the experiment of a row of table 2."""

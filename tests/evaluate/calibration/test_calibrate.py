@@ -189,9 +189,15 @@ def test_any_score_is_a_network_to_calibrate_by(tiny: mosaic.DataSet) -> None:
     assert "predict" in json.loads(again.attrs["configuration"])["checkpoint"]
     again.close()
     mosaic.calibrate(mosaic.score(predict, tiny, prediction="x0"), out="c.nc", resume=True, **settings).close()
+    with pytest.raises(mosaic.UsageError, match=r"network\.options\.prediction"):
+        mosaic.calibrate(mosaic.score(predict, tiny, prediction="eps"), out="c.nc", resume=True, **settings)
     sizes[1.0] = 3
     with pytest.raises(mosaic.UsageError, match="network_fingerprint"):
         mosaic.calibrate(mosaic.score(predict, tiny, prediction="x0"), out="c.nc", resume=True, **settings)
+    mosaic.calibrate(own, out="d.nc", **settings).close()
+    for other in (mosaic.score("els", tiny, scales=3), mosaic.score("ls", tiny, scales="3,3,5,5,5")):
+        with pytest.raises(mosaic.UsageError, match=r"network\.s"):
+            mosaic.calibrate(other, out="d.nc", resume=True, **settings)
 
 
 def test_a_score_has_its_own_data(tiny: mosaic.DataSet) -> None:

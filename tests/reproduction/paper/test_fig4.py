@@ -4,78 +4,68 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from drawings import pixels_of, stored_size
 from small_reproduction import SMALL
 
 import mosaic
-from mosaic.reproduction.paper.fig4 import Fig4, beside_the_centre, receptive_field, width_of
+from mosaic.reproduction.paper.fig4 import Fig4
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.study import Study
-
-
-@pytest.mark.parametrize("blocks", [0, 2])
-def test_the_receptive_field_of_a_resnet_ends_where_it_must(blocks: int) -> None:
-    network = mosaic.registry().get("network", "resnet")
-    module = network(network.Options(channels=4, blocks=blocks)).build(1, 0)
-    field = receptive_field(module, torch.randn(2, 1, 31, 31), 0.5, None).numpy()
-    reach = blocks + 2
-    rows, cols = np.nonzero(field)
-    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (15 - reach, 15 + reach, 15 - reach, 15 + reach)
-    assert width_of(field, 1.0) == width_of(beside_the_centre(field), 1.0) == 2 * reach + 1
-    assert width_of(field**2, 0.95) <= width_of(beside_the_centre(field) ** 2, 0.95)
-    assert beside_the_centre(field)[15, 15] == 0 != field[15, 15]
-    assert np.delete(beside_the_centre(field).ravel(), 15 * 32).tolist() == np.delete(field.ravel(), 15 * 32).tolist()
-
-
-def test_the_receptive_field_is_the_mean_absolute_derivative() -> None:
-    class Linear(torch.nn.Module):
-        """eps = 3 x(p) - 2 x(right of p), from channel 0 into both channels."""
-
-        def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-            eps = 3 * x[:, :1] - 2 * x[:, :1].roll(-1, 3)
-            return eps.expand(-1, 2, -1, -1)
-
-    field = receptive_field(Linear(), torch.randn(3, 2, 5, 4), 0.5, None)
-    expected = torch.zeros(5, 4, dtype=torch.float64)
-    expected[2, 2], expected[2, 3] = 1.5, 1.0  # halved: the derivatives by channel 1 are zero
-    assert torch.equal(field, expected)
-    assert width_of(expected.numpy(), 0.6) == 1
-    assert width_of(expected.numpy(), 0.61) == 3
 
 
 def test_fig4_shows_the_fields_of_the_row(folder: Path) -> None:
     actual = mosaic.reproduce("fig4", ["fashion-resnet-zeros"], out=folder, **SMALL)
     assert actual["field"].shape == (1, 20, 8, 8)
-    assert (actual["width"] <= 7).all()  # one block: 7 pixels
+    assert (actual["field_width"] <= 7).all()  # one block: 7 pixels
     assert actual["field"].values[0, :, 0].max() == 0  # row 0 is 4 from the centre
     with xr.open_dataset(folder / "cpu" / "fashion-resnet-zeros" / "scales.nc") as scales:
         assert actual["scale"].values[0].tolist() == scales["scale"].values[::-1].tolist()
     assert actual["paper"].values[0, -1] == 17
 
 
-def test_the_width_of_known_fields() -> None:
-    """A single pixel has width 1; of a uniform field of 7 x 7 pixels, 25 of 49 are 51 %, and 95 % need all."""
-    point = np.zeros((7, 7))
-    point[3, 3] = 2.0
-    assert width_of(point, 0.95) == 1
-    assert width_of(point, 1.0) == 1
-    uniform = np.full((7, 7), 0.3)
-    assert [width_of(uniform, share) for share in (1 / 49, 9 / 49, 25 / 49, 0.52, 0.95)] == [1, 3, 5, 7, 7]
-    assert width_of(7e9 * uniform, 25 / 49) == 5  # a share has no units
+def test_fig4_shows_the_fields_of_a_network_that_is_there(tiny: mosaic.DataSet, folder: Path) -> None:
+    """ELS stands in for it: its fields end at its windows, and the scales that fit it are its own."""
+    scales = [3] * 10 + [5] * 10
+    els = mosaic.score("els", tiny, scales=scales)
+    settings: dict[str, Any] = {"calibration_samples": 2, "progress": False}
+    actual = mosaic.reproduce("fig4", network=els, out=folder, **settings)
+    assert actual["row"].values.tolist() == ["network"]
+    assert actual["scale"].values[0].tolist() == scales
+    for width, k in zip(actual["field_width"].values[0].tolist(), scales, strict=True):
+        assert width <= k
+    assert np.isnan(actual["paper"].values).all()
+    again = mosaic.reproduce("fig4", network=els, out=folder, **settings)
+    assert again["field"].equals(actual["field"])
+    with pytest.raises(mosaic.UsageError, match=r"network\.score"):
+        mosaic.reproduce("fig4", network=mosaic.score("is", tiny), out=folder, **settings)
 
 
-def test_the_width_by_adding_squares() -> None:
-    share = 0.8
-    field = np.random.default_rng(0).random((8, 9)) ** 4
-    for side in range(1, 10, 2):
-        r = side // 2
-        held = field[max(0, 4 - r) : 4 + r + 1, max(0, 4 - r) : 4 + r + 1].sum()
-        assert (held >= share * field.sum()) == (width_of(field, share) <= side)
+def test_fig4_takes_the_folder_of_a_checkpoint(tiny_file: Path, folder: Path, invoke: Any) -> None:
+    options = {"channels": 4, "blocks": 0}
+    data = {"dataset_options": {"path": str(tiny_file)}}
+    mosaic.train("resnet", "file", out="net", epochs=1, network_options=options, batch_size=4, **data)
+    given = ("reproduce", "fig4", "--network", "net", "--calibration-samples", 1, "--out", folder)
+    result = invoke(*given)
+    assert result.exit_code == 0, result.stderr
+    with xr.open_dataset(folder / "cpu" / "fig4.nc") as stored:
+        assert (stored["field_width"] <= 5).all()
+        assert stored["scale"].max() <= 5
+    assert "done" in invoke(*given, "--dry-run").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("table2", {}), ("fig4", {"rows": "mnist-unet-zeros"}), ("fig4", {"epochs": 3})]
+)
+def test_what_a_network_that_is_there_leaves_unused_is_refused(
+    tiny: mosaic.DataSet, name: str, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(mosaic.UsageError, match="`network`"):
+        mosaic.reproduce(name, network=mosaic.score("els", tiny), out="out", **settings)
 
 
 @pytest.fixture
@@ -87,7 +77,7 @@ def measured() -> xr.Dataset:
     return xr.Dataset(
         {
             "field": (("row", "time", "height", "width"), rng.random((2, 11, 5, 6)) + 0.1),
-            "width": (("row", "time"), 2 * scale + 1),
+            "field_width": (("row", "time"), 2 * scale + 1),
             "scale": (("row", "time"), scale),
             "scale_q25": (("row", "time"), scale - 1),
             "scale_q75": (("row", "time"), scale + 2),
