@@ -6,6 +6,7 @@ References: Kamb & Ganguli 2025, sec. 5 and table 2.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import accumulate
 from os import PathLike
 from pathlib import Path
@@ -28,7 +29,7 @@ from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.made_by import made_by, record
 from mosaic.storage.requirements import attribute_of, require, tensor_of
 from mosaic.storage.schema import COMPARISON_SCHEMA, described
-from mosaic.storage.trajectory import check_same_start, check_training_set
+from mosaic.storage.trajectory import check_same_start, check_training_set, open_trajectory
 from mosaic.view.measure import describe_metric, metric_for
 
 __all__ = ["compare", "open_comparison"]
@@ -36,9 +37,9 @@ __all__ = ["compare", "open_comparison"]
 
 @checked()
 def compare(
-    run: xr.Dataset,
-    reference: xr.Dataset,
-    baseline: xr.Dataset | None = None,
+    run: xr.Dataset | str | PathLike[str],
+    reference: xr.Dataset | str | PathLike[str],
+    baseline: xr.Dataset | str | PathLike[str] | None = None,
     *,
     metrics: str | Collection[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -49,8 +50,9 @@ def compare(
 
     Parameters
     ----------
-    run, reference, baseline : xarray.Dataset
-        Trajectories from the same noise and labels: a theory, a network, and another theory such as IS.
+    run, reference, baseline : xarray.Dataset or path
+        Trajectories from the same noise and labels: a theory, a network, and another theory such as IS. `init` of a
+        run starts it from the noise and labels of another.
     metrics : str or collection of str, optional
         Names of metrics, or a single one; by default those that are marked `by_default`, but for those
         that need a training set where there is none, which a warning names.
@@ -83,7 +85,23 @@ def compare(
         If a run does not hold what is compared or its first step, a metric needs its last one and it does not go to
         its end, or `dataset` is not the run's training set.
     """
-    runs = {"run": run, "reference": reference} | ({"baseline": baseline} if baseline is not None else {})
+    given = {"run": run, "reference": reference} | ({} if baseline is None else {"baseline": baseline})
+    with ExitStack() as opened:
+        runs = {
+            role: each if isinstance(each, xr.Dataset) else opened.enter_context(open_trajectory(each))
+            for role, each in given.items()
+        }
+        return _compared(runs, metrics, options or {}, dataset, progress)
+
+
+def _compared(
+    runs: Mapping[str, xr.Dataset],
+    metrics: str | Collection[str] | None,
+    options: Mapping[str, Mapping[str, Any]],
+    dataset: DataSet | None,
+    progress: Progress | bool | None,
+) -> xr.Dataset:
+    """Compare runs by their roles."""
     runs = {role: require(each, ("image", "state", "label"), role) for role, each in runs.items()}
     run = runs["run"]
     _check_runs(runs, dataset)
@@ -94,13 +112,13 @@ def compare(
     if lacking:
         warn_of([f"Without `dataset`, the metrics {', '.join(lacking)} are left out."])
     judging = [name for name in names if name not in lacking]
-    for name in options or {}:
+    for name in options:
         if name not in judging:
             raise UsageError(
                 f"`options` are given for '{name}', which is not among the metrics that are used: {', '.join(judging)}."
                 f"{did_you_mean(name, judging)}"
             )
-    made = [metric_for(run, name, (options or {}).get(name, {}), dataset) for name in judging]
+    made = [metric_for(run, name, options.get(name, {}), dataset) for name in judging]
     used = {metric.name: metric for metric in made}
     with reporting(progress) as report:
         comparison = _evaluated(list(used.values()), runs, report)

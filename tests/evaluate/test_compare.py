@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,14 @@ def test_values_are_those_of_the_metrics(runs: dict[str, xr.Dataset], tiny: mosa
         assert actual["nearest_train_index"].sel(role=role).values.tolist() == table.argmin(1).tolist()
     assert actual["sample"].values.tolist() == list(range(5))
     assert actual["label"].values.tolist() == runs["els"]["label"].values.tolist()
+
+
+def test_paths_are_opened_and_closed(runs: dict[str, xr.Dataset]) -> None:
+    options: dict[str, Any] = {"metrics": "mse", "progress": False}
+    actual = mosaic.compare("els.nc", runs["ls"], **options)
+    assert actual.equals(mosaic.compare(runs["els"], runs["ls"], **options))
+    with pytest.raises(mosaic.DataError, match="nowhere"):
+        mosaic.compare("nowhere.nc", "els.nc", **options)
 
 
 def test_progress_counts_the_images_that_each_metric_judges(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
