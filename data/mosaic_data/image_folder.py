@@ -76,6 +76,7 @@ class ImageFolder(mosaic.DataSource):
             labels=None if labels is None else labels[chosen],
             classes=() if labels is None else tuple(by_class),
             origin=readable(root.resolve()),
+            names=tuple(readable(files[index].relative_to(root)) for index in chosen.tolist()),
             notes=(
                 *search.notes(),
                 *_class_notes(list(by_class)),

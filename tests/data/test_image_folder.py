@@ -42,6 +42,15 @@ def test_folder_reads_classes_by_name_and_searches_below_them(tmp_path: Path) ->
     torch.testing.assert_close(dataset.images.double(), expected, rtol=0, atol=1e-7)
 
 
+def test_images_are_called_by_their_files(tmp_path: Path) -> None:
+    for name in ("b/2.png", "a/1.png", "a/deep/0.png"):
+        save(tmp_path / name, GREY)
+    assert folder(tmp_path).names == ("a/1.png", "a/deep/0.png", "b/2.png")
+    few = folder(tmp_path, limit=2)
+    assert few.labels is not None
+    assert [name[0] for name in few.names] == ["ab"[label] for label in few.labels.tolist()]
+
+
 def test_images_that_are_links_to_others_are_told(tmp_path: Path) -> None:
     image = save(tmp_path / "a/1.png", GREY)
     save(tmp_path / "a/2.png", GREY)
