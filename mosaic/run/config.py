@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
 __all__ = ["RunConfig"]
 
 
-class RunConfig(Options):
+class RunConfig(Configuration):
     """What is run: every setting that decides the numbers of a run."""
 
     score: str = Field("els", description="Score model.")

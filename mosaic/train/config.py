@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
 __all__ = ["TrainConfig"]
 
 
-class TrainConfig(Options):
+class TrainConfig(Configuration):
     """What is trained, on what, and how. A data set may have defaults of its own (`mosaic.DataSet.training`)."""
 
     network: str = Field("resnet", description="Network.")

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
 __all__ = ["CalibrationConfig"]
 
 
-class CalibrationConfig(Options):
+class CalibrationConfig(Configuration):
     """Every setting that decides the numbers of a calibration."""
 
     checkpoint: str = Field(description="Folder of the trained network.")

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
 __all__ = ["LeaderboardConfig"]
 
 
-class LeaderboardConfig(Options):
+class LeaderboardConfig(Configuration):
     """Every setting that decides the numbers of a leaderboard."""
 
     checkpoint: str = Field(description="Folder of the trained network.")

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
 __all__ = ["ReproduceConfig"]
 
 
-class ReproduceConfig(Options):
+class ReproduceConfig(Configuration):
     """What is reproduced, and at what size; settings not given are the preset's."""
 
     preset: Literal["cpu", "paper"] = Field(
