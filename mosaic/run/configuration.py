@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from os import PathLike
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import model_validator
 
 from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from torch import Tensor
+
+    from mosaic.sampling.scales import ScaleSchedule
+
+    # What a setting that is stored as a text takes beside one.
+    Values = (
+        float
+        | PathLike[str]
+        | Sequence[str]
+        | Sequence[float]
+        | np.ndarray[Any, Any]
+        | Tensor
+        | xr.DataArray
+        | xr.Dataset
+        | ScaleSchedule
+    )
 
 __all__ = ["Configuration", "as_text"]
 
@@ -22,9 +42,19 @@ class Configuration(Options):
     @model_validator(mode="before")
     @classmethod
     def _written_as_text(cls, values: Any) -> Any:
-        return (
-            {key: as_text(cls, key, value) for key, value in values.items()} if isinstance(values, Mapping) else values
-        )
+        if not isinstance(values, Mapping):
+            return values
+        return {key: as_text(cls, key, value) for key, value in values.items()}
+
+    @classmethod
+    def accepts(cls, name: str) -> str:
+        """Write what a setting takes as an annotation; `Values` are numbers, paths, lists and arrays."""
+        text = super().accepts(name)
+        if f"{name}_options" in cls.model_fields:  # the name of a plugin
+            return text
+        if name in ("device", "dtype"):
+            return f"{text} | torch.{name}"
+        return text.replace("str", "str | Values", 1) if _takes_text(cls, name) else text
 
 
 def as_text(model: type[Options], key: str, value: Any) -> Any:
@@ -32,11 +62,9 @@ def as_text(model: type[Options], key: str, value: Any) -> Any:
 
     What is neither stays as it is, for the model to refuse.
     """
-    annotation = model.model_fields[key].annotation if key in model.model_fields else None
-    takes_text = annotation is str or (get_origin(annotation) is UnionType and str in get_args(annotation))
     if key == "dtype":
         return _name_of_type(value)
-    if value is None or not takes_text:
+    if value is None or not _takes_text(model, key):
         return value
     if key == "scales" and not isinstance(value, (str, Real, PathLike, list, tuple)):
         from mosaic.sampling.scales import scales_as_text  # it loads torch, which commands do later
@@ -54,6 +82,11 @@ def as_text(model: type[Options], key: str, value: Any) -> Any:
     if not text.strip():
         raise UsageError(f"`{key}` is empty; leave it out, or say what it is.")
     return text
+
+
+def _takes_text(model: type[Options], key: str) -> bool:
+    annotation = model.model_fields[key].annotation if key in model.model_fields else None
+    return annotation is str or (get_origin(annotation) is UnionType and str in get_args(annotation))
 
 
 def _item_as_text(item: Any) -> str:
