@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,12 +13,14 @@ from torch import Tensor
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.arrays import as_facts, as_images, as_labels, check_text
+from mosaic.interfaces.html import pictures, table
 from mosaic.interfaces.rule import Rule
 from mosaic.progress import printable
 
 __all__ = ["DataSet", "balanced_subset"]
 
 FACTS = ("classes", "range", "scales", "training", "rule", "metadata", "notes", "names")  # fields but arrays and texts
+FEW = 12  # classes and images that a notebook shows
 MOST_CLASSES = 65_536  # that are named by their numbers, where no names are given
 
 
@@ -125,6 +127,24 @@ class DataSet:
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return f"DataSet('{self.name}', {len(self)} images of {' x '.join(map(str, self.shape))}{classes})"
+
+    def _repr_html_(self) -> str:
+        counts = [] if self.labels is None else self.labels.bincount(minlength=len(self.classes)).tolist()
+        low, high = self.range
+        classes = [f"{name} ({count})" for name, count in zip(self.classes, counts, strict=False)]
+        rows = {
+            "images": f"{len(self)} of {' x '.join(map(str, self.shape))}, {self.images.dtype} on {self.images.device}",
+            "range": f"[{low:g}, {high:g}]; values from {float(self.images.min()):g} to {float(self.images.max()):g}",
+            "classes": _first(classes, FEW),
+            "names": _first(self.names, 4),
+            "scales": self.scales,
+            "training defaults": ", ".join(f"{name} {value}" for name, value in self.training.items()) or None,
+            "rule": self.rule,
+            "origin": self.origin or None,
+            **self.metadata,
+            "notes": "\n".join(self.notes) or None,
+        }
+        return table(f"DataSet '{self.name}'", rows) + pictures(self.images[:FEW], low, high, "its first images")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -235,6 +255,11 @@ class DataSet:
         """Move images and labels to `device`."""
         labels = None if self.labels is None else self.labels.to(device)
         return replace(self, images=self.images.to(device), labels=labels)
+
+
+def _first(texts: Sequence[str], most: int) -> str | None:
+    """List the first of some texts, and how many there are beside; None if there are none."""
+    return ", ".join([*texts[:most], *([f"... ({len(texts)})"] if len(texts) > most else [])]) or None
 
 
 @checked()

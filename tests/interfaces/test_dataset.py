@@ -313,3 +313,13 @@ def test_images_that_have_their_channels_last_are_noted() -> None:
     assert "permute" in "".join(DataSet("last", last).notes)
     assert DataSet("first", last.permute(0, 3, 1, 2)).notes == ()
     assert DataSet("last", last).select(torch.tensor([0])).notes == DataSet("last", last).notes
+
+
+def test_a_notebook_shows_what_it_is_escaped() -> None:
+    shown = DataSet(
+        "<rooms>", IMAGES, LABELS, ("<a>", "b", "unused"), names=[f"<{n}>" for n in "abcdef"], notes=("<n>",)
+    )._repr_html_()
+    for text in ("&lt;rooms&gt;", "6 of 2 x 3 x 4", "&lt;a&gt; (2), b (1), unused (3)", "... (6)", "&lt;n&gt;", "png"):
+        assert text in shown
+    assert "<a>" not in shown
+    assert "classes" not in DataSet("rooms", IMAGES)._repr_html_()

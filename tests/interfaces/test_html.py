@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import xml.etree.ElementTree as ET
+from io import BytesIO
 
-from mosaic.interfaces.html import picture, table
+import pytest
+import torch
+from PIL import Image
+
+from mosaic.interfaces.html import pictures, table
 
 HOSTILE = '<script>a & "b"</script>\x1b\u202e'
 SHOWN = '<script>a & "b"</script>\\x1b\\u202e'
@@ -24,7 +29,17 @@ def test_lines_of_a_value_stay() -> None:
     assert list(cell.itertext()) == ["1", "<2>"]
 
 
-def test_a_picture_holds_the_bytes() -> None:
-    image = ET.fromstring(picture(b"\x89PNG", HOSTILE).replace('pixelated">', 'pixelated"/>'))
+@pytest.mark.parametrize(("channels", "side"), [(1, 5), (2, 5), (3, 5), (3, 150)])
+def test_pictures_show_low_as_black_and_high_as_white(channels: int, side: int) -> None:
+    images = torch.full((3, channels, side, 2 * side), 0.0)
+    images[1] = 4.0
+    images[2] = 2.0
+    image = ET.fromstring(pictures(images, 0.0, 4.0, HOSTILE).replace('pixelated">', 'pixelated"/>'))
     assert image.attrib["alt"] == SHOWN
-    assert base64.b64decode(image.attrib["src"].partition(",")[2]) == b"\x89PNG"
+    with Image.open(BytesIO(base64.b64decode(image.attrib["src"].partition(",")[2]))) as strip:
+        assert strip.height == min(side, 32)
+        width = 2 * strip.height
+        gap = (strip.width - 3 * width) // 2
+        assert strip.width == 3 * width + 2 * gap
+        centres = [strip.getpixel((place * (width + gap) + width // 2, strip.height // 2)) for place in range(3)]
+    assert centres == [(0, 0, 0), (255, 255, 255), (128, 128, 128)]
