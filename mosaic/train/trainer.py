@@ -50,7 +50,7 @@ def train(
     resume, overwrite : bool
         Resume the training there; or replace it.
     max_time : str or float, optional
-        Stop after this much training, such as "10m", or a number of seconds.
+        Stop after this long, such as "10m", or a number of seconds; counted from the start or the resumption.
     save_every : str or float
         Time between two checkpoints: what a kill can lose at most.
     data_dir, download
