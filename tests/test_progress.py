@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from io import StringIO
 from itertools import accumulate, pairwise
 
 import pytest
 from reports import Reports
 
 import mosaic
-from mosaic.progress import piece_of, prefixed, printable, progress_bar, reporting, silent
+from mosaic.progress import Pace, piece_of, prefixed, printable, progress_bar, reporting, silent
 
 
 def test_true_is_a_bar_false_is_silence_and_a_callable_is_itself() -> None:
@@ -79,7 +81,7 @@ def test_a_run_is_measured_in_weighted_comparisons(tiny: mosaic.DataSet) -> None
     settings = {"samples": 1, "steps": 3, "scales": [1, 3, 5], "score_options": {"boundary": "circular"}}
     mosaic.run("els", tiny, **settings, progress=reports)
     assert {(total, unit) for _, total, unit, _ in reports} == {(12 * 30**2 * (5 + 3 + 1), "weighted comparison")}
-    shares = [(now - before) / reports[-1][1] for before, now in pairwise([0.0, *(done for done, *_ in reports)])]
+    shares = [(now - before) / reports[-1][1] for before, now in pairwise(done for done, *_ in reports)]
     assert shares == pytest.approx([5 / 9, 3 / 9, 1 / 9])
 
 
@@ -105,9 +107,126 @@ def test_what_a_note_holds_is_shown_not_obeyed() -> None:
     assert printable(os.fsdecode(b"a\xff\x80")) == r"a\xff\x80"
 
 
-def test_a_bar_shows_brackets_of_a_note(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_on_a_terminal_shows_brackets_of_a_note_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     with progress_bar() as bar:
         bar(1, 2, "image", "[red]a[/] \x1b[5m")
-    assert "[red]a[/]" in capsys.readouterr().err
+    assert "[red]a[/]" in terminal.getvalue()
+    assert " 50%" in terminal.getvalue()
+    terminal.truncate(0)
+    with progress_bar(visible=False) as bar:
+        bar(1, 2, "image")
+    assert terminal.getvalue() == ""
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])
+def test_colours_in_a_log_do_not_make_it_a_terminal(
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    with progress_bar() as bar:
+        bar(1, 2, "image")
+    assert capsys.readouterr() == ("", "")
+
+
+class Notebook:
+    """What IPython is in the kernel of a notebook: the contents of an output, in the order in which they are shown."""
+
+    kernel = "one"
+
+    def __init__(self) -> None:
+        self.display, self.shown = self, list[dict[str, str]]()
+
+    def get_ipython(self) -> Notebook:
+        return self
+
+    def __call__(self, content: dict[str, str], *, raw: bool, display_id: bool) -> Notebook:
+        assert raw
+        assert display_id
+        assert not self.shown  # one output of the cell
+        self.shown.append(content)
+        return self
+
+    def update(self, content: dict[str, str], *, raw: bool) -> None:
+        self.shown.append(content)
+
+
+def test_a_notebook_shows_one_output_a_few_times_a_second(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook, now = Notebook(), [0.0]
+    monkeypatch.setitem(sys.modules, "IPython", notebook)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)  # type: ignore[arg-type]
+    with reporting(True) as progress:
+        monkeypatch.setattr("mosaic.progress.time.monotonic", lambda: now[0])
+        for done in range(1001):
+            progress(done, 1000, "image", "<b>\x1b")
+            now[0] += 0.01
+    assert 90 < len(notebook.shown) < 110
+    assert notebook.shown[-1] == {"text/plain": "", "text/html": ""}
+    assert notebook.shown[-2]["text/html"].count("<b>") == 0
+    assert "&lt;b&gt;" in notebook.shown[-2]["text/html"]
+    assert notebook.shown[50]["text/plain"].endswith(r"left  <b>\x1b")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_time_left_is_in_proportion_to_the_work_and_not_to_steps() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    pace.report(0, 90, "weighted comparison")
+    assert pace.left() is None
+    for seconds, done in ((50, 50), (30, 80)):  # steps of unequal work
+        now[0] += seconds
+        pace.report(done, 90, "weighted comparison")
+        assert pace.left() == pytest.approx(90 - done)
+    now[0] += 4
+    assert pace.left() == pytest.approx(6)  # it runs on between two reports
+    now[0] += 40
+    assert pace.left() == 0
+    assert str(pace) == "02:04, 00:00 left"
+
+
+def test_what_was_done_before_does_not_count_into_the_speed() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    pace.report(900, 1000, "image")
+    now[0] = 10.0
+    pace.report(910, 1000, "image")
+    assert pace.left() == pytest.approx(90)
+    assert pace.share() == pytest.approx(0.91)
+
+
+def test_the_speed_is_a_recent_one_and_that_of_the_piece_of_work() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    for done in range(601):  # ten minutes at 1 a second, then ten minutes at 2
+        pace.report(done, 10_000, "image")
+        now[0] += 1
+    for done in range(602, 1800, 2):
+        pace.report(done, 10_000, "image")
+        now[0] += 1
+    now[0] -= 1
+    assert pace.left() == pytest.approx((10_000 - 1798) / 2, rel=0.01)
+    for total, unit in ((10_000, "step"), (5_000, "step")):
+        assert pace.report(0, total, unit)
+        assert pace.left() is None
+    assert not pace.report(2_000, 5_000, "step")
+    assert pace.report(1_000, 5_000, "step")  # it fell
+
+
+def test_steps_that_take_minutes_have_a_time_left() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    for done in range(4):
+        now[0] = 600.0 * done
+        pace.report(done, 10, "step")
+    assert pace.left() == pytest.approx(4200)
+    assert str(pace) == "30:00, 1:10:00 left"

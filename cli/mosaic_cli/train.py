@@ -29,7 +29,9 @@ __all__ = ["command"]
 @click.command("train")
 @click.argument("network", required=False)
 @settings(TrainConfig, without=("network",))
-@click.option("--max-time", metavar="TIME", help="Stop after this much training, such as 90s, 10m or 1h30m.")
+@click.option(
+    "--max-time", metavar="TIME", help="Stop after this long, from the start or the resumption on: 90s, 10m or 1h30m."
+)
 @click.option(
     "--save-every",
     metavar="TIME",
@@ -120,11 +122,8 @@ def _train(job: TrainingJob, terminal: Terminal, **settings: Any) -> Checkpoint:
 
 
 def _sentence(summary: Summary) -> str:
-    if summary.images_per_second == 0:
-        return (
-            f"Nothing was left to do: {summary.epoch:.1f} epochs are done; ask for more with --epochs, or with "
-            f"--max-time, which counts earlier sessions, too."
-        )
+    if summary.images_per_second == 0 and summary.step == summary.steps:
+        return f"Nothing was left to do: {summary.epoch:.1f} epochs are done; ask for more with --epochs."
     return (
         f"Trained {summary.step} steps ({summary.epoch:.1f} epochs) in {duration(summary.seconds)}, "
         f"{summary.images_per_second:.0f} images/s; mean loss of the last 100 steps {summary.loss:.4f}."

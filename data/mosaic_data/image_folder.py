@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 import mosaic
 from mosaic_data.image_file import ImageKind, decode, inspect
 from mosaic_data.image_search import ImageSearch, find_images
 from mosaic_data.pixel_range import dark_note
+from mosaic_data.resize import Resize, resample, resampled_shape
 from mosaic_data.text import readable
 
 __all__ = ["ImageFolder"]
+
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class ImageFolder(mosaic.DataSource):
     """The images under a folder: a subfolder for each class, or images directly and no labels.
 
-    Images keep their size, which must be the same for all. They are grey if all are, else RGB. Hidden files and
-    folders are left out; each folder is visited once.
+    Images keep their size, which must be the same for all, or are resized to `size`. They are grey if all are, else
+    RGB. Hidden files and folders are left out; each folder is visited once.
     """
 
     name = "folder"
@@ -30,6 +37,28 @@ class ImageFolder(mosaic.DataSource):
         """The folder, which must be given; ~ is the home directory."""
 
         path: Path = Field(description="Folder with one subfolder of images a class, or with images directly.")
+        size: tuple[Side, Side] | None = Field(
+            None,
+            description="Height and width that images are resized to, in pixels; one number for both. Default: images "
+            "stay as they are, and must be of one size.",
+        )
+        resize: Resize | None = Field(
+            None,
+            description="How images of another shape become that size. fit: stretched; crop: scaled until the shorter "
+            "side fits, the middle kept; pad: scaled until the longer side fits, borders black. Default: fit.",
+        )
+
+        @field_validator("size", mode="before")
+        @classmethod
+        def _one_for_both(cls, size: Any) -> Any:
+            sides = [size] if isinstance(size, Integral) else size
+            return [*sides, *sides] if isinstance(sides, (list, tuple)) and len(sides) == 1 else sides
+
+        @model_validator(mode="after")
+        def _resizes_to_a_size(self) -> Self:
+            if self.size is None and self.resize is not None:
+                raise ValueError(f"resize {self.resize} would not be used without size; say which, as in size=32")
+            return self
 
     def available(self) -> str | None:
         """Say that the folder does not exist; None if it does."""
@@ -42,8 +71,8 @@ class ImageFolder(mosaic.DataSource):
         Raises
         ------
         DataError
-            If the folder is missing, cannot be listed or holds no images, or an image is damaged or differs in size,
-            or they take more memory than there is.
+            If the folder is missing, cannot be listed or holds no images, or an image is damaged, or differs in size
+            where none is asked for, or they take more memory than there is.
         """
         root = self.options.path.expanduser()
         if not root.is_dir():
@@ -56,33 +85,62 @@ class ImageFolder(mosaic.DataSource):
             sizes = torch.tensor([len(members) for members in by_class.values()], dtype=torch.int64, device="cpu")
             labels = torch.arange(len(by_class), dtype=torch.int64, device="cpu").repeat_interleave(sizes)
         kinds = [inspect(file) for file in files]
-        _check_sizes(files, kinds)
+        if self.options.size is None:
+            _check_sizes(files, kinds)
         limit = len(files) if self.options.limit is None else self.options.limit
         chosen = mosaic.balanced_subset(len(files), limit, self.options.limit_seed, labels)
         # Whether images are grey is decided by all of them, so that a subset has the channels of the whole.
         is_grey = all(kind.mode == "L" for kind in kinds)
-        (width, height), channels = kinds[0].size, 1 if is_grey else 3
-        self.check_memory(len(chosen), (channels, height, width), 1024 * len(files))
+        channels, (height, width) = 1 if is_grey else 3, self.options.size or kinds[0].size[::-1]
+        largest = max(self._pixels_read(kinds[index]) for index in chosen.tolist())
+        self.check_memory(len(chosen), (channels, height, width), 1024 * len(files) + 4 * channels * largest)
         images = torch.empty(len(chosen), channels, height, width, dtype=torch.float32, device="cpu")
         brightest = {8: 0, 16: 0}
         for row, index in enumerate(chosen.tolist()):
-            pixels = _read(files[index], kinds[index], is_grey)
-            depth = kinds[index].depth
+            pixels, depth = _read(files[index], kinds[index], is_grey), kinds[index].depth
             brightest[depth] = max(brightest[depth], int(pixels.max()))
-            images[row] = pixels.float().div_((2**depth - 1) / 2).sub_(1)
+            resized = resample(pixels.float()[None], (height, width), self._how)[0]
+            # The weights of a pixel sum to 1 only up to rounding.
+            images[row] = resized.clamp_(0, 2**depth - 1).div_((2**depth - 1) / 2).sub_(1)
         return mosaic.DataSet(
             name=self.name,
             images=images,
             labels=None if labels is None else labels[chosen],
             classes=() if labels is None else tuple(by_class),
             origin=readable(root.resolve()),
+            names=tuple(readable(files[index].relative_to(root)) for index in chosen.tolist()),
             notes=(
                 *search.notes(),
                 *_class_notes(list(by_class)),
                 *_notes(files, kinds),
+                *self._shape_notes([kinds[index] for index in chosen.tolist()]),
                 *_dark_notes(brightest, len(chosen), len(files)),
             ),
         )
+
+    @property
+    def _how(self) -> Resize:
+        return self.options.resize or "fit"
+
+    def _pixels_read(self, kind: ImageKind) -> int:
+        """Pixels that an image takes while it is read and resized, each of four bytes a channel."""
+        shape = kind.size[::-1]
+        if self.options.size is None:
+            return 2 * math.prod(shape)
+        height, width = resampled_shape(shape, self.options.size, self._how)
+        return 2 * math.prod(shape) + (shape[0] + height) * width  # first one axis is resized, then the other
+
+    def _shape_notes(self, kinds: Sequence[ImageKind]) -> list[str]:
+        """Say that images are stretched though nobody asked for it."""
+        if self.options.size is None or self.options.resize is not None:
+            return []
+        height, width = self.options.size
+        stretched = sum(kind.size[0] * height != kind.size[1] * width for kind in kinds)
+        note = (
+            f"{stretched} of {len(kinds)} images are stretched to the shape {height} x {width}; `dataset.resize=crop` "
+            "and `dataset.resize=pad` keep their proportions, `dataset.resize=fit` stretches without this note."
+        )
+        return [note] if stretched else []
 
 
 def _check_sizes(files: list[Path], kinds: list[ImageKind]) -> None:
@@ -91,7 +149,7 @@ def _check_sizes(files: list[Path], kinds: list[ImageKind]) -> None:
         if kind.size != (width, height):
             raise mosaic.DataError(
                 f"Images must be of one size, but '{files[0]}' is {width} x {height} and '{file}' is "
-                f"{kind.size[0]} x {kind.size[1]} pixels; resize or crop them first."
+                f"{kind.size[0]} x {kind.size[1]} pixels; say `dataset.size=32`, for example, and they are resized."
             )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.arguments import checked
+from mosaic.progress import Progress, silent
 
 __all__ = ["nearest_images"]
 
@@ -17,7 +18,9 @@ CHUNK = 2**23  # pixels of training images compared at a time
 @checked()
 @standard_torch()
 @torch.no_grad()
-def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
+def nearest_images(
+    images: Tensor, training: Tensor, count: int = 1, *, progress: Progress = silent
+) -> tuple[Tensor, Tensor]:
     """Find the training images nearest to each image, by Euclidean (L2) distance over all pixels and channels.
 
     Parameters
@@ -28,6 +31,8 @@ def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Te
         Training images, N >= count.
     count : int
         How many to find.
+    progress : Progress
+        Called with the training images compared.
 
     Returns
     -------
@@ -53,6 +58,7 @@ def nearest_images(images: Tensor, training: Tensor, count: int = 1) -> tuple[Te
     indices = torch.empty(len(flat), 0, dtype=torch.int64, device=flat.device)
     length = max(count, CHUNK // flat.shape[1])
     for first in range(0, len(training), length):
+        progress(first, len(training), "image")
         block = training[first : first + length].flatten(1).to(flat)
         # By differences: products cancel, and the distance to a copy must be exactly 0.
         apart = torch.cdist(flat, block, compute_mode="donot_use_mm_for_euclid_dist")

@@ -15,6 +15,7 @@ import numpy as np
 
 from mosaic.errors import UsageError, did_you_mean, of_system, shown
 from mosaic.interfaces.options import Options
+from mosaic.interfaces.signatures import docstring_of, own_settings, signature_of
 
 __all__ = ["checked"]
 
@@ -38,7 +39,8 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
     Parameters
     ----------
     settings : type[Options], optional
-        What the function's `**settings` are fields of; their values are the model's to validate.
+        What the function's `**settings` are fields of; their values are the model's to validate. Its signature and its
+        docstring show them.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         parameters = inspect.signature(function).parameters.values()
         names = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
-        known = [*names, *(name for name in (settings.model_fields if settings else ()) if name not in names)]
+        known = [*names, *(own_settings(function, settings) if settings else ())]
         takes_any = settings is None and len(names) < len(parameters)  # what it does with them is its own affair
         hints = cache(lambda: get_type_hints(function))  # evaluated at the first call: it may name what comes later
 
@@ -75,6 +77,9 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
             except OSError as error:  # a name too long, in most cases
                 raise of_system(error) from error
 
+        if settings is not None:
+            call.__signature__ = signature_of(function, settings)  # type: ignore[attr-defined]
+            call.__doc__ = function.__doc__ and docstring_of(function, settings)  # python -OO leaves none
         return call
 
     return decorate

@@ -30,6 +30,7 @@ class _Facts(BaseModel):
     rule: InstanceOf[Rule] | None
     metadata: dict[StrictStr, StrictStr]
     notes: tuple[StrictStr, ...]
+    names: tuple[StrictStr, ...]
 
 
 def as_facts(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:

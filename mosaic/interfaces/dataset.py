@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,11 +13,14 @@ from torch import Tensor
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.arrays import as_facts, as_images, as_labels, check_text
+from mosaic.interfaces.html import pictures, table
 from mosaic.interfaces.rule import Rule
+from mosaic.progress import printable
 
 __all__ = ["DataSet", "balanced_subset"]
 
-FACTS = ("classes", "range", "scales", "training", "rule", "metadata", "notes")  # fields but arrays and texts
+FACTS = ("classes", "range", "scales", "training", "rule", "metadata", "notes", "names")  # fields but arrays and texts
+FEW = 12  # classes and images that a notebook shows
 MOST_CLASSES = 65_536  # that are named by their numbers, where no names are given
 
 
@@ -49,6 +52,8 @@ class DataSet:
         Where the images came from, for the record.
     notes : tuple of str
         What the user should know of how the images were read, such as what was left out. No part of the fingerprint.
+    names : tuple of str
+        What each image is called, such as its file; empty where they have no names. No part of the fingerprint.
 
     Raises
     ------
@@ -68,6 +73,7 @@ class DataSet:
     origin: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    names: tuple[str, ...] = field(default=(), compare=False)
     _digest: tuple[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -95,8 +101,13 @@ class DataSet:
             )
         if self.labels is not None:
             self._check_labels(self.labels)
-        names = [("class name", name) for name in self.classes]
-        for what, text in (("the name", self.name), ("the origin", self.origin), *names):
+        if self.names and len(self.names) != len(images):
+            raise DataError(
+                f"Data set '{self.name}': {len(self.names)} names for {len(images)} images; give one for each, or none."
+            )
+        classes = [("class name", name) for name in self.classes]
+        names = [("image name", name) for name in self.names]
+        for what, text in (("the name", self.name), ("the origin", self.origin), *classes, *names):
             check_text(self.name, what, text)
 
     def _check_labels(self, given: Tensor) -> None:
@@ -116,6 +127,24 @@ class DataSet:
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return f"DataSet('{self.name}', {len(self)} images of {' x '.join(map(str, self.shape))}{classes})"
+
+    def _repr_html_(self) -> str:
+        counts = [] if self.labels is None else self.labels.bincount(minlength=len(self.classes)).tolist()
+        low, high = self.range
+        classes = [f"{name} ({count})" for name, count in zip(self.classes, counts, strict=False)]
+        rows = {
+            "images": f"{len(self)} of {' x '.join(map(str, self.shape))}, {self.images.dtype} on {self.images.device}",
+            "range": f"[{low:g}, {high:g}]; values from {float(self.images.min()):g} to {float(self.images.max()):g}",
+            "classes": _first(classes, FEW),
+            "names": _first(self.names, 4),
+            "scales": self.scales,
+            "training defaults": ", ".join(f"{name} {value}" for name, value in self.training.items()) or None,
+            "rule": self.rule,
+            "origin": self.origin or None,
+            **self.metadata,
+            "notes": "\n".join(self.notes) or None,
+        }
+        return table(f"DataSet '{self.name}'", rows) + pictures(self.images[:FEW], low, high, "its first images")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -147,7 +176,23 @@ class DataSet:
     def select(self, indices: Tensor) -> DataSet:
         """Keep the images at `indices` (int64), in that order."""
         labels = None if self.labels is None else self.labels[indices]
-        return replace(self, images=self.images[indices], labels=labels)
+        names: tuple[str, ...] = ()
+        if self.names:
+            places = torch.arange(len(self), dtype=torch.int64, device="cpu")[indices.cpu()]
+            names = tuple(self.names[place] for place in places.tolist())
+        return replace(self, images=self.images[indices], labels=labels, names=names)
+
+    def name_of(self, index: int) -> str:
+        """What to call an image in a picture or on a page: its name, in printable characters, else `#` and its place.
+
+        Raises
+        ------
+        UsageError
+            If there is no such image.
+        """
+        if not 0 <= index < len(self):
+            raise UsageError(f"`index` is {index}; data set '{self.name}' has the images 0 to {len(self) - 1}.")
+        return printable(self.names[index]) if self.names else f"#{index}"
 
     def class_groups(self, labels: Tensor | None) -> Iterator[tuple[Tensor | slice, Tensor | None]]:
         """Yield the samples with each label (B,), -1 for none, and the images they are compared with: a class, or all.
@@ -210,6 +255,11 @@ class DataSet:
         """Move images and labels to `device`."""
         labels = None if self.labels is None else self.labels.to(device)
         return replace(self, images=self.images.to(device), labels=labels)
+
+
+def _first(texts: Sequence[str], most: int) -> str | None:
+    """List the first of some texts, and how many there are beside; None if there are none."""
+    return ", ".join([*texts[:most], *([f"... ({len(texts)})"] if len(texts) > most else [])]) or None
 
 
 @checked()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import PurePath
@@ -46,6 +47,12 @@ class Options(BaseModel):
             if isinstance(value, int) and not -(2**63) <= value < 2**64:
                 raise ValueError(f"{name} is an integer of more than 64 bits")
         return self
+
+    @classmethod
+    def accepts(cls, name: str) -> str:
+        """Write what a field takes as an annotation."""
+        text = inspect.formatannotation(cls.model_fields[name].annotation)
+        return text.replace("typing.", "").replace("dict[", "Mapping[")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], owner: str) -> Self:

@@ -11,6 +11,7 @@ import pluggy
 
 from mosaic.errors import PluginError, UsageError, did_you_mean, no_exit
 from mosaic.interfaces.arguments import checked
+from mosaic.interfaces.html import table
 from mosaic.registry.hooks import GROUP, HOOKS, KINDS, Hooks
 from mosaic.registry.plugin import Plugin
 
@@ -98,6 +99,16 @@ class Registry:
     def __repr__(self) -> str:
         counts = (f"{len(self.names(kind))} {kind}s" for kind in KINDS)
         return f"Registry({', '.join(counts)}, from {len(self.plugins)} plugins)"
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, str] = {}
+        for kind in KINDS:
+            names: dict[str, list[str]] = {}
+            for name in self.names(kind):
+                names.setdefault(self.owner(kind, name), []).append(name)
+            rows[kind] = "\n".join(f"{', '.join(theirs)} ({owner})" for owner, theirs in names.items())
+        broken = [f"{plugin.key}: {plugin.error}" for plugin in self.plugins if plugin.status == "broken"]
+        return table("Registry: names by kind (plugin)", {**rows, "broken": "\n".join(broken) or None})
 
     def add(self, module: object, plugin: Plugin) -> None:
         """Register what `module` provides, all of it or nothing; `plugin` records the outcome.

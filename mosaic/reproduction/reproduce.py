@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import xarray as xr
 
@@ -25,7 +25,7 @@ from mosaic.reproduction.paper.fig5c import Fig5c
 from mosaic.reproduction.paper.fig6 import Fig6
 from mosaic.reproduction.paper.memorization import Memorization
 from mosaic.reproduction.paper.table2 import Table2
-from mosaic.reproduction.study.config import ReproduceConfig
+from mosaic.reproduction.study.config import ReproduceConfig, ReproduceSettings
 from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
@@ -143,7 +143,7 @@ def reproduce(
     download: bool = False,
     memory: str | float | None = None,
     progress: Progress | bool | None = True,
-    **settings: Any,
+    **settings: Unpack[ReproduceSettings],
 ) -> xr.Dataset:
     """Reproduce a table or figure of the paper, as `mosaic reproduce` does.
 
@@ -162,7 +162,7 @@ def reproduce(
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
-        Any field of `ReproduceConfig`: preset="paper", samples=16, ...
+        The settings below: preset="paper", samples=16, ...
 
     Returns
     -------

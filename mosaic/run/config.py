@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
-__all__ = ["RunConfig"]
+if TYPE_CHECKING:
+    import torch
+
+    from mosaic.run.configuration import Values
+
+__all__ = ["RunConfig", "RunSettings"]
 
 
-class RunConfig(Options):
+class RunConfig(Configuration):
     """What is run: every setting that decides the numbers of a run."""
 
     score: str = Field("els", description="Score model.")
@@ -57,3 +63,25 @@ class RunConfig(Options):
         "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
     )
     dtype: Literal["float32", "float64"] = Field("float32", description="Precision of the computation.")
+
+
+class RunSettings(TypedDict, total=False):
+    """What `mosaic.run` takes beside its arguments, for type checkers and editors."""
+
+    # `python tests/run/test_configuration.py` writes these from the fields above.
+    schedule: str
+    score_options: Mapping[str, Any]
+    dataset_options: Mapping[str, Any]
+    schedule_options: Mapping[str, Any]
+    sampler_options: Mapping[str, Any]
+    scales: str | Values | None
+    sampler: str
+    steps: int
+    samples: int | None
+    batch_size: int
+    seed: int
+    labels: str | Values | None
+    save: str | Values | None
+    save_steps: str | Values
+    device: str | torch.device
+    dtype: Literal["float32", "float64"] | torch.dtype

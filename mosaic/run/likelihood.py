@@ -15,6 +15,7 @@ from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.schedule import Level
 from mosaic.progress import Progress, reporting
 from mosaic.run.score import Batch, Labels, Score, as_tensor
+from mosaic.run.work import step_work, unit_of
 
 __all__ = ["log_likelihood"]
 
@@ -35,7 +36,7 @@ def log_likelihood(
     seed: int = 0,
     labels: Labels | None = None,
     difference: float = DIFFERENCE,
-    progress: Progress | bool = True,
+    progress: Progress | bool | None = True,
 ) -> Tensor:
     """Give the log-likelihood of images at a time t, by the probability flow that leads to noise at t = 1.
 
@@ -111,15 +112,19 @@ def log_likelihood(
         trace = weight * _trace(x0hat, y, vectors, difference * level.ratio)
         return (y - x0hat(y)) / level.ratio, size - trace
 
+    scales, shown = [score.scale_at(level) for level in levels], [-1] * len(images) if given is None else given.tolist()
+    work = [sum(pair) for pair in pairwise(step_work(score.model, scales, shown))]
     change = torch.zeros(len(images), dtype=torch.float64, device=images.device)
+    unit = unit_of(score.model, scales)
     with reporting(progress) as report:
+        report(0.0, sum(work), unit, f"step 1/{steps}")
         for index, (level, following) in enumerate(pairwise(levels)):
             h = following.ratio - level.ratio
             first, spread = slope(y, level)
             second, spread_there = slope(y + h * first, following)
             y = y + h / 2 * (first + second)
             change = change + math.log(following.ratio / level.ratio) / 2 * (spread + spread_there)
-            report(index + 1, steps, "step")
+            report(sum(work[: index + 1]), sum(work), unit, f"step {index + 1}/{steps}")
     last = levels[-1]
     noise = y * last.signal / last.noise
     prior = -0.5 * (noise.flatten(1) ** 2).sum(1) - size * (math.log(last.noise) + 0.5 * math.log(2 * math.pi))

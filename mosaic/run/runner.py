@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import xarray as xr
 
@@ -14,7 +14,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
-from mosaic.run.config import RunConfig
+from mosaic.run.config import RunConfig, RunSettings
 from mosaic.run.job import start
 from mosaic.run.prepare import ScoreLike, prepare
 from mosaic.run.samples import Init, described_init
@@ -38,7 +38,7 @@ def run(
     download: bool = False,
     memory: str | float | None = None,
     progress: Progress | bool | None = True,
-    **settings: Any,
+    **settings: Unpack[RunSettings],
 ) -> xr.Dataset:
     """Run the reverse flow of a score model, as `mosaic run` does (but for the picture).
 
@@ -65,7 +65,7 @@ def run(
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
-        Any field of `RunConfig`: steps=50, samples=16, seed=1, scales="5", score_options={"boundary": "zeros"}, ...
+        The settings below: steps=50, samples=16, seed=1, scales="5", score_options={"boundary": "zeros"}, ...
         `scales` may also be a calibration, a run or its `scale`, or a `ScaleSchedule`: looked up by noise.
 
     Returns

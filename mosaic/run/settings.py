@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
-from os import PathLike
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.interfaces.options import Options
+from mosaic.run.configuration import as_text
 
 __all__ = [
-    "as_text",
     "from_environment",
     "from_file",
     "layered",
@@ -146,51 +143,3 @@ def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
             is_table = key.endswith("_options") and isinstance(value, Mapping)
             merged[key] = {**merged.get(key, {}), **value} if is_table else value
     return model.parse(merged, model.__name__.removesuffix("Config").lower())
-
-
-def as_text(model: type[Options], key: str, value: Any) -> Any:
-    """Write a value as the text that a setting takes: a list as `1,2,3`, a number, a path or a torch device as itself.
-
-    What is neither stays as it is, for the model to refuse.
-    """
-    annotation = model.model_fields[key].annotation if key in model.model_fields else None
-    takes_text = annotation is str or (get_origin(annotation) is UnionType and str in get_args(annotation))
-    if key == "dtype":
-        return _name_of_type(value)
-    if value is None or not takes_text:
-        return value
-    if key == "scales" and not isinstance(value, (str, Real, PathLike, list, tuple)):
-        from mosaic.sampling.scales import scales_as_text  # it loads torch, which commands do later
-
-        value = scales_as_text(value)
-    plain = value.to_numpy() if hasattr(value, "to_numpy") else value  # of xarray or pandas
-    plain = plain.tolist() if hasattr(plain, "tolist") else plain  # an array or a tensor, or a number of one
-    items = plain if isinstance(plain, (list, tuple, range)) else [plain]
-    if not all(isinstance(item, (str, Real, PathLike)) or _is_of_torch(item, "device") for item in items):
-        return value
-    try:
-        text = ",".join(map(_item_as_text, items))
-    except ValueError:  # a number of more digits than Python prints
-        return value
-    if not text.strip():
-        raise UsageError(f"`{key}` is empty; leave it out, or say what it is.")
-    return text
-
-
-def _item_as_text(item: Any) -> str:
-    """Write an item of a list; floating-point numbers that are whole as integers."""
-    is_whole = isinstance(item, Real) and not isinstance(item, Integral) and float(item).is_integer()
-    return str(int(item) if is_whole else item)
-
-
-def _name_of_type(value: Any) -> Any:
-    """Name of a type of torch, numpy or Python, such as float64; anything else as it is."""
-    if _is_of_torch(value, "dtype"):
-        return str(value).removeprefix("torch.")
-    import numpy as np  # commands load it later
-
-    return np.dtype(value).name if isinstance(value, (type, np.dtype)) else value
-
-
-def _is_of_torch(value: Any, kind: str) -> bool:
-    return (type(value).__module__, type(value).__name__) == ("torch", kind)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -279,10 +278,12 @@ class FileJob(Job):
     def _computed(self, progress: Progress, wanted: Callable[[int], bool]) -> Iterator[tuple[int, xr.Dataset]]:
         """Yield number and data set of each part that is wanted; the others' work counts as done."""
         total = sum(part.work for part in self.parts)
-        starts = accumulate((part.work for part in self.parts), initial=0.0)
-        for number, (part, start) in enumerate(zip(self.parts, starts, strict=False)):
-            if wanted(number):
-                batch = prefixed(progress, f"batch {number + 1}/{len(self.parts)}")
-                with standard_torch():
-                    dataset = part.compute(piece_of(batch, start, part.work, total, self.unit))
-                yield number, dataset
+        numbers = [number for number in range(len(self.parts)) if wanted(number)]
+        done = sum(part.work for number, part in enumerate(self.parts) if number not in numbers)
+        progress(done, total, self.unit, "starting")  # the speed is that of what follows
+        for number in numbers:
+            part, batch = self.parts[number], prefixed(progress, f"batch {number + 1}/{len(self.parts)}")
+            with standard_torch():
+                dataset = part.compute(piece_of(batch, done, part.work, total, self.unit))
+            done += part.work
+            yield number, dataset

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from mosaic.device import standard_torch
 from mosaic.errors import DataError
 from mosaic.interfaces.arguments import checked
+from mosaic.interfaces.html import table
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.registry.loading import registry
 from mosaic.storage.document import parse_document
@@ -82,6 +83,28 @@ class Checkpoint:
 
     def __repr__(self) -> str:
         return f"Checkpoint('{self.folder}', {self.config.network} on {self.config.dataset})"
+
+    def _repr_html_(self) -> str:
+        config, (channels, height, width) = self.config, self.shape
+        try:
+            done = self.progress()
+            trained = (
+                f"{done['epoch']:.1f} of {config.epochs} epochs, {done['step']:.0f} steps, {done['seconds']:.0f} s"
+            )
+            loss = f"{done['loss']:.4f} (mean of the last 100 steps)"
+        except (DataError, KeyError):  # it has no weights yet, or they are another program's
+            trained, loss = None, None
+        options = ", ".join(f"{name} {value}" for name, value in config.network_options.items())
+        count = self.description["dataset_size"]
+        rows = {
+            "network": f"{config.network} ({options})" if options else config.network,
+            "data set": f"{config.dataset}, {count} images of {channels} x {height} x {width}",
+            "classes": ", ".join(self.classes) or None,
+            "schedule": config.schedule,
+            "trained": trained or "not known: no weights that can be read",
+            "loss": loss,
+        }
+        return table(f"Checkpoint '{self.folder}'", rows)
 
     def __fspath__(self) -> str:
         return str(self.folder)

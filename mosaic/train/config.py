@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
-__all__ = ["TrainConfig"]
+if TYPE_CHECKING:
+    import torch
 
 
-class TrainConfig(Options):
+__all__ = ["TrainConfig", "TrainSettings"]
+
+
+class TrainConfig(Configuration):
     """What is trained, on what, and how. A data set may have defaults of its own (`mosaic.DataSet.training`)."""
 
     network: str = Field("resnet", description="Network.")
@@ -51,3 +56,21 @@ class TrainConfig(Options):
     def total_steps(self, images: int) -> int:
         """Steps of the whole training on so many images; the last step of an epoch may take fewer than `batch_size`."""
         return self.epochs * math.ceil(images / self.batch_size)
+
+
+class TrainSettings(TypedDict, total=False):
+    """What `mosaic.train` takes beside its arguments, for type checkers and editors."""
+
+    # `python tests/run/test_configuration.py` writes these from the fields above.
+    schedule: str
+    network_options: Mapping[str, Any]
+    dataset_options: Mapping[str, Any]
+    schedule_options: Mapping[str, Any]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    lr_decay: float | None
+    ema: float
+    seed: int
+    device: str | torch.device
+    precision: Literal["auto", "float32", "bfloat16"]

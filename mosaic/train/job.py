@@ -33,7 +33,7 @@ class TrainingJob(Job):
     epochs_free : bool
         Whether a training of more or fewer epochs is the same, so that it can be continued.
     max_seconds : float
-        Stop, with a checkpoint, when training has taken this long, earlier sessions included.
+        Stop, with a checkpoint, after so long; a training that is resumed counts anew.
     save_seconds : float
         Time between two checkpoints: what a kill can lose at most.
 

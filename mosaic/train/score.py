@@ -18,8 +18,9 @@ from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.data import data_access, data_source, read_source
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
+from mosaic.run.configuration import as_text
 from mosaic.run.score import Score
-from mosaic.run.settings import as_text, refuse_unused
+from mosaic.run.settings import refuse_unused
 from mosaic.sampling.scales import Scales
 from mosaic.train.checkpoint import DESCRIPTION, Checkpoint, load_checkpoint
 

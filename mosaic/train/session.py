@@ -120,10 +120,13 @@ class TrainingSession:
 
     def seconds(self) -> float:
         """Training time so far, that of earlier sessions included."""
-        return self.earlier + time.perf_counter() - self.begin
+        return self.earlier + self._own_seconds()
+
+    def _own_seconds(self) -> float:
+        return time.perf_counter() - self.begin
 
     def run(self, max_seconds: float, save_seconds: float) -> Summary:
-        """Train to the end or until `max_seconds`. An interrupt waits for the step in progress and a checkpoint.
+        """Train to the end, or for so long. An interrupt waits for the step in progress and a checkpoint.
 
         Raises
         ------
@@ -132,8 +135,9 @@ class TrainingSession:
         """
         training, fetched, saved = self.training, self.begin, self.begin
         self.max_seconds = max_seconds
+        self._report("starting")
         with interrupts_held() as interrupted:
-            while training.step < training.total_steps and self.seconds() < max_seconds and not interrupted():
+            while training.step < training.total_steps and self._own_seconds() < max_seconds and not interrupted():
                 training.run_step()
                 now = time.perf_counter()
                 if now - fetched > FETCH_SECONDS or now - saved > save_seconds:
@@ -165,7 +169,7 @@ class TrainingSession:
             epoch=training.step / training.steps_per_epoch,
             loss=sum(recent) / len(recent) if recent else math.nan,
             seconds=self.seconds(),
-            images_per_second=images / (time.perf_counter() - self.begin),
+            images_per_second=images / self._own_seconds(),
         )
 
     def fetch(self) -> None:
@@ -177,10 +181,14 @@ class TrainingSession:
             if not math.isfinite(loss):
                 self._fail(f"The loss became {loss} at step {step} of {training.total_steps}.")
         now = self.summary()
-        share = max(now.step / now.steps, now.seconds / self.max_seconds)  # of steps or of time, by which ends first
-        total = len(training.dataset) * training.config.epochs
-        note = f"epoch {now.epoch:.1f}, loss {now.loss:.4f}, {now.images_per_second:.0f} images/s"
-        self.progress(min(1.0, share) * total, total, "image", note)
+        self._report(f"epoch {now.epoch:.1f}, loss {now.loss:.4f}, {now.images_per_second:.0f} images/s")
+
+    def _report(self, note: str) -> None:
+        """Report images of the whole training; this session ends with its steps or its time, whichever is sooner."""
+        training, total = self.training, len(self.training.dataset) * self.training.config.epochs
+        before, left = self.first / training.total_steps, training.total_steps - self.first
+        share = max((training.step - self.first) / max(1, left), self._own_seconds() / self.max_seconds)
+        self.progress((before + (1 - before) * min(1.0, share)) * total, total, "image", note)
 
     def _fail(self, what: str) -> None:
         kept = (self.folder / WEIGHTS).is_file()

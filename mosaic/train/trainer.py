@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from mosaic.errors import warn_of
 from mosaic.interfaces.arguments import checked
@@ -14,7 +14,7 @@ from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.train.checkpoint import Checkpoint
-from mosaic.train.config import TrainConfig
+from mosaic.train.config import TrainConfig, TrainSettings
 from mosaic.train.job import TrainingJob
 from mosaic.train.output import CheckpointOutput
 from mosaic.train.prepare import parse_seconds, prepare_training
@@ -35,7 +35,7 @@ def train(
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
     progress: Progress | bool | None = True,
-    **settings: Any,
+    **settings: Unpack[TrainSettings],
 ) -> Checkpoint:
     """Train a network, as `mosaic train` does.
 
@@ -50,7 +50,7 @@ def train(
     resume, overwrite : bool
         Resume the training there; or replace it.
     max_time : str or float, optional
-        Stop after this much training, such as "10m", or a number of seconds.
+        Stop after this long, such as "10m", or a number of seconds; counted from the start or the resumption.
     save_every : str or float
         Time between two checkpoints: what a kill can lose at most.
     data_dir, download
@@ -58,7 +58,8 @@ def train(
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
-        Any field of `TrainConfig`: epochs=50, learning_rate=1e-3, network_options={"channels": 64}, ...
+        The settings below: epochs=50, learning_rate=1e-3, network_options={"channels": 64}, ... A data set may
+        have defaults of its own, in place of theirs.
 
     Returns
     -------

@@ -12,6 +12,7 @@ from mosaic.engine.nearest import nearest_images
 from mosaic.errors import UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
+from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
 from mosaic.storage.requirements import (
@@ -220,8 +221,8 @@ class MosaicAccessor:
         return collapse_times(self._known(*CANDIDATE, "candidate_weight", "candidate_multiplicity", "time"))
 
     @checked()
-    def nearest_train(self, dataset: DataSet | None = None) -> xr.Dataset:
-        """Find the training image nearest to each final image.
+    def nearest_train(self, dataset: DataSet | None = None, *, progress: Progress | bool | None = True) -> xr.Dataset:
+        """Find the training image nearest to each final image; `progress` is as for `mosaic.run`.
 
         Returns
         -------
@@ -236,7 +237,8 @@ class MosaicAccessor:
         True
         """
         finals, training = tensor_of(self._run, "image"), self._given(dataset)
-        distances, places = nearest_images(finals, training.images.cpu())
+        with reporting(progress) as report:
+            distances, places = nearest_images(finals, training.images.cpu(), progress=report)
         columns = {
             "distance": (distances, "L2 to the training image"),
             "image": (places, "the nearest training image"),

@@ -42,6 +42,15 @@ def test_folder_reads_classes_by_name_and_searches_below_them(tmp_path: Path) ->
     torch.testing.assert_close(dataset.images.double(), expected, rtol=0, atol=1e-7)
 
 
+def test_images_are_called_by_their_files(tmp_path: Path) -> None:
+    for name in ("b/2.png", "a/1.png", "a/deep/0.png"):
+        save(tmp_path / name, GREY)
+    assert folder(tmp_path).names == ("a/1.png", "a/deep/0.png", "b/2.png")
+    few = folder(tmp_path, limit=2)
+    assert few.labels is not None
+    assert [name[0] for name in few.names] == ["ab"[label] for label in few.labels.tolist()]
+
+
 def test_images_that_are_links_to_others_are_told(tmp_path: Path) -> None:
     image = save(tmp_path / "a/1.png", GREY)
     save(tmp_path / "a/2.png", GREY)
@@ -191,3 +200,70 @@ def test_folder_notes_frames_colours_and_darkness(tmp_path: Path) -> None:
     assert ["CMYK" in note for note in folder(tmp_path).notes] == [False, True]
     save(tmp_path / "other" / "a.png", RGB)
     assert folder(tmp_path / "other").notes == ()
+
+
+def test_images_of_different_sizes_are_resized(tmp_path: Path) -> None:
+    """Against PIL's own antialiased triangle filter, in floating point; white borders show what is cropped."""
+    generator = np.random.default_rng(0)
+    wide, tall = (generator.integers(0, 256, shape, np.uint8) for shape in ((20, 30), (24, 12)))
+    save(tmp_path / "1.png", wide)
+    save(tmp_path / "2.png", tall)
+    for how, scaled in {"fit": [(10, 10), (10, 10)], "crop": [(15, 10), (10, 20)], "pad": [(10, 7), (5, 10)]}.items():
+        dataset = folder(tmp_path, size=10, resize=how)
+        assert dataset.shape == (1, 10, 10)
+        assert dataset.notes == ()
+        for image, pixels, (width, height) in zip(dataset.images[:, 0], (wide, tall), scaled, strict=True):
+            large = Image.fromarray(pixels.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+            expected = Image.new("F", (10, 10))  # black
+            expected.paste(large, ((10 - width) // 2, (10 - height) // 2))
+            np.testing.assert_allclose(image, np.asarray(expected) / 127.5 - 1, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [5, "4,5", [4, 5], (4, 5), np.int64(5)])
+def test_a_size_is_one_number_or_two(tmp_path: Path, size: Any) -> None:
+    save(tmp_path / "1.png", RGB)
+    options = ImageFolder.Options.parse({"path": str(tmp_path), "size": size}, "dataset.folder")
+    sides = (5, 5) if size == 5 else (4, 5)
+    assert options.size == sides
+    assert ImageFolder(options).load().shape == (3, *sides)
+    assert ImageFolder.Options.parse(options.model_dump(mode="json"), "dataset.folder") == options
+
+
+def test_images_of_that_size_already_are_what_they_were(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", GREY)
+    save(tmp_path / "2.png", (GREY.astype(np.uint16) << 8) + 7)
+    for how in (None, "fit", "crop", "pad"):
+        assert torch.equal(folder(tmp_path, size=(4, 5), resize=how).images, folder(tmp_path).images)
+
+
+def test_black_borders_are_exactly_black_at_16_bits(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", np.full((6, 18), 65535, np.uint16))
+    image = folder(tmp_path, size=9, resize="pad").images[0, 0]
+    assert (image[:3] == -1).all()
+    assert (image[6:] == -1).all()
+    torch.testing.assert_close(image[3:6], torch.ones(3, 9))
+
+
+def test_images_that_are_stretched_unasked_are_noted(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", GREY)
+    save(tmp_path / "2.png", GREY[:, :4])
+    (note,) = folder(tmp_path, size=8).notes
+    assert note.startswith("1 of 2 ")
+    assert folder(tmp_path, size=8, resize="fit").notes == ()
+
+
+@pytest.mark.parametrize(
+    "options", [{"resize": "crop"}, {"size": 0}, {"size": [4, 5, 6]}, {"size": 8, "resize": "squeeze"}, {"size": "x"}]
+)
+def test_sizes_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"dataset\.folder: .*(size|resize)"):
+        ImageFolder.Options.parse({"path": str(tmp_path), **options}, "dataset.folder")
+
+
+def test_a_long_image_is_not_scaled_beyond_memory(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", np.zeros((2, 5000), np.uint8))
+    options = ImageFolder.Options(path=tmp_path, size=(512, 512), resize="crop")
+    few = mosaic.DataAccess(memory=2**24)
+    with pytest.raises(mosaic.DataError, match="16 MiB"):
+        ImageFolder(options, few).load()
+    assert ImageFolder(ImageFolder.Options(path=tmp_path, size=(512, 512)), few).load().shape == (1, 512, 512)

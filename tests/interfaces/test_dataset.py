@@ -30,6 +30,9 @@ LABELS = torch.tensor([0, 2, 1, 2, 0, 2])
         ({"labels": LABELS.float()}, "float32"),
         ({"labels": LABELS - 1}, r"\[-1, 1\]"),
         ({"labels": LABELS, "classes": ("a", "b")}, r"\[0, 2\].*2 "),
+        ({"names": ["a", "b"]}, "2 .*6 "),
+        ({"names": [*"abcde", 6]}, "names.* 6"),
+        ({"names": [*"abcde", "\udcff"]}, "udcff"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_with_the_name_of_the_set(arguments: dict[str, Any], named: str) -> None:
@@ -91,6 +94,23 @@ def test_what_is_selected_keeps_its_order_labels_and_classes() -> None:
     assert part.labels is not None
     assert part.labels.tolist() == [0, 2]
     assert (part.classes, len(part), len(dataset)) == (("a", "b", "c"), 2, 6)
+
+
+def test_images_keep_their_names_and_are_called_by_them() -> None:
+    named = DataSet("rooms", IMAGES, LABELS, names=[f"{letter}\n.png" for letter in "abcdef"])
+    for part in (named.select(torch.tensor([4, 1])), named.select(torch.tensor([4, 1])).to("cpu")):
+        assert part.names == ("e\n.png", "b\n.png")
+        assert [part.name_of(place) for place in (0, 1)] == [r"e\n.png", r"b\n.png"]
+    assert named.select(LABELS == 1).names == ("c\n.png",)
+    assert named.fingerprint() == DataSet("rooms", IMAGES, LABELS).fingerprint()
+
+
+def test_images_without_names_are_called_by_their_places() -> None:
+    rooms = DataSet("rooms", IMAGES)
+    assert (rooms.names, rooms.name_of(5)) == ((), "#5")
+    for index in (-1, 6):
+        with pytest.raises(mosaic.UsageError, match=f"{index};.*0 to 5"):
+            rooms.name_of(index)
 
 
 def test_samples_are_compared_with_the_images_of_their_class_or_all() -> None:
@@ -293,3 +313,13 @@ def test_images_that_have_their_channels_last_are_noted() -> None:
     assert "permute" in "".join(DataSet("last", last).notes)
     assert DataSet("first", last.permute(0, 3, 1, 2)).notes == ()
     assert DataSet("last", last).select(torch.tensor([0])).notes == DataSet("last", last).notes
+
+
+def test_a_notebook_shows_what_it_is_escaped() -> None:
+    shown = DataSet(
+        "<rooms>", IMAGES, LABELS, ("<a>", "b", "unused"), names=[f"<{n}>" for n in "abcdef"], notes=("<n>",)
+    )._repr_html_()
+    for text in ("&lt;rooms&gt;", "6 of 2 x 3 x 4", "&lt;a&gt; (2), b (1), unused (3)", "... (6)", "&lt;n&gt;", "png"):
+        assert text in shown
+    assert "<a>" not in shown
+    assert "classes" not in DataSet("rooms", IMAGES)._repr_html_()

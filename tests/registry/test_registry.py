@@ -127,3 +127,13 @@ def test_names_belong_to_the_plugins_that_registered_them() -> None:
 def test_it_shows_what_it_holds_in_a_line() -> None:
     assert "score" in repr(mosaic.registry())
     assert "\n" not in repr(mosaic.registry())
+
+
+def test_a_notebook_shows_names_with_their_plugins_and_what_is_broken() -> None:
+    registry = Registry()
+    registry.add(registering(schedule("<flat>"), schedule("even")), plugin("acme:p"))
+    registry.add(module(register_schedules=half), plugin("best:p"))
+    shown = registry._repr_html_()
+    assert "&lt;flat&gt;, even (acme:p)" in shown
+    assert "best:p: RuntimeError" in shown
+    assert "broken" not in Registry()._repr_html_()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from reports import Reports
 from torch import Tensor
 
 import mosaic
@@ -105,3 +106,10 @@ def test_random_signs_estimate_it_without_bias(tiny: mosaic.DataSet, x: Tensor) 
 def test_what_cannot_be_used_is_refused(tiny: mosaic.DataSet, x: Tensor, arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(mosaic.UsageError, match=named):
         mosaic.log_likelihood(gaussian(tiny), x, **arguments)
+
+
+def test_progress_is_in_weighted_comparisons_of_both_ends_of_each_step(tiny: mosaic.DataSet) -> None:
+    reports, els = Reports(), mosaic.score("els", tiny, scales="5", boundary="circular")
+    mosaic.log_likelihood(els, tiny.images[:2], 0.5, steps=4, progress=reports)
+    assert [report[0] / report[1] for report in reports] == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    assert {report[1:3] for report in reports} == {(4 * 2 * 2 * 5 * 12 * 30**2, "weighted comparison")}

@@ -143,7 +143,18 @@ def test_a_device_may_be_one_of_torch() -> None:
 
 
 def test_options_of_a_plugin_that_the_configuration_does_not_name() -> None:
-    with pytest.raises(mosaic.UsageError, match="'dataset'"):
-        layered(LeaderboardConfig, {"checkpoint": "net"}, {"dataset": "digits"})
-    config = layered(LeaderboardConfig, {"checkpoint": "net", "dataset_options": {"limit": 3}})
-    assert config.dataset_options == {"limit": 3}
+    with pytest.raises(mosaic.UsageError, match="'score'"):
+        layered(LeaderboardConfig, {"checkpoint": "net"}, {"score": "els"})
+    config = layered(LeaderboardConfig, {"checkpoint": "net", "score_options": {"els": {"boundary": "zeros"}}})
+    assert config.score_options == {"els": {"boundary": "zeros"}}
+
+
+def test_a_configuration_takes_lists_by_itself() -> None:
+    given = {"labels": [0, 1], "scales": np.array([3, 5]), "save": ("entropy",), "save_steps": [0, 2]}
+    config = RunConfig(**given)
+    assert (config.labels, config.scales, config.save, config.save_steps) == ("0,1", "3,5", "entropy", "0,2")
+    assert config == RunConfig.parse(given, "run") == layered(RunConfig, given)
+    board = LeaderboardConfig(checkpoint=Path("net"), scores=["els", "is"], metrics=["r2"])
+    assert (board.checkpoint, board.scores, board.metrics) == ("net", "els,is", "r2")
+    with pytest.raises(mosaic.UsageError, match="labels"):
+        RunConfig(labels=[])

@@ -13,6 +13,7 @@ import pytest
 import torch
 import xarray as xr
 from kills import Killed, kill_at
+from reports import Reports
 
 import mosaic
 from mosaic.disk.failures import WriteError
@@ -42,27 +43,28 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_bytes(tiny: mosaic.DataSet, 
     whole = mosaic.run(**settings)
     calls = 0
 
-    def stop_at_seven(done: float, total: float, unit: str, note: str = "") -> None:
+    def stop_at_eight(done: float, total: float, unit: str, note: str = "") -> None:
         nonlocal calls
         calls += 1
-        if calls == 7:
+        if calls == 8:  # one when it starts, three of each batch
             raise Stop
 
     with pytest.raises(Stop):
-        mosaic.run(**settings, out=tmp_path / "a.nc", progress=stop_at_seven)
+        mosaic.run(**settings, out=tmp_path / "a.nc", progress=stop_at_eight)
     parts = sorted((tmp_path / "a.nc.parts").glob("part-*.nc"))
     assert len(parts) == 2
     for part in parts:
         with xr.open_dataset(part) as stored:
             assert stored.sizes["sample"] == 2
-    notes: list[str] = []
+    reports = Reports()
     resumed = mosaic.run(
         **settings,
         out=tmp_path / "a.nc",
         resume=True,
-        progress=lambda done, total, unit, note: notes.append(note),
+        progress=reports,
     )
-    assert notes == ["batch 3/3, step 1/3", "batch 3/3, step 2/3", "batch 3/3, step 3/3"]
+    assert [note for *_, note in reports] == ["starting", *(f"batch 3/3, step {step}/3" for step in (1, 2, 3))]
+    assert [done / total for done, total, *_ in reports] == pytest.approx([12 / 15, 13 / 15, 14 / 15, 1])
     assert same_bytes(resumed, whole)
     resumed.close()
     assert not (tmp_path / "a.nc.parts").exists()

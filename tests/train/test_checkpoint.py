@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,15 @@ def test_it_is_taken_where_a_path_is(tiny: mosaic.DataSet) -> None:
     assert mosaic.load_checkpoint(checkpoint).description == checkpoint.description
     run = mosaic.run("network", tiny, score_options={"checkpoint": checkpoint}, steps=2, samples=1)
     assert json.loads(run.attrs["configuration"])["score_options"] == {"checkpoint": "net"}
+
+
+def test_a_notebook_shows_what_was_trained_without_its_weights(
+    tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actual = train(tiny, epochs=2)
+    monkeypatch.setattr(sys.modules["mosaic.train.checkpoint"], "load_file", None)
+    shown = actual._repr_html_()
+    for text in ("resnet (", "channels 4", "tiny, 12 images of 1 x 6 x 5", "2.0 of 2 epochs", "cosine"):
+        assert text in shown
+    (actual.folder / "weights.safetensors").unlink()
+    assert "not known" in actual._repr_html_()

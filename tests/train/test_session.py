@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 from kills import Killed, kill_at
+from reports import Reports
 from safetensors.torch import load_file, save_file
 from small_training import SMALL, train
 
@@ -25,10 +26,27 @@ def test_max_time_stops_with_a_checkpoint(tiny: mosaic.DataSet) -> None:
     assert 0.5 <= actual.progress()["seconds"] < 10
 
 
-def test_progress_counts_the_images_trained(tiny: mosaic.DataSet) -> None:
-    reports: list[tuple[float, float, str]] = []
-    train(tiny, progress=lambda done, total, unit, note: reports.append((done, total, unit)))
-    assert reports[-1] == (36.0, 36.0, "image")  # three epochs of twelve
+def test_max_time_counts_from_the_resumption_and_may_be_another(tiny: mosaic.DataSet) -> None:
+    first = train(tiny, epochs=10_000_000, max_time=0.3).progress()
+    second = train(tiny, epochs=10_000_000, max_time=0.2, resume=True).progress()
+    assert second["step"] > first["step"]
+    assert second["seconds"] >= first["seconds"] + 0.2
+
+
+def test_progress_counts_the_images_trained_from_what_is_resumed(tiny: mosaic.DataSet) -> None:
+    reports = Reports()
+    train(tiny, progress=reports)
+    assert [reports[0][:3], reports[-1][:3]] == [(0.0, 36.0, "image"), (36.0, 36.0, "image")]  # three epochs of twelve
+    reports.clear()
+    train(tiny, progress=reports, epochs=6, resume=True)
+    assert [reports[0][:3], reports[-1][:3]] == [(36.0, 72.0, "image"), (72.0, 72.0, "image")]
+
+
+def test_a_session_that_its_time_ends_is_done_when_it_ends(tiny: mosaic.DataSet) -> None:
+    reports = Reports()
+    train(tiny, progress=reports, epochs=10_000_000, max_time=0.05)
+    assert reports[0][0] < 0.5 * reports[0][1]
+    assert reports[-1][0] == reports[-1][1]
 
 
 def test_a_loss_that_turns_nan_stops_and_leaves_the_last_good_checkpoint(tiny: mosaic.DataSet) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 from flooding import flooded
+from reports import Reports
 
 import mosaic
 import mosaic.view.accessor
@@ -81,7 +82,9 @@ def test_what_is_measured_is_what_the_metrics_give(run: xr.Dataset, tiny: mosaic
         expected = kind(kind.Options(**options), tiny)(images)
         np.testing.assert_array_equal(run.mosaic.measure(name, tiny), expected)
     distances, places = mosaic.nearest_images(images, tiny.images)
-    actual = run.mosaic.nearest_train(tiny)
+    reports = Reports()
+    actual = run.mosaic.nearest_train(tiny, progress=reports)
+    assert reports == [(0, 12, "image", "")]
     np.testing.assert_array_equal(actual["distance"], distances[:, 0])
     np.testing.assert_array_equal(actual["image"], places[:, 0])
 

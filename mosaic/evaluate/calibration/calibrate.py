@@ -12,7 +12,7 @@ from functools import partial
 from itertools import accumulate
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mosaic.device import limited_threads
 from mosaic.errors import warn_of
-from mosaic.evaluate.calibration.config import CalibrationConfig
+from mosaic.evaluate.calibration.config import CalibrationConfig, CalibrationSettings
 from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.interfaces.arguments import checked
@@ -192,7 +192,7 @@ def calibrate(
     data_dir: str | PathLike[str] | None = None,
     memory: str | float | None = None,
     progress: Progress | bool | None = True,
-    **settings: Any,
+    **settings: Unpack[CalibrationSettings],
 ) -> xr.Dataset:
     """Choose the scales at which a machine agrees best with a trained network, as `mosaic calibrate` does.
 
@@ -211,7 +211,7 @@ def calibrate(
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
-        Any field of `CalibrationConfig`: samples=32, sizes="3-17", criterion="l2", ...
+        The settings below: samples=32, sizes="3-17", criterion="l2", ...
 
     Returns
     -------

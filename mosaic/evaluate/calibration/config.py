@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
-__all__ = ["CalibrationConfig"]
+if TYPE_CHECKING:
+    import torch
+
+    from mosaic.run.configuration import Values
+
+__all__ = ["CalibrationConfig", "CalibrationSettings"]
 
 
-class CalibrationConfig(Options):
+class CalibrationConfig(Configuration):
     """Every setting that decides the numbers of a calibration."""
 
     checkpoint: str = Field(description="Folder of the trained network.")
@@ -37,3 +43,19 @@ class CalibrationConfig(Options):
     device: str = Field(
         "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
     )
+
+
+class CalibrationSettings(TypedDict, total=False):
+    """What `mosaic.calibrate` takes beside its arguments, for type checkers and editors."""
+
+    # `python tests/run/test_configuration.py` writes these from the fields above.
+    score_options: Mapping[str, Any]
+    dataset_options: Mapping[str, Any]
+    sizes: str | Values | None
+    criterion: Literal["cosine", "l2"]
+    steps: int
+    samples: int
+    batch_size: int
+    seed: int
+    labels: str | Values | None
+    device: str | torch.device

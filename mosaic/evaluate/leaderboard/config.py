@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
-__all__ = ["LeaderboardConfig"]
+if TYPE_CHECKING:
+    import torch
+
+    from mosaic.run.configuration import Values
+
+__all__ = ["LeaderboardConfig", "LeaderboardSettings"]
 
 
-class LeaderboardConfig(Options):
+class LeaderboardConfig(Configuration):
     """Every setting that decides the numbers of a leaderboard."""
 
     checkpoint: str = Field(description="Folder of the trained network.")
@@ -39,3 +45,21 @@ class LeaderboardConfig(Options):
     )
     dataset_options: dict[str, Any] = Field({}, description="Options of the network's data set, such as a path.")
     score_options: dict[str, dict[str, Any]] = Field({}, description="Options of score models, by their names.")
+
+
+class LeaderboardSettings(TypedDict, total=False):
+    """What `mosaic.leaderboard` takes beside its arguments, for type checkers and editors."""
+
+    # `python tests/run/test_configuration.py` writes these from the fields above.
+    dataset: str | None
+    scores: str | Values
+    metrics: str | Values | None
+    samples: int
+    steps: int
+    network_steps: int
+    seed: int
+    scales: str | Values | None
+    labels: str | Values | None
+    device: str | torch.device
+    dataset_options: Mapping[str, Any]
+    score_options: Mapping[str, Mapping[str, Any]]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import xarray as xr
 
 from mosaic.errors import warn_of
 from mosaic.evaluate.leaderboard.board import start
-from mosaic.evaluate.leaderboard.config import LeaderboardConfig
+from mosaic.evaluate.leaderboard.config import LeaderboardConfig, LeaderboardSettings
 from mosaic.evaluate.leaderboard.prepare import prepare_leaderboard
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.score import ScoreModel
@@ -34,7 +34,7 @@ def leaderboard(
     data_dir: str | PathLike[str] | None = None,
     memory: str | float | None = None,
     progress: Progress | bool | None = True,
-    **settings: Any,
+    **settings: Unpack[LeaderboardSettings],
 ) -> xr.Dataset:
     """Rank theories by how well they predict a trained network, as `mosaic leaderboard` does.
 
@@ -52,7 +52,7 @@ def leaderboard(
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
-        Any field of `LeaderboardConfig`: scores="els,is", samples=64, score_options={"els": {...}}, ...
+        The settings below: scores="els,is", samples=64, score_options={"els": {...}}, ...
 
     Returns
     -------

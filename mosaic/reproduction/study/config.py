@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pydantic import Field
 
-from mosaic.interfaces.options import Options
+from mosaic.run.configuration import Configuration
 
-__all__ = ["ReproduceConfig"]
+if TYPE_CHECKING:
+    import torch
 
 
-class ReproduceConfig(Options):
+__all__ = ["ReproduceConfig", "ReproduceSettings"]
+
+
+class ReproduceConfig(Configuration):
     """What is reproduced, and at what size; settings not given are the preset's."""
 
     preset: Literal["cpu", "paper"] = Field(
@@ -36,3 +41,19 @@ class ReproduceConfig(Options):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision of the networks' products while they are trained; weights are float32."
     )
+
+
+class ReproduceSettings(TypedDict, total=False):
+    """What `mosaic.reproduce` takes beside its arguments, for type checkers and editors."""
+
+    # `python tests/run/test_configuration.py` writes these from the fields above.
+    preset: Literal["cpu", "paper"]
+    dataset: str | None
+    dataset_options: Mapping[str, Any]
+    network_options: Mapping[str, Any]
+    epochs: int | None
+    calibration_samples: int | None
+    samples: int | None
+    seed: int
+    device: str | torch.device
+    precision: Literal["auto", "float32", "bfloat16"]

@@ -1,0 +1,72 @@
+"""What objects show in a notebook: small tables and pictures, in which all text is escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from mosaic.progress import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["picture", "pictures", "table"]
+
+LARGEST = 64  # pixels of the longer side of an image
+
+STYLE = "text-align: left; vertical-align: top"
+
+
+def table(title: str, rows: Mapping[str, object]) -> str:
+    """Write a table of names and values in HTML, below a title; everything is text, and is escaped.
+
+    Parameters
+    ----------
+    title : str
+        What the table describes.
+    rows : mapping
+        A value for each name, shown as `str` does. Line breaks of a value stay; rows of the value None are left out.
+    """
+    lines = [
+        f'<tr><th style="{STYLE}">{_text(name)}</th>'
+        f'<td style="{STYLE}">{"<br>".join(map(_text, str(value).split(chr(10))))}</td></tr>'
+        for name, value in rows.items()
+        if value is not None
+    ]
+    return f"<div><strong>{_text(title)}</strong><table>{''.join(lines)}</table></div>"
+
+
+def picture(png: bytes, description: str) -> str:
+    """Put a PNG file into HTML, described for those who do not see it; pixels stay squares where it is enlarged."""
+    data, style = base64.b64encode(png).decode("ascii"), "min-height: 48px; image-rendering: pixelated"
+    return f'<img src="data:image/png;base64,{data}" alt="{_text(description)}" style="{style}">'
+
+
+def pictures(images: Tensor, low: float, high: float, description: str) -> str:
+    """Draw images (N, C, H, W) side by side, low as black and high as white; RGB if they have three channels.
+
+    Large images are drawn small.
+    """
+    from PIL import Image
+
+    levels = ((images.double().cpu() - low) / (high - low)).clamp(0, 1).mul(255).round().byte()
+    levels = (levels if levels.shape[1] == 3 else levels[:, :1]).permute(0, 2, 3, 1)
+    height, width = levels.shape[1:3]
+    scale = min(1.0, LARGEST / max(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    gap = max(1, size[0] // 16)
+    strip = Image.new("RGB", (len(levels) * (size[0] + gap) - gap, size[1]), "white")
+    for place, image in enumerate(levels.numpy()):
+        single = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+        small = single if single.size == size else single.resize(size, Image.Resampling.BOX)
+        strip.paste(small, (place * (size[0] + gap), 0))
+    stream = BytesIO()
+    strip.save(stream, "PNG")
+    return picture(stream.getvalue(), description)
+
+
+def _text(value: object) -> str:
+    return escape(printable(str(value)))
