@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import xarray as xr
 
