@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mosaic.errors import UsageError
-from mosaic.run.settings import plugin_options
+from mosaic.run.settings import plugin_options, with_owners
 from mosaic_cli.data_options import data_dir
 from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
 
@@ -62,12 +62,14 @@ def command(
     from mosaic.bench.engines import ROWS, cases, machine, measure, share_of_ceilings
     from mosaic.engine.compute import ENGINES
     from mosaic.registry.data import data_access
+    from mosaic.registry.loading import registry
 
     for name, known in [(row, ROWS) for row in rows] + [(engine, ENGINES) for engine in engines]:
         if name not in known:
             raise UsageError(f"There is no '{name}' to measure; there are: {', '.join(known)}.")
     engines = engines or _engines()
-    given = plugin_options(options, ("dataset",))
+    plugins = {"dataset": registry().get("dataset", common["dataset"]).Options}
+    given = with_owners(plugin_options(options, tuple(plugins)), plugins)
     root = data_access(data_dir, False).root
     common |= {"dataset_options": given.get("dataset_options", {})}
     common["data_dir"] = None if root is None else str(root.resolve())

@@ -12,7 +12,7 @@ import click
 
 from mosaic.errors import DataError, PluginError, UsageError
 from mosaic.progress import progress_bar
-from mosaic.run.settings import plugin_options
+from mosaic.run.settings import plugin_options, with_owners
 from mosaic_cli.data_options import PATH, data_dir
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
@@ -72,7 +72,10 @@ def command(
     target = _target(out, overwrite, inputs)
     names = registry().default_metrics() if metrics is None else [name.strip() for name in metrics.split(",")]
     needing = [name for name in names if registry().get("metric", name).needs_dataset]
-    given = {name.removesuffix("_options"): values for name, values in plugin_options(options, names).items()}
+    sorted_options = with_owners(
+        plugin_options(options, names), {name: registry().get("metric", name).Options for name in names}
+    )
+    given = {name.removesuffix("_options"): values for name, values in sorted_options.items()}
     with ExitStack() as stack:
         runs = [stack.enter_context(open_trajectory(path)) for path in inputs]
         dataset = None

@@ -86,11 +86,20 @@ def command(
 
 def _configured(flags: Mapping[str, str | None], options: tuple[str, ...], config: Path | None) -> LeaderboardConfig:
     """Validate the settings; options of score models go by their names."""
+    from mosaic.interfaces.data_source import DataSetOptions
     from mosaic.registry.loading import registry
-    from mosaic.run.settings import layered
+    from mosaic.run.configuration import as_text
+    from mosaic.run.settings import layered, with_owners
 
     scores = registry().names("score")
     layers = layers_of(LeaderboardConfig, flags, options, config, sections=("dataset", *scores))
+    given = {key: layer[key] for layer in layers for key in layer}
+    asked, dataset = as_text(LeaderboardConfig, "scores", given.get("scores", "all")), given.get("dataset")
+    names = scores if asked == "all" else [name.strip() for name in asked.split(",")]
+    data = {"dataset": DataSetOptions if dataset is None else registry().get("dataset", dataset).Options}
+    theories = {name: registry().get("score", name).Options for name in names}
+    environment, *others = layers  # whose options of score models are meant for commands that run one
+    layers = [with_owners(environment, data), *(with_owners(layer, {**theories, **data}) for layer in others)]
     return layered(LeaderboardConfig, *_nested(layers, scores))
 
 

@@ -71,7 +71,7 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
             "options",
             multiple=True,
             metavar="KEY=VALUE",
-            help="An option of a plugin, e.g. dataset.limit=500.",
+            help="An option of a plugin, e.g. dataset.limit=500, or limit=500 where only one that is used has it.",
         )
         command = add_options(add_config(command))
         for name in reversed([name for name in setting_names(model) if name not in without]):

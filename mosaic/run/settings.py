@@ -20,10 +20,14 @@ __all__ = [
     "refuse_unused",
     "sections_of",
     "setting_names",
+    "with_owners",
 ]
 
 
 Config = TypeVar("Config", bound=Options)
+
+# Layers hold options that name no kind here: of -o, and of the environment, which other commands read, too.
+UNNAMED, IF_ANY = "options", "options_if_any"
 
 # Kinds of plugin that configurations name.
 SECTIONS = ("score", "dataset", "schedule", "network", "sampler")
@@ -42,35 +46,87 @@ def setting_names(model: type[Options]) -> list[str]:
 def from_environment(model: type[Options], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Read the settings that variables give: `MOSAIC_STEPS=50`, `MOSAIC_OPTIONS="score.boundary=zeros ..."`.
 
-    Options of kinds that `model` does not use are ignored: they are meant for other commands.
+    Options of kinds that `model` does not use are ignored: they are meant for other commands. So are options without a
+    kind that no plugin of the command has, but another plugin.
     """
     environ = os.environ if environ is None else environ
     variables = {name: environ.get(f"MOSAIC_{name.upper()}") for name in setting_names(model)}
     sections = sections_of(model)
     foreign = tuple(f"{kind}." for kind in SECTIONS if kind not in sections)
     pairs = [pair for pair in environ.get("MOSAIC_OPTIONS", "").split() if not pair.startswith(foreign)]
-    return {**{name: value for name, value in variables.items() if value}, **plugin_options(pairs, sections)}
+    options: dict[str, Any] = plugin_options(pairs, sections)
+    if UNNAMED in options:
+        options[IF_ANY] = options.pop(UNNAMED)
+    return {**{name: value for name, value in variables.items() if value}, **options}
 
 
 def plugin_options(pairs: Sequence[str], sections: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Sort `score.boundary=zeros` and the like into `score_options` and so on.
+    """Sort `score.boundary=zeros` and the like into `score_options` and so on, and `boundary=zeros` into `options`.
 
     Raises
     ------
     UsageError
-        If a pair is not KIND.OPTION=VALUE, or its kind is not in `sections`.
+        If a pair is not KIND.OPTION=VALUE or OPTION=VALUE, or its kind is not in `sections`.
     """
     layer: dict[str, dict[str, str]] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        section, dot, option = key.strip().partition(".")
-        if not (equals and dot and option):
+        section, dot, option = key.strip().partition(".") if "." in key else ("", "", key.strip())
+        if not (equals and option):
             raise UsageError(f"Option '{pair}' must read KIND.OPTION=VALUE, for example dataset.limit=500.")
-        if section not in sections:
+        if dot and section not in sections:
             hint = f"{did_you_mean(section, sections)} Kinds: {', '.join(sections)}."
             raise UsageError(f"Option '{pair}': there is no kind '{section}'.{hint}")
-        layer.setdefault(f"{section}_options", {})[option] = value
+        layer.setdefault(f"{section}_options" if dot else UNNAMED, {})[option] = value
     return layer
+
+
+def with_owners(layer: Mapping[str, Any], plugins: Mapping[str, type[Options]]) -> dict[str, Any]:
+    """Sort the options of a layer that name no kind to the one of these plugins that has them.
+
+    Raises
+    ------
+    UsageError
+        If several have it, or none.
+    """
+    sorted_layer = {key: value for key, value in layer.items() if key not in (UNNAMED, IF_ANY)}
+    for option, value in _unnamed(layer, plugins):
+        key = f"{_owner_of(option, plugins)}_options"
+        sorted_layer[key] = {option: value, **sorted_layer.get(key, {})}
+    return sorted_layer
+
+
+def _unnamed(layer: Mapping[str, Any], plugins: Mapping[str, type[Options]]) -> list[tuple[str, Any]]:
+    """List the options of a layer that name no kind, but those that are meant for another command."""
+    if_any = layer.get(IF_ANY, {})
+    if if_any:
+        from mosaic.registry.loading import registry
+
+        used = {name for options in plugins.values() for name in options.model_fields}
+        other = {
+            name
+            for kind in SECTIONS
+            for plugin in registry().names(kind)
+            for name in registry().get(kind, plugin).Options.model_fields
+        }
+        if_any = {option: value for option, value in if_any.items() if option in used or option not in other}
+    return [*if_any.items(), *layer.get(UNNAMED, {}).items()]
+
+
+def _owner_of(option: str, plugins: Mapping[str, type[Options]]) -> str:
+    owners = [name for name, options in plugins.items() if option in options.model_fields]
+    if len(owners) == 1:
+        return owners[0]
+    if owners:
+        raise UsageError(
+            f"Option '{option}' could be {' or '.join(f'{owner}.{option}' for owner in owners)}; write which."
+        )
+    known = [f"{name}.{each}" for name, options in plugins.items() for each in options.model_fields]
+    meant = {each.partition(".")[2]: each for each in reversed(known)}
+    raise UsageError(
+        f"No plugin that is used here has an option '{option}'.{did_you_mean(option, meant)} Options: "
+        f"{', '.join(known) or 'none'}."
+    )
 
 
 def from_file(path: Path, model: type[Options], sections: Sequence[str] | None = None) -> dict[str, Any]:
@@ -134,7 +190,8 @@ def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
     """
     sections = sections_of(model)
     merged: dict[str, Any] = {}
-    for layer in ({key: as_text(model, key, value) for key, value in layer.items()} for layer in layers):
+    texts = [{key: as_text(model, key, value) for key, value in layer.items()} for layer in layers]
+    for layer in texts:
         for key, value in layer.items():
             known = model.model_fields.get(key)  # a leaderboard has options of a data set that it does not name
             if key in sections and known is not None and merged.get(key, known.default) != value:
@@ -142,4 +199,30 @@ def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
         for key, value in layer.items():
             is_table = key.endswith("_options") and isinstance(value, Mapping)
             merged[key] = {**merged.get(key, {}), **value} if is_table else value
+    if {UNNAMED, IF_ANY} & {key for layer in texts for key in layer}:
+        merged = {key: value for key, value in merged.items() if key not in (UNNAMED, IF_ANY)}
+        _add_unnamed(merged, texts, _plugins_of(model, merged))
     return model.parse(merged, model.__name__.removesuffix("Config").lower())
+
+
+def _plugins_of(model: type[Options], settings: Mapping[str, Any]) -> dict[str, type[Options]]:
+    """Give the options of the plugins that settings name, by their kinds."""
+    from mosaic.registry.loading import registry  # it loads torch, which commands do later
+
+    names = {
+        kind: settings.get(kind, model.model_fields[kind].default)
+        for kind in sections_of(model)
+        if kind in model.model_fields
+    }
+    return {kind: registry().get(kind, name).Options for kind, name in names.items() if isinstance(name, str)}
+
+
+def _add_unnamed(
+    merged: dict[str, Any], layers: Sequence[Mapping[str, Any]], plugins: Mapping[str, type[Options]]
+) -> None:
+    """Add options that name no kind to those of the plugin that has them, unless a later layer gives them by kind."""
+    for place, layer in enumerate(layers):
+        for option, value in _unnamed(layer, plugins):
+            key = f"{_owner_of(option, plugins)}_options"
+            if not any(option in later.get(key, {}) for later in layers[place:]):
+                merged[key] = {**merged.get(key, {}), option: value}

@@ -35,6 +35,7 @@ RESULT: dict[str, Any] = {
         (("--row", "quick"), ["'quick'", *ROWS]),
         (("--engine", "quick"), ["'quick'", *ENGINES]),
         (("-o", "score.boundary=zeros"), ["'score'"]),
+        (("-o", "boundary=zeros"), ["'boundary'", "dataset.limit"]),
     ],
 )
 def test_what_cannot_be_measured_is_refused(invoke: Invoke, arguments: tuple[str, ...], values: list[str]) -> None:

@@ -42,7 +42,7 @@ def test_compare_prints_a_table_and_writes_values_and_pictures(invoke: Invoke, t
     assert drawn(tmp_path / "comparison-001-agreement.png")
     alone = done(invoke("compare", "els.nc", "ls.nc", "--metrics", "mse,pearson_r", "--out", "c.nc")).stdout
     assert "is" not in alone.split("\n")[0].split()
-    wider = ("--metrics", "local_consistency, mse", "-o", "local_consistency.k=5")
+    wider = ("--metrics", "local_consistency, mse", "-o", "k=5")
     assert "local_consistency" in done(invoke("compare", "els.nc", "ls.nc", *wider, "--out", "d.nc")).stdout
     refused(invoke("compare", "els.nc", "ls.nc", "--out", "c.nc"), 2, "'c.nc'", "--overwrite")
     refused(invoke("compare", "els.nc", "ls.nc", "--metrics", "mze"), 3, "'mze'", "'mse'")

@@ -34,6 +34,7 @@ def written(folder: Path) -> set[str]:
         (["-o", "score.boundry=zeros"], 2, ["'boundry'", "'boundary'"]),
         (["-o", "score.boundary=zero"], 2, ["'zero'", "'zeros'", "'circular'", "'valid'"]),
         (["-o", "scor.boundary=zeros"], 2, ["'scor'", "'score'"]),
+        (["-o", "boundry=zeros"], 2, ["'boundry'", "'boundary'", "score.boundary"]),
         (["-o", "boundary"], 2, ["'boundary'", "KIND.OPTION=VALUE"]),
         (["-o", "dataset.limit=0"], 2, ["'limit'", "'0'"]),
         (["--scales", "4"], 2, ["4"]),

@@ -98,4 +98,6 @@ def test_unknown_score_models_and_options_are_refused(invoke: Invoke, checkpoint
     given = ("leaderboard", "--checkpoint", checkpoint)
     refused(invoke(*given, "--scores", "elss"), 3, "'elss'", "'els'")
     refused(invoke(*given, "-o", "els.boundry=zeros"), 2, "'boundry'", "'boundary'")
+    refused(invoke(*given, "-o", "boundary=zeros"), 2, "els.boundary", "ls.boundary")
+    refused(invoke(*given, "--scores", "els,is", "-o", "boundary=zero"), 2, "'boundary'", "'zero'")
     assert not Path("leaderboard").exists()

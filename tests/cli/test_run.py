@@ -59,7 +59,7 @@ def test_run_agrees_with_the_python_function(invoke: Invoke, tiny_file: Path) ->
         "--scales",
         "5",
     ]
-    invoke("run", "--score", "ls", "-o", "score.boundary=circular", *arguments, "--steps", 4, "--out", "a.nc")
+    invoke("run", "--score", "ls", "-o", "boundary=circular", *arguments, "--steps", 4, "--out", "a.nc")
     run = mosaic.run(
         score="ls",
         dataset="file",

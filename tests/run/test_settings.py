@@ -15,7 +15,7 @@ import xarray as xr
 import mosaic
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.run.config import RunConfig
-from mosaic.run.settings import from_environment, from_file, layered
+from mosaic.run.settings import from_environment, from_file, layered, plugin_options, with_owners
 
 
 def test_flags_go_before_the_file_before_the_environment_before_defaults(tmp_path: Path) -> None:
@@ -158,3 +158,64 @@ def test_a_configuration_takes_lists_by_itself() -> None:
     assert (board.checkpoint, board.scores, board.metrics) == ("net", "els,is", "r2")
     with pytest.raises(mosaic.UsageError, match="labels"):
         RunConfig(labels=[])
+
+
+SECTIONS = ("score", "dataset", "schedule", "sampler")
+
+
+def asked(*pairs: str, **names: str) -> dict[str, Any]:
+    """What flags give."""
+    return {**names, **plugin_options(pairs, SECTIONS)}
+
+
+def test_an_option_without_its_kind_is_that_of_the_one_plugin_that_has_it() -> None:
+    config = layered(RunConfig, asked("boundary=zeros", "limit=9", "score.engine=torch", "eta=0.5"))
+    assert config.score_options == {"boundary": "zeros", "engine": "torch"}
+    assert config.dataset_options == {"limit": "9"}
+    assert config.sampler_options == {"eta": "0.5"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "score", "dataset"),
+    [
+        ([asked("size=9"), asked(dataset="black-white")], {}, {"size": "9"}),  # whoever names the plugin
+        ([asked("score.boundary=valid"), asked("boundary=zeros")], {"boundary": "zeros"}, {}),
+        ([asked("boundary=zeros"), asked("score.boundary=valid")], {"boundary": "valid"}, {}),
+        ([asked("boundary=zeros"), asked("boundary=valid")], {"boundary": "valid"}, {}),
+        ([asked("boundary=zeros"), asked(score="ls")], {"boundary": "zeros"}, {}),
+    ],
+)
+def test_options_without_a_kind_are_resolved_after_the_layers(
+    layers: list[dict[str, Any]], score: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    config = layered(RunConfig, *layers)
+    assert (config.score_options, config.dataset_options) == (score, dataset)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (asked("boundry=zeros"), "'boundry'.*'boundary'.*score.boundary"),
+        (asked("boundary=zeros", score="is"), "'boundary'.*dataset.limit"),
+        (asked("seed=3", score="smoothed", dataset="shapes"), r"score\.seed or dataset\.seed"),
+        (asked("boundary=zeros", score="nothing"), "'nothing'"),
+    ],
+)
+def test_an_option_that_none_or_several_have_is_refused(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(mosaic.MosaicError, match=named):
+        layered(RunConfig, given)
+
+
+def test_options_of_the_environment_without_a_kind_may_be_meant_for_other_commands() -> None:
+    environment = {"MOSAIC_OPTIONS": "boundary=valid limit=9 channels=4"}
+    assert layered(RunConfig, from_environment(RunConfig, environment)).score_options == {"boundary": "valid"}
+    assert layered(RunConfig, from_environment(RunConfig, environment), {"score": "is"}).score_options == {}
+    training = layered(mosaic.TrainConfig, from_environment(mosaic.TrainConfig, environment))
+    assert (training.network_options, training.dataset_options) == ({"channels": "4"}, {"limit": "9"})
+    with pytest.raises(mosaic.UsageError, match="'boundry'"):
+        layered(RunConfig, from_environment(RunConfig, {"MOSAIC_OPTIONS": "boundry=valid"}))
+
+
+def test_options_of_metrics_are_sorted_likewise() -> None:
+    metrics = {name: mosaic.registry().get("metric", name).Options for name in ("mse", "local_consistency")}
+    assert with_owners(plugin_options(["k=5"], list(metrics)), metrics) == {"local_consistency_options": {"k": "5"}}
