@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ return [...texts.filter((each) => each.scrollWidth > each.clientWidth + 1 && eac
         ...document.querySelectorAll("canvas, svg, p, dd, figure")]
   .filter((each) => each.scrollWidth > each.clientWidth + 1 || each.getBoundingClientRect().right > wide + 1)
   .map((each) => each.outerHTML.slice(0, 80));
+"""
+
+
+# Share of a canvas in the colour of tiles pointed at.
+MARKED = """
+const { width: w, height: h } = arguments[0], pen = new OffscreenCanvas(w, h).getContext("2d");
+pen.drawImage(arguments[0], 0, 0);
+const { data } = pen.getImageData(0, 0, w, h);
+let count = 0;
+for (let n = 0; n < data.length; n += 4) count += data[n] === 213 && data[n + 1] === 94 && data[n + 2] === 0;
+return count / data.length * 4;
 """
 
 
@@ -88,7 +100,6 @@ def test_a_pixel_is_traced_to_the_sources_that_the_run_names(
 ) -> None:
     show(run, "0,5,4,4")
     training = run.mosaic.training_set()
-    tiles = np.zeros((8, 8))
     for row, column in ((2, 5), (0, 3), (7, 0)):
         point_at(browser, canvases(browser, "final image")[0], row, column)
         drawn(browser, f"0,5,{row},{column}")
@@ -104,13 +115,14 @@ def test_a_pixel_is_traced_to_the_sources_that_the_run_names(
         equals = int(run["multiplicity"][0, row, column])
         assert (f"the first of {equals:,} equal windows" in said["Source"]) == (equals > 1)
         assert said["Tile"].startswith("none") == (equals > 1)
+        marked = [browser.execute_script(MARKED, canvases(browser, label)[0]) for label in ("final image", "source of")]
+        assert [share > 0.004 for share in marked] == [equals <= 1] * 2  # round its tile, and where it was copied from
         candidate = int(run["candidate_image"][0, 5, row, column])
         assert (
             f"best candidate #{candidate} (class {training.classes[training.labels[candidate]]})"
             in said["At this step"]
         )
         assert canvases(browser, f"#{source[0]} ")
-        tiles[row, column] = equals
     nearest = run.mosaic.nearest_train()
     assert f"#{int(nearest.image[0])} " in said["Whole sample"]
     assert f"{float(nearest.distance[0]):.3g}" in said["Whole sample"]
@@ -275,9 +287,16 @@ def test_pages_of_other_runs_work_as_well(browser: Any, show: Callable[..., None
 
 
 def test_names_cannot_break_the_page(browser: Any, show: Callable[..., None], tiny: mosaic.DataSet) -> None:
-    run = mosaic.run("els", tiny, steps=2, samples=1, scales="3")
+    hostile = "<img src=x onerror=alert(1)>"
+    dataset = replace(tiny, classes=(hostile,) * 3, names=(hostile,) * 12)
+    run = mosaic.run("els", dataset, steps=2, samples=1, scales="3", labels=[0])
     name = "x<!--<script>alert(1)</script>"
-    show({name: run, f"{name}2": run}, "0,1,3,2", title=name, dataset=tiny)
+    other = run.assign_attrs(title=hostile, engine=hostile, device=hostile)
+    show({name: run, f"{name}2": other}, "0,1,3,2", title=name, dataset=dataset)
+    assert not browser.find_elements("css selector", "img[src=x], script:not([id]) ~ script:not([id])")
+    assert browser.find_element("css selector", "dd").text.startswith("row")
+    assert hostile in [each.text for each in browser.find_elements("css selector", "#beside td")]
+    assert f"{hostile} (class {hostile})" in browser.find_elements("css selector", "dd")[1].text
     assert [each.text for each in browser.find_elements("css selector", "article h2")] == [name, f"{name}2"]
     assert browser.title == name
     assert complaints(browser) == []
