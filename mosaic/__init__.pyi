@@ -69,3 +69,5 @@ from .train.config import TrainConfig as TrainConfig
 from .train.score import score as score
 from .train.trainer import train as train
 from .view.accessor import open as open
+from .view.report.report import Report as Report
+from .view.report.report import report as report

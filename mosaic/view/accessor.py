@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -28,6 +29,7 @@ from mosaic.storage.requirements import (
 from mosaic.storage.trajectory import check_training_set, open_trajectory, training_set_of
 from mosaic.view.measure import measure
 from mosaic.view.mosaics import check_places, collapse_times, count_sources
+from mosaic.view.report.report import Report, report
 
 __all__ = ["MosaicAccessor", "open"]
 
@@ -288,6 +290,29 @@ class MosaicAccessor:
         attribute_of(self._run, "configuration")
         needs_dataset = dataset is not None or registry().get("metric", metric).needs_dataset
         return measure(self._run, metric, options, self._given(dataset) if needs_dataset else None)
+
+    @checked()
+    def report(
+        self,
+        *,
+        samples: Sequence[int] | None = None,
+        title: str | None = None,
+        dataset: DataSet | None = None,
+        data_dir: str | PathLike[str] | None = None,
+        progress: Progress | bool | None = True,
+    ) -> Report:
+        """Make a page about the run, in which every pixel can be traced; `mosaic.report` describes the arguments.
+
+        A notebook shows it. `mosaic.report([run, other])` shows several runs side by side.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=3, samples=2)
+        >>> run.mosaic.report().title
+        'els on digits'
+        """
+        return report(self._run, samples=samples, title=title, dataset=dataset, data_dir=data_dir, progress=progress)
 
     def _given(self, dataset: DataSet | None) -> DataSet:
         """Give the training set: the one that is passed in, if it is the run's, or as it is read again."""

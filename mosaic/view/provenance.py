@@ -7,47 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.colors import to_rgb
 
 from mosaic.interfaces.dataset import DataSet
 from mosaic.storage.requirements import check_samples, known_values, require
 from mosaic.storage.trajectory import check_training_set
 from mosaic.view.accessor import MosaicAccessor
+from mosaic.view.colours import PALETTE, tile_colours
 from mosaic.view.images import draw_image, grid
 from mosaic.view.mosaics import check_places
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "draw_entropy", "draw_provenance", "draw_sources", "tile_colours"]
+__all__ = ["draw_entropy", "draw_provenance", "draw_sources"]
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe & Ito's
-TIED = "#ffffff"
-PALE = tuple(tuple(0.3 * part + 0.7 * 0.85 for part in to_rgb(colour)) for colour in PALETTE)
 GREY = "#b0b0b0"
 BLUE = PALETTE[0]
-
-
-def tile_colours(image: np.ndarray, multiplicity: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Colour pixels (H, W) by the training image they come from.
-
-    Returns
-    -------
-    array (H, W, 3)
-        Colours in [0, 1]: one each for the images most pixels without equals come from, pale ones in turn for others,
-        white for pixels whose source has equals.
-    list of int
-        Those images, in the order of `PALETTE`; of equally frequent ones the first.
-    """
-    untied = multiplicity <= 1  # 0: not counted
-    names, counts = np.unique(image[untied], return_counts=True)
-    ordered = names[np.argsort(-counts, kind="stable")].tolist()
-    chosen = ordered[: len(PALETTE)]
-    colours = np.tile(to_rgb(TIED), (*image.shape, 1))
-    for place, name in enumerate(ordered):
-        colour = to_rgb(PALETTE[place]) if place < len(PALETTE) else PALE[place % len(PALE)]
-        colours[untied & (image == name)] = colour
-    return colours, chosen
 
 
 def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -> Figure:

@@ -14,7 +14,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 import mosaic
-from mosaic.view.provenance import PALETTE, draw_provenance
+from mosaic.view.colours import PALETTE
+from mosaic.view.provenance import draw_provenance
 
 Invoke = Callable[..., Result]
 

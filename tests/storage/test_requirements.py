@@ -16,7 +16,6 @@ from mosaic.storage.requirements import attribute_of, check_steps, known_values,
 from mosaic.storage.schema import TABLES, TRAJECTORY_SCHEMA
 from mosaic.view.images import draw_flow, draw_images
 from mosaic.view.provenance import draw_entropy, draw_provenance, draw_sources
-from mosaic.view.report.page import make_report
 from mosaic.view.scales import draw_run_scales
 
 
@@ -93,7 +92,7 @@ def uses(whole: xr.Dataset, digits: mosaic.DataSet) -> dict[str, Callable[[xr.Da
         "entropy": lambda run: draw_entropy(run, [0]),
         "pictures of sources": draw_sources,
         "scales": draw_run_scales,
-        "report": lambda run: make_report([("a", run)], [digits]),
+        "report": lambda run: mosaic.report(run, dataset=digits),
     }
 
 

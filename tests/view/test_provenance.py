@@ -5,36 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.colors import to_rgb
 
 import mosaic
-from mosaic.view.provenance import (
-    PALE,
-    PALETTE,
-    draw_entropy,
-    draw_provenance,
-    draw_sources,
-    effective_candidates,
-    tile_colours,
-)
+from mosaic.view.colours import PALETTE, tile_colours
+from mosaic.view.provenance import draw_entropy, draw_provenance, draw_sources, effective_candidates
 
 
 @pytest.fixture
 def run(tiny: mosaic.DataSet) -> xr.Dataset:
     return mosaic.run("els", tiny, steps=4, samples=3, scales="3", save="provenance,entropy", save_steps="all")
-
-
-def test_pixels_have_the_colour_of_their_source_image() -> None:
-    image = np.array([[7, 7, 3], [3, 7, 9], [1, 2, 9]])
-    multiplicity = np.array([[1, 1, 1], [1, 1, 5], [1, 1, 1]])
-    colours, chosen = tile_colours(image, multiplicity)
-    assert chosen == [7, 3, 1, 2, 9]
-    for place in np.ndindex(3, 3):
-        expected = "white" if multiplicity[place] > 1 else PALETTE[chosen.index(image[place])]
-        assert tuple(colours[place]) == pytest.approx(to_rgb(expected))
-    many, shown = tile_colours(np.arange(9).reshape(3, 3), np.ones((3, 3)))
-    assert shown == list(range(6))
-    assert tuple(many[2, 2]) == pytest.approx(PALE[2])
 
 
 def test_what_is_drawn_is_what_the_run_holds(tiny: mosaic.DataSet) -> None:

@@ -1,4 +1,4 @@
-"""The page itself: a template, its style and script, and what it shows."""
+"""The page itself: a template, its style and scripts, and what it shows."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
-from mosaic.progress import printable
-from mosaic.registry.loading import registry
-from mosaic.storage.requirements import check_samples, require, tensor_of
-from mosaic.storage.trajectory import check_same_start
-from mosaic.view.report.contents import NEEDED, contents_of
+from mosaic.progress import Progress, piece_of, printable
+from mosaic.storage.requirements import check_samples
+from mosaic.view.report.contents import contents_of
+from mosaic.view.report.differences import differences_of, settings_that_differ
+from mosaic.view.report.sources import Training
 
-__all__ = ["SAMPLES", "make_report"]
+__all__ = ["SAMPLES", "make_page"]
 
 SAMPLES = 16  # shown, unless asked otherwise
-FRAMES = (20, 14, 10, 7, 5)  # steps of the flow shown, at most: as many as the page has room for
+FRAMES = (5, 20)  # steps of the flow shown, at least and at most: as many as the page has room for
 LARGEST = 4_800_000  # bytes of a page; frames are left out until it is smaller
+SCRIPTS = ("state.js", "images.js", "charts.js", "sources.js", "run.js", "differences.js", "page.js")  # one scope
 
 
-def make_report(
+def make_page(
     runs: Sequence[tuple[str, xr.Dataset]],
     datasets: Sequence[DataSet | None],
-    samples: Sequence[int] | None = None,
-    title: str = "Mosaics",
+    samples: Sequence[int] | None,
+    title: str,
+    progress: Progress,
 ) -> str:
-    """Make a self-contained page about one run, or several side by side.
+    """Make the page of `mosaic.report`.
 
     Parameters
     ----------
@@ -44,19 +44,20 @@ def make_report(
         Positions along `sample`; by default the first `SAMPLES` that all runs have.
     title : str
         Of the page.
+    progress : Progress
+        Called with the training images compared with samples.
 
     Raises
     ------
     UsageError
         If a sample is not in a run, or images of runs shown side by side have different shapes.
     DataError
-        As for `contents_of`.
+        If a run does not hold what is shown, or a data set is not its training set.
     """
     import jinja2
 
-    runs = [(name, require(run, NEEDED, f"run '{name}'")) for name, run in runs]
     count = min(run.sizes["sample"] for _, run in runs)
-    chosen = list(samples) if samples is not None else list(range(min(SAMPLES, count)))
+    chosen = [int(sample) for sample in samples] if samples is not None else list(range(min(SAMPLES, count)))
     for _, run in runs:
         check_samples(run, chosen)
     shapes = [(name, run["image"].shape[1:]) for name, run in runs]
@@ -65,21 +66,38 @@ def make_report(
         raise UsageError(f"Runs in one report must have images of one shape (channel, height, width), not {listed}.")
     parts = {
         name: files("mosaic.view.report").joinpath(name).read_text(encoding="utf-8")
-        for name in ("page.html.j2", "page.css", "page.js")
+        for name in ("page.html.j2", "page.css", *SCRIPTS)
     }
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(parts["page.html.j2"])
-    agreement = _agreement([run.isel(sample=chosen) for _, run in runs])
-    page = ""
-    for frames in FRAMES:  # fewer frames, until the page is small enough
-        pairs = zip(runs, datasets, strict=True)
-        shown = [contents_of(run, name, chosen, dataset, frames) for (name, run), dataset in pairs]
+    script = "\n".join(parts[name] for name in SCRIPTS)
+    beside = {
+        "settings": settings_that_differ([run for _, run in runs]),
+        "differences": differences_of([(name, run.isel(sample=chosen)) for name, run in runs]),
+    }
+    trainings = _trainings([run.isel(sample=chosen) for _, run in runs], datasets, progress)
+    frames = min(FRAMES[1], max(run.sizes["step"] for _, run in runs))
+    while True:  # fewer frames, until the page is small enough
+        pairs = zip(runs, trainings, strict=True)
+        shown = [contents_of(run, name, chosen, training, frames) for (name, run), training in pairs]
         # In a script element neither an end tag nor a comment may begin.
-        data = json.dumps(_legible({"runs": shown, "agreement": agreement}), separators=(",", ":"))
-        data = data.replace("<", "\\u003c")
-        page = template.render(title=printable(title), style=parts["page.css"], script=parts["page.js"], data=data)
-        if len(page.encode()) <= LARGEST:
-            break
-    return page
+        data = json.dumps(_legible({"runs": shown, **beside}), separators=(",", ":")).replace("<", "\\u003c")
+        page = template.render(title=printable(title), style=parts["page.css"], script=script, data=data)
+        size = len(page.encode())
+        if size <= LARGEST or frames <= FRAMES[0]:
+            return page
+        frames = max(FRAMES[0], min(frames - 1, frames * LARGEST // size))
+
+
+def _trainings(
+    samples: Sequence[xr.Dataset], datasets: Sequence[DataSet | None], progress: Progress
+) -> list[Training | None]:
+    """The training set of each run's samples, with the image nearest to each sample."""
+    sizes = [0 if dataset is None else len(dataset) for dataset in datasets]
+    trainings: list[Training | None] = []
+    for place, (run, dataset) in enumerate(zip(samples, datasets, strict=True)):
+        piece = piece_of(progress, sum(sizes[:place]), sizes[place], sum(sizes), "image")
+        trainings.append(None if dataset is None else Training.of(run, dataset, piece))
+    return trainings
 
 
 def _legible(value: Any) -> Any:
@@ -89,25 +107,3 @@ def _legible(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_legible(entry) for entry in value]
     return printable(value) if isinstance(value, str) else value
-
-
-@standard_torch()
-def _agreement(runs: Sequence[xr.Dataset]) -> dict[str, Any]:
-    """Name of the first metric of agreement, and its values (sample) of each run after the first against the first.
-
-    None in place of the values of a run that did not start from the same noise and labels: image by image there is
-    nothing to compare.
-    """
-    name = registry().agreement_metrics()[0]
-    metric = registry().make("metric", name, {})
-    first = tensor_of(runs[0], "image")
-    rows: list[list[Any] | None] = []
-    for run in runs[1:]:
-        try:
-            check_same_start(run, runs[0], "first run")
-        except UsageError:
-            rows.append(None)
-            continue
-        values = metric(tensor_of(run, "image"), first).tolist()
-        rows.append([value if np.isfinite(value) else None for value in values])
-    return {"metric": name, "values": rows}
