@@ -81,7 +81,8 @@ def make_page(
         shown = [contents_of(run, name, chosen, training, frames) for (name, run), training in pairs]
         # In a script element neither an end tag nor a comment may begin.
         data = json.dumps(_legible({"runs": shown, **beside}), separators=(",", ":")).replace("<", "\\u003c")
-        page = template.render(title=printable(title), style=parts["page.css"], script=script, data=data)
+        texts = {"title": printable(title), "style": parts["page.css"], "script": script, "data": data}
+        page = template.render(texts, traced=any("provenance" in each for each in shown))
         size = len(page.encode())
         if size <= LARGEST or frames <= FRAMES[0]:
             return page

@@ -33,6 +33,7 @@ def test_the_method_of_a_run_gives_the_page_of_the_function(run: xr.Dataset, tin
     assert actual.title == "is on tiny"
     assert re.fullmatch(r"Report\('is on tiny', \d\d kB; \.save\('report\.html'\) writes it\)", repr(actual))
     (shown,) = contents(actual.page)["runs"]
+    assert "Hatched" in actual.page.partition("<script")[0]  # the map is explained
     assert (shown["name"], shown["samples"]) == ("is on tiny", [1])
     assert "training" in shown
 
@@ -146,6 +147,7 @@ def test_a_run_without_provenance_is_named(tiny: mosaic.DataSet) -> None:
     (shown,) = contents(page)["runs"]
     assert "provenance" not in shown
     assert "training" in shown
+    assert "Hatched" not in page.partition("<script")[0]
 
 
 def test_the_first_samples_that_all_runs_have_are_shown_unless_chosen(tiny: mosaic.DataSet) -> None:
