@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ __all__ = [
     "JSON_ATTRIBUTES",
     "LEADERBOARD",
     "NETWORK",
+    "PLACES",
     "REPRODUCTION",
     "RUN",
     "SAVED",
@@ -98,6 +99,14 @@ COORDINATES = {
     "scale": Variable(
         "locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel", np.int64, least=0
     ),
+}
+# Of pixels: the axes count as plots do, so that `plot.imshow` is the right way up; `row` and `column` count as
+# arrays, `source_row` and `source_column` do.
+PLACES = {
+    "height": Variable("height of the pixel above the lowest row", ("height",), "pixel", np.int64, least=0),
+    "width": Variable("distance of the pixel from the left column", ("width",), "pixel", np.int64, least=0),
+    "row": Variable("row of the pixel, 0 at the top", ("height",), "pixel", np.int64, least=0),
+    "column": Variable("column of the pixel, 0 at the left", ("width",), "pixel", np.int64, least=0),
 }
 RUN = {
     "state": Variable("noisy image x_t where the score was evaluated", FLOW),
@@ -271,6 +280,7 @@ ENDS = {
 TABLES: dict[str, Mapping[str, Variable]] = {
     TRAJECTORY_SCHEMA: {
         **COORDINATES,
+        **PLACES,
         **RUN,
         **SAVED_WITH_IMAGE,
         **{name: variable for item in SAVED.values() for name, variable in item.items()},
@@ -382,13 +392,17 @@ def decoded(name: str, value: Any) -> Any:
         raise ValueError(f"its attribute '{name}' is {reprlib.repr(content)}, not what it must be: {wanted}") from None
 
 
-def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -> xr.Dataset:
+def described(
+    dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = (), only: Collection[str] | None = None
+) -> xr.Dataset:
     """Give every variable and coordinate the `long_name` and `units` of its table, and the root its schema.
 
     Parameters
     ----------
     metrics : tuple of str
         Names that may stand for METRIC.
+    only : collection of str, optional
+        The variables that are described; by default all.
 
     Raises
     ------
@@ -399,7 +413,7 @@ def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -
     """
     table = TABLES[schema]
     labelled = dataset.assign_attrs(schema=schema)
-    for key in labelled.variables:
+    for key in labelled.variables if only is None else only:
         variable, dims, attrs = _entry(str(key), table, metrics), labelled[key].dims, labelled[key].attrs
         if variable.dims and dims != variable.dims:
             raise ValueError(f"variable '{key}' has dimensions {dims}, not {variable.dims}")

@@ -14,6 +14,7 @@ from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
+from mosaic.storage.indexes import places_of
 from mosaic.storage.requirements import (
     as_run,
     attribute_of,
@@ -36,7 +37,11 @@ CANDIDATE = ("candidate_image", "candidate_row", "candidate_column")
 
 @checked()
 def open(path: str | PathLike[str]) -> xr.Dataset:
-    """Open a stored run, lazily, with `run.mosaic`; `xarray.open_dataset` does as well, but this checks that it is one.
+    """Open a stored run, lazily, with `run.mosaic`, selected from by step or by time.
+
+    `xarray.open_dataset` opens it as well. This checks that it is a run, and adds an index over `time`, which netCDF
+    does not store: `run.sel(time=0.5, method="nearest")`. xarray aligns what is indexed, so runs of other times can be
+    combined by step only after `run.drop_indexes("time")`; so can `step` be stacked.
 
     Raises
     ------
@@ -161,7 +166,7 @@ class MosaicAccessor:
         check_places(image, row, column, images.shape[2:], len(images))
         pixels = np.moveaxis(images[image, :, row, column], -1, 0)
         attrs = {"long_name": "pixels of the best candidates", "units": "1"}
-        return xr.DataArray(pixels, dims=("channel", "height", "width"), name="mosaic", attrs=attrs)
+        return xr.DataArray(pixels, places_of(self._run), ("channel", "height", "width"), "mosaic", attrs)
 
     def sources(self) -> xr.Dataset:
         """Count what each final image is made of.

@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mosaic.errors import DataError
+from mosaic.storage.indexes import places_of
 
 __all__ = ["check_places", "collapse_times", "count_sources", "tile_sizes", "tiles_of"]
 
@@ -168,4 +169,5 @@ def collapse_times(saved: xr.Dataset) -> xr.DataArray:
     times = np.where(lasting, saved["time"].values[:, None, None, None], -np.inf).max(0)
     attrs = {"long_name": "time from which on the last candidate has over half of the weight", "units": "1"}
     dims = ("sample", "height", "width")
-    return xr.DataArray(np.where(np.isfinite(times), times, np.nan), {"sample": saved["sample"]}, dims, attrs=attrs)
+    coords = {"sample": saved["sample"], **places_of(saved)}
+    return xr.DataArray(np.where(np.isfinite(times), times, np.nan), coords, dims, attrs=attrs)
