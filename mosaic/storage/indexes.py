@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import numpy as np
 import xarray as xr
 
@@ -18,9 +16,9 @@ def pixel_places(height: int, width: int) -> dict[str, range]:
     return {"height": rows[::-1], "width": columns, "row": rows, "column": columns}
 
 
-def places_of(run: xr.Dataset) -> dict[Hashable, xr.DataArray]:
+def places_of(run: xr.Dataset) -> dict[str, xr.DataArray]:
     """Give the coordinates that a run has along height or width, for what is made of its pixels."""
-    return {name: values for name, values in run.coords.items() if values.dims in (("height",), ("width",))}
+    return {str(name): values for name, values in run.coords.items() if values.dims in (("height",), ("width",))}
 
 
 def indexed(stored: xr.Dataset) -> xr.Dataset:

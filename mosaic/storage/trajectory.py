@@ -128,7 +128,7 @@ def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
     except PluginError as error:
         raise DataError(
             f"{error} If the run was made of a DataSet in Python, give it there again: "
-            "run.mosaic.mosaic_map(0, dataset); mosaic.view.provenance.draw_provenance(run, [0], dataset)."
+            "run.mosaic.mosaic_map(0, dataset); run.mosaic.plot.provenance(0, dataset)."
         ) from None
     dataset = load_dataset(name, options, access)
     _check_fingerprint(run, dataset)
