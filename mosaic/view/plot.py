@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from mosaic.errors import DataError
+from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import data_access
@@ -58,19 +58,27 @@ Samples = int | Sequence[int]
 
 def kinds_of(result: xr.Dataset) -> list[str]:
     """Name the pictures that a result has, by what it holds, the usual one first; reads no values."""
-    schema = result.attrs.get("schema")
-    return [name for name in NEEDS.get(str(schema), ()) if not _lacks(result, name)]
+    return [name for name in NEEDS.get(_schema_of(result), ()) if not _lacks(result, name)]
 
 
 def _lacks(result: xr.Dataset, name: str) -> list[str]:
     """What a picture of this kind of result needs, and this one has not."""
-    needed = NEEDS[str(result.attrs["schema"])][name]
-    missing = [variable for variable in needed if variable not in result.variables]
     if name == "entropy" and "n_eff" in result.variables:
         return []
-    if name == "scales" and "traits" in result.attrs and not attribute_of(result, "traits").get("has_scale", True):
-        return ["scale"]
-    return missing
+    missing = [variable for variable in NEEDS[_schema_of(result)][name] if variable not in result.variables]
+    return missing or (["scale"] if name == "scales" and _is_without_scale(result) else [])
+
+
+def _is_without_scale(result: xr.Dataset) -> bool:
+    """Whether a result says that its score model has no scale; what is damaged says nothing."""
+    try:
+        return not attribute_of(result, "traits").get("has_scale", True)
+    except DataError:
+        return False
+
+
+def _schema_of(result: xr.Dataset) -> str:
+    return str(result.attrs.get("schema", ""))
 
 
 class Plots:
@@ -105,7 +113,7 @@ class Plots:
             If a sample is not in the run, or the run does not hold what is drawn; so for all pictures.
         """
         self._check("flow")
-        return draw_flow(self._result, _listed(samples), columns)
+        return draw_flow(self._result, _listed(samples), _positive("columns", columns))
 
     @checked()
     def images(self, limit: int | None = None) -> Figure:
@@ -117,9 +125,9 @@ class Plots:
             Samples drawn at most, the first ones; by default 64 of a run, 12 of a comparison.
         """
         self._check("images")
-        if self._schema() == COMPARISON_SCHEMA:
-            return draw_side_by_side(self._result, limit=limit or 12)
-        return draw_images(self._result, limit or 64)
+        is_comparison = _schema_of(self._result) == COMPARISON_SCHEMA
+        most = _positive("limit", (12 if is_comparison else 64) if limit is None else limit)
+        return draw_side_by_side(self._result, limit=most) if is_comparison else draw_images(self._result, most)
 
     @checked()
     def provenance(self, samples: Samples = 0, dataset: DataSet | None = None) -> Figure:
@@ -149,13 +157,13 @@ class Plots:
             Steps shown, evenly spaced, first and last included.
         """
         self._check("entropy")
-        return draw_entropy(self._result, _listed(samples), columns)
+        return draw_entropy(self._result, _listed(samples), _positive("columns", columns))
 
     @checked()
     def scales(self) -> Figure:
         """Draw locality scales over time: those of a run, or what a calibration found."""
         self._check("scales")
-        is_calibration = self._schema() == CALIBRATION_SCHEMA
+        is_calibration = _schema_of(self._result) == CALIBRATION_SCHEMA
         return draw_scales(self._result) if is_calibration else draw_run_scales(self._result)
 
     @checked()
@@ -168,11 +176,8 @@ class Plots:
     def agreement(self) -> Figure:
         """Draw how far run and reference of a comparison agree, or theories and network of a leaderboard."""
         self._check("agreement")
-        is_board = self._schema() == LEADERBOARD_SCHEMA
+        is_board = _schema_of(self._result) == LEADERBOARD_SCHEMA
         return draw_leaderboard(self._result) if is_board else draw_agreement(self._result)
-
-    def _schema(self) -> str:
-        return str(self._result.attrs.get("schema", ""))
 
     def _check(self, kind: str) -> None:
         """Refuse a picture that the result does not have.
@@ -182,26 +187,41 @@ class Plots:
         DataError
             With the pictures that it has.
         """
-        available = kinds_of(self._result)
+        available, schema = kinds_of(self._result), _schema_of(self._result)
         if kind in available:
             return
-        if self._schema() not in PICTURED:
+        if schema not in PICTURED:
             raise DataError(
                 f"This data set is none of {', '.join(PICTURED.values())}, by its attribute 'schema', and has no "
                 f"pictures; open a stored result, such as by mosaic.open."
             )
-        file, what = self._result.encoding.get("source"), PICTURED[self._schema()].removeprefix("a ")
+        file, what = self._result.encoding.get("source"), PICTURED[schema].removeprefix("a ")
         who = f"The {what} from '{file}'" if file else f"The {what}"
         others = f"Pictures that it has: {', '.join(available) or 'none'}."
-        if kind not in NEEDS[self._schema()]:
+        if kind not in NEEDS[schema]:
             raise DataError(f"{who} has no picture '{kind}'. {others}")
+        lacking = _lacks(self._result, kind)
         try:
-            if self._schema() == TRAJECTORY_SCHEMA:
-                require(self._result, _lacks(self._result, kind))
+            if schema == TRAJECTORY_SCHEMA:
+                require(self._result, lacking)  # says how to run so that it is kept
         except DataError as error:
             raise DataError(f"{error} {others}") from None
-        lacking = ", ".join(_lacks(self._result, kind))
-        raise DataError(f"{who} lacks what the picture '{kind}' needs ({lacking}). {others}")
+        if schema == TRAJECTORY_SCHEMA:
+            raise DataError(f"{who} is of a score model without locality scales. {others}")
+        raise DataError(f"{who} lacks '{', '.join(lacking)}', so it has no picture '{kind}'. {others}")
+
+
+def _positive(name: str, value: int) -> int:
+    """Refuse a number of what is shown that shows nothing.
+
+    Raises
+    ------
+    UsageError
+        If it is below 1.
+    """
+    if value < 1:
+        raise UsageError(f"`{name}` is {value}; it must be at least 1.")
+    return int(value)
 
 
 def _listed(samples: Samples) -> list[int]:

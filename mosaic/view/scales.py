@@ -33,7 +33,8 @@ def draw_scales(calibration: xr.Dataset) -> Figure:
     shares = (ordered["best"].values[:, :, None] == sizes).mean(0).T
     figure = Picture(6.4, 3.6, str(calibration.attrs.get("title", "")))
     axis = figure.subplots()
-    mesh = axis.pcolormesh(np.arange(len(times)), np.arange(len(sizes)), shares, cmap="Blues", vmin=0, vmax=1)
+    edges = (np.arange(count + 1) - 0.5 for count in (len(times), len(sizes)))  # also of a single step or scale
+    mesh = axis.pcolormesh(*edges, shares, cmap="Blues", vmin=0, vmax=1)
     place = dict(zip(sizes.tolist(), range(len(sizes)), strict=True))
     steps = np.arange(len(times))
     low, high = (np.interp(ordered[name].values, sizes, np.arange(len(sizes))) for name in ("scale_q25", "scale_q75"))

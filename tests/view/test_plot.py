@@ -9,6 +9,7 @@ from drawings import check_readable, texts_of
 from matplotlib.figure import Figure
 
 import mosaic
+import mosaic.view.accessor
 from mosaic.storage.schema import CALIBRATION_SCHEMA, LEADERBOARD_SCHEMA
 from mosaic.view.plot import NEEDS, PICTURED, Plots, kinds_of
 
@@ -62,6 +63,12 @@ def test_samples_are_a_number_or_several(run: xr.Dataset, tiny: mosaic.DataSet) 
     with pytest.raises(mosaic.UsageError, match="`samples`"):
         run.mosaic.plot.flow("0")
     assert len(run.mosaic.plot.images(limit=1).axes) == 1
+    for draw in (run.mosaic.plot.flow, run.mosaic.plot.entropy):
+        assert draw(columns=1).axes
+        with pytest.raises(mosaic.UsageError, match="`columns`"):
+            draw(columns=0)
+    with pytest.raises(mosaic.UsageError, match="`limit`"):
+        run.mosaic.plot.images(limit=0)
 
 
 def test_what_a_result_does_not_hold_is_not_offered_and_refused_with_what_it_has(run: xr.Dataset) -> None:

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import mosaic
+import mosaic.view.accessor
 from mosaic.view.summary import facts_of, line_of, table_of
 
 
@@ -43,7 +44,7 @@ def test_other_results_say_what_they_are(run: xr.Dataset) -> None:
 def test_a_result_that_was_changed_still_shows_itself(run: xr.Dataset) -> None:
     for changed in (
         run.assign_attrs(configuration="{", metrics="1", traits="{}"),
-        run.assign_attrs(configuration="[1]"),
+        run.assign_attrs(configuration="[1]", traits="{"),
         run.drop_attrs(),
         run.isel(step=0, sample=0),
         run[["image"]],
