@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -65,7 +66,6 @@ def command(
     from mosaic.registry.loading import registry
     from mosaic.storage.files import store
     from mosaic.storage.trajectory import open_trajectory
-    from mosaic.view.comparison import draw_agreement, draw_side_by_side
     from mosaic.view.images import write_figure
 
     inputs = [path for path in (run, reference, baseline) if path is not None]
@@ -88,9 +88,7 @@ def command(
             names = [name for name in names if name not in needing]
         with progress_bar(not terminal.quiet) as bar:
             comparison = compare(*runs, metrics=names, options=given, dataset=dataset, progress=bar)
-        titles = [path.stem for path in inputs]
-        rows = list(zip(titles if len(set(titles)) == len(titles) else map(str, inputs), runs, strict=True))
-        figures = [draw(rows, comparison) for draw in (draw_side_by_side, draw_agreement)]
+        figures = [comparison.mosaic.plot.images(), comparison.mosaic.plot.agreement()]
         if out is None:  # another comparison may have taken the name since
             target = _target(out, overwrite, inputs)
         pictures = [target.with_name(target.stem + ending) for ending in PICTURES]
@@ -102,7 +100,7 @@ def command(
         summary = {name: _summary(comparison, name) for name in names if name in comparison}
         print_json({"path": str(target), "pictures": [str(path) for path in pictures], "metrics": summary})
     else:
-        _print(comparison, names, [title for title, _ in rows])
+        _print(comparison, names, [run["name"] for run in json.loads(comparison.attrs["runs"]).values()])
 
 
 def _target(out: Path | None, overwrite: bool, inputs: list[Path]) -> Path:

@@ -1,9 +1,10 @@
-"""`mosaic plot`: pictures of a stored run."""
+"""`mosaic plot`: pictures of a stored result."""
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -11,20 +12,14 @@ from mosaic.errors import UsageError, did_you_mean
 from mosaic_cli.data_options import PATH, data_dir
 from mosaic_cli.terminal import Terminal, print_json, say, standard
 
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.figure import Figure
-
-__all__ = ["KINDS", "command"]
-
-KINDS = ("flow", "images", "provenance", "entropy", "scales", "sources")
+__all__ = ["command"]
 
 
 @click.command("plot")
 @click.argument("file", type=PATH)
-@click.argument("kind", default="flow")
-@click.option("--samples", default="0", metavar="LIST", help="Samples to draw, e.g. 0,1,5.  [default: 0]")
-@click.option("--columns", default=10, type=click.IntRange(2, 100), help="Steps to draw.  [default: 10]")
+@click.argument("kind", required=False)
+@click.option("--samples", metavar="LIST", help="Samples to draw, e.g. 0,1,5.  [default: 0]")
+@click.option("--columns", type=click.IntRange(2, 100), help="Steps to draw.  [default: 10; of entropy 8]")
 @data_dir
 @click.option("--out", type=PATH, help="PNG or PDF to write.  [default: FILE's name, -KIND.png]")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
@@ -33,35 +28,46 @@ def command(
     terminal: Terminal,
     as_json: bool,
     file: Path,
-    kind: str,
-    samples: str,
-    columns: int,
+    kind: str | None,
+    samples: str | None,
+    columns: int | None,
     data_dir: Path | None,
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Draw the run in FILE.
+    """Draw the result in FILE.
 
-    KIND is flow (the default: the reverse flow of --samples, states above, denoised images below), images (all final
-    images), provenance (--samples coloured by the training images that their pixels come from, these beside; reads the
-    training set), entropy (effective number of candidates; needs a run with --save entropy --save-steps all), scales
-    (over time; also of a calibration) or sources (how many training images each sample is made of, in what tiles).
+    KIND of a run is flow (the default: the reverse flow of --samples, states above, denoised images below), images (all
+    final images), provenance (--samples as mosaics of the training images that their pixels come from, these beside;
+    reads the training set), entropy (effective number of candidates; needs a run with --save entropy --save-steps all),
+    scales (over time) or sources (how many training images each sample is made of, in what tiles). A comparison has
+    images (the default) and agreement, a calibration scales, a leaderboard agreement.
     """
+    from mosaic.run.settings import refuse_unused
     from mosaic.storage.files import check_free, open_stored
+    from mosaic.view.accessor import MosaicAccessor
     from mosaic.view.images import save_figure
+    from mosaic.view.plot import NEEDS, PICTURED, Plots, kinds_of
 
-    if kind not in KINDS:
-        raise UsageError(f"There is no kind '{kind}'.{did_you_mean(kind, KINDS)} Kinds: {', '.join(KINDS)}.")
-    try:
-        chosen = [int(item) for item in samples.split(",")]
-    except ValueError:
-        raise UsageError(f"`samples` '{samples}' must be a list of sample numbers such as 0,1,5.") from None
-    with open_stored(file, _schemas(kind), "a stored run" + " or calibration" * (kind == "scales")) as stored:
+    known = [name for name in vars(Plots) if not name.startswith("_")]
+    if kind is not None and kind not in known:
+        raise UsageError(f"There is no kind '{kind}'.{did_you_mean(kind, known)} Kinds: {', '.join(known)}.")
+    given: dict[str, Any] = {"samples": _samples(samples), "columns": columns}
+    with open_stored(file, tuple(PICTURED), f"none of {', '.join(PICTURED.values())}") as stored:
+        result = MosaicAccessor(stored)
+        kind = kind or next(iter(NEEDS[stored.attrs["schema"]]))
         target = out.expanduser() if out is not None else file.with_name(f"{file.stem}-{kind}.png")
         if target.suffix.lower() not in (".png", ".pdf"):
             raise UsageError(f"`out` '{target}' must end in .png or .pdf.")
         check_free(target, overwrite)
-        figure = _draw(stored, kind, chosen, columns, data_dir)
+        draw = getattr(result.plot, kind)
+        parameters = signature(draw).parameters
+        if data_dir is not None and "dataset" in parameters and kind in kinds_of(stored):
+            given["dataset"] = result.training_set(data_dir)
+        unused = {name: value for name, value in given.items() if name not in parameters}
+        unused |= {} if "dataset" in parameters else {"data_dir": data_dir}
+        refuse_unused(unused, f"the picture '{kind}' does not depend on it")
+        figure = draw(**{name: value for name, value in given.items() if value is not None})
     save_figure(figure, target, overwrite)
     if as_json:
         print_json({"path": str(target)})
@@ -69,29 +75,8 @@ def command(
         say(str(target))
 
 
-def _schemas(kind: str) -> tuple[str, ...]:
-    from mosaic.storage.schema import CALIBRATION_SCHEMA, TRAJECTORY_SCHEMA
-
-    return (TRAJECTORY_SCHEMA, CALIBRATION_SCHEMA) if kind == "scales" else (TRAJECTORY_SCHEMA,)
-
-
-def _draw(stored: xr.Dataset, kind: str, samples: list[int], columns: int, data_dir: Path | None) -> Figure:
-    from mosaic.storage.schema import CALIBRATION_SCHEMA
-    from mosaic.view.accessor import MosaicAccessor
-    from mosaic.view.images import draw_flow, draw_images
-    from mosaic.view.provenance import draw_entropy, draw_provenance, draw_sources
-    from mosaic.view.scales import draw_run_scales, draw_scales
-
-    if kind == "flow":
-        return draw_flow(stored, samples, columns)
-    if kind == "images":
-        return draw_images(stored)
-    if kind == "provenance":
-        run = MosaicAccessor(stored)
-        run.provenance()  # before the training set is read, which can take long
-        return draw_provenance(stored, samples, run.training_set(data_dir))
-    if kind == "entropy":
-        return draw_entropy(stored, samples, columns)
-    if kind == "sources":
-        return draw_sources(stored)
-    return draw_scales(stored) if stored.attrs["schema"] == CALIBRATION_SCHEMA else draw_run_scales(stored)
+def _samples(text: str | None) -> list[int] | None:
+    try:
+        return None if text is None else [int(item) for item in text.split(",")]
+    except ValueError:
+        raise UsageError(f"`samples` '{text}' must be a list of sample numbers such as 0,1,5.") from None

@@ -11,7 +11,7 @@ pixel, so that blocks and shards of a training set merge into the softmax over a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import e, log2
 
 import torch
@@ -58,6 +58,13 @@ class Posterior:
     def __repr__(self) -> str:
         more = ", with diagnostics" if self.energy is not None else ""
         return f"Posterior(B, C, H, W = {tuple(self.weighted.shape)}{more})"
+
+    def _repr_html_(self) -> str:
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        held = {name: tensor for name, tensor in named.items() if tensor is not None}
+        cells = [(name, " x ".join(map(str, tensor.shape)), f"{tensor.dtype}") for name, tensor in held.items()]
+        rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells)
+        return f"<table><tr><th>Posterior</th><th>shape</th><th>type</th></tr>{rows}</table>"
 
     def merge(self, other: Posterior) -> Posterior:
         """Join two disjoint parts of the candidates; associative and commutative up to rounding."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+import mosaic.view.accessor  # noqa: F401 - every comparison has `comparison.mosaic`
 from mosaic.device import standard_torch
 from mosaic.engine.nearest import nearest_images
 from mosaic.errors import MosaicError, UsageError, did_you_mean, warn_of
@@ -26,9 +27,10 @@ from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress, piece_of, reporting
 from mosaic.registry.loading import registry
 from mosaic.storage.files import as_attribute, open_stored
+from mosaic.storage.indexes import places_of
 from mosaic.storage.made_by import made_by, record
-from mosaic.storage.requirements import attribute_of, require, tensor_of
-from mosaic.storage.schema import COMPARISON_SCHEMA, described
+from mosaic.storage.requirements import attribute_of, require, tensor_of, title_of
+from mosaic.storage.schema import COMPARISON_SCHEMA, IMAGE, described
 from mosaic.storage.trajectory import check_same_start, check_training_set, open_trajectory
 from mosaic.view.measure import describe_metric, metric_for
 
@@ -72,7 +74,8 @@ def compare(
         `run` and `baseline`; for any other, along (role, sample), `role` being `run`, `reference` and `baseline`.
         `NAME_median` (`NAME_mean` or `NAME_share`, as the metric says), `NAME_low` and `NAME_high`: median over samples
         and its interval. With a baseline also `NAME_gain`, the median of run minus baseline, and its interval
-        `NAME_gain_low` and `NAME_gain_high`, for metrics that compare.
+        `NAME_gain_low` and `NAME_gain_high`, for metrics that compare. `image` (role, sample, channel, height, width):
+        the final images, which `comparison.mosaic.plot` draws.
 
     Raises
     ------
@@ -124,6 +127,7 @@ def _compared(
         comparison = _evaluated(list(used.values()), runs, report)
     if dataset is not None and "role" in comparison.dims:
         comparison["nearest_train_index"] = (("role", "sample"), _nearest_training_images(runs, dataset))
+    comparison = comparison.assign_coords({"role": list(runs), **places_of(run)}).assign(image=_images(runs))
     resolved = {name: metric.options.model_dump(mode="json") for name, metric in used.items()}
     return described(comparison.assign_attrs(_attributes(runs, resolved)), COMPARISON_SCHEMA, tuple(used))
 
@@ -210,6 +214,11 @@ def _summarised(values: xr.DataArray, statistic: str) -> dict[str, tuple[Any, ..
     return variables
 
 
+def _images(runs: Mapping[str, xr.Dataset]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Final images of each role, for pictures."""
+    return ("role", *IMAGE), np.stack([tensor_of(run, "image", role).numpy() for role, run in runs.items()])
+
+
 def _nearest_training_images(runs: Mapping[str, xr.Dataset], dataset: DataSet) -> np.ndarray:
     """Index (role, sample) of the training image nearest to each final image."""
     images, training = [tensor_of(run, "image", role) for role, run in runs.items()], dataset.images.cpu()
@@ -218,7 +227,7 @@ def _nearest_training_images(runs: Mapping[str, xr.Dataset], dataset: DataSet) -
 
 def _attributes(runs: Mapping[str, xr.Dataset], metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Root attributes: what was compared, and how."""
-    titles = {role: str(run.attrs.get("title", "")) for role, run in runs.items()}
+    titles, names = {role: str(run.attrs.get("title", "")) for role, run in runs.items()}, _names_of(runs)
     return {
         **made_by(),
         "title": ", ".join(f"{role}: {title}" for role, title in titles.items()),
@@ -227,8 +236,19 @@ def _attributes(runs: Mapping[str, xr.Dataset], metrics: Mapping[str, Mapping[st
         "interval": as_attribute(
             {"confidence": CONFIDENCE, "resamples": RESAMPLES, "method": "percentile bootstrap", "share": "Wilson"}
         ),
-        "runs": as_attribute({role: {"title": titles[role], **record(run.attrs)} for role, run in runs.items()}),
+        "dataset_range": as_attribute(attribute_of(runs["run"], "dataset_range")),
+        "runs": as_attribute(
+            {role: {"name": names[role], "title": titles[role], **record(run.attrs)} for role, run in runs.items()}
+        ),
     }
+
+
+def _names_of(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
+    """Call runs by their files, or by what they are of; by their roles, too, where that does not tell them apart."""
+    files = {role: run.encoding.get("source") for role, run in runs.items()}
+    names = {role: Path(file).stem if file else title_of(runs[role]) for role, file in files.items()}
+    distinct = len(set(names.values())) == len(names)
+    return {role: name if distinct and name else f"{role} {name}".strip() for role, name in names.items()}
 
 
 def open_comparison(path: str | PathLike[str]) -> xr.Dataset:

@@ -8,7 +8,7 @@ from functools import cache, wraps
 from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -53,7 +53,7 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
         names = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
         known = [*names, *(own_settings(function, settings) if settings else ())]
         takes_any = settings is None and len(names) < len(parameters)  # what it does with them is its own affair
-        hints = cache(lambda: get_type_hints(function))  # evaluated at the first call: it may name what comes later
+        hints = cache(lambda: _hints(function))  # evaluated at the first call: they may name what comes later
 
         @wraps(function)
         def call(*arguments: P.args, **keywords: P.kwargs) -> R:
@@ -83,6 +83,12 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
         return call
 
     return decorate
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Evaluate the annotations of arguments; what a function gives may be of a type that is not imported."""
+    given = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    return get_type_hints(SimpleNamespace(__annotations__=given), inspect.unwrap(function).__globals__)
 
 
 def _fits(value: Any, hint: Any) -> bool:

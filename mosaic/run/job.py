@@ -46,9 +46,15 @@ def _attributes(plan: Plan) -> dict[str, str]:
     traits = {name: value for name, value in vars(plan.model.traits).items() if isinstance(value, bool)}
     return {
         **made_by(plan.device, plan.dataset),
-        "title": f"{plan.config.score} on {plan.dataset.name}: reverse flow",
+        "title": f"{plan.config.score} on {_data_name(plan)}: reverse flow",
         "traits": as_attribute(traits),
     }
+
+
+def _data_name(plan: Plan) -> str:
+    """Name of the data themselves: that of the file or folder, where a data set of this name reads whatever one."""
+    origin, reads = Path(plan.dataset.origin), bool(plan.config.dataset_options)  # objects have no options
+    return origin.name if reads and origin.is_absolute() else plan.dataset.name
 
 
 def _check_finished(plan: Plan, path: Path, run: xr.Dataset) -> None:

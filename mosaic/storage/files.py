@@ -17,6 +17,7 @@ from mosaic.disk.failures import WriteError, cause_of, write_error
 from mosaic.errors import DataError, UsageError
 from mosaic.netcdf.access import library_path, open_netcdf, store_netcdf
 from mosaic.netcdf.chunks import check_chunks
+from mosaic.storage.indexes import indexed
 from mosaic.storage.schema import check_stored
 
 __all__ = [
@@ -139,7 +140,7 @@ def reusing(way_out: str = "Remove it to compute it again.") -> Iterator[None]:
 
 
 def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
-    """Open a netCDF file that `mosaic` wrote, lazily.
+    """Open a netCDF file that `mosaic` wrote, lazily, a run as `indexed` gives it.
 
     Raises
     ------
@@ -166,4 +167,4 @@ def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
     except ValueError as error:
         stored.close()
         raise DataError(f"'{path}' is damaged: {error}.") from None
-    return stored
+    return indexed(stored)

@@ -22,6 +22,7 @@ from mosaic.disk.failures import WriteError
 from mosaic.errors import UsageError
 from mosaic.progress import Progress, piece_of, prefixed, silent
 from mosaic.storage.files import open_stored, reusing
+from mosaic.storage.indexes import indexed
 from mosaic.storage.parts import PartFiles, encoded, join
 
 __all__ = ["ConfigMismatch", "FileJob", "Job", "Part", "State", "differences", "how_to_resume"]
@@ -271,7 +272,7 @@ class FileJob(Job):
         begin_work()
         self.before()
         parts = [dataset for _, dataset in self._computed(progress, lambda number: True)]
-        whole = self.complete(join(parts, self.root()))
+        whole = indexed(self.complete(join(parts, self.root())))
         self.after(whole)
         return whole
 

@@ -180,8 +180,9 @@ def setting_of(run: xr.Dataset, name: str, what: str = "run") -> Any:
 
 
 def title_of(run: xr.Dataset) -> str:
-    """What a run is of, for people; empty where it does not say."""
-    return str(run.attrs.get("title", "")).partition(":")[0]
+    """What a run is of, for people: score and data; empty where it does not say."""
+    title = str(run.attrs.get("title", ""))
+    return title.rpartition(": ")[0] or title  # names may hold colons
 
 
 def check_samples(run: xr.Dataset, samples: Sequence[int]) -> None:

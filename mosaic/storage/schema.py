@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -24,9 +24,11 @@ __all__ = [
     "COORDINATES",
     "ENTRY",
     "HISTORY",
+    "IMAGE",
     "JSON_ATTRIBUTES",
     "LEADERBOARD",
     "NETWORK",
+    "PLACES",
     "REPRODUCTION",
     "RUN",
     "SAVED",
@@ -98,6 +100,14 @@ COORDINATES = {
     "scale": Variable(
         "locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel", np.int64, least=0
     ),
+}
+# Of pixels: the axes count as plots do, so that `plot.imshow` is the right way up; `row` and `column` count as
+# arrays, `source_row` and `source_column` do.
+PLACES = {
+    "height": Variable("height of the pixel above the lowest row", ("height",), "pixel", np.int64, least=0),
+    "width": Variable("distance of the pixel from the left column", ("width",), "pixel", np.int64, least=0),
+    "row": Variable("row of the pixel, 0 at the top", ("height",), "pixel", np.int64, least=0),
+    "column": Variable("column of the pixel, 0 at the left", ("width",), "pixel", np.int64, least=0),
 }
 RUN = {
     "state": Variable("noisy image x_t where the score was evaluated", FLOW),
@@ -178,6 +188,7 @@ COMPARISON = {
     "METRIC_gain_low": Variable("{metric}, run minus baseline: its interval's lower end"),
     "METRIC_gain_high": Variable("{metric}, run minus baseline: its interval's upper end"),
     "nearest_train_index": Variable("index of the nearest training image", ("role", "sample")),
+    "image": Variable("final image", ("role", *IMAGE)),
     "compared": Variable("what is compared with the reference: run, baseline", ("compared",)),
     "role": Variable("run, reference, baseline", ("role",)),
 }
@@ -271,12 +282,13 @@ ENDS = {
 TABLES: dict[str, Mapping[str, Variable]] = {
     TRAJECTORY_SCHEMA: {
         **COORDINATES,
+        **PLACES,
         **RUN,
         **SAVED_WITH_IMAGE,
         **{name: variable for item in SAVED.values() for name, variable in item.items()},
     },
     CALIBRATION_SCHEMA: {**COORDINATES, **CALIBRATION},
-    COMPARISON_SCHEMA: {**COORDINATES, **COMPARISON},
+    COMPARISON_SCHEMA: {**COORDINATES, **PLACES, **COMPARISON},
     LEADERBOARD_SCHEMA: {**COORDINATES, **LEADERBOARD},
     ENTRY_SCHEMA: {**COORDINATES, **ENTRY},
     HISTORY_SCHEMA: HISTORY,
@@ -382,13 +394,17 @@ def decoded(name: str, value: Any) -> Any:
         raise ValueError(f"its attribute '{name}' is {reprlib.repr(content)}, not what it must be: {wanted}") from None
 
 
-def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -> xr.Dataset:
+def described(
+    dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = (), only: Collection[str] | None = None
+) -> xr.Dataset:
     """Give every variable and coordinate the `long_name` and `units` of its table, and the root its schema.
 
     Parameters
     ----------
     metrics : tuple of str
         Names that may stand for METRIC.
+    only : collection of str, optional
+        The variables that are described; by default all.
 
     Raises
     ------
@@ -399,7 +415,7 @@ def described(dataset: xr.Dataset, schema: str, metrics: tuple[str, ...] = ()) -
     """
     table = TABLES[schema]
     labelled = dataset.assign_attrs(schema=schema)
-    for key in labelled.variables:
+    for key in labelled.variables if only is None else only:
         variable, dims, attrs = _entry(str(key), table, metrics), labelled[key].dims, labelled[key].attrs
         if variable.dims and dims != variable.dims:
             raise ValueError(f"variable '{key}' has dimensions {dims}, not {variable.dims}")

@@ -17,6 +17,7 @@ from mosaic.interfaces.schedule import Level
 from mosaic.registry.data import load_dataset
 from mosaic.registry.loading import registry
 from mosaic.storage.files import open_stored
+from mosaic.storage.indexes import pixel_places
 from mosaic.storage.requirements import as_run, attribute_of, known_values, require, setting_of
 from mosaic.storage.schema import RUN, TABLES, TRAJECTORY_SCHEMA, described
 
@@ -59,7 +60,7 @@ def assemble(
         "image": image.cpu().numpy(),
         **(saved or {}),
     }
-    columns = {**coordinates, "step": range(len(states))}
+    columns = {**coordinates, "step": range(len(states)), **pixel_places(*image.shape[2:])}
     return described(
         xr.Dataset(
             {name: (table[name].dims, values) for name, values in arrays.items()},
@@ -76,7 +77,7 @@ def levels_of(trajectory: xr.Dataset) -> list[Level]:
 
 
 def open_trajectory(path: str | PathLike[str]) -> xr.Dataset:
-    """Open a stored run, lazily; `xarray.open_dataset` does as well, but this checks that it is one.
+    """Open a stored run, lazily, indexed by `step` and by `time`, as `mosaic.open` describes it.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def training_set_of(run: xr.Dataset, access: DataAccess) -> DataSet:
     except PluginError as error:
         raise DataError(
             f"{error} If the run was made of a DataSet in Python, give it there again: "
-            "run.mosaic.mosaic_map(0, dataset); mosaic.view.provenance.draw_provenance(run, [0], dataset)."
+            "run.mosaic.mosaic_map(0, dataset); run.mosaic.plot.provenance(0, dataset)."
         ) from None
     dataset = load_dataset(name, options, access)
     _check_fingerprint(run, dataset)

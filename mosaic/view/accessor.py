@@ -1,4 +1,4 @@
-"""`run.mosaic`: questions to a stored run, answered with xarray."""
+"""`run.mosaic`: questions to a stored run, answered with xarray; and the pictures of any result."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
+from mosaic.storage.indexes import places_of
 from mosaic.storage.requirements import (
     as_run,
     attribute_of,
@@ -23,23 +24,27 @@ from mosaic.storage.requirements import (
     check_steps,
     known_values,
     require,
-    setting_of,
     tensor_of,
 )
 from mosaic.storage.trajectory import check_training_set, open_trajectory, training_set_of
 from mosaic.view.measure import measure
-from mosaic.view.mosaics import check_places, collapse_times, count_sources
+from mosaic.view.mosaics import SOURCE_PLACE, check_places, collapse_times, sources_of
+from mosaic.view.plot import Plots
 from mosaic.view.report.report import Report, report
+from mosaic.view.summary import line_of, table_of
 
 __all__ = ["MosaicAccessor", "open"]
 
-PLACE = ("source_image", "source_row", "source_column")
 CANDIDATE = ("candidate_image", "candidate_row", "candidate_column")
 
 
 @checked()
 def open(path: str | PathLike[str]) -> xr.Dataset:
-    """Open a stored run, lazily, with `run.mosaic`; `xarray.open_dataset` does as well, but this checks that it is one.
+    """Open a stored run, lazily, with `run.mosaic`, selected from by step or by time.
+
+    `xarray.open_dataset` opens it as well. This checks that it is a run, and adds an index over `time`, which netCDF
+    does not store: `run.sel(time=0.5, method="nearest")`. xarray aligns what is indexed, so runs of other times can be
+    combined by step only after `run.drop_indexes("time")`; so can `step` be stacked.
 
     Raises
     ------
@@ -52,7 +57,7 @@ def open(path: str | PathLike[str]) -> xr.Dataset:
 @xr.register_dataset_accessor("mosaic")  # type: ignore[no-untyped-call]
 class MosaicAccessor:
     """Questions to a run as `mosaic.open` and `mosaic.run` give it; `import mosaic.view.accessor` adds
-    them to any data set.
+    them to any data set. The pictures, `plot`, are also those of comparisons, calibrations and leaderboards.
 
     Methods that need the training set read it again, as the run's configuration and MOSAIC_DATA say, and refuse it if
     it has changed. The argument `dataset` passes it in, for example from `run.mosaic.training_set(data_dir)`; another
@@ -60,7 +65,29 @@ class MosaicAccessor:
     """
 
     def __init__(self, run: xr.Dataset) -> None:
-        self._run = as_run(run)
+        self._result, self._run = run, as_run(run)
+
+    def __repr__(self) -> str:
+        return line_of(self._result)
+
+    def _repr_html_(self) -> str:
+        return table_of(self._result)
+
+    @property
+    def plot(self) -> Plots:
+        """The pictures of a run, comparison, calibration or leaderboard: `run.mosaic.plot.flow()` and others.
+
+        Each is a matplotlib figure, which a notebook shows; `dir(run.mosaic.plot)` lists those of this result.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> run = mosaic.run("els", "digits", steps=3, samples=1)
+        >>> dir(run.mosaic.plot)
+        ['flow', 'images', 'provenance', 'scales', 'sources']
+        >>> run.mosaic.plot.images().savefig("images.png")
+        """
+        return Plots(self._result)
 
     @checked()
     def training_set(self, data_dir: str | PathLike[str] | None = None) -> DataSet:
@@ -133,7 +160,7 @@ class MosaicAccessor:
         ('sample', 'height', 'width')
         """
         attribute_of(self._run, "configuration")
-        return self._known(*PLACE, "multiplicity")
+        return self._known(*SOURCE_PLACE, "multiplicity")
 
     @checked()
     def mosaic_map(self, sample: int = 0, dataset: DataSet | None = None) -> xr.DataArray:
@@ -164,7 +191,7 @@ class MosaicAccessor:
         check_places(image, row, column, images.shape[2:], len(images))
         pixels = np.moveaxis(images[image, :, row, column], -1, 0)
         attrs = {"long_name": "pixels of the best candidates", "units": "1"}
-        return xr.DataArray(pixels, dims=("channel", "height", "width"), name="mosaic", attrs=attrs)
+        return xr.DataArray(pixels, places_of(self._run), ("channel", "height", "width"), "mosaic", attrs)
 
     def sources(self) -> xr.Dataset:
         """Count what each final image is made of.
@@ -188,12 +215,7 @@ class MosaicAccessor:
         >>> bool((sources.images.sel(pixels="untied") <= sources.images.sel(pixels="all")).all())
         True
         """
-        options, source = setting_of(self._run, "score_options"), self.provenance()
-        # With an equivariant machine, sources may wrap round the border. Older files do not hold the traits.
-        traits = attribute_of(self._run, "traits") if "traits" in self._run.attrs else {}
-        image, row, column = (source[name].values for name in PLACE)
-        check_places(image, row, column, image.shape[1:], np.inf)
-        return count_sources(source, traits.get("is_equivariant", False) or options.get("boundary") == "circular")
+        return sources_of(self._run)
 
     def collapse_time(self) -> xr.DataArray:
         """Say when each pixel is decided: t of the first step from which on its last candidate has most of the weight.

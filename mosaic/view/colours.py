@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["PALE", "PALETTE", "TIED", "tile_colours"]
+__all__ = ["PALE", "PALETTE", "TIED", "chosen_sources", "tile_colours"]
 
 
 def _rgb(colour: str) -> tuple[float, ...]:
@@ -16,23 +17,38 @@ TIED = "#ffffff"
 PALE = tuple(tuple(0.3 * part + 0.7 * 0.85 for part in _rgb(colour)) for colour in PALETTE)
 
 
-def tile_colours(image: np.ndarray, multiplicity: np.ndarray) -> tuple[np.ndarray, list[int]]:
+def chosen_sources(image: NDArray[np.int64], multiplicity: NDArray[np.int64]) -> list[tuple[int, NDArray[np.bool_]]]:
+    """Choose the training images that most pixels (H, W) come from.
+
+    Returns
+    -------
+    list of (int, array (H, W))
+        At most one for each colour of `PALETTE`, of equally frequent ones the first; and the pixels that come from it,
+        without those whose source has equals.
+    """
+    return _ranked(image, multiplicity)[: len(PALETTE)]
+
+
+def _ranked(image: NDArray[np.int64], multiplicity: NDArray[np.int64]) -> list[tuple[int, NDArray[np.bool_]]]:
+    untied = multiplicity <= 1  # 0: not counted
+    names, counts = np.unique(image[untied], return_counts=True)
+    ordered = names[np.argsort(-counts, kind="stable")].tolist()
+    return [(int(name), untied & (image == name)) for name in ordered]
+
+
+def tile_colours(image: NDArray[np.int64], multiplicity: NDArray[np.int64]) -> tuple[NDArray[np.float64], list[int]]:
     """Colour pixels (H, W) by the training image they come from.
 
     Returns
     -------
     array (H, W, 3)
-        Colours in [0, 1]: one each for the images most pixels without equals come from, pale ones in turn for others,
-        white for pixels whose source has equals.
+        Colours in [0, 1]: one each for the images that `chosen_sources` gives, pale ones in turn for others, white for
+        pixels whose source has equals.
     list of int
-        Those images, in the order of `PALETTE`; of equally frequent ones the first.
+        Those images, in the order of `PALETTE`.
     """
-    untied = multiplicity <= 1  # 0: not counted
-    names, counts = np.unique(image[untied], return_counts=True)
-    ordered = names[np.argsort(-counts, kind="stable")].tolist()
-    chosen = ordered[: len(PALETTE)]
+    ranked = _ranked(image, multiplicity)
     colours = np.tile(_rgb(TIED), (*image.shape, 1))
-    for place, name in enumerate(ordered):
-        colour = _rgb(PALETTE[place]) if place < len(PALETTE) else PALE[place % len(PALE)]
-        colours[untied & (image == name)] = colour
-    return colours, chosen
+    for place, (_, used) in enumerate(ranked):
+        colours[used] = _rgb(PALETTE[place]) if place < len(PALETTE) else PALE[place % len(PALE)]
+    return colours, [name for name, _ in ranked[: len(PALETTE)]]

@@ -1,14 +1,14 @@
-"""Pictures of stored runs: grids of images as PNG, by matplotlib."""
+"""Pictures of images: the final ones, and the flows that lead there."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from mosaic.disk.atomic import replacing
 from mosaic.errors import DataError
@@ -17,47 +17,37 @@ from mosaic.storage.requirements import attribute_of, check_samples, known_value
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["class_of", "draw_flow", "draw_image", "draw_images", "grid", "save_figure", "write_figure"]
+__all__ = ["class_of", "draw_flow", "draw_image", "draw_images", "save_figure", "shown_image", "write_figure"]
 
 
-def _shown(image: xr.DataArray, low: float, high: float) -> Any:
-    """Make an image (channel, height, width) in [low, high] what imshow takes, clamped to [0, 1]."""
+def shown_image(image: xr.DataArray, run: xr.Dataset) -> NDArray[np.float64]:
+    """Make an image (channel, height, width) what imshow takes: in [0, 1], clamped to the range of the run's data."""
+    low, high = attribute_of(run, "dataset_range")
     array = np.clip((image.values.astype(np.float64) - low) / (high - low), 0, 1)
     return np.moveaxis(array, 0, -1) if array.shape[0] == 3 else array[0]
 
 
-def grid(rows: int, cols: int, cell: float, aspect: float) -> tuple[Figure, Any]:
-    """Make a figure of rows x cols bare axes, each `cell` inches wide and `aspect` times as high."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(cols * cell, rows * cell * aspect + 0.4), dpi=100, layout="compressed")
-    axes = figure.subplots(rows, cols, squeeze=False)
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.set_frame_on(False)
-    return figure, axes
-
-
 def draw_image(axis: Any, image: xr.DataArray, run: xr.Dataset) -> None:
     """Draw one image (channel, height, width) of a run, clamped to the range of its data."""
-    low, high = attribute_of(run, "dataset_range")
-    axis.imshow(_shown(image, low, high), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.imshow(shown_image(image, run), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
 def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
     """Draw the final images of a run (the first `limit`) as a grid, labelled with their class where they have one."""
+    from mosaic.view.figure import fitted, grid, sides_of
+
+    total = require(run, ("image", "label")).sizes["sample"]
     run = require(run, ("image", "label")).isel(sample=slice(limit))
     images, labels = known_values(run, "image"), known_values(run, "label").values.tolist()
-    count = images.sizes["sample"]
+    count, names = images.sizes["sample"], [class_of(run, label) for label in labels]
     cols = min(count, 8)
     rows = -(-count // cols)
-    figure, axes = grid(rows, cols, 1.2, images.sizes["height"] / images.sizes["width"])
+    title = title_of(run) + (f", the first {count} of {total} samples" if count < total else "")
+    figure, axes = grid(rows, cols, images.shape[2:], title, above=8 if any(names) else 0)
     for i in range(count):
         axis = axes.flat[i]
         draw_image(axis, images.isel(sample=i), run)
-        axis.set_title(class_of(run, labels[i]), fontsize=7, pad=2)
-    figure.suptitle(title_of(run), fontsize=9)
+        axis.set_title(fitted(names[i], sides_of(images.shape[2:])[1], 7), fontsize=7, pad=2)
     return figure
 
 
@@ -96,24 +86,26 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
     DataError
         If the run does not hold what is drawn.
     """
-    run = require(run, ("state", "denoised", "time", "scale", "label"))
+    from mosaic.view.figure import fitted, grid, name_rows
+
+    run = require(run, ("state", "denoised", "image", "time", "scale", "label"))
     check_samples(run, samples)
     total = run.sizes["step"]
     steps = np.unique(np.linspace(0, total - 1, min(columns, total)).round().astype(int))
     shown = run.isel(sample=list(samples), step=steps)
     states, denoised, times, scales = (known_values(shown, name) for name in ("state", "denoised", "time", "scale"))
     classes = [class_of(run, label) for label in known_values(shown, "label").values.tolist()]
-    figure, axes = grid(2 * len(samples), len(steps), 0.95, run.sizes["height"] / run.sizes["width"])
-    for row, sample in enumerate(samples):
+    size, above = (2 * len(samples), len(steps)), [16.0] + [0.0, 4.0] * len(samples)
+    figure, axes = grid(*size, run["image"].shape[2:], title_of(run), above=above[:-1], left=0.9)
+    for row in range(len(samples)):
         for col in range(len(steps)):
             draw_image(axes[2 * row, col], states[row, col], run)
             draw_image(axes[2 * row + 1, col], denoised[row, col], run)
             if row == 0:
                 scale = f"\nk = {int(scales[col])}" if int(scales[col]) else ""
                 axes[0, col].set_title(f"t = {float(times[col]):.2f}{scale}", fontsize=7, pad=3)
-        axes[2 * row, 0].set_ylabel(f"sample {sample} {classes[row]}\n$x_t$", fontsize=7)
-        axes[2 * row + 1, 0].set_ylabel(r"$\hat{x}_0$", fontsize=7)
-    figure.suptitle(title_of(run), fontsize=9)
+    names = [fitted(f"sample {n} {name}".strip(), 0.8, 7, 2) for n, name in zip(samples, classes, strict=True)]
+    name_rows(axes, [text for name in names for text in (f"{name}\n$x_t$", r"$\hat{x}_0$")])
     return figure
 
 
@@ -125,6 +117,7 @@ def save_figure(figure: Figure, path: Path, overwrite: bool = True) -> None:
 
 def write_figure(figure: Figure, temporary: Path) -> None:
     """Write a figure as PNG or PDF to a temporary path of `replacing`."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # it prints letters of names as they are
+    from mosaic.view.figure import printing
+
+    with printing():
         figure.savefig(temporary, format=temporary.suffix.removeprefix(".").lower())

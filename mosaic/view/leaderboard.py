@@ -42,12 +42,14 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
     board : xarray.Dataset
         As `mosaic.leaderboard` gives it.
     """
-    from matplotlib.figure import Figure
+    from mosaic.view.figure import Picture, fitted
 
     metric = ranking_metric(board)
     medians = board[f"final_{metric}_median"]
     names = [name for name in ranked(board) if not np.isnan(float(medians.sel(score=name)))]
-    figure = Figure(figsize=(10.5, 4.8), dpi=110, layout="constrained")
+    samples = board.sizes["sample"]
+    title = f"{board.attrs.get('title', '')}: medians over {samples} sample{'s' * (samples > 1)}"
+    figure = Picture(10.5, 4.6, title, 10)
     left, right = figure.subplots(1, 2)
     handles: list[Any] = []
     for number, name in enumerate(names):
@@ -56,15 +58,17 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
         median, low, high = (float(entry[f"final_{metric}_{end}"]) for end in ("median", "low", "high"))
         left.errorbar(float(entry["seconds_per_step"]), median, [[median - low], [high - median]], lw=0.8, **look)
         style = "-" if number < len(COLOURS) else "--"  # dashed lines for the second use of the colours
-        handles += right.plot(entry["time"], entry[f"step_{metric}_median"], lw=1.2, ls=style, label=name, **look)
+        values, label = entry[f"step_{metric}_median"], fitted(name, 2, 8)
+        handles += right.plot(entry["time"], values, lw=1.2, ls=style, label=label, **look)
     if NETWORK in board["score"].values:
         seconds = float(board["seconds_per_step"].sel(score=NETWORK))
         handles.append(left.axvline(seconds, color="black", lw=0.8, ls=":", label="the network's time"))
-    left.set(xscale="log", xlabel="time of a step, a sample [s]", ylabel=f"{metric} of final images")
-    right.set(xlabel="time t (1: noise)", ylabel=f"{metric} of x0hat at the network's states")
+    final, along = (
+        fitted(f"{metric} of {what}", 3.4, 10, 2) for what in ("final images", "x0hat at the network's states")
+    )
+    left.set(xscale="log", xlabel="time of a step, a sample [s]", ylabel=final)
+    right.set(xlabel="time t (1: noise)", ylabel=along)
     left.set_title("agreement against cost, 95 % intervals", fontsize=10)
     right.set_title("along the network's own flow", fontsize=10)
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
-    title = f"{board.attrs.get('title', '')}: medians over {board.sizes['sample']} samples"
-    figure.suptitle(title, fontsize=10)
     return figure

@@ -9,8 +9,21 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mosaic.errors import DataError
+from mosaic.storage.indexes import places_of
+from mosaic.storage.requirements import as_run, attribute_of, known_values, setting_of
 
-__all__ = ["check_places", "collapse_times", "count_sources", "tile_sizes", "tiles_of"]
+__all__ = [
+    "SOURCE_PLACE",
+    "check_places",
+    "collapse_times",
+    "count_sources",
+    "sources_of",
+    "sources_wrap",
+    "tile_sizes",
+    "tiles_of",
+]
+
+SOURCE_PLACE = ("source_image", "source_row", "source_column")
 
 SOURCES = {
     "pixel_share": "share of the image's pixels",
@@ -81,6 +94,27 @@ def tile_sizes(tiles: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pixels of each tile, the largest first; `tiles` as `tiles_of` gives them."""
     sizes: NDArray[np.int64] = np.sort(np.bincount(tiles[tiles >= 0].ravel()))[::-1]
     return sizes
+
+
+def sources_wrap(run: xr.Dataset) -> bool:
+    """Whether tiles of a run may continue at the other border, as windows do; older files do not hold the traits."""
+    traits = attribute_of(run, "traits") if "traits" in run.attrs else {}
+    return bool(traits.get("is_equivariant")) or setting_of(run, "score_options").get("boundary") == "circular"
+
+
+def sources_of(run: xr.Dataset) -> xr.Dataset:
+    """Count what a run's final images are made of, as `run.mosaic.sources` describes it.
+
+    Raises
+    ------
+    DataError
+        If the run holds no provenance, or not all of it.
+    """
+    run, wraps = as_run(run), sources_wrap(run)
+    source = run.assign({name: known_values(run, name) for name in (*SOURCE_PLACE, "multiplicity")})
+    image, row, column = (source[name].values for name in SOURCE_PLACE)
+    check_places(image, row, column, image.shape[1:], np.inf)
+    return count_sources(source, wraps)
 
 
 def count_sources(source: xr.Dataset, wraps: bool = False) -> xr.Dataset:
@@ -168,4 +202,5 @@ def collapse_times(saved: xr.Dataset) -> xr.DataArray:
     times = np.where(lasting, saved["time"].values[:, None, None, None], -np.inf).max(0)
     attrs = {"long_name": "time from which on the last candidate has over half of the weight", "units": "1"}
     dims = ("sample", "height", "width")
-    return xr.DataArray(np.where(np.isfinite(times), times, np.nan), {"sample": saved["sample"]}, dims, attrs=attrs)
+    coords = {"sample": saved["sample"], **places_of(saved)}
+    return xr.DataArray(np.where(np.isfinite(times), times, np.nan), coords, dims, attrs=attrs)

@@ -1,171 +1,175 @@
-"""Pictures of what runs are made of: tiles by source image, entropy over time, counts of sources, scales."""
+"""The picture of a mosaic: its tiles, coloured by the training images they were copied from, and these beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
+from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
-from mosaic.storage.requirements import check_samples, known_values, require
+from mosaic.storage.requirements import check_samples, known_values, require, title_of
 from mosaic.storage.trajectory import check_training_set
-from mosaic.view.accessor import MosaicAccessor
-from mosaic.view.colours import PALETTE, tile_colours
-from mosaic.view.images import draw_image, grid
-from mosaic.view.mosaics import check_places
+from mosaic.view.colours import PALETTE, chosen_sources
+from mosaic.view.images import class_of, draw_image, shown_image
+from mosaic.view.mosaics import SOURCE_PLACE, check_places, sources_wrap, tiles_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_entropy", "draw_provenance", "draw_sources"]
+__all__ = ["MOST_SAMPLES", "draw_provenance", "edges_of"]
 
-GREY = "#b0b0b0"
-BLUE = PALETTE[0]
+DARK, GREY = "#404040", "#9a9a9a"
+MOSAIC, SOURCE = 2.4, 1.0  # inches of an image's longer side
+FADED = (0.7, 0.3)  # grey levels of the image below the colours: the darkest, and how much brighter the brightest is
+FILL = 0.65  # opacity of a tile's colour
+COLUMNS = 3  # of sources
+MOST_SAMPLES = 32
+LEGEND = (
+    "final images as mosaics\nThin lines: tiles, pieces copied whole. Colours: the training images that most pixels "
+    "come from; beside, these with the pixels used, their numbers in the training set and their shares. Hatched: ties, "
+    "where several sources are equal and the first is named."
+)
+
+
+def edges_of(tiles: NDArray[np.int64], of: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Give the borders of tiles (H, W): sides of pixels beyond which another tile is, or the outside.
+
+    Parameters
+    ----------
+    tiles : array (H, W), integer
+        As `tiles_of` gives them; pixels of -1 have no borders between them.
+    of : array (H, W), bool, optional
+        The pixels whose sides count; by default all.
+
+    Returns
+    -------
+    array (n, 2, 2)
+        Ends (x, y) of the sides, the first pixel's centre at (0, 0).
+    """
+    kept = np.ones(tiles.shape, bool) if of is None else of
+    around = np.pad(tiles, 1, constant_values=-2)
+    height, width = tiles.shape
+    sides = []
+    for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        beyond = around[1 + down : 1 + down + height, 1 + right : 1 + right + width]
+        rows, cols = np.nonzero(kept & (tiles != beyond))
+        middle = np.stack([cols + right / 2, rows + down / 2], -1)
+        along = np.array([abs(down), abs(right)]) / 2
+        sides.append(np.stack([middle - along, middle + along], 1))
+    return np.concatenate(sides)
 
 
 def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -> Figure:
-    """Draw, for each sample, its final image, its tiles by source image, and the sources, their pixels used marked.
+    """Draw, for each sample, its final image, its tiles, and the training images that most pixels come from.
+
+    Tiles have the colour of their training image. Beside them are these images, the pixels used outlined in that
+    colour, with their place in the training set and the share of the sample's pixels. Pixels whose source has equals
+    are hatched: which of these is named is a convention.
 
     Parameters
     ----------
     run : xarray.Dataset
         A trajectory that holds the provenance of its final images.
     samples : sequence of int
-        Positions along `sample`.
+        Positions along `sample`, at most 32.
     dataset : DataSet
         The training set.
 
     Raises
     ------
     UsageError, DataError
-        If a sample is not in the run, the run holds no provenance, or `dataset` is not its training set.
+        If a sample is not in the run, they are too many, the run holds no provenance, or `dataset` is not its training
+        set.
     """
-    run = require(run, ("image",))
+    from mosaic.view.figure import GAP, LINE, MARGIN, Picture, sides_of
+
+    run = require(run, ("image", "label"))
     check_samples(run, samples)
+    if len(samples) > MOST_SAMPLES:
+        raise UsageError(f"{len(samples)} samples are chosen; at most {MOST_SAMPLES} are drawn in one picture.")
     check_training_set(run, dataset)
-    source, training = MosaicAccessor(run).provenance(), dataset.images.cpu().numpy()
-    image, row_in_it, column_in_it = (source[f"source_{name}"].values for name in ("image", "row", "column"))
-    check_places(image, row_in_it, column_in_it, training.shape[2:], len(training))
-    finals = known_values(run, "image")
-    figure, axes = grid(len(samples), 2 + len(PALETTE), 1.1, run.sizes["height"] / run.sizes["width"] * 1.1)
-    for row, sample in enumerate(samples):
-        sources = source.isel(sample=sample)
-        colours, chosen = tile_colours(sources["source_image"].values, sources["multiplicity"].values)
-        draw_image(axes[row, 0], finals[sample], run)
-        axes[row, 0].set_ylabel(f"sample {sample}", fontsize=7)
-        axes[row, 1].imshow(colours, interpolation="nearest")
-        for place, name in enumerate(chosen):
-            picture = xr.DataArray(training[name], dims=("channel", "height", "width"))
-            _draw_source(axes[row, 2 + place], picture, run, sources, name, PALETTE[place])
-    axes[0, 0].set_title("final image", fontsize=7)
-    axes[0, 1].set_title("sources", fontsize=7)
-    figure.suptitle(
-        "Pixels coloured by the training image they come from; pale: one not shown; white: the source has equals",
-        fontsize=8,
-    )
+    large, small = (sides_of(dataset.shape[1:], side) for side in (MOSAIC, SOURCE))
+    above = 14 * LINE  # of texts
+    row = max(above + large[0], 2 * (above + small[0]) + GAP) + 2 * GAP
+    columns = [MARGIN + n * (large[1] + GAP) for n in (0, 1)]
+    columns += [columns[1] + large[1] + 3 * GAP + n * (small[1] + GAP) for n in range(COLUMNS)]
+    width = columns[-1] + small[1] + MARGIN
+    figure = Picture(width, len(samples) * row + GAP, f"{title_of(run)}: {LEGEND}", 8, is_laid_out=False)
+    for number, sample in enumerate(samples):
+        top = number * row
+        beside = [(left, top + n * (above + small[0] + GAP) + above) for n in (0, 1) for left in columns[2:]]
+        axes = [figure.place(left, top + above, large[1], large[0]) for left in columns[:2]]
+        axes += [figure.place(*place, small[1], small[0]) for place in beside]
+        _draw_sample(axes, run, int(sample), dataset)
     return figure
 
 
-def _draw_source(axis: Any, picture: xr.DataArray, run: xr.Dataset, source: xr.Dataset, name: int, colour: str) -> None:
-    """Draw a training image in a frame, with a dot on each pixel that the sample took from it."""
-    draw_image(axis, picture, run)
-    used = (source["source_image"].values == name) & (source["multiplicity"].values <= 1)
-    rows, cols = source["source_row"].values[used], source["source_column"].values[used]
-    axis.plot(cols, rows, "s", color=colour, markersize=1.6, markeredgewidth=0)
-    axis.set_frame_on(True)
-    for side in axis.spines.values():
-        side.set_color(colour)
-        side.set_linewidth(2)
-    axis.set_title(f"image {name}\npixels: {int(used.sum())}", fontsize=6, pad=2)
+def _draw_sample(axes: Sequence[Axes], run: xr.Dataset, sample: int, dataset: DataSet) -> None:
+    """Draw one sample: its image, its tiles, and up to six sources."""
+    whole, mosaic, *beside = axes
+    one = run.isel(sample=[sample])
+    image, row, column, multiplicity = (known_values(one, name).values[0] for name in (*SOURCE_PLACE, "multiplicity"))
+    check_places(image, row, column, dataset.shape[1:], len(dataset))
+    final, tied = known_values(one, "image")[0], multiplicity > 1
+    chosen = chosen_sources(image, multiplicity)
+    tiles = tiles_of(np.where(tied, -1, image), row, column, sources_wrap(run))
+    draw_image(whole, final, run)
+    _entitle(whole, f"sample {sample}\n{class_of(run, int(known_values(one, 'label').values[0]))}".strip())
+    _draw_tiles(mosaic, shown_image(final, run), tiles, chosen)
+    count = len(np.unique(tiles[tiles >= 0]))
+    _entitle(mosaic, f"{count} tile{'s' * (count != 1)}\n{100 * tied.mean():.0f} % of pixels tied")
+    training = dataset.images[[name for name, _ in chosen]].cpu().numpy()
+    for axis, (name, used), picture, colour in zip(beside, chosen, training, PALETTE, strict=False):
+        draw_image(axis, xr.DataArray(picture, dims=("channel", "height", "width")), run)
+        taken = np.full(tiles.shape, -1)
+        taken[row[used], column[used]] = 0
+        _draw_edges(axis, edges_of(taken, taken == 0), colour, 1.2)
+        _entitle(axis, f"no. {name}\n{100 * used.mean():.1f} %", colour)
+    for axis in axes:
+        axis.set_axis_off()
 
 
-def draw_entropy(run: xr.Dataset, samples: Sequence[int], columns: int = 8) -> Figure:
-    """Draw the effective number of candidates: pixel by pixel at some steps, and its course over time.
+def _entitle(axis: Axes, text: str, colour: str = "black") -> None:
+    from mosaic.view.figure import fitted
 
-    Raises
-    ------
-    UsageError, DataError
-        If a sample is not in the run, or the run does not hold `entropy` or `n_eff` of all steps.
-    """
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-
-    run = require(run, ("time",))
-    check_samples(run, samples)
-    n_eff, times = effective_candidates(run.isel(sample=list(samples))), known_values(run, "time").values
-    steps = np.unique(np.linspace(0, run.sizes["step"] - 1, columns).round().astype(int))
-    figure = Figure(figsize=(8.4, 1.1 * len(samples) + 3.0), dpi=110, layout="constrained")
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.1 * len(samples) + 0.4, 2.6))[:, 0]
-    axes = above.subplots(len(samples), len(steps), squeeze=False)
-    norm = LogNorm(1, max(2.0, float(n_eff.max())))
-    for row, sample in enumerate(samples):
-        for column, step in enumerate(steps.tolist()):
-            axis = axes[row, column]
-            mesh = axis.imshow(n_eff.isel(sample=row, step=step), cmap="viridis", norm=norm, interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if row == 0:
-                axis.set_title(f"t = {times[step]:.2f}", fontsize=7, pad=3)
-        axes[row, 0].set_ylabel(f"sample {sample}", fontsize=7)
-    above.colorbar(mesh, ax=axes, label="n_eff")
-    axis = below.subplots()
-    quartiles = n_eff.quantile([0.25, 0.5, 0.75], dim=["sample", "height", "width"]).values
-    axis.fill_between(times, quartiles[0], quartiles[2], color=BLUE, alpha=0.25, linewidth=0, label="quartiles")
-    axis.plot(times, quartiles[1], "o-", color=BLUE, markersize=3, label="median of the pixels")
-    axis.set_yscale("log")
-    axis.set_xlabel("time t (noise rises to the right)")
-    axis.set_ylabel("n_eff")
-    axis.legend(fontsize=7)
-    figure.suptitle("Effective number of candidates, exp of the posterior's entropy", fontsize=9)
-    return figure
+    box = axis.get_window_extent()
+    axis.set_title(fitted(text, box.width / axis.figure.dpi, 7, text.count("\n") + 1), fontsize=7, pad=3, color=colour)
 
 
-def effective_candidates(run: xr.Dataset) -> xr.DataArray:
-    """n_eff (sample, step, height, width) of a run, from what it holds.
+def _draw_tiles(
+    axis: Axes, image: NDArray[np.float64], tiles: NDArray[np.int64], chosen: list[tuple[int, NDArray[np.bool_]]]
+) -> None:
+    """Draw tiles over the faded image (H, W) or (H, W, 3), in [0, 1], with colours of the chosen sources."""
+    from matplotlib.colors import to_rgb
 
-    Raises
-    ------
-    DataError
-        If it does not hold it at all steps.
-    """
-    if "n_eff" in run:
-        return known_values(run, "n_eff")
-    entropy = known_values(run, "entropy")
-    return entropy.copy(data=np.exp(entropy.values))
+    light = image if image.ndim == 2 else image @ np.array([0.299, 0.587, 0.114])
+    pixels = np.repeat((FADED[0] + FADED[1] * light)[..., None], 3, -1)
+    for (_, used), colour in zip(chosen, PALETTE, strict=False):
+        pixels[used] = (1 - FILL) * pixels[used] + FILL * np.array(to_rgb(colour))
+    axis.imshow(pixels, interpolation="nearest")
+    _hatch(axis, tiles < 0)
+    _draw_edges(axis, edges_of(tiles), DARK, min(0.6, 10 / max(tiles.shape)))
 
 
-def draw_sources(run: xr.Dataset) -> Figure:
-    """Draw, for each sample, how many training images it is made of, and how large its tiles are.
+def _draw_edges(axis: Axes, edges: NDArray[np.float64], colour: str, width: float) -> None:
+    from matplotlib.collections import LineCollection
 
-    Raises
-    ------
-    DataError
-        If the run holds no provenance.
-    """
-    from matplotlib.figure import Figure
+    lines = LineCollection(list(edges), colors=colour, linewidths=width, capstyle="projecting", clip_on=False)
+    axis.add_collection(lines)
 
-    counts = MosaicAccessor(run).sources()
-    figure = Figure(figsize=(8.4, 3.2), dpi=110, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    places = np.arange(counts.sizes["sample"])
-    for which, colour, shift in (("all", GREY, -0.2), ("untied", BLUE, 0.2)):
-        counted = counts.sel(pixels=which)
-        share = float(counted["pixel_share"].mean())
-        label = "all pixels" if which == "all" else f"pixels without equals ({100 * share:.0f} %)"
-        left.bar(places + shift, counted["images"], 0.4, color=colour, label=label)
-        sizes = np.sort(counted["tile_size"].values[counted["tile_size"].values > 0])
-        if len(sizes):
-            covered = 1 - np.concatenate([[0], np.cumsum(sizes)[:-1]]) / sizes.sum()
-            right.step(sizes, covered, where="pre", color=colour, linewidth=2)
-    left.set_xlabel("sample")
-    left.set_ylabel("training images it is made of")
-    left.set_ylim(bottom=0)
-    right.set_xscale("log")
-    right.set_xlabel("pixels of a tile")
-    right.set_ylabel("share of pixels in\ntiles at least as large")
-    right.set_ylim(0, 1.02)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
-    figure.suptitle("What final images are made of: source images, and tiles copied whole", fontsize=9)
-    return figure
+
+def _hatch(axis: Axes, where: NDArray[np.bool_]) -> None:
+    """Hatch pixels (H, W)."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
+    squares = np.argwhere(where)[:, None, ::-1] + corners
+    if len(squares):
+        path = Path.make_compound_path_from_polys(squares)
+        axis.add_patch(PathPatch(path, facecolor="white", edgecolor=GREY, hatch="/////", linewidth=0))

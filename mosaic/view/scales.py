@@ -26,14 +26,15 @@ def draw_scales(calibration: xr.Dataset) -> Figure:
     calibration : xarray.Dataset
         What `mosaic calibrate` stored.
     """
-    from matplotlib.figure import Figure
+    from mosaic.view.figure import Picture
 
     ordered = calibration.sortby("time")
     sizes, times = ordered["k"].values, ordered["time"].values
     shares = (ordered["best"].values[:, :, None] == sizes).mean(0).T
-    figure = Figure(figsize=(6.4, 3.6), dpi=110, layout="constrained")
+    figure = Picture(6.4, 3.6, str(calibration.attrs.get("title", "")))
     axis = figure.subplots()
-    mesh = axis.pcolormesh(np.arange(len(times)), np.arange(len(sizes)), shares, cmap="Blues", vmin=0, vmax=1)
+    edges = (np.arange(count + 1) - 0.5 for count in (len(times), len(sizes)))  # also of a single step or scale
+    mesh = axis.pcolormesh(*edges, shares, cmap="Blues", vmin=0, vmax=1)
     place = dict(zip(sizes.tolist(), range(len(sizes)), strict=True))
     steps = np.arange(len(times))
     low, high = (np.interp(ordered[name].values, sizes, np.arange(len(sizes))) for name in ("scale_q25", "scale_q75"))
@@ -46,7 +47,6 @@ def draw_scales(calibration: xr.Dataset) -> Figure:
     axis.set_ylabel("scale k (pixels)")
     axis.legend(fontsize=7, loc="upper left")
     figure.colorbar(mesh, ax=axis, label="share of samples that k agrees best with")
-    figure.suptitle(calibration.attrs.get("title", ""), fontsize=9)
     return figure
 
 
@@ -58,16 +58,16 @@ def draw_run_scales(run: xr.Dataset) -> Figure:
     DataError
         If the run's score model has no scale.
     """
-    from matplotlib.figure import Figure
+    from mosaic.view.figure import Picture, count_along
 
     scales, times = known_values(run, "scale").values, known_values(run, "time").values
     if not scales.any():
         raise DataError("The run's score model has no locality scale, so there are none to draw.")
-    figure = Figure(figsize=(6.4, 3.2), dpi=110, layout="constrained")
+    figure = Picture(6.4, 3.0, f"{title_of(run)}: locality scales")
     axis = figure.subplots()
     axis.plot(times, scales, "o-", color=BLUE, markersize=4)
     axis.set_xlabel("time t (noise rises to the right)")
     axis.set_ylabel("scale k (pixels)")
     axis.set_ylim(bottom=0)
-    figure.suptitle(f"{title_of(run)}: locality scales", fontsize=9)
+    count_along(axis.yaxis)
     return figure

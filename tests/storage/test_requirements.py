@@ -14,9 +14,11 @@ import xarray as xr
 import mosaic
 from mosaic.storage.requirements import attribute_of, check_steps, known_values, require, setting_of
 from mosaic.storage.schema import TABLES, TRAJECTORY_SCHEMA
+from mosaic.view.entropy import draw_entropy
 from mosaic.view.images import draw_flow, draw_images
-from mosaic.view.provenance import draw_entropy, draw_provenance, draw_sources
+from mosaic.view.provenance import draw_provenance
 from mosaic.view.scales import draw_run_scales
+from mosaic.view.sources import draw_sources
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 import xarray as xr
@@ -52,11 +53,14 @@ def test_the_first_look_runs_on_a_default_run(
     invoke: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
     invoke("run", "--steps", 5)
-    first_look, from_python, of_ones_own = blocks("python")[:3]
+    first_look, drawn, from_python, of_ones_own = blocks("python")[:4]
     exec(first_look, {})
     printed = capsys.readouterr().out
     assert "denoised" in printed
     assert 0.5 < float(printed.split()[-1]) < 1.5
+    exec(drawn, {})
+    assert len(plt.get_fignums()) == 2
+    plt.close("all")
     shown: dict[str, Any] = {}
     exec(from_python, shown)
     exec(of_ones_own, shown)
@@ -65,7 +69,7 @@ def test_the_first_look_runs_on_a_default_run(
 
 def test_the_engines_give_posteriors_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown: dict[str, Any] = {}
-    exec(blocks("python")[6], shown)
+    exec(blocks("python")[8], shown)
     assert capsys.readouterr().out.startswith("torch.Size([2, 1, 16, 16])")
     assert shown["image"].max() < 100
     assert not torch.equal(shown["weighted"].mean(), shown["posterior"].mean())
@@ -144,20 +148,22 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     for arguments in (["plot", "run-001.nc", "--samples", "0,1"], ["inspect", "run-001.nc"]):
         assert " ".join(["mosaic", *arguments]) in README.read_text().replace("\n", " ")
         assert invoke(*arguments).exit_code == 0
-    exec(blocks("python")[3], {})
+    exec(blocks("python")[4], {})
+    assert Path("mosaics.pdf").read_bytes().startswith(b"%PDF")
+    exec(blocks("python")[5], {})
     assert "largest_tile" in capsys.readouterr().out
     with xr.open_dataset("comparison-001.nc") as actual:
         theory, ideal = actual["pearson_r_median"].sel(compared=["run", "baseline"]).values
         assert theory > 0.8
         assert theory > ideal
         assert float(actual["pearson_r_gain_low"]) > 0
-    exec(blocks("python")[4], {})
+    exec(blocks("python")[6], {})
     assert "pearson_r" in capsys.readouterr().out
 
 
 @pytest.mark.system
 def test_the_experiment_from_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(blocks("python")[5], {})
+    exec(blocks("python")[7], {})
     assert "pearson_r_median" in capsys.readouterr().out
 
 

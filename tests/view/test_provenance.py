@@ -1,81 +1,120 @@
-"""Pictures of what runs are made of: tiles by source image, effective candidates, and counts of sources."""
+"""The picture of a mosaic: its tiles, and the training images beside it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from drawings import check_readable, pixels_of
+from flooding import flooded
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patches import PathPatch
 
 import mosaic
-from mosaic.view.colours import PALETTE, tile_colours
-from mosaic.view.provenance import draw_entropy, draw_provenance, draw_sources, effective_candidates
+from mosaic.view.colours import PALETTE, chosen_sources
+from mosaic.view.mosaics import tiles_of
+from mosaic.view.provenance import FILL, MOST_SAMPLES, draw_provenance, edges_of
 
 
 @pytest.fixture
 def run(tiny: mosaic.DataSet) -> xr.Dataset:
-    return mosaic.run("els", tiny, steps=4, samples=3, scales="3", save="provenance,entropy", save_steps="all")
+    return mosaic.run("els", tiny, steps=4, samples=3, scales="3", labels=[0, -1, 2])
 
 
-def test_what_is_drawn_is_what_the_run_holds(tiny: mosaic.DataSet) -> None:
-    run = mosaic.run("els", tiny, steps=4, samples=3, scales="3", save="provenance,n_eff", save_steps="all")
-    curve = draw_entropy(run, [0, 1]).subfigs[1].axes[0].lines[0]
-    expected = run["n_eff"].isel(sample=[0, 1]).median(["sample", "height", "width"])
-    np.testing.assert_allclose(curve.get_ydata(), expected)
-    np.testing.assert_allclose(curve.get_xdata(), run["time"])
-    bars = [bar.get_height() for bar in draw_sources(run).axes[0].patches]
-    assert bars == run.mosaic.sources()["images"].values.ravel().tolist()
+def cells(edges: np.ndarray) -> set[tuple[tuple[float, float], ...]]:
+    return {tuple(sorted(map(tuple, side))) for side in edges.tolist()}
 
 
-def test_a_sample_is_drawn_beside_its_tiles_and_sources(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+def test_the_images_that_most_pixels_without_equals_come_from_are_chosen() -> None:
+    image = np.array([[7, 7, 3], [3, 7, 9], [1, 2, 9]])
+    multiplicity = np.array([[1, 1, 0], [1, 1, 5], [1, 1, 1]])
+    chosen = chosen_sources(image, multiplicity)
+    assert [name for name, _ in chosen] == [7, 3, 1, 2, 9]
+    for name, used in chosen:
+        np.testing.assert_array_equal(used, (image == name) & (multiplicity <= 1))
+    assert [name for name, _ in chosen_sources(np.arange(9).reshape(3, 3), np.ones((3, 3)))] == list(range(6))
+    assert chosen_sources(image, np.full((3, 3), 2)) == []
+
+
+def test_edges_are_where_tiles_end() -> None:
+    tiles = np.array([[0, 0, 1], [-1, -1, 1]])
+    expected = set()
+    for (row, column), tile in np.ndenumerate(tiles):
+        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            beside = row + down, column + right
+            inside = 0 <= beside[0] < 2 and 0 <= beside[1] < 3
+            if not inside or tiles[beside] != tile:
+                y, x = row + down / 2, column + right / 2
+                ends = [(x - abs(down) / 2, y - abs(right) / 2), (x + abs(down) / 2, y + abs(right) / 2)]
+                expected.add(tuple(ends))
+    assert cells(edges_of(tiles)) == expected
+    used = tiles == 1
+    assert cells(edges_of(np.where(used, 0, -1), used)) == {
+        ((1.5, -0.5), (1.5, 0.5)), ((1.5, -0.5), (2.5, -0.5)), ((2.5, -0.5), (2.5, 0.5)),
+        ((1.5, 0.5), (1.5, 1.5)), ((1.5, 1.5), (2.5, 1.5)), ((2.5, 0.5), (2.5, 1.5)),
+    }  # fmt: skip
+
+
+def test_a_sample_is_drawn_beside_its_tiles_and_its_sources(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
     figure = draw_provenance(run, [2, 0], tiny)
-    axes = np.array(figure.axes).reshape(2, -1)
+    axes = np.array(figure.axes).reshape(2, 8)
     for row, sample in enumerate((2, 0)):
-        source = run.isel(sample=sample)
-        image, tiles, *beside = axes[row]
-        expected = ((source["image"].values[0] + 1) / 2).clip(0, 1)
-        np.testing.assert_allclose(image.images[0].get_array(), expected, atol=1e-7)
-        colours, chosen = tile_colours(source["source_image"].values, source["multiplicity"].values)
-        np.testing.assert_allclose(tiles.images[0].get_array(), colours)
-        for axis, name, colour in zip(beside, chosen, PALETTE, strict=False):
-            np.testing.assert_allclose(axis.images[0].get_array(), (tiny.images[name, 0] + 1) / 2, atol=1e-7)
-            used = (source["source_image"].values == name) & (source["multiplicity"].values <= 1)
-            (marks,) = axis.lines
-            places = {(row, column) for column, row in np.asarray(marks.get_xydata(), int).tolist()}
-            assert places == {
-                (int(source["source_row"][i, j]), int(source["source_column"][i, j]))
-                for i, j in zip(*np.nonzero(used), strict=True)
-            }
-            assert marks.get_color() == colour
-            assert axis.get_title() == f"image {name}\npixels: {used.sum()}"
+        one = run.isel(sample=sample)
+        image, i, j, multiplicity = (
+            one[name].values for name in ("source_image", "source_row", "source_column", "multiplicity")
+        )
+        whole, mosaic_of, *beside = axes[row]
+        grey = ((one["image"].values[0] + 1) / 2).clip(0, 1)
+        np.testing.assert_allclose(pixels_of(whole), grey, atol=1e-7)
+        assert whole.get_title() == f"sample {sample}\n{'ac'[sample == 2]}"
+        faded, tied = np.repeat(0.7 + 0.3 * grey[..., None], 3, -1), multiplicity > 1
+        chosen = chosen_sources(image, multiplicity)
+        for (_, used), colour in zip(chosen, PALETTE, strict=False):
+            faded[used] = (1 - FILL) * faded[used] + FILL * np.array(to_rgb(colour))
+        np.testing.assert_allclose(pixels_of(mosaic_of), faded, atol=1e-6)
+        masked = np.where(tied, -1, image)
+        sizes = flooded(masked, i, j)
+        assert mosaic_of.get_title() == f"{len(sizes)} tiles\n{100 * tied.mean():.0f} % of pixels tied"
+        (lines,) = (each for each in mosaic_of.collections if isinstance(each, LineCollection))
+        assert cells(np.array(lines.get_segments())) == cells(edges_of(tiles_of(masked, i, j)))
+        hatched = [patch for patch in mosaic_of.patches if isinstance(patch, PathPatch)]
+        assert len(hatched) == tied.any()
+        for patch in hatched:
+            assert patch.get_hatch()
+            inside = {place for place in np.ndindex(6, 5) if patch.get_path().contains_point(place[::-1])}
+            assert inside == {tuple(place) for place in np.argwhere(tied).tolist()}
+        for axis, (name, used), colour in zip(beside, chosen, PALETTE, strict=False):
+            np.testing.assert_allclose(pixels_of(axis), (tiny.images[name, 0] + 1) / 2, atol=1e-7)
+            assert axis.get_title() == f"no. {name}\n{100 * used.sum() / 30:.1f} %"
+            (lines,) = axis.collections
+            assert to_hex(lines.get_color()[0]) == colour
+            taken = np.zeros((6, 5), bool)
+            taken[i[used], j[used]] = True
+            assert cells(np.array(lines.get_segments())) == cells(edges_of(np.where(taken, 0, -1), taken))
         assert all(not axis.images for axis in beside[len(chosen) :])
 
 
-def test_effective_candidates_are_kept_or_follow_from_the_entropy(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
-    np.testing.assert_allclose(effective_candidates(run), np.exp(run["entropy"].values), rtol=1e-6)
-    kept = run.rename(entropy="n_eff")
-    assert effective_candidates(kept).identical(kept["n_eff"])
-    for lacking in (run.drop_vars("entropy"), run.assign(entropy=run["entropy"].where(run["step"] > 0))):
-        with pytest.raises(mosaic.DataError, match="`save` entropy"):
-            draw_entropy(lacking, [0])
+def test_a_sample_that_is_tied_everywhere_has_no_sources(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    figure = draw_provenance(run.assign(multiplicity=run["multiplicity"] * 0 + 2), [0], tiny)
+    assert [len(axis.images) for axis in figure.axes] == [1, 1, *[0] * 6]
+    assert "0 tiles\n100 %" in figure.axes[1].get_title()
 
 
-def test_maps_of_effective_candidates_are_those_of_the_sample_at_the_times_above_them(run: xr.Dataset) -> None:
-    figure = draw_entropy(run, [1], columns=2)
-    maps = figure.subfigs[0].axes[:2]
-    assert [axis.get_title() for axis in maps] == ["t = 1.00", "t = 0.25"]
-    for axis, step in zip(maps, (0, 3), strict=True):
-        np.testing.assert_allclose(axis.images[0].get_array(), np.exp(run["entropy"].values[1, step]), rtol=1e-6)
-    with pytest.raises(mosaic.UsageError, match=r"\b3\b.*\b2\b"):
-        draw_entropy(run, [3])
+def test_images_in_colour_are_drawn_in_colour_and_their_mosaic_in_grey() -> None:
+    images = torch.rand(9, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
+    dataset = mosaic.DataSet("colour", 2 * images - 1)
+    run = mosaic.run("els", dataset, steps=2, samples=1, scales="3")
+    figure = draw_provenance(run, [0], dataset)
+    check_readable(figure)
+    shown = np.moveaxis((run["image"].values[0] + 1) / 2, 0, -1).clip(0, 1)
+    np.testing.assert_allclose(pixels_of(figure.axes[0]), shown, atol=1e-6)
+    image, multiplicity = run["source_image"].values[0], run["multiplicity"].values[0]
+    others = ~np.any([used for _, used in chosen_sources(image, multiplicity)], 0)
+    assert (np.ptp(pixels_of(figure.axes[1])[others], -1) < 1e-6).all()
 
 
-def test_shares_of_pixels_in_large_tiles_fall_from_all_to_the_largest_tiles_share(run: xr.Dataset) -> None:
-    right = draw_sources(run).axes[1]
-    sizes = np.sort(run.mosaic.sources()["tile_size"].sel(pixels="all").values.ravel())
-    sizes = sizes[sizes > 0]
-    curve = right.lines[0]
-    np.testing.assert_array_equal(curve.get_xdata(), sizes)
-    expected = [sizes[place:].sum() / sizes.sum() for place in range(len(sizes))]
-    np.testing.assert_allclose(curve.get_ydata(), expected)
-    with pytest.raises(mosaic.DataError, match="`save` provenance"):
-        draw_sources(run.drop_vars("source_image"))
+def test_too_many_samples_are_refused(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match=f"{MOST_SAMPLES + 1}.*{MOST_SAMPLES}"):
+        draw_provenance(run, [0] * (MOST_SAMPLES + 1), tiny)

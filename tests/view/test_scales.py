@@ -40,6 +40,13 @@ def test_a_calibration_is_drawn_as_shares_of_samples_medians_and_quartiles(calib
     assert figure.get_suptitle() == "mine"
 
 
+def test_a_single_step_and_a_single_scale_are_seen(calibration: xr.Dataset) -> None:
+    for one in (calibration.isel(step=[1]), calibration.assign(best=calibration["best"] * 0 + 3).isel(k=[0])):
+        axis = draw_scales(one.assign({name: one["scale"] * 0 + 3 for name in one if "scale" in str(name)})).axes[0]
+        box = axis.collections[0].get_datalim(axis.transData)
+        assert (box.width, box.height) == (one.sizes["step"], one.sizes["k"])
+
+
 def test_scales_of_a_run_are_drawn_against_time(tiny: mosaic.DataSet) -> None:
     run = mosaic.run("ls", tiny, steps=3, samples=1, scales="3,3,5", save="none")
     axis = draw_run_scales(run).axes[0]

@@ -19,7 +19,7 @@ __all__ = ["draw_attention"]
 SHOWN = 8
 NEW, COPIED = "#009e73", "#9fd9c6"
 BROKEN = ("#d55e00", "#bbbbbb", "#666666")
-ROW, MAP = 0.5, 0.9  # inches
+ROW, MAP = 0.8, 1.2  # inches
 
 
 def draw_attention(measured: xr.Dataset) -> Figure:
@@ -30,11 +30,11 @@ def draw_attention(measured: xr.Dataset) -> Figure:
     measured : xarray.Dataset
         What `AttentionTable.measure` gave.
     """
-    from matplotlib.figure import Figure
+    from mosaic.view.figure import Picture
 
     makers, mapped = measured.sizes["maker"], measured.sizes["attends"] * measured.sizes["pixel"]
     heights = (ROW * makers + 0.6, MAP * mapped + 0.3)
-    figure = Figure(figsize=(9.6, sum(heights)), dpi=110, layout="constrained")
+    figure = Picture(12.8, sum(heights))
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     left, right = above.subfigures(1, 2, squeeze=False, width_ratios=(1.2, 1))[0]
     _draw_samples(left, measured)

@@ -109,9 +109,9 @@ class AttentionTradeoff(Target):
 
     def draw(self, measured: xr.Dataset) -> Figure:
         """Draw consistency, agreement beyond chance and images that are enough by factor, and what novelty it costs."""
-        from matplotlib.figure import Figure
+        from mosaic.view.figure import Picture
 
-        figure = Figure(figsize=(8.4, 6.2), dpi=110, layout="constrained")
+        figure = Picture(8.4, 6.2)
         axes = figure.subplots(2, 2).ravel().tolist()
         for place, (machine, color) in enumerate(zip(MACHINES, COLORS, strict=True)):
             aside = np.array(FACTORS) + 0.03 * (place - (len(MACHINES) - 1) / 2)  # so that no line hides another

@@ -17,7 +17,6 @@ import xarray as xr
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.target import Target
 from mosaic.run.config import RunConfig
-from mosaic.view.images import grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +127,14 @@ class Fig3(Target):
 
     def draw(self, measured: xr.Dataset) -> Figure:
         """Draw one sample at every number of steps, pixels out of the majority in orange, and the mean shares."""
-        figure, axes = grid(len(BOUNDARIES), len(STEPS), 1.7, 1.2)
+        from mosaic.view.figure import grid, name_rows
+
+        shape = measured.sizes["height"], measured.sizes["width"]
+        title = (
+            "mosaics of a black and a white image, k = 3; orange: not the colour of most of its 3 x 3 window\n"
+            f"share of pixels in the majority, mean of {measured.sizes['sample']} samples"
+        )
+        figure, axes = grid(len(BOUNDARIES), len(STEPS), shape, title, size=8, side=1.7, above=9, left=0.8)
         for row, boundary in enumerate(BOUNDARIES):
             for column, steps in enumerate(STEPS):
                 cell = measured.sel(boundary=boundary, steps=steps)
@@ -137,10 +143,5 @@ class Fig3(Target):
                 coloured[~cell["in_majority"].isel(sample=0, channel=0).values] = (0.9, 0.6, 0.0)
                 axes[row, column].imshow(coloured, interpolation="nearest")
                 axes[row, column].set_title(f"{steps} steps: {100 * float(cell['share'].mean()):.1f} %", fontsize=8)
-            axes[row, 0].set_ylabel(f"boundary {boundary}", fontsize=8)
-        figure.suptitle(
-            "mosaics of a black and a white image, k = 3; orange: not the colour of most of its 3 x 3 window\n"
-            f"share of pixels in the majority, mean of {measured.sizes['sample']} samples",
-            fontsize=8,
-        )
+        name_rows(axes, [f"boundary\n{boundary}" for boundary in BOUNDARIES], 8)
         return figure

@@ -125,10 +125,10 @@ class Fig4(Target):
 
     def draw(self, measured: xr.Dataset) -> Figure:
         """Draw the fields at six times, and widths and scales against time."""
-        from matplotlib.figure import Figure
+        from mosaic.view.figure import Picture
 
         rows = measured.sizes["row"]
-        figure = Figure(figsize=(7.6, 1.5 * rows + 3.4), dpi=110, layout="constrained")
+        figure = Picture(7.6, 1.5 * rows + 3.4)
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.5 * rows, 3.2))[:, 0]
         _draw_fields(above, measured)
         _draw_widths(below, measured)

@@ -121,19 +121,17 @@ class Fig5c(Target):
         classes = json.loads(measured.attrs["dataset_classes"])
         labels = measured["label"].values.tolist()
         titles = [str(classes[labels[i]]) if labels[i] >= 0 else f"sample {i}" for i in order]
-        figure = draw_roles(measured, order, titles)
         means = ", ".join(
             "{} {:+.2f} [{:+.2f}, {:+.2f}]".format(
                 role, *(float(measured[f"excess_{end}"].sel(role=role)) for end in ENDS)
             )
             for role in measured["role"].values
         )
-        figure.suptitle(
+        title = (
             f"the same noise; doubled: scales x 2 below t = {LATE}; samples with the most limbs at calibrated scales\n"
-            f"limbs beyond the training images of the class: {means}",
-            fontsize=8,
+            f"limbs beyond the training images of the class: {means}"
         )
-        return figure
+        return draw_roles(measured, order, titles, title)
 
 
 def _scales(experiment: Experiment) -> tuple[list[int], list[int], list[float]]:

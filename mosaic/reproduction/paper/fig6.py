@@ -82,11 +82,9 @@ class Fig6(Target):
         classes = json.loads(measured.attrs["dataset_classes"])
         count = min(SHOWN, measured.sizes["sample"])
         titles = [str(classes[label]) if label >= 0 else "" for label in measured["label"].values[:count].tolist()]
-        figure = draw_roles(measured, range(count), titles)
         medians = ", ".join(f"{role} {measured['pearson_r_median'].sel(role=role):.2f}" for role in THEORIES)
-        figure.suptitle(
+        title = (
             f"{measured.attrs['title_of_row']} and the theories from the same noise; "
-            f"median r over {measured.sizes['sample']} samples: {medians}",
-            fontsize=8,
+            f"median r over {measured.sizes['sample']} samples: {medians}"
         )
-        return figure
+        return draw_roles(measured, range(count), titles, title)

@@ -117,15 +117,13 @@ class Memorization(Target):
 
     def draw(self, measured: xr.Dataset) -> Figure:
         """Draw samples at each factor above, below what they are made of, how far from data they are, and n_eff."""
-        from matplotlib.figure import Figure
+        from mosaic.view.figure import Picture
 
-        figure = Figure(figsize=(7.6, 7.4), dpi=110, layout="constrained")
+        title = "ELS from the same noise at multiplied scales; curves: medians; dotted: between training images"
+        figure = Picture(9.6, 8.8, title, 8)
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.5, 1))[:, 0]
         _draw_samples(above, measured)
         _draw_medians(below, measured)
-        figure.suptitle(
-            "ELS from the same noise at multiplied scales; curves: medians; dotted: between training images", fontsize=8
-        )
         return figure
 
 

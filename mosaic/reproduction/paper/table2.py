@@ -163,11 +163,11 @@ class Table2(Target):
 
 def draw_table(table: xr.Dataset) -> Figure:
     """Draw the medians of pearson_r with their intervals, and the paper's as crosses, a line for each row done."""
-    from matplotlib.figure import Figure
+    from mosaic.view.figure import Picture
 
     shown = table.isel(row=np.flatnonzero(table["done"].values))
     count = shown.sizes["row"]
-    figure = Figure(figsize=(6.8, 1.4 + 0.5 * max(count, 1)), dpi=110, layout="constrained")
+    figure = Picture(6.8, 1.4 + 0.5 * max(count, 1))
     axis = figure.subplots()
     for column, theory in enumerate(THEORIES):
         medians = shown.sel(theory=theory)

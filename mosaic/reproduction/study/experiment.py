@@ -240,11 +240,11 @@ class Experiment:
                 comparison = compare(
                     runs[theory], runs[NETWORK], runs["is"], dataset=self.load_dataset(), progress=progress
                 ).assign_attrs(training=as_attribute(dict(self.train().description)))
-                shown = [(theory.upper(), runs[theory]), (self.row.title, runs[NETWORK]), ("IS", runs["is"])]
+                names = {"run": theory.upper(), "reference": self.row.title, "baseline": "IS"}
                 writers = {
                     self.folder / f"comparison-{theory}.nc": partial(store, comparison),
-                    self.folder / f"images-{theory}.png": partial(write_figure, draw_side_by_side(shown, comparison)),
-                    self.folder / f"agreement-{theory}.png": partial(write_figure, draw_agreement(shown, comparison)),
+                    self.folder / f"images-{theory}.png": partial(write_figure, draw_side_by_side(comparison, names)),
+                    self.folder / f"agreement-{theory}.png": partial(write_figure, draw_agreement(comparison, names)),
                 }
                 write_together(writers, writers)
                 comparisons[theory] = comparison

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from drawings import stored_size
+from drawings import check_readable
 from small_attention import MINIATURE, forecast_of, miniature
 
 import mosaic
@@ -107,7 +107,7 @@ def test_its_curves_go_through_medians_and_shares(
         assert cover.get_lines()[number].get_label() == machine
         # Beside each other, so that no line hides another.
         assert np.abs(cover.get_lines()[number].get_xdata() - np.array(FACTORS)).max() < 0.1
-    assert stored_size(figure, tmp_path / "tradeoff.png") == (int(8.4 * 110), int(6.2 * 110))
+    check_readable(figure)
 
 
 def test_a_value_outside_its_bootstrap_interval_is_drawn(tradeoff: AttentionTradeoff, measured: xr.Dataset) -> None:

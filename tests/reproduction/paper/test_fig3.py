@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from drawings import pixels_of
+from drawings import check_readable, pixels_of
 from small_reproduction import same
 
 import mosaic
@@ -106,7 +106,9 @@ def test_its_summary_says_mean_shares_in_percent(measured: xr.Dataset) -> None:
 
 
 def test_pixels_out_of_the_majority_are_drawn_orange_and_others_grey(measured: xr.Dataset) -> None:
-    axes = np.reshape(target().draw(measured).axes, (2, 4))
+    figure = target().draw(measured)
+    check_readable(figure)
+    axes = np.reshape(figure.axes, (2, 4))
     for (row, column), axis in np.ndenumerate(axes):
         cell = measured.isel(boundary=row, steps=column, sample=0, channel=0)
         agree = cell["in_majority"].values

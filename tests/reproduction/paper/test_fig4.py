@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from drawings import pixels_of, stored_size
+from drawings import check_readable, pixels_of
 from small_reproduction import SMALL
 
 import mosaic
@@ -103,4 +103,4 @@ def test_fields_are_drawn_as_shares_of_their_largest_value(measured: xr.Dataset,
     assert len(drawn) == 12
     field = measured["field"].values[1, 4]
     np.testing.assert_allclose(drawn[6 + 2], np.maximum(field / field.max(), 1e-3))
-    assert stored_size(figure, tmp_path / "fig4.png") == (int(7.6 * 110), int(6.4 * 110))
+    check_readable(figure)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from drawings import pixels_of
+from drawings import check_readable, pixels_of
 from small_reproduction import SMALL
 
 import mosaic
@@ -106,6 +106,7 @@ def measured() -> xr.Dataset:
 
 def test_samples_are_drawn_by_their_limbs_at_calibrated_scales(measured: xr.Dataset) -> None:
     figure = Fig5c(Study(ReproduceConfig(), Path("root"))).draw(measured)
+    check_readable(figure)
     axes = np.reshape(figure.axes, (3, 4))
     assert [axis.get_title() for axis in axes[0]] == ["trousers", "shirt", "sample 2", "shirt"]
     assert [axis.get_title() for axis in axes[1]] == ["r = 0.20", "r = 0.40", "r = 0.30", "r = 0.10"]

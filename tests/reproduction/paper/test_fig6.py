@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from drawings import pixels_of
+from drawings import check_readable, pixels_of
 from small_reproduction import SMALL
 
 import mosaic
@@ -57,7 +57,9 @@ def test_its_summary_says_medians_and_pixels_that_no_image_could_have(measured: 
 
 
 def test_the_first_ten_samples_are_drawn_with_their_classes(measured: xr.Dataset) -> None:
-    axes = np.reshape(Fig6(Study(ReproduceConfig(), Path("root"))).draw(measured).axes, (4, 10))
+    figure = Fig6(Study(ReproduceConfig(), Path("root"))).draw(measured)
+    check_readable(figure)
+    axes = np.reshape(figure.axes, (4, 10))
     assert [axis.get_title() for axis in axes[0]] == ["dog", ""] * 5
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["network", "ELS", "LS", "IS"]
     expected = np.moveaxis(np.clip((measured["image"].values[0, 9] + 1) / 2, 0, 1), 0, -1)

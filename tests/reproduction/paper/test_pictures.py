@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import xarray as xr
-from drawings import pixels_of, stored_size
+from drawings import check_readable, pixels_of
 
 from mosaic.reproduction.paper.pictures import draw_roles
 
@@ -28,7 +26,7 @@ def measured(channels: int = 1) -> xr.Dataset:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_role_has_a_line_and_each_sample_a_column(channels: int) -> None:
     data = measured(channels)
-    axes = np.reshape(draw_roles(data, [2, 0], ["third", "first"]).axes, (2, 2))
+    axes = np.reshape(draw_roles(data, [2, 0], ["third", "first"], "mine").axes, (2, 2))
     for (row, column), axis in np.ndenumerate(axes):
         image = data["image"].values[row, [2, 0][column]] / 2  # of [0, 2], in [0, 1]
         expected = np.moveaxis(image, 0, -1) if channels == 3 else image[0]
@@ -37,7 +35,6 @@ def test_each_role_has_a_line_and_each_sample_a_column(channels: int) -> None:
     assert [axis.get_title() for axis in axes.flat] == ["third", "first", "r = 1.00", "r = 0.12"]
 
 
-def test_the_picture_is_as_large_as_its_cells_ask_for(tmp_path: Path) -> None:
-    """At 100 dots an inch: columns of an inch, lines of their images' aspect and room for a title, 0.4 for the head."""
-    size = stored_size(draw_roles(measured(), [0, 1, 2], ["a", "b", "c"]), tmp_path / "roles.png")
-    assert size == (300, int(100 * (2 * 4 / 6 * 1.15 + 0.4)))
+def test_names_that_are_long_are_readable() -> None:
+    data = measured().assign_coords(role=["the network of a long name", "ELS"])
+    check_readable(draw_roles(data, [0, 1, 2], ["a class of a very long name"] * 3, "from the same noise " * 5))

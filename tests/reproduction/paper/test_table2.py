@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from drawings import stored_size
+from drawings import check_readable
 
 import mosaic
 from mosaic.interfaces.data_source import DataAccess
@@ -101,7 +101,7 @@ def test_medians_are_drawn_beside_the_papers_in_the_order_of_the_table(table: xr
     dots = [line.get_xdata() for line in axis.get_lines() if line.get_marker() == "o" and len(line.get_xdata())]
     np.testing.assert_allclose(np.array(dots).T, [[0.8, 0.7, 0.4], [0.4, 0.3, 0.2]])
     assert axis.get_xlim() == (0, 1)
-    assert stored_size(figure, tmp_path / "table2.png") == (748, 264)  # 6.8 x 2.4 inches of 110 pixels
+    check_readable(figure)
 
 
 def test_negative_correlations_are_within_the_picture(table: xr.Dataset) -> None:
