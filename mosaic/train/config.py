@@ -1,4 +1,4 @@
-"""The configuration of a training: every setting that decides the weights of a network."""
+"""The configuration of a network, and of a training: every setting that decides its weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import Field
 
 from mosaic.interfaces.options import Options
 
-__all__ = ["TrainConfig"]
+__all__ = ["NetworkConfig", "TrainConfig"]
 
 
-class TrainConfig(Options):
-    """What is trained, on what, and how. A data set may have defaults of its own (`mosaic.DataSet.training`)."""
+class NetworkConfig(Options):
+    """A network, the data that it was trained on, and the noise schedule whose times it is told."""
 
     network: str = Field("resnet", description="Network.")
     dataset: str = Field("digits", description="Training set.")
@@ -21,6 +21,16 @@ class TrainConfig(Options):
     network_options: dict[str, Any] = Field({}, description="Options of the network.")
     dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
     schedule_options: dict[str, Any] = Field({}, description="Options of the noise schedule.")
+
+
+class TrainConfig(NetworkConfig):
+    """What is trained, on what, and how. A data set may have defaults of its own (`mosaic.DataSet.training`).
+
+    Adam, its learning rate and decay, uniform times, the batch size and 300 epochs are the paper's (Kamb & Ganguli
+    2025, app. C.1). The running average of the weights is ours. The authors' released code trains with `ema=0` and
+    `times="grid"`; its optimizer, AdamW with decay 0, is Adam.
+    """
+
     epochs: int = Field(300, ge=1, le=10_000_000, description="Passes over the training set.")
     batch_size: int = Field(128, ge=1, description="Images a step.")
     learning_rate: float = Field(1e-4, gt=0, le=10, description="Adam's learning rate at the first step.")
@@ -36,7 +46,12 @@ class TrainConfig(Options):
         ge=0,
         lt=1,
         description="Decay a step of the running average of the weights, which is what is used; less at first, "
-        "(1 + n) / (10 + n) after n steps.",
+        "(1 + n) / (10 + n) after n steps. 0: the last weights themselves.",
+    )
+    times: Literal["uniform", "grid"] = Field(
+        "uniform",
+        description="Times that are trained: uniform on [0, 1); or grid: 0, 0.001, ..., 0.999, as in the authors' "
+        "released code.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of weights, order of images, times and noise.")
     device: str = Field(
