@@ -17,9 +17,8 @@ SMALL: list[tuple[type[mosaic.Network], dict[str, Any]]] = [
     (UNet, {"channels": (3,)}),
     (UNet, {"channels": (3, 4)}),
     (UNet, {"channels": (3, 4, 5)}),
-    (ResNet, {"channels": 16, "blocks": 2, "variant": "released"}),
+    (ResNet, {"channels": 16, "blocks": 1, "variant": "released"}),
     (UNet, {"channels": (6, 8), "variant": "released"}),
-    (UNet, {"channels": (6, 8, 10), "variant": "released"}),
 ]
 
 
