@@ -32,6 +32,7 @@ from .interfaces.dataset import DataSet as DataSet
 from .interfaces.dataset import balanced_subset as balanced_subset
 from .interfaces.function_model import Convention as Convention
 from .interfaces.metric import Metric as Metric
+from .interfaces.network import ForeignWeights as ForeignWeights
 from .interfaces.network import Network as Network
 from .interfaces.options import Options as Options
 from .interfaces.rule import VERDICTS as VERDICTS
@@ -65,7 +66,9 @@ from .storage.tensor_cache import cached_tensor as cached_tensor
 from .storage.tensor_cache import digest_of as digest_of
 from .train.checkpoint import Checkpoint as Checkpoint
 from .train.checkpoint import load_checkpoint as load_checkpoint
+from .train.config import NetworkConfig as NetworkConfig
 from .train.config import TrainConfig as TrainConfig
+from .train.convert import convert as convert
 from .train.score import score as score
 from .train.trainer import train as train
 from .view.accessor import open as open

@@ -46,7 +46,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
     from mosaic.train.checkpoint import WEIGHTS, load_checkpoint
 
     checkpoint = load_checkpoint(folder)
-    progress = checkpoint.progress() if (folder / WEIGHTS).is_file() else None
+    progress = (checkpoint.progress() or None) if (folder / WEIGHTS).is_file() else None
     field = checkpoint.receptive_field()
     return {"path": str(folder), **checkpoint.description, "receptive_field": field, "progress": progress}
 

@@ -15,6 +15,7 @@ __all__ = ["cli"]
 COMMANDS = {
     "run": ("mosaic_cli.run", "Run the reverse flow of a score model and store the trajectory."),
     "train": ("mosaic_cli.train", "Train a network, to run and compare like any score model."),
+    "convert": ("mosaic_cli.convert", "Make a checkpoint of a network's weights from elsewhere."),
     "calibrate": ("mosaic_cli.calibrate", "Choose the scales at which a machine agrees best with a trained network."),
     "compare": ("mosaic_cli.compare", "Compare a run with a network's from the same noise, image by image."),
     "leaderboard": ("mosaic_cli.leaderboard", "Rank theories by how well they predict a trained network."),

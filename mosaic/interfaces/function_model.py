@@ -61,6 +61,11 @@ class Convention(Options):
             raise ValueError("a flow is a function of t or of a timestep, not of sigma")
         return self
 
+    @property
+    def needs_schedule(self) -> bool:
+        """Whether the function is told the time of a schedule, so that it takes no level beyond that schedule."""
+        return self.preconditioning == "none" and self.time in ("t", "timestep") and self.prediction != "flow"
+
     def input_level(self, level: Level) -> Level:
         """Give (a', s') of the coordinates in which the function takes x."""
         size = 1.0
@@ -72,6 +77,45 @@ class Convention(Options):
             size = math.hypot(level.signal, level.noise)
         return Level(level.signal / size, level.noise / size)
 
+    def denoised(self, x: Tensor, level: Level, predict: Predict, time_of: Callable[[Level], float]) -> Tensor:
+        """Give x0hat (B, C, H, W) of x at a level, by what the function predicts.
+
+        Parameters
+        ----------
+        predict : callable
+            The function: of x' (B, C, H, W) and what it is told of the noise; it gives a tensor like x'.
+        time_of : callable
+            Time t in [0, 1] of a level on the function's schedule; called only if `needs_schedule`.
+        """
+        inner = self.input_level(level)
+        given = x if inner == level else x * (inner.signal / level.signal)
+        if self.preconditioning == "edm":  # Karras et al. 2022, eq. 7 and table 1
+            data, sigma = self.sigma_data, inner.noise
+            total = sigma**2 + data**2
+            predicted = predict(given / math.sqrt(total), math.log(sigma) / 4)
+            denoised = data**2 / total * given + sigma * data / math.sqrt(total) * predicted
+        else:
+            predicted = predict(given, self._told(level, inner, time_of))
+            denoised = DENOISED[self.prediction](given, predicted, inner)
+        # No gradient is taken that would lack the prediction's own.
+        return denoised if predicted.requires_grad else denoised.detach()
+
+    def _told(self, level: Level, inner: Level, time_of: Callable[[Level], float]) -> float | Level:
+        """What the function is told of a level, whose coordinates are `inner`."""
+        match self.time:
+            case "level":
+                return inner
+            case "sigma":
+                return inner.noise
+            case "t":
+                return inner.noise if self.prediction == "flow" else time_of(level)
+            case "timestep":
+                if self.prediction == "flow":
+                    return inner.noise * self.timesteps
+                return max(0.0, time_of(level) * self.timesteps - 1)
+
+
+Predict = Callable[[Tensor, float | Level], Tensor]
 
 Denoised = Callable[[Tensor, Tensor, Level], Tensor]
 
@@ -128,7 +172,7 @@ class FunctionModel(ScoreModel):
         self._check_arguments()
         if not self.options.labels and any(label >= 0 for label in labels):
             raise UsageError("This score is a function without labels; use `labels` none, or say `labels=True` of it.")
-        if self.options.time in ("t", "timestep") and self.options.prediction != "flow":
+        if self.options.needs_schedule:
             for level in levels:
                 self._time_on_schedule(level)
         return ()
@@ -159,39 +203,11 @@ class FunctionModel(ScoreModel):
             If the function gives anything but a tensor of x's shape, or labels or level cannot be used.
         """
         self.check((), (), () if labels is None else tuple(labels.tolist()))
-        inner = self.options.input_level(level)
-        given = x if inner == level else x * (inner.signal / level.signal)
-        if self.options.preconditioning == "edm":
-            denoised = self._preconditioned(given, inner.noise, labels)
-        else:
-            predicted = self._call(given, self._time(level, inner), labels)
-            denoised = DENOISED[self.options.prediction](given, predicted, inner)
-            if not predicted.requires_grad:  # so that no gradient is taken that lacks the prediction's own
-                denoised = denoised.detach()
-        return denoised.to(x.dtype)
 
-    def _preconditioned(self, x: Tensor, sigma: float, labels: Tensor | None) -> Tensor:
-        """x0hat of a raw network of EDM (Karras et al. 2022, eq. 7 and table 1)."""
-        data = self.options.sigma_data
-        total = sigma**2 + data**2
-        raw = self._call(x / math.sqrt(total), math.log(sigma) / 4, labels)
-        x = x if raw.requires_grad else x.detach()
-        return data**2 / total * x + sigma * data / math.sqrt(total) * raw
+        def predict(given: Tensor, told: float | Level) -> Tensor:
+            return self._call(given, told, labels)
 
-    def _time(self, level: Level, inner: Level) -> float | Level:
-        """What the function is told of a level, whose coordinates are `inner`."""
-        timesteps = self.options.timesteps
-        match self.options.time:
-            case "level":
-                return inner
-            case "sigma":
-                return inner.noise
-            case "t":
-                return inner.noise if self.options.prediction == "flow" else self._time_on_schedule(level)
-            case "timestep":
-                if self.options.prediction == "flow":
-                    return inner.noise * timesteps
-                return max(0.0, self._time_on_schedule(level) * timesteps - 1)
+        return self.options.denoised(x, level, predict, self._time_on_schedule).to(x.dtype)
 
     def _time_on_schedule(self, level: Level) -> float:
         """Give the time at which the schedule has the level's noise-to-signal ratio."""

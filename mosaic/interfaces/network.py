@@ -3,13 +3,54 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
+from mosaic.interfaces.function_model import Convention
 from mosaic.interfaces.options import Options as PluginOptions
 
-__all__ = ["Network"]
+__all__ = ["ForeignWeights", "Network"]
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """What weights that another program saved are, to a network plugin that knows them.
+
+    Attributes
+    ----------
+    family : str
+        Whose they are, for messages: "the released code of Kamb & Ganguli 2025".
+    options : mapping
+        The network's options, as far as names and shapes of the weights tell them.
+    channels, classes : int
+        What `Network.build` is given.
+    sides : tuple of int, optional
+        Height and width of the images, where the weights tell them.
+    unseen : collection of str
+        Options that the weights do not tell: the user gives them, or their defaults are assumed.
+    convention : Convention
+        What the network is told of the noise, and what it predicts.
+    schedule : str
+        Noise schedule whose times it is told, or that suits it; the user may give another.
+    rename : callable
+        From a name in the `state_dict` of what `build` gives to that of the same weight in the file.
+    unused : collection of str
+        Names in the file that the network has no use for.
+    """
+
+    family: str
+    options: Mapping[str, Any]
+    channels: int
+    classes: int = 0
+    sides: tuple[int, int] | None = None
+    unseen: Collection[str] = ()
+    convention: Convention = field(default_factory=Convention)
+    schedule: str = "cosine"
+    rename: Callable[[str], str] = str
+    unused: Collection[str] = ()
 
 
 class Network(ABC):
@@ -47,6 +88,18 @@ class Network(ABC):
             int64 (None without classes); gives eps (B, C, H, W). While it is trained it may draw from torch's global
             generator, which each step seeds; after eval() it must not.
         """
+
+    @classmethod
+    def recognise(cls, weights: Mapping[str, Tensor]) -> ForeignWeights | None:
+        """Say what the weights of another program are, for `mosaic.convert`; None if they are not of this network.
+
+        Parameters
+        ----------
+        weights : mapping
+            Tensors by name, on the CPU. Some may be missing: names and shapes are compared with those of the network
+            afterwards.
+        """
+        return None
 
     def receptive_field(self) -> int | None:
         """Side, in pixels, of the smallest centred window that holds all a pixel of eps depends on; None if all do."""

@@ -5,6 +5,8 @@
     training.safetensors   everything that the training is resumed from
     loss.nc                the loss of every step
 
+That of a network from elsewhere (`mosaic.convert`) has the first two only: how it was trained is not known.
+
 Each file is written under a temporary name and moved into place, so that after a kill the previous file is still whole.
 The training resumes from training.safetensors alone.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,12 +30,13 @@ from torch import Tensor, nn
 from mosaic.device import standard_torch
 from mosaic.errors import DataError
 from mosaic.interfaces.arguments import checked
+from mosaic.interfaces.function_model import Convention
 from mosaic.interfaces.html import table
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.registry.loading import registry
 from mosaic.storage.document import parse_document
 from mosaic.storage.schema import CHECKPOINT_SCHEMA
-from mosaic.train.config import TrainConfig
+from mosaic.train.config import NetworkConfig, TrainConfig
 
 __all__ = [
     "DESCRIPTION",
@@ -63,6 +66,14 @@ class _Description(BaseModel):
     dataset_fingerprint: str
 
 
+class _Converted(_Description):
+    """Those of a network from elsewhere."""
+
+    configuration: NetworkConfig  # type: ignore[assignment]  # what is known is less
+    converted: dict[str, Any]
+    convention: Convention
+
+
 @dataclass(frozen=True, repr=False)
 class Checkpoint:
     """A trained network; where a path is taken, that of its folder.
@@ -73,27 +84,23 @@ class Checkpoint:
         Where it is.
     description : mapping
         What checkpoint.json holds, but for its checksum.
-    config : TrainConfig
-        How it was trained.
+    config : NetworkConfig
+        The network, its data and its schedule; of a network that was trained here a `TrainConfig`, with the rest.
+    convention : Convention
+        What the network is told of the noise, and what it predicts: eps at the time t if it was trained here.
     """
 
     folder: Path
     description: Mapping[str, Any]
-    config: TrainConfig
+    config: NetworkConfig
+    convention: Convention = field(default_factory=Convention)
 
     def __repr__(self) -> str:
         return f"Checkpoint('{self.folder}', {self.config.network} on {self.config.dataset})"
 
     def _repr_html_(self) -> str:
         config, (channels, height, width) = self.config, self.shape
-        try:
-            done = self.progress()
-            trained = (
-                f"{done['epoch']:.1f} of {config.epochs} epochs, {done['step']:.0f} steps, {done['seconds']:.0f} s"
-            )
-            loss = f"{done['loss']:.4f} (mean of the last 100 steps)"
-        except (DataError, KeyError):  # it has no weights yet, or they are another program's
-            trained, loss = None, None
+        trained, loss = self._account()
         options = ", ".join(f"{name} {value}" for name, value in config.network_options.items())
         count = self.description["dataset_size"]
         rows = {
@@ -101,10 +108,22 @@ class Checkpoint:
             "data set": f"{config.dataset}, {count} images of {channels} x {height} x {width}",
             "classes": ", ".join(self.classes) or None,
             "schedule": config.schedule,
-            "trained": trained or "not known: no weights that can be read",
+            "trained": trained,
             "loss": loss,
         }
         return table(f"Checkpoint '{self.folder}'", rows)
+
+    def _account(self) -> tuple[str, str | None]:
+        """How long the network was trained, and its last loss, in words."""
+        if self.converted is not None:
+            return f"elsewhere; converted from {self.converted.get('file')}", None
+        try:
+            done = self.progress()
+            epochs = f"{done['epoch']:.1f} of {self.description['configuration'].get('epochs')} epochs"
+            loss = f"{done['loss']:.4f} (mean of the last 100 steps)"
+        except (DataError, KeyError):  # it has no weights yet, or they are another program's
+            return "not known: no weights that can be read", None
+        return f"{epochs}, {done['step']:.0f} steps, {done['seconds']:.0f} s", loss
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -121,6 +140,12 @@ class Checkpoint:
         return tuple(self.description["classes"]) if self.is_conditional else ()
 
     @property
+    def converted(self) -> Mapping[str, Any] | None:
+        """Where a network from elsewhere came from, and what of it is assumed; None if it was trained here."""
+        origin: Mapping[str, Any] | None = self.description.get("converted")
+        return origin
+
+    @property
     def is_conditional(self) -> bool:
         """Whether the network is given labels: its option `class_conditional`, False where it has none."""
         return bool(self.config.network_options.get("class_conditional", False))
@@ -135,13 +160,18 @@ class Checkpoint:
         return _network(self.config).receptive_field()  # type: ignore[no-any-return]
 
     def fingerprint(self) -> str:
-        """Read the weights, and give their SHA-256: two checkpoints are the same network exactly if these agree."""
+        """Read the weights, and give their SHA-256; of a network from elsewhere, also of how they are used."""
         digest = hashlib.sha256()
         _add_tensors(digest, load_tensors(self._weights()))
+        if self.converted is not None:  # the same file can be converted with another padding or schedule
+            used = [model.model_dump(mode="json") for model in (self.config, self.convention)]
+            digest.update(json.dumps(used, sort_keys=True).encode())
         return digest.hexdigest()
 
     def progress(self) -> dict[str, float]:
         """Read how many steps, epochs and seconds of training are behind the weights, and their last loss.
+
+        Nothing is known of a network from elsewhere.
 
         Raises
         ------
@@ -185,16 +215,16 @@ class Checkpoint:
             raise DataError(f"Weights '{path}' are of another network: {reason}") from None
         bad = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
         if bad:
-            raise DataError(f"Weights '{path}' hold NaN or infinity (in {bad[0]}); train the network again.")
+            raise DataError(f"Weights '{path}' hold NaN or infinity (in {bad[0]}); make the checkpoint again.")
         return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _network(config: TrainConfig) -> Any:
+def _network(config: NetworkConfig) -> Any:
     return registry().make("network", config.network, config.network_options)
 
 
 @standard_torch()
-def build_network(config: TrainConfig, channels: int, classes: int, seed: int | None = None) -> nn.Module:
+def build_network(config: NetworkConfig, channels: int, classes: int, seed: int | None = None) -> nn.Module:
     """Build the untrained network of a configuration; with a seed its weights repeat.
 
     Raises
@@ -226,7 +256,7 @@ def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
         if not path.is_file():
             raise DataError(f"'{folder}' is not a checkpoint: it holds no {DESCRIPTION}.")
         description = parse_document(path.read_bytes())
-        known = _Description.model_validate(description)
+        known = (_Converted if "converted" in description else _Description).model_validate(description)
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"'{path}' cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
@@ -234,6 +264,8 @@ def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
         raise DataError(f"'{path}' cannot be read ({error}).") from None
     if description.get("schema") != CHECKPOINT_SCHEMA:
         raise DataError(f"'{path}' has the schema '{description.get('schema')}', not '{CHECKPOINT_SCHEMA}'.")
+    if isinstance(known, _Converted):
+        return Checkpoint(folder, description, known.configuration, known.convention)
     return Checkpoint(folder, description, known.configuration)
 
 

@@ -1,4 +1,4 @@
-"""The configuration of a training: every setting that decides the weights of a network."""
+"""The configuration of a network, and of a training: every setting that decides its weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from mosaic.run.configuration import Configuration
 if TYPE_CHECKING:
     import torch
 
+__all__ = ["NetworkConfig", "TrainConfig", "TrainSettings"]
 
-__all__ = ["TrainConfig", "TrainSettings"]
 
-
-class TrainConfig(Configuration):
-    """What is trained, on what, and how. A data set may have defaults of its own (`mosaic.DataSet.training`)."""
+class NetworkConfig(Configuration):
+    """A network, the data that it was trained on, and the noise schedule whose times it is told."""
 
     network: str = Field("resnet", description="Network.")
     dataset: str = Field("digits", description="Training set.")
@@ -26,6 +25,16 @@ class TrainConfig(Configuration):
     network_options: dict[str, Any] = Field({}, description="Options of the network.")
     dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
     schedule_options: dict[str, Any] = Field({}, description="Options of the noise schedule.")
+
+
+class TrainConfig(NetworkConfig):
+    """What is trained, on what, and how. A data set may have defaults of its own (`mosaic.DataSet.training`).
+
+    Adam, its learning rate and decay, uniform times, the batch size and 300 epochs are the paper's (Kamb & Ganguli
+    2025, app. C.1). The running average of the weights is ours. The authors' released code trains with `ema=0` and
+    `times="grid"`; its optimizer, AdamW with decay 0, is Adam.
+    """
+
     epochs: int = Field(300, ge=1, le=10_000_000, description="Passes over the training set.")
     batch_size: int = Field(128, ge=1, description="Images a step.")
     learning_rate: float = Field(1e-4, gt=0, le=10, description="Adam's learning rate at the first step.")
@@ -41,7 +50,12 @@ class TrainConfig(Configuration):
         ge=0,
         lt=1,
         description="Decay a step of the running average of the weights, which is what is used; less at first, "
-        "(1 + n) / (10 + n) after n steps.",
+        "(1 + n) / (10 + n) after n steps. 0: the last weights themselves.",
+    )
+    times: Literal["uniform", "grid"] = Field(
+        "uniform",
+        description="Times that are trained: uniform on [0, 1); or grid: 0, 0.001, ..., 0.999, as in the authors' "
+        "released code.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of weights, order of images, times and noise.")
     device: str = Field(
@@ -71,6 +85,7 @@ class TrainSettings(TypedDict, total=False):
     learning_rate: float
     lr_decay: float | None
     ema: float
+    times: Literal["uniform", "grid"]
     seed: int
     device: str | torch.device
     precision: Literal["auto", "float32", "bfloat16"]

@@ -12,9 +12,11 @@ from mosaic.disk.atomic import flush, remove_temporaries
 from mosaic.disk.failures import WriteError, write_error
 from mosaic.disk.lock import OutputInUse, locked
 from mosaic.progress import Progress, silent
+from mosaic.registry.loading import registry
 from mosaic.storage.files import reusing
 from mosaic.storage.job import Job, State, how_to_resume
 from mosaic.train.checkpoint import DESCRIPTION, TRAINING, WEIGHTS, Checkpoint, load_checkpoint
+from mosaic.train.config import NetworkConfig
 from mosaic.train.plan import TrainPlan, describe_training
 from mosaic.train.session import Summary, TrainingSession
 
@@ -66,8 +68,17 @@ class TrainingJob(Job):
         if not (self.place / DESCRIPTION).is_file():  # a kill left a folder without a description
             return []
         with reusing():
-            description = load_checkpoint(self.place).description
-            return [(State.IN_PROGRESS if self.steps_left() else State.DONE, description)]
+            checkpoint = load_checkpoint(self.place)
+            kept = {**checkpoint.description, "configuration": self._with_defaults(checkpoint.config)}
+            return [(State.IN_PROGRESS if self.steps_left() else State.DONE, kept)]
+
+    def _with_defaults(self, config: NetworkConfig) -> dict[str, Any]:
+        """Give all settings of a stored training: one that is newer than the training had what is now the default."""
+        settings, network = config.model_dump(mode="json"), self.plan.config.network
+        if config.network == network:
+            options = registry().parse("network", network, config.network_options)
+            settings["network_options"] = options.model_dump(mode="json")
+        return settings
 
     def steps_left(self) -> int:
         """Read how many training steps are still to do."""

@@ -53,8 +53,16 @@ class CheckpointOutput(Output):
         ------
         DataError
             If its description cannot be read.
+        UsageError
+            If the network there was not trained here.
         """
         if not (self.resume and (self.path / DESCRIPTION).is_file()):
             return {}
         with self.reading():
-            return load_checkpoint(self.path).config.model_dump(mode="json")
+            checkpoint = load_checkpoint(self.path)
+        if checkpoint.converted is not None:
+            raise UsageError(
+                f"The network in '{self.path}' was not trained here, so its training cannot be resumed; use another "
+                "`out` to train one."
+            )
+        return checkpoint.config.model_dump(mode="json")

@@ -16,7 +16,7 @@ from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.score import Score, name_of
 from mosaic.train.checkpoint import DESCRIPTION, Checkpoint, load_checkpoint
-from mosaic.train.config import TrainConfig
+from mosaic.train.config import NetworkConfig
 from mosaic.train.score import score
 
 __all__ = ["NetworkRuns", "network_runs", "runs_of_training"]
@@ -93,7 +93,7 @@ class NetworkRuns:
         return {"boundary": self.padding} if self.padding is not None and has_boundary else {}
 
 
-def runs_of_training(trained: TrainConfig, folder: Path | str) -> NetworkRuns:
+def runs_of_training(trained: NetworkConfig, folder: Path | str) -> NetworkRuns:
     """Give the runs of a network whose checkpoint is, or will be, in `folder`; `trained` has no default left open."""
     return NetworkRuns(
         score=registry().checkpoint_score(),

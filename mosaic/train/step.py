@@ -1,5 +1,7 @@
 """Training of a network: eps-prediction with mean squared error, Adam, decaying learning rate, averaged weights.
 
+The average is ours; `TrainConfig` says how the authors' released code trains.
+
 The state of a training is a function of its configuration and the number of steps done. The images, times and noise of
 a step, and the random numbers of the network, come from the seed and the number of the step. So a resumed training
 gives the same weights as one without an interruption.
@@ -25,6 +27,8 @@ from mosaic.train.config import TrainConfig
 __all__ = ["Training", "eps_loss"]
 
 _ORDER, _NOISE, _MODULE = 1, 2, 3
+
+GRID = 1000  # times of `times="grid"`
 
 # The paper's decay of the learning rate per step, and its number of steps: 300 epochs of 60,000 images, batches of 128.
 PAPER_DECAY, PAPER_STEPS = 0.999965, 300 * math.ceil(60_000 / 128)
@@ -66,7 +70,7 @@ class Training:
     module : nn.Module
         Untrained network, on the device.
     schedule : NoiseSchedule
-        Noise levels to train on, uniformly in t.
+        Noise levels to train on, at the times that `config.times` says.
     dataset : DataSet
         Training images, on the device.
     conditional : bool
@@ -126,6 +130,13 @@ class Training:
             self._order = epoch, order.to(self.dataset.images.device)
         return self._order[1][place * self.config.batch_size : (place + 1) * self.config.batch_size]
 
+    def _times(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw the times (B,) of a step, float64."""
+        device = generator.device
+        if self.config.times == "grid":
+            return torch.randint(GRID, (count,), generator=generator, device=device, dtype=torch.int64).double() / GRID
+        return torch.rand(count, generator=generator, device=device, dtype=torch.float32).double()
+
     @torch.enable_grad()
     def run_step(self) -> None:
         """Do one step: one batch, one update of the weights and of their average."""
@@ -133,7 +144,7 @@ class Training:
         generator = torch.Generator(device).manual_seed(_seed(self.config.seed, _NOISE, self.step))
         x0 = self.dataset.images[indices].float()
         labels = None if self.labels is None else self.labels[indices]
-        t = torch.rand(len(x0), generator=generator, device=device, dtype=torch.float32).double()
+        t = self._times(len(x0), generator)
         eps = torch.randn(x0.shape, generator=generator, device=device, dtype=torch.float32)
         self.rates.append(self.learning_rate(self.step))
         for group in self.optimizer.param_groups:

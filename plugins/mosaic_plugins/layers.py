@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mosaic_plugins.attention import attention_weights, inner_products
 
-__all__ = ["Attention", "Condition", "ConvPair", "FieldAttention", "Padding", "SelfAttention", "conv3x3"]
+__all__ = ["Attention", "Condition", "ConvPair", "FieldAttention", "Padding", "SelfAttention", "conv3x3", "sinusoids"]
 
 FREQUENCIES = 64
 
@@ -25,8 +25,24 @@ def conv3x3(channels_in: int, channels_out: int, padding: Padding) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode=padding)
 
 
+def sinusoids(time: Tensor, width: int, last: bool) -> tuple[Tensor, Tensor]:
+    """Sines and cosines, each (B, width / 2), of times (B,) at frequencies that fall from 1 to 1 / 10000.
+
+    Parameters
+    ----------
+    last : bool
+        Whether 1 / 10000 is the last frequency itself, or would be the next one after it.
+
+    References: Vaswani et al. 2017, sec. 3.5.
+    """
+    half = width // 2
+    order = torch.arange(half, dtype=time.dtype, device=time.device) / max(1, half - last)
+    angles = time[:, None] / 10000**order
+    return angles.sin(), angles.cos()
+
+
 class Condition(nn.Module):
-    """Embedding (B, width) of time and, where there are classes, of the label: the same at every pixel.
+    """Embedding (B, width) of time and, where there are classes, of the label: the same at every pixel. Ours.
 
     References: Ho et al. 2020, app. B (sinusoidal features of the time, from once to a thousand times its range).
     """

@@ -1,16 +1,26 @@
-"""The networks of Kamb & Ganguli (ICML 2025, app. C.1): a ResNet and a UNet; and each with self-attention."""
+"""The networks of Kamb & Ganguli (ICML 2025, app. C.1): a ResNet and a UNet; and each with self-attention.
+
+Sizes and kinds of layers are those of the paper's text. What the text leaves open is ours by default: SiLU, the
+embedding of the time (`layers.Condition`), where it is added, the 1 x 1 convolution that ends the UNet. With
+`variant=released` all is as in the authors' code (`released.py`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 import mosaic
+from mosaic_plugins.ddpm_unet import DDPMUNet
+from mosaic_plugins.edm_unet import EDMUNet
 from mosaic_plugins.layers import Attention, Condition, ConvPair, FieldAttention, Padding, SelfAttention, conv3x3
+from mosaic_plugins.released import GROUPS, ReleasedResNet, ReleasedUNet, recognise_resnet, recognise_unet
 
 __all__ = ["ResNet", "ResNetAttention", "UNet", "UNetAttention"]
 
@@ -20,6 +30,14 @@ class NetworkOptions(mosaic.Options):
 
     padding: Padding = Field("zeros", description="What convolutions see beyond the border: zeros, or the other side.")
     class_conditional: bool = Field(False, description="Whether the network is given the class of the image.")
+
+
+Variant = Literal["ours", "released"]
+
+VARIANT = (
+    "What the paper's text leaves open: ours, or exactly as in the authors' released code (time embedding, "
+    "activations, last convolution)."
+)
 
 
 class ResidualModule(nn.Module):
@@ -45,34 +63,55 @@ class ResidualModule(nn.Module):
         return eps
 
 
+class ResNetOptions(NetworkOptions):
+    """Width and depth; the defaults are the paper's."""
+
+    channels: int = Field(256, ge=1, le=4096, description="Channels of the hidden layers.")
+    blocks: int = Field(6, ge=0, le=100, description="Residual blocks.")
+
+
 class ResNet(mosaic.Network):
     """Residual 3 x 3 convolutions at full resolution: local and translation-equivariant but for the padding.
 
-    The default is the paper's size; each block holds one convolution, so the receptive field is 2 blocks + 5.
+    The default is the paper's size; each block holds one convolution, so the receptive field is 2 blocks + 5. By
+    default a block is h + conv(SiLU(h + embedding)), which is ours; with `variant=released` it is the authors'
+    h + ReLU(conv(h + embedding)), and the embedding is added once more before the last convolution.
 
     References: Kamb & Ganguli 2025, app. C.1.
     """
 
     name = "resnet"
 
-    class Options(NetworkOptions):
-        """Width and depth; the defaults are the paper's."""
+    class Options(ResNetOptions):
+        """Width, depth, and whether what the paper's text leaves open is ours."""
 
-        channels: int = Field(256, ge=1, le=4096, description="Channels of the hidden layers.")
-        blocks: int = Field(6, ge=0, le=100, description="Residual blocks.")
+        variant: Variant = Field("ours", description=VARIANT)
+
+        @model_validator(mode="after")
+        def _can_be_normalised(self) -> Self:
+            if self.variant == "released" and (self.channels % GROUPS or self.channels < 2 * GROUPS):
+                raise ValueError(f"variant released needs a multiple of {GROUPS} channels, at least {2 * GROUPS}")
+            return self
 
     options: Options
 
     def build(self, channels: int, classes: int) -> nn.Module:
         """Build the module; its eps starts from PyTorch's default initialisation."""
-        return ResidualModule(channels, classes, self.options.channels, self.options.blocks, self.options.padding)
+        options = self.options
+        kind = ReleasedResNet if options.variant == "released" else ResidualModule
+        return kind(channels, classes, options.channels, options.blocks, options.padding)
+
+    @classmethod
+    def recognise(cls, weights: Mapping[str, Tensor]) -> mosaic.ForeignWeights | None:
+        """Know the weights of the authors' released ResNet."""
+        return recognise_resnet(weights)
 
     def receptive_field(self) -> int | None:
         """2 blocks + 5: one pixel to each side for every convolution."""
         return 2 * self.options.blocks + 5
 
 
-class ResNetAttention(ResNet):
+class ResNetAttention(mosaic.Network):
     """The ResNet with one layer of attention at its end: a local field g, plus at each pixel those that it attends to.
 
     eps(p) = g(p) + sum_q alpha_pq g(q), alpha_pq = softmax_q <g(p), g(q)>, with the ResNet's output for g. With
@@ -83,7 +122,7 @@ class ResNetAttention(ResNet):
 
     name = "resnet-attention"
 
-    class Options(ResNet.Options):
+    class Options(ResNetOptions):
         """Those of the ResNet, which gives the local field g, and what the attention over it does."""
 
         attention: Attention = Field(
@@ -102,10 +141,6 @@ class ResNetAttention(ResNet):
         size = options.embedding or channels
         field = ResidualModule(channels, classes, options.channels, options.blocks, options.padding, size)
         return AttentionModule(field, FieldAttention(options.attention), None if size == channels else channels, size)
-
-    def receptive_field(self) -> None:
-        """Give none: attention reaches everywhere."""
-        return
 
 
 class AttentionModule(nn.Module):
@@ -153,57 +188,80 @@ class UNetModule(nn.Module):
         return eps
 
 
+class UNetOptions(NetworkOptions):
+    """Each resolution after the first halves the sides, so 2^(resolutions - 1) must divide them."""
+
+    channels: tuple[int, ...] = Field(
+        (64, 128, 256), min_length=1, max_length=8, description="Channels at each resolution, the finest first."
+    )
+
+    @field_validator("channels")
+    @classmethod
+    def _positive(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(1 <= width <= 4096 for width in channels):
+            raise ValueError("channels must lie between 1 and 4096")
+        return channels
+
+
 class UNet(mosaic.Network):
     """Pairs of 3 x 3 convolutions at full, half and quarter resolution, max-pooling, skip connections.
 
     The default is the paper's size. Purely convolutional: local, and equivariant under translations by multiples of
-    the coarsest pixel.
+    the coarsest pixel. By default the embedding is added between the two convolutions of a pair, and the network ends
+    with a 1 x 1 convolution, which is ours. With `variant=released` it is added to the input of a pair and before the
+    last convolution, of 3 x 3, as in the authors' code.
 
     References: Kamb & Ganguli 2025, app. C.1; Ronneberger et al. 2015.
     """
 
     name = "unet"
 
-    class Options(NetworkOptions):
-        """Each resolution after the first halves the sides, so 2^(resolutions - 1) must divide them."""
+    class Options(UNetOptions):
+        """Channels, and whether what the paper's text leaves open is ours."""
 
-        channels: tuple[int, ...] = Field(
-            (64, 128, 256), min_length=1, max_length=8, description="Channels at each resolution, the finest first."
-        )
+        variant: Variant = Field("ours", description=VARIANT)
 
-        @field_validator("channels")
-        @classmethod
-        def _positive(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
-            if not all(1 <= width <= 4096 for width in channels):
-                raise ValueError("channels must lie between 1 and 4096")
-            return channels
+        @model_validator(mode="after")
+        def _has_resolutions(self) -> Self:
+            if self.variant == "released" and len(self.channels) < 2:
+                raise ValueError("variant released needs at least two resolutions")
+            return self
 
     options: Options
-    attention = False
 
     def build(self, channels: int, classes: int) -> nn.Module:
         """Build the module; its eps starts from PyTorch's default initialisation."""
-        return UNetModule(channels, classes, self.options.channels, self.options.padding, self.attention)
+        options = self.options
+        if options.variant == "released":
+            return ReleasedUNet(channels, classes, options.channels, options.padding)
+        return UNetModule(channels, classes, options.channels, options.padding, attention=False)
+
+    @classmethod
+    def recognise(cls, weights: Mapping[str, Tensor]) -> mosaic.ForeignWeights | None:
+        """Know the weights of the authors' released UNet."""
+        return recognise_unet(weights)
 
     def receptive_field(self) -> int | None:
         """Give that of the pixel that reaches farthest: pixels differ by their position within a pooling cell."""
-        if self.attention:
-            return None
-        levels = len(self.options.channels)
+        levels, end = len(self.options.channels), 1 if self.options.variant == "released" else 0
         farthest = 0
         for pixel in range(2 ** (levels - 1)):
-            low, high = _reach(pixel, pixel, levels)
+            low, high = _reach(pixel - end, pixel + end, levels)
             farthest = max(farthest, pixel - low, high - pixel)
         return 2 * farthest + 1
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Refuse sides that max-pooling does not divide evenly."""
-        factor = 2 ** (len(self.options.channels) - 1)
-        if shape[1] % factor or shape[2] % factor:
-            raise mosaic.UsageError(
-                f"Network '{self.name}' with {len(self.options.channels)} resolutions needs sides that are multiples "
-                f"of {factor}, not {shape[1]} x {shape[2]}; use fewer: -o network.channels=64,128, for example."
-            )
+        _check_sides(self.name, self.options.channels, shape)
+
+
+def _check_sides(name: str, channels: tuple[int, ...], shape: tuple[int, int, int]) -> None:
+    factor = 2 ** (len(channels) - 1)
+    if shape[1] % factor or shape[2] % factor:
+        raise mosaic.UsageError(
+            f"Network '{name}' with {len(channels)} resolutions needs sides that are multiples of {factor}, not "
+            f"{shape[1]} x {shape[2]}; use fewer: -o network.channels=64,128, for example."
+        )
 
 
 def _reach(low: int, high: int, levels: int) -> tuple[int, int]:
@@ -218,17 +276,26 @@ def _reach(low: int, high: int, levels: int) -> tuple[int, int]:
     return min(low, 2 * below[0]) - 2, max(high, 2 * below[1] + 1) + 2
 
 
-class UNetAttention(UNet):
+class UNetAttention(mosaic.Network):
     """The UNet with self-attention at its lowest resolution: no longer local.
 
     References: Kamb & Ganguli 2025, sec. 6 (theirs was pretrained and larger).
     """
 
     name = "unet-attention"
-    attention = True
+    Options = UNetOptions
+    options: UNetOptions
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """Build the module; its eps starts from PyTorch's default initialisation."""
+        return UNetModule(channels, classes, self.options.channels, self.options.padding, attention=True)
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Refuse sides that max-pooling does not divide evenly."""
+        _check_sides(self.name, self.options.channels, shape)
 
 
 @mosaic.hookimpl
 def register_networks(register: mosaic.Register) -> None:
-    for network in (ResNet, ResNetAttention, UNet, UNetAttention):
+    for network in (ResNet, ResNetAttention, UNet, UNetAttention, EDMUNet, DDPMUNet):
         register(network)

@@ -1,4 +1,4 @@
-"""Trained networks as score models: checkpoints of `mosaic train`, and local pipelines of diffusers."""
+"""Trained networks as score models: checkpoints of `mosaic train` and of `mosaic convert`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ __all__ = ["TrainedNetwork"]
 class TrainedNetwork(mosaic.ScoreModel):
     """A network trained by `mosaic train`: x0hat = (x - s eps) / a with the eps that it predicts.
 
-    Its runs have the schedule that it was trained with.
+    A converted network may predict something else, by its checkpoint's `mosaic.Convention`. Its runs have the schedule
+    that it was trained with, or that its conversion was given.
 
     References: Ho et al. 2020, eq. 15; Kamb & Ganguli 2025, app. C.1.
     """
@@ -30,7 +31,7 @@ class TrainedNetwork(mosaic.ScoreModel):
     class Options(mosaic.Options):
         """The checkpoint, which decides all else: network, schedule, shape and classes."""
 
-        checkpoint: Path = Field(description="Folder that `mosaic train` wrote.")
+        checkpoint: Path = Field(description="Folder that `mosaic train` or `mosaic convert` wrote.")
 
     options: Options
 
@@ -82,10 +83,14 @@ class TrainedNetwork(mosaic.ScoreModel):
             If its schedule does not have the level, or x or the labels do not fit the network.
         """
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
-        module = self.load().to(x.dtype)
-        t = x.new_full((len(x),), self._time_of(level))
-        eps: Tensor = module(x, t, labels if self.read_checkpoint().is_conditional else None)
-        return (x - level.noise * eps) / level.signal
+        checkpoint, module = self.read_checkpoint(), self.load().to(x.dtype)
+
+        def predict(given: Tensor, told: float | mosaic.Level) -> Tensor:
+            time = given.new_full((len(given),), float(told))  # type: ignore[arg-type]  # networks are told numbers
+            predicted: Tensor = module(given, time, labels if checkpoint.is_conditional else None)
+            return predicted
+
+        return checkpoint.convention.denoised(x, level, predict, self._time_of)
 
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
@@ -99,7 +104,7 @@ class TrainedNetwork(mosaic.ScoreModel):
                 f"{checkpoint.shape}, but data set '{dataset.name}' has shape {dataset.shape} (channels, height, "
                 f"width); use `dataset` {checkpoint.config.dataset}."
             )
-        for level in levels:
+        for level in levels if checkpoint.convention.needs_schedule else ():
             try:
                 self._time_of(level)
             except ValueError:
@@ -129,8 +134,13 @@ class TrainedNetwork(mosaic.ScoreModel):
         return self._notes()
 
     def _notes(self) -> list[str]:
-        """Note if the data differ from those it was trained on."""
+        """Note if the data differ from those it was trained on, and where its training is not known."""
         checkpoint = self.read_checkpoint()
+        if checkpoint.converted is not None:
+            return [
+                f"The network in '{self.options.checkpoint}' was converted from '{checkpoint.converted.get('file')}'; "
+                f"whether it was trained on the images of this run's data set is not known."
+            ]
         if self.dataset.fingerprint() == checkpoint.description["dataset_fingerprint"]:
             return []
         return [

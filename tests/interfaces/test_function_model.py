@@ -135,13 +135,21 @@ def test_one_network_is_the_same_by_every_convention(
     x = torch.randn(3, 1, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for name in ("cosine", "ddpm-linear", "flow", "edm"):  # the coordinates in which x is given
         level = schedule(name).level(t)
-        if convention.get("time", "t") in ("t", "timestep") and convention.get("prediction") != "flow" and name != own:
+        if mosaic.Convention(**convention).needs_schedule and name != own:
             continue
         noisy = (level.signal * MEAN + math.hypot(level.signal, level.noise) * x).to(dtype)
         actual = model(function, tiny, own, **convention).denoise(noisy, level)
         expected = x0hat(noisy.double() / level.signal, level.ratio)
         assert actual.dtype == dtype
         assert float((actual - expected).abs().max()) < error * max(1.0, level.ratio)
+
+
+def test_a_raw_network_of_edm_takes_levels_beyond_the_schedule(tiny: mosaic.DataSet) -> None:
+    beyond = mosaic.Level(1.0, 5000.0)
+    raw = model(raw_edm, tiny, preconditioning="edm")
+    assert raw.check((beyond,), (), (-1,)) == ()
+    with pytest.raises(mosaic.UsageError, match="'cosine'"):
+        model(eps_of_t, tiny).check((beyond,), (), (-1,))
 
 
 def test_x_and_time_reach_the_function_as_they_are_where_nothing_is_to_be_changed(tiny: mosaic.DataSet) -> None:

@@ -17,6 +17,8 @@ SMALL: list[tuple[type[mosaic.Network], dict[str, Any]]] = [
     (UNet, {"channels": (3,)}),
     (UNet, {"channels": (3, 4)}),
     (UNet, {"channels": (3, 4, 5)}),
+    (ResNet, {"channels": 16, "blocks": 1, "variant": "released"}),
+    (UNet, {"channels": (6, 8), "variant": "released"}),
 ]
 
 
@@ -96,7 +98,13 @@ def test_a_training_that_draws_in_the_network_is_resumed_to_the_same_weights(tin
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "shift"), [(ResNet, {"channels": 5, "blocks": 2}, 1), (UNet, {"channels": (3, 4, 5)}, 4)]
+    ("kind", "options", "shift"),
+    [
+        (ResNet, {"channels": 5, "blocks": 2}, 1),
+        (ResNet, {"channels": 16, "blocks": 2, "variant": "released"}, 1),
+        (UNet, {"channels": (3, 4, 5)}, 4),
+        (UNet, {"channels": (3, 4, 5), "variant": "released"}, 4),
+    ],
 )
 def test_circular_padding_commutes_with_shifts(kind: type[mosaic.Network], options: dict[str, Any], shift: int) -> None:
     """The ResNet with every shift, the UNet with multiples of its coarsest pixel."""
@@ -137,6 +145,11 @@ def test_sides_that_pooling_does_not_divide_are_refused() -> None:
 def test_channels_out_of_bounds_are_refused(channels: tuple[int, ...]) -> None:
     with pytest.raises(mosaic.UsageError, match="channels"):
         UNet.Options.parse({"channels": channels}, "network.unet")
+
+
+def test_attention_has_no_released_variant() -> None:
+    for kind in (ResNetAttention, UNetAttention):
+        assert "variant" not in kind.Options.model_fields
 
 
 def test_sizes_are_those_of_the_paper() -> None:

@@ -85,7 +85,19 @@ def test_the_machines(check: mosaic.testing.Check) -> None:
 SCHEDULES = ["cosine", "cosine-nichol", "linear", "exponential", "ddpm-linear", "flow", "edm"]
 DATA_SETS = ["digits", "black-white", "shapes", "pairs", "pairs-shape"]
 METRICS = ["pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized", "local_consistency"]
-NETWORKS = ["resnet", "unet", "unet-attention", "resnet-attention"]
+RESNET: dict[str, Any] = {"channels": 8, "blocks": 2}
+
+NETWORKS: list[tuple[str, dict[str, Any]]] = [
+    ("resnet", RESNET),
+    ("resnet", {"channels": 16, "blocks": 2, "variant": "released"}),
+    ("resnet-attention", RESNET),
+    ("unet", {"channels": "8,16"}),
+    ("unet", {"channels": "8,16", "variant": "released"}),
+    ("unet-attention", {"channels": "8,16"}),
+    ("edm-unet", {"channels": 8, "multipliers": "1,2", "blocks": 1}),
+    ("ddpm-unet", {"channels": 32, "multipliers": "1,1", "blocks": 1, "attention": "0"}),
+]
+
 SAMPLERS: list[tuple[str, dict[str, Any]]] = [
     ("ddim", {}),
     ("ddim", {"eta": 0.5, "grid": "karras"}),
@@ -105,7 +117,7 @@ def test_no_built_in_plugin_is_left_out() -> None:
     assert {*SETTINGS, "network", "diffusers"} == set(plugins.names("score"))
     assert set(SCHEDULES) == set(plugins.names("schedule"))
     assert {*METRICS, "consistency"} == set(plugins.names("metric"))
-    assert set(NETWORKS) == set(plugins.names("network"))
+    assert {name for name, _ in NETWORKS} == set(plugins.names("network"))
     assert {name for name, _ in SAMPLERS} == set(plugins.names("sampler"))
     files = {"file", "folder", "mnist", "fashion_mnist", "cifar10", "celeba"}
     assert {*DATA_SETS, *files} == set(plugins.names("dataset"))
@@ -145,12 +157,13 @@ def test_the_metric_consistency() -> None:
     mosaic.testing.check_metric(mosaic.registry().get("metric", "consistency"), dataset=dataset)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "options"), NETWORKS)
 @pytest.mark.parametrize("conditional", [False, True])
-def test_the_networks(name: str, conditional: bool) -> None:
-    small = {"channels": "8,16"} if name.startswith("unet") else {"channels": 8, "blocks": 2}
-    options = {**small, "class_conditional": conditional}
-    outcomes = mosaic.testing.check_network(mosaic.registry().get("network", name), options=options)
+def test_the_networks(name: str, options: dict[str, Any], conditional: bool) -> None:
+    network = mosaic.registry().get("network", name)
+    if "class_conditional" in network.Options.model_fields:
+        options = {**options, "class_conditional": conditional}
+    outcomes = mosaic.testing.check_network(network, options=options)
     assert outcomes["every_weight_can_be_trained"] == "passed"
 
 

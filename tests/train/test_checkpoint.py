@@ -31,7 +31,8 @@ def test_a_checkpoint_records_what_was_trained_on_what(tiny: mosaic.DataSet) -> 
     assert actual.shape == tiny.shape
     assert actual.classes == ()
     assert actual.description["dataset_fingerprint"] == tiny.fingerprint()
-    assert actual.config.network_options == {"padding": "zeros", "class_conditional": False, "channels": 4, "blocks": 1}
+    options = {"padding": "zeros", "class_conditional": False, "channels": 4, "blocks": 1, "variant": "ours"}
+    assert actual.config.network_options == options
     assert actual.config.schedule == "cosine"
     assert actual.receptive_field() == 7
     assert actual.progress()["step"] == 9

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from small_training import train
 
 import mosaic
+from mosaic.storage.document import document_text, parse_document
 from mosaic.train import session
 
 
@@ -37,6 +38,18 @@ def test_another_training_is_not_resumed(tiny: mosaic.DataSet, change: dict[str,
     train(tiny)
     with pytest.raises(mosaic.UsageError, match=named):
         train(tiny, resume=True, **change)
+
+
+def test_a_training_from_before_a_setting_is_resumed_with_its_default(tiny: mosaic.DataSet) -> None:
+    whole = train(tiny, "whole")
+    train(tiny, epochs=2, lr_decay=whole.description["configuration"]["lr_decay"])
+    path = Path("net") / "checkpoint.json"
+    document = parse_document(path.read_bytes())
+    del document["configuration"]["times"], document["configuration"]["network_options"]["variant"]
+    path.write_text(document_text(document))
+    train(tiny, resume=True)
+    with pytest.raises(mosaic.UsageError, match=r"times: \"uniform\", now \"grid\""):
+        train(tiny, resume=True, times="grid")
 
 
 def test_other_data_are_not_resumed_with(tiny: mosaic.DataSet) -> None:

@@ -97,6 +97,45 @@ def test_the_average_is_the_exponential_one_of_the_weights(tiny: mosaic.DataSet)
     assert abs(expected - w) > 1e-3
 
 
+@pytest.mark.parametrize("times", ["uniform", "grid"])
+def test_times_are_drawn_from_all_of_them(tiny: mosaic.DataSet, times: str) -> None:
+    drawn: list[Tensor] = []
+
+    class Watched(Affine):
+        def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+            drawn.append(t.double())
+            return super().forward(x, t, labels)
+
+    session = training(tiny, times=times, learning_rate=1e-6)
+    session.module = Watched(0)
+    for _ in range(300):
+        session.run_step()
+    t = torch.cat(drawn)
+    assert 0 <= t.min() < 0.02
+    assert 0.98 < t.max() < 1
+    assert bool(((1000 * t - (1000 * t).round()).abs() < 1e-3).all()) == (times == "grid")
+    assert abs(float(t.mean()) - 0.5) < 4 / math.sqrt(12 * len(t))
+
+
+def test_no_average_is_the_last_weights(tiny: mosaic.DataSet) -> None:
+    session = training(tiny, ema=0, learning_rate=0.05)
+    for _ in range(3):
+        session.run_step()
+        average = session.average.module.state_dict()
+        assert all(torch.equal(average[name], value) for name, value in session.module.state_dict().items())
+
+
+def test_its_optimizer_is_adamw_without_decay(tiny: mosaic.DataSet) -> None:
+    """What the authors' released code trains with."""
+    ours, theirs = (training(tiny, learning_rate=0.05) for _ in range(2))
+    theirs.optimizer = torch.optim.AdamW(theirs.module.parameters(), lr=0.05, weight_decay=0)
+    for _ in range(4):
+        ours.run_step()
+        theirs.run_step()
+    for name, value in ours.module.state_dict().items():
+        assert torch.equal(value, theirs.module.state_dict()[name])
+
+
 @pytest.mark.parametrize("stop", [0, 1, 4, 7])
 def test_a_restored_training_continues_as_if_nothing_had_happened(tiny: mosaic.DataSet, stop: int) -> None:
     whole = training(tiny, conditional=True, learning_rate=0.05)

@@ -1,0 +1,92 @@
+"""Weights that another program saved: tensors by name, read without running anything that a file holds."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mosaic.errors import DataError, shown
+from mosaic.train.checkpoint import load_tensors
+
+__all__ = ["read_weights"]
+
+# Under which name programs keep weights beside other things, those that are used first.
+ENTRIES = ("ema", "model_ema", "model_state_dict", "state_dict", "model", "net", "backbone", "weights")
+
+# What wrappers put before every name: DataParallel, torch.compile, and modules that hold the network.
+PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.", "net.", "network.")
+
+COUNT = "n_averaged"  # of torch's AveragedModel
+
+ADVICE = (
+    "save the weights alone, where the network can be loaded: torch.save(network.state_dict(), 'weights.pt'), or "
+    "safetensors.torch.save_file"
+)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Read a file of weights: safetensors, or what torch.save writes of a `state_dict`.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Of an entry such as `ema` or `state_dict`, the weights are taken; what wrappers put before every name
+        is left out.
+
+    Returns
+    -------
+    weights : dict
+        Tensors by name, on the CPU.
+    entry : str
+        The entry that they were in; empty if they were in none.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, holds Python objects, or holds no weights.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no file '{path}'.")
+    content: Any = load_tensors(path) if path.suffix == ".safetensors" else _unpickled(path)
+    entries = []
+    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
+        entry = next((name for name in ENTRIES if isinstance(content.get(name), Mapping)), None)
+        if entry is None:
+            break
+        entries.append(entry)
+        content = content[entry]
+    if not isinstance(content, Mapping) or not content:
+        raise DataError(f"'{path}' holds {shown(type(content).__name__)}, not tensors by name; {ADVICE}.")
+    for name, value in content.items():
+        if not isinstance(value, Tensor) or not isinstance(name, str):
+            raise DataError(f"'{path}' holds {shown(name)}, a {type(value).__name__}, beside tensors; {ADVICE}.")
+    return _without_prefixes(dict(content)), ".".join(entries)
+
+
+def _unpickled(path: Path) -> Any:
+    """Read what torch.save wrote: tensors and containers only, so that no code of the file runs."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the format of what is then refused
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise DataError(
+            f"'{path}' holds more than tensors, such as a whole module: Python objects can run any code, and are never "
+            f"loaded; {ADVICE}."
+        ) from None
+    except Exception as error:  # a damaged file fails in any way
+        reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        raise DataError(f"'{path}' cannot be read ({reason}); it may be truncated.") from None
+
+
+def _without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    weights = {name: value for name, value in weights.items() if name != COUNT}
+    while prefix := next((each for each in PREFIXES if all(name.startswith(each) for name in weights)), None):
+        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights
