@@ -175,18 +175,16 @@ def _training_sets(
     runs: Sequence[tuple[str, xr.Dataset]], given: DataSet | None, data_dir: str | PathLike[str] | None
 ) -> tuple[list[DataSet | None], list[str]]:
     """The training set of each run, None where it is not available; and notes on what is left out."""
-    datasets: list[DataSet | None] = []
-    notes = []
-    fingerprint = None if given is None else given.fingerprint()
-    fits = [fingerprint == attribute_of(run, "dataset_fingerprint") for _, run in runs]
-    if given is not None and not any(fits):
+    wanted = [attribute_of(run, "dataset_fingerprint") for _, run in runs]
+    read = {} if given is None else {given.fingerprint(): given}
+    if given is not None and read.keys().isdisjoint(wanted):
         check_training_set(runs[0][1], given)
-    for (name, run), is_given in zip(runs, fits, strict=True):
+    notes = []
+    for (name, run), fingerprint in zip(runs, wanted, strict=True):
         if "source_image" not in run:
             notes.append(f"Run '{name}' keeps no provenance, so its pixels cannot be traced (`save` provenance).")
         try:
-            datasets.append(given if is_given else training_set_of(run, data_access(data_dir)))
+            read[fingerprint] = read.get(fingerprint) or training_set_of(run, data_access(data_dir))
         except DataError as error:
-            datasets.append(None)
             notes.append(f"The training images of run '{name}' are left out. {error}")
-    return datasets, notes
+    return [read.get(fingerprint) for fingerprint in wanted], notes

@@ -127,6 +127,15 @@ def test_a_training_set_is_for_the_runs_made_with_it(tiny: mosaic.DataSet, run: 
         mosaic.report(digits, dataset=tiny)
 
 
+def test_a_training_set_that_runs_share_is_read_once(monkeypatch: pytest.MonkeyPatch, tiny: mosaic.DataSet) -> None:
+    read: list[xr.Dataset] = []
+    monkeypatch.setattr("mosaic.view.report.report.training_set_of", lambda run, access: read.append(run) or tiny)
+    run = mosaic.run("is", tiny, samples=1, steps=1)
+    shown = contents(mosaic.report([run, run]).page)["runs"]
+    assert ["training" in each for each in shown] == [True, True]
+    assert len(read) == 1
+
+
 def test_progress_counts_the_training_images_of_all_runs(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
     reports = Reports()
     mosaic.report([run, run], dataset=tiny, progress=reports)
