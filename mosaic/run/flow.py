@@ -22,7 +22,7 @@ from mosaic.sampling.scales import resolve_scales
 __all__ = ["FlowStep", "flow"]
 
 
-@dataclass
+@dataclass(repr=False)
 class FlowStep(Step):
     """A step of a flow: where it is, what the score says there, and where it goes.
 
@@ -41,6 +41,9 @@ class FlowStep(Step):
     t: float
     level: Level
     k: int
+
+    def __repr__(self) -> str:
+        return f"FlowStep({self.index}, t = {self.t:.3g}, k = {self.k}, B, C, H, W = {tuple(self.state.shape)})"
 
     @property
     def eps(self) -> Tensor:

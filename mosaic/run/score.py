@@ -204,13 +204,13 @@ def as_tensor(values: Any) -> Tensor:
 
 
 def name_of(score: Any) -> str:
-    """Name under which a score object is recorded."""
+    """Name under which a score object is recorded: its plugin's, or its class or function with its module."""
     if isinstance(score, FunctionModel):
         return name_of(score.function)
     if isinstance(score, ScoreModel) and score.name:
         return score.name
     kind = score if hasattr(score, "__qualname__") else type(score)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return kind.__qualname__ if kind.__module__ == "__main__" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def check_identified(score: ScoreModel | Callable[..., Any]) -> None:

@@ -47,6 +47,7 @@ IDLE = (
     "bench/",
     "testing/",
     "registry/scaffold/",
+    "view/colours.py",
     "view/comparison.py",
     "view/entropy.py",
     "view/figure.py",

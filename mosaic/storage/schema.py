@@ -101,11 +101,11 @@ COORDINATES = {
         "locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel", np.int64, least=0
     ),
 }
-# Of pixels: the axes count as plots do, so that `plot.imshow` is the right way up; `row` and `column` count as
-# arrays, `source_row` and `source_column` do.
+# Of pixels: the axes count as plots do, from the lower left pixel, so that `plot.imshow` is the right way up, and are
+# described by its labels; `row` and `column` count as arrays, `source_row` and `source_column` do.
 PLACES = {
-    "height": Variable("height of the pixel above the lowest row", ("height",), "pixel", np.int64, least=0),
-    "width": Variable("distance of the pixel from the left column", ("width",), "pixel", np.int64, least=0),
+    "height": Variable("height", ("height",), "pixel", np.int64, least=0),
+    "width": Variable("width", ("width",), "pixel", np.int64, least=0),
     "row": Variable("row of the pixel, 0 at the top", ("height",), "pixel", np.int64, least=0),
     "column": Variable("column of the pixel, 0 at the left", ("width",), "pixel", np.int64, least=0),
 }

@@ -42,6 +42,8 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
     board : xarray.Dataset
         As `mosaic.leaderboard` gives it.
     """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     from mosaic.view.figure import Picture, fitted
 
     metric = ranking_metric(board)
@@ -61,12 +63,17 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
         values, label = entry[f"step_{metric}_median"], fitted(name, 2, 8)
         handles += right.plot(entry["time"], values, lw=1.2, ls=style, label=label, **look)
     if NETWORK in board["score"].values:
-        seconds = float(board["seconds_per_step"].sel(score=NETWORK))
-        handles.append(left.axvline(seconds, color="black", lw=0.8, ls=":", label="the network's time"))
+        own = float(board["seconds_per_step"].sel(score=NETWORK))
+        handles.append(left.axvline(own, color="black", lw=0.8, ls=":", label="the network's time"))
     final, along = (
         fitted(f"{metric} of {what}", 3.4, 10, 2) for what in ("final images", "x0hat at the network's states")
     )
     left.set(xscale="log", xlabel="time of a step, a sample [s]", ylabel=final)
+    seconds = board["seconds_per_step"].values
+    is_wide = np.nanmax(seconds) > 100 * np.nanmin(seconds)
+    left.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5), numticks=8))
+    left.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    left.xaxis.set_minor_formatter(NullFormatter())
     right.set(xlabel="time t (1: noise)", ylabel=along)
     left.set_title("agreement against cost, 95 % intervals", fontsize=10)
     right.set_title("along the network's own flow", fontsize=10)

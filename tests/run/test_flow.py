@@ -74,3 +74,8 @@ def test_what_cannot_be_used_is_refused_before_the_first_step(
 ) -> None:
     with pytest.raises(mosaic.MosaicError, match=named):
         mosaic.flow(mosaic.score("is", tiny), **arguments)
+
+
+def test_a_step_is_shown_in_a_line(tiny: mosaic.DataSet) -> None:
+    step = next(iter(mosaic.flow(mosaic.score("els", tiny, scales=3), seeds=[0, 1], steps=2)))
+    assert repr(step) == "FlowStep(0, t = 1, k = 3, B, C, H, W = (2, 1, 6, 5))"

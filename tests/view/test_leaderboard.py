@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from mosaic.view.leaderboard import COLOURS, draw_leaderboard, ranked, ranking_metric
@@ -62,3 +65,19 @@ def test_agreement_along_the_flow_is_drawn_by_theory_in_the_order_of_ranks() -> 
     assert len(figure.legends[0].get_texts()) == 4
     assert "mine" in figure.get_suptitle()
     assert "7" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("seconds", [(1.2e-3, 1.4e-3), (2e-3, 1e-2), (1e-4, 30.0)])
+def test_times_on_the_axis_do_not_lie_on_each_other(seconds: tuple[float, float]) -> None:
+    drawn = board("pearson_r", [0.5, NAN, 0.25, NAN, 0.75])
+    drawn["seconds_per_step"].values[:] = np.linspace(*seconds, drawn.sizes["score"])
+    figure = draw_leaderboard(drawn)
+    FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0].xaxis
+    texts = [label for label in (*axis.get_ticklabels(), *axis.get_ticklabels(minor=True)) if label.get_text()]
+    low, high = figure.axes[0].get_xlim()
+    boxes = sorted(
+        (label.get_window_extent() for label in texts if low <= label.get_position()[0] <= high), key=lambda box: box.x0
+    )
+    assert boxes
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
