@@ -42,7 +42,7 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
     board : xarray.Dataset
         As `mosaic.leaderboard` gives it.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     from mosaic.view.figure import Picture, fitted
 
@@ -70,8 +70,9 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
     )
     left.set(xscale="log", xlabel="time of a step, a sample [s]", ylabel=final)
     seconds = board["seconds_per_step"].values
-    is_wide = np.nanmax(seconds) > 100 * np.nanmin(seconds)
-    left.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5), numticks=8))
+    span = np.nanmax(seconds) / np.nanmin(seconds)
+    decades = LogLocator(subs=(1,) if span > 100 else (1, 2, 5), numticks=8)
+    left.xaxis.set_major_locator(MaxNLocator(4) if span < 5 else decades)
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
     left.xaxis.set_minor_formatter(NullFormatter())
     right.set(xlabel="time t (1: noise)", ylabel=along)
