@@ -140,7 +140,7 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     assert {arguments[0] for arguments in embedded} == set(kinds)
     assert sum(arguments[0] == "run" for arguments in embedded) >= 6
     for arguments in embedded:
-        shorter = " ".join(arguments).replace("--epochs 100", "--epochs 40").split()
+        shorter = " ".join(arguments).replace("--epochs 200", "--epochs 40").split()
         if arguments[0] == "leaderboard":
             shorter += ["--scores", "gaussian", "--samples", "2"]
         result = invoke(*shorter)
