@@ -18,7 +18,8 @@ def test_notes_of_a_step_start_with_its_name() -> None:
     notes: list[str] = []
     study = Study(ReproduceConfig(), Path("root"), progress=lambda done, total, unit, note="": notes.append(note))
     study.run("a row: is", IDEAL, Path("root/is.nc")).close()
-    assert notes == [f"a row: is, batch 1/1, step {step}/3" for step in (1, 2, 3)]
+    batch = [f"a row: is, batch 1/1, step {step}/3" for step in (1, 2, 3)]
+    assert notes == ["a row: is, starting", *batch]
 
 
 def test_a_run_is_kept_used_again_and_recorded() -> None:
