@@ -67,10 +67,10 @@ class Sizes(Target):
 
     def measure(self) -> xr.Dataset:
         self.study.records["a step"] = {"seed": self.study.config.seed}
-        return xr.Dataset({"width": ("row", [3, 5])}, {"row": ["a", "b"]})
+        return xr.Dataset({"field_width": ("row", [3, 5])}, {"row": ["a", "b"]})
 
     def draw(self, measured: xr.Dataset) -> Figure:
-        return Figure(figsize=(measured["width"].values[0], measured["width"].values[1]), dpi=20)
+        return Figure(figsize=(measured["field_width"].values[0], measured["field_width"].values[1]), dpi=20)
 
 
 class Refused(Sizes):
@@ -80,7 +80,7 @@ class Refused(Sizes):
 
 def test_what_is_measured_is_stored_described_and_drawn() -> None:
     actual = execute_reproduction(Sizes(Study(ReproduceConfig(seed=4), Path("root/cpu"))))
-    assert actual["width"].attrs["units"] == "pixel"
+    assert actual["field_width"].attrs["units"] == "pixel"
     assert actual.attrs["title"] == "Sizes of letters."
     assert json.loads(actual.attrs["rows"]) == ["mnist-resnet-zeros"]
     assert json.loads(actual.attrs["configuration"])["seed"] == 4

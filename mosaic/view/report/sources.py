@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from mosaic.engine.nearest import nearest_images
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, silent
-from mosaic.storage.requirements import attribute_of, known_values, require, setting_of, tensor_of
+from mosaic.storage.requirements import known_values, require, tensor_of
 from mosaic.storage.schema import SAVED, SAVED_WITH_IMAGE
 from mosaic.storage.trajectory import check_training_set
 from mosaic.view.colours import tile_colours
-from mosaic.view.mosaics import check_places, tiles_of
+from mosaic.view.mosaics import check_places, sources_wrap, tiles_of
 from mosaic.view.report.encoding import packed, picture_of, shares
 
 __all__ = ["Training", "keeps_provenance", "provenance_of", "steps_kept", "training_of"]
@@ -87,7 +87,7 @@ def provenance_of(run: xr.Dataset, frames: NDArray[np.int64], dataset: DataSet |
         Of the pixels' range.
     """
     samples = [run.isel(sample=[n]) for n in range(run.sizes["sample"])]
-    last = [{**_places(sample, "source", "multiplicity"), **_tiles(sample, _wraps(run))} for sample in samples]
+    last = [{**_places(sample, "source", "multiplicity"), **_tiles(sample, sources_wrap(run))} for sample in samples]
     if dataset is not None:
         for shown, sample in zip(last, samples, strict=True):
             shown["apart"] = shares(_apart(sample, dataset) / span)
@@ -120,12 +120,6 @@ def _places(sample: xr.Dataset, prefix: str, multiplicity: str) -> dict[str, Any
         "column": packed(known_values(sample, f"{prefix}_column").values.astype(side)),
         "multiplicity": packed(known_values(sample, multiplicity).values.astype(np.int32)),
     }
-
-
-def _wraps(run: xr.Dataset) -> bool:
-    """Tell whether sources may continue at the other border; older files do not hold the traits."""
-    traits = attribute_of(run, "traits") if "traits" in run.attrs else {}
-    return bool(traits.get("is_equivariant")) or setting_of(run, "score_options").get("boundary") == "circular"
 
 
 def _tiles(sample: xr.Dataset, wraps: bool) -> dict[str, Any]:
