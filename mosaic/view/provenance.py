@@ -31,8 +31,8 @@ COLUMNS = 3  # of sources
 MOST_SAMPLES = 32
 LEGEND = (
     "final images as mosaics\nThin lines: tiles, pieces copied whole. Colours: the training images that most pixels "
-    "come from; beside, these with the pixels used, their numbers in the training set and their shares. Hatched: ties, "
-    "where several sources are equal and the first is named."
+    "come from; beside, these with the pixels used, their names or numbers in the training set and their shares. Hatched: "
+    "ties, where several sources are equal and the first is named."
 )
 
 
@@ -129,7 +129,7 @@ def _draw_sample(axes: Sequence[Axes], run: xr.Dataset, sample: int, dataset: Da
         taken = np.full(tiles.shape, -1)
         taken[row[used], column[used]] = 0
         _draw_edges(axis, edges_of(taken, taken == 0), colour, 1.2)
-        _entitle(axis, f"no. {name}\n{100 * used.mean():.1f} %", colour)
+        _entitle(axis, f"{dataset.name_of(name)}\n{100 * used.mean():.1f} %", colour)
     for axis in axes:
         axis.set_axis_off()
 

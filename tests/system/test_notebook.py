@@ -46,6 +46,7 @@ def test_the_notebook_is_stored_with_its_results_and_is_small() -> None:
     assert sum("image/png" in kinds for kinds in kinds(notebook)) >= 6
     assert NOTEBOOK.stat().st_size < 600_000
     assert not PLACE.search(NOTEBOOK.read_text())
+    assert tempfile.gettempdir() not in NOTEBOOK.read_text()
 
 
 if __name__ == "__main__":
@@ -56,4 +57,5 @@ if __name__ == "__main__":
         for output in cell.get("outputs", ()):
             if output.output_type == "stream":
                 output.text = PLACE.sub("notebook", output.text)
-    nbformat.write(whole, NOTEBOOK)
+    text = nbformat.writes(whole).replace(f"{Path(made).resolve()}/", "")
+    NOTEBOOK.write_text(text + "\n", encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -87,7 +89,7 @@ def test_a_sample_is_drawn_beside_its_tiles_and_its_sources(run: xr.Dataset, tin
             assert inside == {tuple(place) for place in np.argwhere(tied).tolist()}
         for axis, (name, used), colour in zip(beside, chosen, PALETTE, strict=False):
             np.testing.assert_allclose(pixels_of(axis), (tiny.images[name, 0] + 1) / 2, atol=1e-7)
-            assert axis.get_title() == f"no. {name}\n{100 * used.sum() / 30:.1f} %"
+            assert axis.get_title() == f"#{name}\n{100 * used.sum() / 30:.1f} %"
             (lines,) = axis.collections
             assert to_hex(lines.get_color()[0]) == colour
             taken = np.zeros((6, 5), bool)
@@ -118,3 +120,14 @@ def test_images_in_colour_are_drawn_in_colour_and_their_mosaic_in_grey() -> None
 def test_too_many_samples_are_refused(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
     with pytest.raises(mosaic.UsageError, match=f"{MOST_SAMPLES + 1}.*{MOST_SAMPLES}"):
         draw_provenance(run, [0] * (MOST_SAMPLES + 1), tiny)
+
+
+def test_sources_go_by_their_names(tiny: mosaic.DataSet) -> None:
+    named = replace(tiny, names=tuple(f"a/${number}$.png" for number in range(len(tiny))))
+    run = mosaic.run("els", named, steps=2, samples=1, scales="3")
+    figure = draw_provenance(run, [0], named)
+    titles = [axis.get_title().split("\n")[0].replace("\\$", "$") for axis in figure.axes[2:] if axis.images]
+    one = run.isel(sample=0)
+    chosen = chosen_sources(one["source_image"].values, one["multiplicity"].values)
+    assert titles == [f"a/${number}$.png" for number, _ in chosen]
+    check_readable(figure)
