@@ -31,8 +31,8 @@ COLUMNS = 3  # of sources
 MOST_SAMPLES = 32
 LEGEND = (
     "final images as mosaics\nThin lines: tiles, pieces copied whole. Colours: the training images that most pixels "
-    "come from; beside, these with the pixels used, their names or numbers in the training set and their shares. Hatched: "
-    "ties, where several sources are equal and the first is named."
+    "come from; beside, these with the pixels used, their names or numbers in the training set and their shares. "
+    "Hatched: ties, where several sources are equal and the first is named."
 )
 
 
