@@ -33,6 +33,10 @@ WORDS: dict[Any, str] = {
 }
 
 
+MADE_BY = {"Score": " (mosaic.score makes one)"}
+"""How to come by what a message asks for."""
+
+
 def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function refuse arguments that it does not have, or that are not what it is annotated to take.
 
@@ -63,7 +67,10 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
                         f"{function.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
                         f"It has: {', '.join(each for each in known if each != 'self')}."
                     )
-            for name, value in (*zip(names, arguments, strict=False), *keywords.items()):
+            placed = [_listed(value, hints().get(name)) for name, value in zip(names, arguments, strict=False)]
+            placed += arguments[len(names) :]  # too many are Python's TypeError
+            named = {name: _listed(value, hints().get(name)) for name, value in keywords.items()}
+            for name, value in (*zip(names, placed, strict=False), *named.items()):
                 hint = hints().get(name, Any)
                 if not _fits(value, hint):
                     raise UsageError(
@@ -73,7 +80,7 @@ def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]],
                 if PathLike in map(_kind, get_args(hint)) and isinstance(value, (str, PathLike)):
                     _check_path(name, value)
             try:
-                return function(*arguments, **keywords)
+                return function(*placed, **named)
             except OSError as error:  # a name too long, in most cases
                 raise of_system(error) from error
 
@@ -112,6 +119,15 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, (bool, np.bool_) if kind is bool else kind)
 
 
+def _listed(value: Any, hint: Any) -> Any:
+    """Give an array or a tensor in one dimension as a list where a sequence is wanted; anything else as it is."""
+    allowed = [_kind(each) for each in (hint, *get_args(hint))]
+    is_sequence = any(each in (Sequence, Collection) for each in allowed)
+    if not is_sequence or getattr(value, "ndim", 0) != 1 or type(value) in allowed:
+        return value
+    return value.tolist()
+
+
 def _check_path(name: str, value: Any) -> None:
     """Refuse a text that no file system takes for a path, and none at all, which would be the current folder."""
     if not fspath(value):
@@ -133,7 +149,7 @@ def _in_words(hint: Any) -> str:
         return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
     if kind in (Sequence, Collection, Mapping):
         return f"a {kind.__name__.lower()} ({str(hint).replace('collections.abc.', '').replace('typing.', '')})"
-    return WORDS.get(kind) or f"a {kind.__module__.partition('.')[0]}.{kind.__name__}"
+    return WORDS.get(kind) or f"a {kind.__module__.partition('.')[0]}.{kind.__name__}{MADE_BY.get(kind.__name__, '')}"
 
 
 def _kind(hint: Any) -> Any:

@@ -31,6 +31,7 @@ class _Facts(BaseModel):
     metadata: dict[StrictStr, StrictStr]
     notes: tuple[StrictStr, ...]
     names: tuple[StrictStr, ...]
+    options: dict[StrictStr, Any]
 
 
 def as_facts(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from mosaic.progress import printable
 
 __all__ = ["DataSet", "balanced_subset"]
 
-FACTS = ("classes", "range", "scales", "training", "rule", "metadata", "notes", "names")  # fields but arrays and texts
+# Fields but arrays and texts.
+FACTS = ("classes", "range", "scales", "training", "rule", "metadata", "notes", "names", "options")
 FEW = 12  # classes and images that a notebook shows
 MOST_CLASSES = 65_536  # that are named by their numbers, where no names are given
 
@@ -54,6 +55,9 @@ class DataSet:
         What the user should know of how the images were read, such as what was left out. No part of the fingerprint.
     names : tuple of str
         What each image is called, such as its file; empty where they have no names. No part of the fingerprint.
+    options : mapping
+        Options by which it was loaded by its name, for runs to record; empty for one that was not. No part of the
+        fingerprint.
 
     Raises
     ------
@@ -74,6 +78,7 @@ class DataSet:
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
     names: tuple[str, ...] = field(default=(), compare=False)
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     _digest: tuple[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -61,13 +61,27 @@ class Convention(Options):
             raise ValueError("a flow is a function of t or of a timestep, not of sigma")
         return self
 
+    def summary(self) -> str:
+        """Say in a few words what the function gives and is told."""
+        if self.preconditioning == "edm":
+            return "F of EDM's preconditioning"
+        return f"{self.prediction} told {'the level' if self.time == 'level' else self.time}"
+
     @property
     def needs_schedule(self) -> bool:
         """Whether the function is told the time of a schedule, so that it takes no level beyond that schedule."""
         return self.preconditioning == "none" and self.time in ("t", "timestep") and self.prediction != "flow"
 
     def input_level(self, level: Level) -> Level:
-        """Give (a', s') of the coordinates in which the function takes x."""
+        """Give (a', s') of the coordinates in which the function takes x.
+
+        Raises
+        ------
+        UsageError
+            If there is no signal in the level, of which no x0hat could be told.
+        """
+        if level.signal == 0:
+            raise UsageError(f"{level} has no signal, so what a function predicts there says nothing of x_0.")
         size = 1.0
         if self.preconditioning == "edm" or self.time == "sigma":
             size = level.signal
@@ -139,7 +153,7 @@ class FunctionModel(ScoreModel):
         Of the arguments that the convention says. It gives a tensor like x', or an object that has it as `sample`. A
         `torch.nn.Module` is evaluated in eval mode and in its own precision.
     schedule : NoiseSchedule
-        Whose t is meant, and whose levels a run has.
+        Whose t is meant. A run may have another: its levels become those of the same noise-to-signal ratio.
     """
 
     name = "function"
@@ -158,8 +172,12 @@ class FunctionModel(ScoreModel):
 
     @property
     def traits(self) -> Traits:
-        """Its fingerprint is that of weights and code, where they can be seen."""
-        return Traits(schedule=lambda: self.schedule, fingerprint=lambda: fingerprint_of(self.function))
+        """Its fingerprint is that of weights and code, where they can be seen, and of its schedule."""
+        return Traits(fingerprint=self._fingerprint)
+
+    def _fingerprint(self) -> str | None:
+        schedule = self.schedule.name, repr(self.schedule.options.model_dump(mode="json"))
+        return fingerprint_of((self.function, *schedule))
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
         """Refuse arguments, labels too, that the function does not take, and levels that its schedule does not have.
@@ -207,6 +225,8 @@ class FunctionModel(ScoreModel):
         def predict(given: Tensor, told: float | Level) -> Tensor:
             return self._call(given, told, labels)
 
+        if self.options.needs_schedule:  # which need not be the run's
+            x, level = self.schedule.rescaled(x, level)
         return self.options.denoised(x, level, predict, self._time_on_schedule).to(x.dtype)
 
     def _time_on_schedule(self, level: Level) -> float:

@@ -129,7 +129,7 @@ class NoiseSchedule(ABC):
             own = self.level(self.time_of_ratio(level.ratio))
         except ValueError:
             return x, level
-        return x * (own.signal / level.signal), own
+        return (x, level) if _agree(own, level) else (x * (own.signal / level.signal), own)
 
 
 def _agree(level: Level, other: Level) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def load_dataset(name: str, options: Mapping[str, Any], access: DataAccess) -> D
 
 
 def read_source(source: DataSource) -> DataSet:
-    """Read a data source.
+    """Read a data source; the data set knows the options that it was loaded with.
 
     Raises
     ------
@@ -54,4 +55,4 @@ def read_source(source: DataSource) -> DataSet:
         If the data are not available, or the source ends the program.
     """
     with no_exit(f"Data set '{source.name}'"):
-        return source.load()
+        return replace(source.load(), options=source.options.model_dump(mode="json"))

@@ -157,4 +157,4 @@ def _steps(
         at = step.index
         shown = FlowStep(at, step.state, step.denoised, step.following, times[at], levels[at], scales[at])
         yield shown
-        step.following = shown.following
+        step.following = as_tensor(shown.following).to(step.state)  # what a user has set

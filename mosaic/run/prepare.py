@@ -17,7 +17,7 @@ from mosaic.interfaces.options import Options
 from mosaic.interfaces.sampler import Sampler, levels_at
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel
-from mosaic.registry.data import data_source, read_source
+from mosaic.registry.data import load_dataset
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import Size, access_within, threads_within
@@ -72,10 +72,8 @@ def prepare(
     sampler: Sampler = names.make("sampler", config.sampler, config.sampler_options)
     # Options are checked before the data are read, which can take long.
     options = names.parse("score", config.score, config.score_options) if score is None else None
-    dataset_options = config.dataset_options
     if dataset is None:
-        source = data_source(config.dataset, dataset_options, access_within(access, memory))
-        dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
+        dataset = load_dataset(config.dataset, config.dataset_options, access_within(access, memory))
     dataset = dataset.to(device)
     times = tuple(sampler.times(schedule, config.steps))
     levels = tuple(levels_at(schedule, times))
@@ -88,7 +86,7 @@ def prepare(
     size = _size(config, save, labels, max(scales))
     threads = threads_within(memory, model, size, config.score)
     resolved = {
-        "dataset_options": dataset_options,
+        "dataset_options": dict(dataset.options) or config.dataset_options,
         "score_options": model.options.model_dump(mode="json"),
         "schedule_options": schedule.options.model_dump(mode="json"),
         "sampler_options": sampler.options.model_dump(mode="json"),

@@ -14,6 +14,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
+from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig, RunSettings
 from mosaic.run.job import start
 from mosaic.run.prepare import ScoreLike, prepare
@@ -103,6 +104,8 @@ def run(
         refuse_unused({"score_options": settings.get("score_options")}, "`score` is not a name")
     output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
     kept = output.kept_settings(RunConfig) if output is not None else {}
+    if score is None and kept.get("score", "els") not in registry().names("score"):
+        raise UsageError(f"The run at '{out}' is of '{kept['score']}', an object; give it again as `score`.")
     own = score.settings() if isinstance(score, Score) else {}
     config = layered(RunConfig, kept, own, {**names, **settings})
     access, noise = data_access(data_dir, download), None if isinstance(init, (str, PathLike)) else init

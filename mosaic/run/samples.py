@@ -141,10 +141,7 @@ def _start_of(init: Init, what: str) -> _Start:
         array = init.detach().cpu().double().numpy() if isinstance(init, Tensor) and init.is_floating_point() else init
         array = np.asarray(array)
     if array.ndim != 4 or array.dtype.kind != "f" or array.size == 0:
-        raise UsageError(
-            f"`init` {what} must hold floating-point noise of shape (samples, channels, height, width), not "
-            f"{array.dtype} of shape {array.shape}."
-        )
+        raise UsageError(f"`init` {what} must hold floating-point noise of shape (samples, channels, height, width).")
     _check_noise(array, what)
     unknown = (-1,) * len(array)
     return _Start(torch.from_numpy(array.astype(np.float64)), unknown, unknown)

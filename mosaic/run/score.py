@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
@@ -23,6 +23,7 @@ from mosaic.interfaces.function_model import FunctionModel
 from mosaic.interfaces.sampler import levels_at, uniform_times
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel, eps_from_denoised, score_from_denoised
+from mosaic.registry.loading import registry
 from mosaic.sampling.scales import ScaleSchedule, coarse_to_fine, resolve_scales
 from mosaic.storage.parts import PartFiles
 
@@ -57,23 +58,21 @@ class Score:
     scales : str or None
         Locality scales, as the setting `scales` of a run (a list is one of as many steps); by default from about half
         the image at t = 1 to 3 at t = 0.
-    dataset_options : mapping
-        Options by which the training set was loaded, for a run to record.
     """
 
     model: ScoreModel
     schedule: NoiseSchedule
     scales: str | None = None
-    dataset_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"Score({name_of(self.model)}, {self.model.dataset.name}, {self.schedule.name})"
+        told = f", {self.model.options.summary()}" if isinstance(self.model, FunctionModel) else ""
+        return f"Score({name_of(self.model)}, {self.model.dataset.name}, schedule {self.schedule.name}{told})"
 
     def settings(self) -> dict[str, Any]:
         """Give the settings of a run that are its own; the model and the images themselves are none."""
         return {
             "dataset": self.model.dataset.name,
-            "dataset_options": dict(self.dataset_options),
+            "dataset_options": dict(self.model.dataset.options),
             "schedule": self.schedule.name,
             "schedule_options": self.schedule.options.model_dump(mode="json"),
             **({} if self.scales is None else {"scales": self.scales}),
@@ -143,7 +142,12 @@ class Score:
         """
 
         def denoiser(x: Tensor, sigma: float | Tensor, labels: Labels | None = None) -> Tensor:
-            values = torch.as_tensor(sigma, dtype=torch.float64, device="cpu").reshape(-1).expand(len(x))
+            values = torch.as_tensor(sigma, dtype=torch.float64, device="cpu").reshape(-1)
+            if len(values) not in (1, len(x)):
+                raise UsageError(
+                    f"`sigma` has {len(values)} entries; it must have one, or one for each of {len(x)} images."
+                )
+            values = values.expand(len(x))
             given = None if labels is None else as_tensor(labels).to(x.device)
             denoised = torch.empty_like(x)
             for value in values.unique().tolist():
@@ -207,10 +211,20 @@ def name_of(score: Any) -> str:
     """Name under which a score object is recorded: its plugin's, or its class or function with its module."""
     if isinstance(score, FunctionModel):
         return name_of(score.function)
-    if isinstance(score, ScoreModel) and score.name:
-        return score.name
+    if is_registered(score):
+        return str(score.name)
     kind = score if hasattr(score, "__qualname__") else type(score)
     return kind.__qualname__ if kind.__module__ == "__main__" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def is_registered(score: object) -> bool:
+    """Whether a score object is of a class that is registered, so that its name, options and data say what it is."""
+    name = getattr(score, "name", None)
+    return (
+        isinstance(score, ScoreModel)
+        and name in registry().names("score")
+        and registry().get("score", str(name)) is type(score)
+    )
 
 
 def check_identified(score: ScoreModel | Callable[..., Any]) -> None:
@@ -221,7 +235,7 @@ def check_identified(score: ScoreModel | Callable[..., Any]) -> None:
     UsageError
         With what may be the cause.
     """
-    if isinstance(score, AnalyticMachine):
+    if is_registered(score):
         return
     shown = score.traits.fingerprint() if isinstance(score, ScoreModel) else fingerprint_of(score)
     if shown is None:

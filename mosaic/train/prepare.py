@@ -13,7 +13,7 @@ from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.network import Network
 from mosaic.interfaces.schedule import NoiseSchedule
-from mosaic.registry.data import data_source, read_source
+from mosaic.registry.data import load_dataset
 from mosaic.registry.loading import registry
 from mosaic.run.settings import layered
 from mosaic.train.config import TrainConfig
@@ -70,11 +70,10 @@ def prepare_training(
     """
     if output is not None:
         output.check()
-    names, dataset_options = registry(), config.dataset_options
+    names = registry()
     names.get("network", config.network)  # before the data are read, which can take long
     if dataset is None:
-        source = data_source(config.dataset, dataset_options, access)
-        dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
+        dataset = load_dataset(config.dataset, config.dataset_options, access)
     # Only now are the data set's own defaults known; what was given goes over them.
     config = layered(TrainConfig, _defaults_of(dataset, config.network), config.model_dump(exclude_unset=True))
     network: Network = names.make("network", config.network, config.network_options)
@@ -83,7 +82,7 @@ def prepare_training(
     device = chosen_device(config.device, "float32", dataset.images.device)
     resolved = {
         "network_options": network.options.model_dump(mode="json"),
-        "dataset_options": dataset_options,
+        "dataset_options": dict(dataset.options) or config.dataset_options,
         "schedule_options": schedule.options.model_dump(mode="json"),
         "device": str(device),
         "precision": _precision(config.precision, device),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +14,7 @@ from mosaic.interfaces.function_model import Convention, FunctionModel
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.interfaces.score import ScoreModel
-from mosaic.registry.data import data_access, data_source, read_source
+from mosaic.registry.data import data_access, load_dataset
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
 from mosaic.run.configuration import as_text
@@ -53,7 +52,8 @@ def score(
     dataset : str or DataSet, optional
         Training set; by default the one that a checkpoint was trained on, else digits. A score model has its own.
     schedule : str or NoiseSchedule, optional
-        Whose times t are meant; by default the one that a network was trained with, else cosine.
+        Whose times t are meant; by default the one that a network was trained with, else cosine. Two scores that
+        are compared at a time t need one schedule: schedule=other.schedule.
     scales : str, int, list, ScaleSchedule, xarray.DataArray or xarray.Dataset, optional
         Locality scales of a local machine, as the setting `scales` of a run.
     dataset_options : mapping, optional
@@ -61,9 +61,16 @@ def score(
     data_dir, download
         Where data files lie (default: the environment variable MOSAIC_DATA), and whether to download them.
     **options
-        Options of a score model that is given by its name, such as boundary="zeros". Of a function: `prediction`
-        ("eps", "x0", "v", "score" or "flow"), `time` ("t", "level", "sigma" or "timestep"), `preconditioning` ("none"
-        or "edm"), `timesteps`, `sigma_data` and `labels`, as `mosaic.Convention` describes them.
+        Options of a score model that is given by its name, such as boundary="zeros". Of a function f(x, time) of
+        x = a x_0 + s eps, by default of eps at t:
+
+        - `prediction`: what it gives. "eps"; "x0"; "v" = a eps - s x_0; "score", grad log p; or "flow" = eps - x_0,
+          of x = (1 - s) x_0 + s eps, with noise at s = 1 (turn sign and time of a flow from noise to data).
+        - `time`: what it is told. "t" of the schedule, noise at 1 (of a flow, s); "sigma" = s / a, of
+          x = x_0 + sigma eps; "timestep", 0 to `timesteps` - 1, a number that is not rounded, of x with
+          a^2 + s^2 = 1; or "level", the `mosaic.Level`. All but the level one number a sample, (B,).
+        - `preconditioning="edm"`: it is the raw network F of EDM, with `sigma_data`.
+        - `labels=True`: its third argument is the classes (B,), -1 for none.
 
     Returns
     -------
@@ -97,15 +104,14 @@ def score(
         unused = {"dataset_options": dataset_options, "data_dir": data_dir, "download": download}
         refuse_unused(unused, "the data set is not a name")
     else:
-        source = data_source(dataset or "digits", dataset_options or {}, data_access(data_dir, download))
-        dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
+        dataset = load_dataset(dataset or "digits", dataset_options or {}, data_access(data_dir, download))
     model = _of_object(what, dataset) if name is None else registry().get("score", name)(parsed, dataset)
     if model is None:
         function, convention = cast(Callable[..., Any], what), cast(Convention, parsed)
         model = FunctionModel(function, dataset, _schedule(schedule), convention)
     elif name is None:
         refuse_unused(options, f"`what` is taken for a '{model.name}', which says all of itself")
-    return replace(_at_hand(model, schedule, scales), dataset_options=dataset_options or {})
+    return _at_hand(model, schedule, scales)
 
 
 def _named(what: ScoreSource, options: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -136,7 +142,8 @@ def _of_object(what: object, dataset: DataSet) -> ScoreModel | None:
 
 
 def _at_hand(model: ScoreModel, schedule: str | NoiseSchedule | None, scales: Scales | None) -> Score:
-    own = model.traits.schedule() if schedule is None else None
+    of_model = model.schedule if isinstance(model, FunctionModel) else model.traits.schedule()
+    own = of_model if schedule is None else None
     if scales is not None and not model.traits.has_scale:
         refuse_unused({"scales": str(scales)}, "this score has no locality scale")
     return Score(model, _schedule(schedule) if own is None else own, as_text(RunConfig, "scales", scales))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from reports import Reports
 from torch import Tensor
 
 import mosaic
@@ -88,7 +89,7 @@ def test_labels_reach_a_score_that_has_them() -> None:
 
 def test_what_cannot_be_measured_is_refused() -> None:
     own = mosaic.score("gaussian", mosaic.DataSet("plain", torch.rand(3, 1, 4, 4)))
-    for given in ({"class_conditional": True}, {"images": 0}, {"times": [2.0]}):
+    for given in ({"class_conditional": True}, {"images": 0}, {"times": [2.0]}, {"times": []}, {"difference": 0}):
         with pytest.raises(mosaic.UsageError):
             mosaic.receptive_field(own, progress=False, **{"times": [0.5], **given})
 
@@ -117,3 +118,31 @@ def test_the_width_by_adding_squares() -> None:
         r = side // 2
         held = field[max(0, 4 - r) : 4 + r + 1, max(0, 4 - r) : 4 + r + 1].sum()
         assert (held >= share * field.sum()) == (width_of(field, share) <= side)
+
+
+def test_what_is_not_finite_has_no_field() -> None:
+    own = mosaic.score(lambda x, t: x * float("nan"), data(1, 4, 4))
+    with pytest.raises(mosaic.UsageError, match="finite"):
+        field_of(own)
+
+
+def test_derivatives_that_depend_on_the_difference_are_told() -> None:
+    own = mosaic.score(lambda x, t: linear(x.detach().float(), t), data(2, 5, 4))
+    with pytest.warns(mosaic.MosaicWarning, match="`difference`"):
+        field_of(own, 0.02)
+    expected = np.zeros((5, 4))
+    expected[2, 2], expected[2, 3] = 1.5, 1.0
+    np.testing.assert_allclose(
+        field_of(own, 0.5, difference=1e-2), expected / own.schedule.level(0.5).noise, rtol=1e-3, atol=1e-4
+    )
+
+
+def test_times_may_be_an_array_and_work_is_reported_from_the_start() -> None:
+    reports = Reports()
+    own = mosaic.score("ls", data(1, 4, 4), scales=3)
+    receptive_field(own, np.array([0.3, 0.6]), images=2, progress=reports)
+    shares = [done / total for done, total, *_ in reports]
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert shares == sorted(shares)
+    assert 0.25 in shares  # within a time, too

@@ -283,3 +283,32 @@ def test_a_function_may_answer_in_another_precision(tiny: mosaic.DataSet, dtype:
     run = mosaic.run(lambda x, t: torch.zeros_like(x, dtype=dtype), tiny, steps=2, samples=1)
     assert run["denoised"].dtype == "float32"
     xr.testing.assert_equal(run, mosaic.run(lambda x, t: torch.zeros_like(x), tiny, steps=2, samples=1))
+
+
+@pytest.mark.parametrize("options", [{}, {"time": "sigma"}, {"preconditioning": "edm"}])
+def test_a_level_without_signal_is_refused(tiny: mosaic.DataSet, options: dict[str, Any]) -> None:
+    with pytest.raises(mosaic.UsageError, match="signal"):
+        model(lambda x, t: x, tiny, **options).denoise(torch.zeros(1, 1, 6, 5), mosaic.Level(0.0, 1.0))
+
+
+@pytest.mark.parametrize("time", ["t", "timestep", "sigma", "level"])
+@pytest.mark.parametrize("level", [mosaic.Level(0.4, 0.6), mosaic.Level(1.0, 2.0)])
+def test_levels_of_other_schedules_are_those_of_the_same_ratio(
+    tiny: mosaic.DataSet, time: str, level: mosaic.Level
+) -> None:
+    """eps of a Gaussian of variance 0.3 about 0, by the level that it is told; x0hat depends on x / a and s / a."""
+
+    def eps(x: Tensor, told: Any) -> Tensor:
+        if time == "level":
+            a, s = told.signal, told.noise
+        elif time == "sigma":
+            a, s = 1.0, float(told[0])
+        else:
+            own = schedule().level(float(told[0]) if time == "t" else (float(told[0]) + 1) / 1000)
+            a, s = own.signal, own.noise
+        return s * x / (0.3 * a**2 + s**2)
+
+    x = torch.randn(2, 1, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    a, s = level.signal, level.noise
+    expected = 0.3 * a / (0.3 * a**2 + s**2) * x
+    torch.testing.assert_close(model(eps, tiny, time=time).denoise(x, level), expected, rtol=1e-6, atol=1e-8)

@@ -79,3 +79,9 @@ def test_what_cannot_be_used_is_refused_before_the_first_step(
 def test_a_step_is_shown_in_a_line(tiny: mosaic.DataSet) -> None:
     step = next(iter(mosaic.flow(mosaic.score("els", tiny, scales=3), seeds=[0, 1], steps=2)))
     assert repr(step) == "FlowStep(0, t = 1, k = 3, B, C, H, W = (2, 1, 6, 5))"
+
+
+def test_what_follows_may_be_an_array(tiny: mosaic.DataSet) -> None:
+    for step in mosaic.flow(mosaic.score("els", tiny, scales=3), seeds=[0], steps=3):
+        step.following = step.following.numpy() / 2
+    assert step.index == 2

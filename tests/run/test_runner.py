@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,25 @@ def test_options_of_a_score_model_that_is_given_would_not_be_used(tiny: mosaic.D
         mosaic.run(model, score_options={"boundary": "circular"})
     with pytest.raises(mosaic.UsageError, match="`data_dir` would not be used"):
         mosaic.run(model, data_dir="data")
+
+
+def test_a_data_set_knows_how_it_was_loaded_so_that_runs_record_it() -> None:
+    data = mosaic.score("is", "digits", dataset_options={"limit": 30}).model.dataset
+    assert data.options["limit"] == 30
+    run = mosaic.run("els", data, steps=2, samples=1, scales="3")
+    assert json.loads(run.attrs["configuration"])["dataset_options"]["limit"] == 30
+    assert len(run.mosaic.training_set()) == 30
+    trained = mosaic.train("resnet", data, out="net", epochs=1, network_options={"channels": 4, "blocks": 0})
+    assert trained.config.dataset_options["limit"] == 30
+
+
+def test_a_run_of_an_object_is_resumed_with_it(tiny: mosaic.DataSet) -> None:
+    own = mosaic.score(eps_of_half, tiny)
+    mosaic.run(own, steps=1, samples=1, out="own.nc").close()
+    with pytest.raises(mosaic.UsageError, match=r"eps_of_half.*`score`"):
+        mosaic.run(out="own.nc", resume=True)
+    mosaic.run(own, steps=1, samples=1, out="own.nc", resume=True).close()
+
+
+def eps_of_half(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    return 0.5 * x

@@ -108,3 +108,30 @@ def test_scales_in_a_list_are_those_of_as_many_steps(tiny: mosaic.DataSet) -> No
     own = mosaic.score("els", tiny, scales=[3, 3, 5, 7])
     assert [own.scale_at(own.level_at(t)) for t in (0.01, 0.25, 0.5, 0.74, 0.76, 1.0)] == [3, 3, 3, 5, 5, 7]
     assert mosaic.score("els", tiny, scales=5).scale_at(own.level_at(0.3)) == 5
+
+
+def test_only_registered_machines_are_identified_by_their_names(tiny: mosaic.DataSet) -> None:
+    ideal = mosaic.registry().get("score", "is")
+
+    class Scaled(ideal):  # type: ignore[valid-type, misc]
+        def denoise(self, x: Any, level: Any, labels: Any = None, scale: int = 0) -> Any:
+            return 0.5 * super().denoise(x, level, labels, scale)
+
+    assert "Scaled" in repr(mosaic.score(Scaled(None, tiny)))
+    settings: dict[str, Any] = {"steps": 2, "samples": 1, "out": "a.nc"}
+    mosaic.run(Scaled(None, tiny), **settings).close()
+    with pytest.raises(mosaic.UsageError, match="Scaled"):
+        mosaic.run(Scaled(None, tiny), resume=True, **settings)
+    for name in ("is", "gaussian"):
+        settings["out"] = f"{name}.nc"
+        model = mosaic.registry().get("score", name)(None, tiny)
+        mosaic.run(model, **settings).close()
+        mosaic.run(model, resume=True, **settings).close()
+
+
+def test_a_denoiser_takes_a_sigma_or_one_for_each_image(tiny: mosaic.DataSet) -> None:
+    denoiser = mosaic.score("is", tiny).as_denoiser()
+    x = torch.randn(3, *tiny.shape)
+    assert torch.equal(denoiser(x, torch.full((3,), 0.5)), denoiser(x, 0.5))
+    with pytest.raises(mosaic.UsageError, match=r"2 .*3"):
+        denoiser(x, torch.ones(2))

@@ -29,6 +29,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
+from mosaic.registry.loading import registry
 from mosaic.run.batch import run_batch
 from mosaic.run.plan import Plan
 from mosaic.run.score import Score, check_identified, name_of
@@ -127,11 +128,18 @@ def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
 
 
 def _network_identity(network: Plan) -> dict[str, Any]:
-    """What decides the network's numbers beside its fingerprint: nothing, for the checkpoint of a training."""
-    model = network.model
-    options = {k: v for k, v in model.options.model_dump(mode="json").items() if k not in model.path_options}
-    named = {"score": model.name, "options": options, "scales": list(network.scales)}
-    return {"network": named} if options or model.traits.fingerprint() is None else {}
+    """What decides the network's numbers beside its fingerprint; nothing for a checkpoint, whose training says it."""
+    model, config = network.model, network.config.model_dump(mode="json")
+    if model.name == registry().checkpoint_score():
+        return {}
+    named = {
+        "score": config["score"],
+        "options": {name: value for name, value in config["score_options"].items() if name not in model.path_options},
+        "schedule": config["schedule"],
+        "schedule_options": config["schedule_options"],
+        "scales": list(network.scales),
+    }
+    return {"network": named}
 
 
 def attributes_of(plan: CalibrationPlan) -> dict[str, str]:

@@ -15,6 +15,7 @@ from mosaic.disk.lock import OutputInUse
 from mosaic.errors import MosaicError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
+from mosaic.evaluate.leaderboard.participants import TABLE
 from mosaic.evaluate.leaderboard.process import execute_here, execute_in_own_process
 from mosaic.evaluate.leaderboard.table import leaderboard_table
 from mosaic.interfaces.dataset import DataSet
@@ -67,7 +68,7 @@ class Board:
     @property
     def file(self) -> Path:
         """The stored table; there is no such file before the first leaderboard is finished."""
-        return self.folder / "leaderboard.nc"
+        return self.folder / f"{TABLE}.nc"
 
     def dropped(self) -> list[str]:
         """Name the theories that the stored leaderboard ranks but this one does not."""

@@ -22,7 +22,7 @@ class LeaderboardConfig(Configuration):
 
     checkpoint: str = Field(description="Folder of the trained network.")
     dataset: str | None = Field(None, description="Training set. Default: the network's.")
-    scores: str = Field("all", description="Score models, a list such as els,is; or all that need no options.")
+    scores: str = Field("all", description="Score models, a list such as els,is; all that need no options; or none.")
     metrics: str | None = Field(
         None,
         description="Metrics that compare images, a list; the first decides the ranks, the last is printed beside it. "

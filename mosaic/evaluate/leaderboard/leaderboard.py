@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -89,4 +90,6 @@ def leaderboard(
     plans = board.plan_unfinished()
     warn_of(board.notes(plans))
     with reporting(progress) as report:
-        return start(board, plans, report)
+        table = start(board, plans, report)
+    warn_of(f"{name} failed, and has no numbers: {why}" for name, why in json.loads(table.attrs["failed"]).items())
+    return table

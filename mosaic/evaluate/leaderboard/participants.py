@@ -20,6 +20,8 @@ from mosaic.storage.schema import NETWORK
 from mosaic.train.runs import NetworkRuns
 
 __all__ = [
+    "STEPS",
+    "TABLE",
     "Participants",
     "check_theories",
     "metrics_of",
@@ -31,6 +33,9 @@ __all__ = [
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Of a theory that is an object; its files are named after it."""
+
+TABLE, STEPS = "leaderboard", "-steps"
+"""Name of the table's file, and what is added to an entry's name for that of its single steps."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def participants_of(config: LeaderboardConfig, is_object: bool = False, more: bo
         plugins.get("score", name)
     if config.scores == "all":
         return _all_that_can(config, [name for name in plugins.names("score") if name != network])
-    names = [name.strip() for name in config.scores.split(",") if name.strip() not in ("", network)]
+    names = [name.strip() for name in config.scores.split(",") if name.strip() not in ("", network, "none")]
     if not names and not more:
         raise UsageError(f"`scores` '{config.scores}' names no theory; give a list such as els,is, or all.")
     for name in set(config.score_options) - {*names, *([] if is_object else [network])}:
@@ -111,11 +116,16 @@ def check_theories(theories: Mapping[str, Score], named: Collection[str], datase
     UsageError
         If a name is not one, or another theory's, or a theory has another training set than the network.
     """
+    taken = {name.casefold() for name in (NETWORK, registry().checkpoint_score(), TABLE, *named)}
     for name, theory in theories.items():
-        if not NAME.fullmatch(name):
-            raise UsageError(f"`theories` has the name '{name}'; a name is made of letters, digits, '.', '_' and '-'.")
-        if name in (NETWORK, registry().checkpoint_score(), *named):
-            raise UsageError(f"`theories` has the name '{name}', which takes part already; use another.")
+        if not NAME.fullmatch(name) or name.endswith(STEPS):
+            raise UsageError(
+                f"`theories` has the name '{name}'; a name is made of letters, digits, '.', '_' and '-', and does not "
+                f"end in {STEPS}."
+            )
+        if name.casefold() in taken:
+            raise UsageError(f"`theories` has the name '{name}', which is taken already; use another.")
+        taken.add(name.casefold())
         if theory.model.dataset.fingerprint() != dataset.fingerprint():
             raise UsageError(
                 f"`theories`: '{name}' has other training images ('{theory.model.dataset.name}') than the network "

@@ -9,6 +9,7 @@ from mosaic.evaluate.leaderboard.board import Board
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.participants import (
+    STEPS,
     check_theories,
     metrics_of,
     participants_of,
@@ -97,10 +98,12 @@ def prepare_leaderboard(
         for name, run in runs.items()
     }
     for name, model in objects.items():
-        check_resumable(model, (entries[name].out, entries[name].steps))
+        # The single steps of all are along the network's flow.
+        theirs = entries.values() if name == NETWORK else [entries[name]]
+        check_resumable(model, [file for entry in theirs for file in (entry.out, entry.steps)])
     return Board(config, out, dataset, entries, metrics, participants.left_out, objects)
 
 
 def _files(folder: Path, name: str) -> dict[str, Path]:
     stem = name.replace(":", "-")  # as in names of plugins
-    return {"out": folder / f"{stem}.nc", "along": folder / f"{NETWORK}.nc", "steps": folder / f"{stem}-steps.nc"}
+    return {"out": folder / f"{stem}.nc", "along": folder / f"{NETWORK}.nc", "steps": folder / f"{stem}{STEPS}.nc"}

@@ -26,6 +26,7 @@ from mosaic.run.score import Score, check_resumable
 from mosaic.sampling.scales import PAPER_SCALES
 from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import record
+from mosaic.storage.schema import PLACES
 from mosaic.train.runs import NetworkRuns, network_runs
 from mosaic.train.score import score
 
@@ -110,7 +111,7 @@ class Fig4(Target):
             seed=self.study.config.seed,
             class_conditional=is_conditional,
             progress=prefixed(self.study.progress, f"{name}: receptive field"),
-        ).drop_vars(["signal", "noise"])
+        ).drop_vars(["signal", "noise", *PLACES])
 
     def summary(self, measured: xr.Dataset) -> list[str]:
         """Say how wide the fields are beside the scales, at a few times."""

@@ -64,8 +64,9 @@ class Target(ABC):
         if study.network is not None:
             if not self.takes_network:
                 raise UsageError(f"'{self.name}' trains its networks; `network` would not be used: leave it out.")
-            of_training = ("rows", "network_options", "epochs", "samples")
-            refuse_unused({name: getattr(study.config, name) for name in of_training}, "`network` is trained")
+            used = {"preset", "network", "dataset", "dataset_options", "calibration_samples", "seed", "device"}
+            given = {name: getattr(study.config, name) for name in study.config.model_fields_set - used}
+            refuse_unused(given, "`network` is there, and nothing is trained or run")
 
     def experiment(self, row: str) -> Experiment:
         """Give the experiment of a row of table 2."""

@@ -195,7 +195,12 @@ def test_any_score_is_a_network_to_calibrate_by(tiny: mosaic.DataSet) -> None:
     with pytest.raises(mosaic.UsageError, match="network_fingerprint"):
         mosaic.calibrate(mosaic.score(predict, tiny, prediction="x0"), out="c.nc", resume=True, **settings)
     mosaic.calibrate(own, out="d.nc", **settings).close()
-    for other in (mosaic.score("els", tiny, scales=3), mosaic.score("ls", tiny, scales="3,3,5,5,5")):
+    others = [
+        mosaic.score("els", tiny, scales=3),
+        mosaic.score("ls", tiny, scales="3,3,5,5,5"),
+        mosaic.score("els", tiny, scales="3,3,5,5,5", schedule="linear"),
+    ]
+    for other in others:
         with pytest.raises(mosaic.UsageError, match=r"network\.s"):
             mosaic.calibrate(other, out="d.nc", resume=True, **settings)
 

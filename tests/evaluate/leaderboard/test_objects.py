@@ -74,6 +74,10 @@ def test_what_is_there_is_used_only_where_it_is_shown_to_be_the_same(tiny: mosai
     board(noisy, tmp_path / "d")
     with pytest.raises(mosaic.UsageError, match="fingerprint"):
         board(noisy, tmp_path / "d")
+    for left in ("network.nc", "network-steps.nc"):  # the theories' steps are along its flow
+        (tmp_path / "d" / left).unlink()
+    with pytest.raises(mosaic.UsageError, match="fingerprint"):
+        board(noisy, tmp_path / "d")
 
 
 def test_a_theory_that_fails_has_no_numbers_and_the_network_must_not(tiny: mosaic.DataSet, tmp_path: Path) -> None:
@@ -81,19 +85,26 @@ def test_a_theory_that_fails_has_no_numbers_and_the_network_must_not(tiny: mosai
         raise KeyError("weights")
 
     theories = {"broken": mosaic.score(broken, tiny)}
-    table = board(mosaic.score("els", tiny, scales="3"), tmp_path / "e", theories=theories)
+    with pytest.warns(mosaic.MosaicWarning, match=r"broken failed.*weights"):
+        table = board(mosaic.score("els", tiny, scales="3"), tmp_path / "e", theories=theories)
     assert "weights" in json.loads(table.attrs["failed"])["broken"]
     assert np.isnan(table["final_pearson_r_median"].sel(score="broken"))
     with pytest.raises(mosaic.MosaicError, match="weights"):
         board(mosaic.score(broken, tiny), tmp_path / "f")
 
 
-@pytest.mark.parametrize("name", ["is", "network", "a/b", "", ".x"])
+@pytest.mark.parametrize("name", ["is", "IS", "network", "a/b", "", ".x", "leaderboard", "els-steps"])
 def test_names_that_cannot_be_used_are_refused(tiny: mosaic.DataSet, tmp_path: Path, name: str) -> None:
     els = mosaic.score("els", tiny)
     with pytest.raises(mosaic.UsageError, match=f"'{name}'"):
         board(els, tmp_path / "g", theories={name: els})
     assert not (tmp_path / "g").exists()
+
+
+def test_theories_whose_names_differ_only_in_case_are_refused(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    els = mosaic.score("els", tiny)
+    with pytest.raises(mosaic.UsageError, match="'MINE'"):
+        board(els, tmp_path / "g", theories={"mine": els, "MINE": els})
 
 
 def test_theories_have_the_networks_data_and_a_score_its_own(tiny: mosaic.DataSet, tmp_path: Path) -> None:
@@ -103,3 +114,16 @@ def test_theories_have_the_networks_data_and_a_score_its_own(tiny: mosaic.DataSe
     for unused in ({"dataset": "digits"}, {"data_dir": "data"}, {"score_options": {"network": {"checkpoint": "x"}}}):
         with pytest.raises(mosaic.UsageError, match=next(iter(unused)) if "data" in str(unused) else "'network'"):
             board(els, tmp_path / "h", **unused)
+
+
+def test_own_theories_may_be_ranked_alone_and_have_another_schedule(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    """A function that is told t of cosine is the same at levels of another."""
+    ideal = mosaic.score("is", tiny)
+    network = mosaic.score(lambda x, sigma: ideal.as_denoiser()(x, sigma), tiny, **X0_AT_SIGMA, schedule="linear")
+    theories = {"same": mosaic.score(lambda x, t: ideal.eps(x, float(t[0])), tiny)}
+    table = board(network, tmp_path / "i", scores="none", theories=theories, metrics="mse")
+    assert table["score"].values.tolist() == ["network", "same"]
+    assert float(table["final_mse_median"].sel(score="same")) < 1e-8
+
+
+X0_AT_SIGMA: dict[str, Any] = {"prediction": "x0", "time": "sigma"}

@@ -27,8 +27,8 @@ def test_the_process_says_what_share_of_both_is_done(
 ) -> None:
     execute(entry_of(board, tmp_path))  # 3 steps of its own flow, and 2 along the network's
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [words[:2] for words in lines] == [["@mosaic", "progress"]] * 5
-    assert [float(share) for _, _, share in lines] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert [words[:2] for words in lines] == [["@mosaic", "progress"]] * 7
+    assert [float(share) for _, _, share in lines] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.6, 0.8, 1.0])
 
 
 def test_what_the_process_says_reaches_the_progress_and_the_error(board: Path, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_what_the_process_says_reaches_the_progress_and_the_error(board: Path, t
     execute_in_own_process(entry_of(board, tmp_path), reports)
     assert entry_of(board, tmp_path).is_done()
     shares = [done / total for done, total, *_ in reports]
-    assert shares == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert shares == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6, 0.6, 0.8, 1.0])
     with pytest.raises(mosaic.MosaicError, match="'nowhere'"):
         execute_in_own_process(entry_of(board, tmp_path / "b", schedule="nowhere"), reports)
 

@@ -59,7 +59,13 @@ def test_fig4_takes_the_folder_of_a_checkpoint(tiny_file: Path, folder: Path, in
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("table2", {}), ("fig4", {"rows": "mnist-unet-zeros"}), ("fig4", {"epochs": 3})]
+    ("name", "settings"),
+    [
+        ("table2", {}),
+        ("fig4", {"rows": "mnist-unet-zeros"}),
+        ("fig4", {"epochs": 3}),
+        ("fig4", {"precision": "bfloat16"}),
+    ],
 )
 def test_what_a_network_that_is_there_leaves_unused_is_refused(
     tiny: mosaic.DataSet, name: str, settings: dict[str, Any]
