@@ -141,7 +141,10 @@ def _start_of(init: Init, what: str) -> _Start:
         array = init.detach().cpu().double().numpy() if isinstance(init, Tensor) and init.is_floating_point() else init
         array = np.asarray(array)
     if array.ndim != 4 or array.dtype.kind != "f" or array.size == 0:
-        raise UsageError(f"`init` {what} must hold floating-point noise of shape (samples, channels, height, width).")
+        raise UsageError(
+            f"`init` {what} must hold floating-point noise of shape (samples, channels, height, width); it holds "
+            f"{'floating-point' if array.dtype.kind == 'f' else array.dtype} numbers of shape {array.shape}."
+        )
     _check_noise(array, what)
     unknown = (-1,) * len(array)
     return _Start(torch.from_numpy(array.astype(np.float64)), unknown, unknown)
