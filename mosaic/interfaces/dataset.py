@@ -126,7 +126,7 @@ class DataSet:
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
-        return f"DataSet('{self.name}', {len(self)} images of {' x '.join(map(str, self.shape))}{classes})"
+        return f"DataSet('{printable(self.name)}', {len(self)} images of {' x '.join(map(str, self.shape))}{classes})"
 
     def _repr_html_(self) -> str:
         counts = [] if self.labels is None else self.labels.bincount(minlength=len(self.classes)).tolist()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import html
 from collections.abc import Mapping
-from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from mosaic.progress import printable
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["picture", "pictures", "table"]
+__all__ = ["escaped", "picture", "pictures", "table"]
 
 LARGEST = 64  # pixels of the longer side of an image
 
@@ -31,18 +31,18 @@ def table(title: str, rows: Mapping[str, object]) -> str:
         A value for each name, shown as `str` does. Line breaks of a value stay; rows of the value None are left out.
     """
     lines = [
-        f'<tr><th style="{STYLE}">{_text(name)}</th>'
-        f'<td style="{STYLE}">{"<br>".join(map(_text, str(value).split(chr(10))))}</td></tr>'
+        f'<tr><th style="{STYLE}">{escaped(name)}</th>'
+        f'<td style="{STYLE}">{"<br>".join(map(escaped, str(value).split(chr(10))))}</td></tr>'
         for name, value in rows.items()
         if value is not None
     ]
-    return f"<div><strong>{_text(title)}</strong><table>{''.join(lines)}</table></div>"
+    return f"<div><strong>{escaped(title)}</strong><table>{''.join(lines)}</table></div>"
 
 
 def picture(png: bytes, description: str) -> str:
     """Put a PNG file into HTML, described for those who do not see it; pixels stay squares where it is enlarged."""
     data, style = base64.b64encode(png).decode("ascii"), "min-height: 48px; image-rendering: pixelated"
-    return f'<img src="data:image/png;base64,{data}" alt="{_text(description)}" style="{style}">'
+    return f'<img src="data:image/png;base64,{data}" alt="{escaped(description)}" style="{style}">'
 
 
 def pictures(images: Tensor, low: float, high: float, description: str) -> str:
@@ -68,5 +68,6 @@ def pictures(images: Tensor, low: float, high: float, description: str) -> str:
     return picture(stream.getvalue(), description)
 
 
-def _text(value: object) -> str:
-    return escape(printable(str(value)))
+def escaped(value: object) -> str:
+    """Write what `str` gives as text of a page, also of an attribute, in printable characters."""
+    return html.escape(printable(str(value)))
