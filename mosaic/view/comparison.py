@@ -15,7 +15,9 @@ from mosaic.view.images import draw_image
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_agreement", "draw_side_by_side"]
+__all__ = ["COMPARISON_NEEDS", "draw_agreement", "draw_side_by_side"]
+
+COMPARISON_NEEDS = ("image", "role")
 
 ORANGE, BLUE, GREY = "#d55e00", "#0072b2", "#7f7f7f"
 

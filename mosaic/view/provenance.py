@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.storage.requirements import check_samples, known_values, require, title_of
+from mosaic.storage.schema import SAVED_WITH_IMAGE
 from mosaic.storage.trajectory import check_training_set
 from mosaic.view.colours import PALETTE, chosen_sources
 from mosaic.view.images import class_of, draw_image, shown_image
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MOST_SAMPLES", "draw_provenance", "edges_of"]
+__all__ = ["MOST_SAMPLES", "PROVENANCE_NEEDS", "draw_provenance", "edges_of"]
+
+PROVENANCE_NEEDS = ("image", "label", *SAVED_WITH_IMAGE)
 
 DARK, GREY = "#404040", "#9a9a9a"
 MOSAIC, SOURCE = 2.4, 1.0  # inches of an image's longer side
@@ -88,7 +91,7 @@ def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -
     """
     from mosaic.view.figure import GAP, LINE, MARGIN, Picture, sides_of
 
-    run = require(run, ("image", "label"))
+    run = require(run, PROVENANCE_NEEDS)
     check_samples(run, samples)
     if len(samples) > MOST_SAMPLES:
         raise UsageError(f"{len(samples)} samples are chosen; at most {MOST_SAMPLES} are drawn in one picture.")

@@ -8,12 +8,15 @@ import numpy as np
 import xarray as xr
 
 from mosaic.errors import DataError
-from mosaic.storage.requirements import known_values, title_of
+from mosaic.storage.requirements import known_values, require, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_run_scales", "draw_scales"]
+__all__ = ["RUN_SCALES_NEED", "SCALES_NEED", "draw_run_scales", "draw_scales"]
+
+RUN_SCALES_NEED = ("scale", "time")
+SCALES_NEED = ("best", "scale", "scale_q25", "scale_q75", "k", "time")
 
 BLUE = "#0072b2"
 
@@ -60,6 +63,7 @@ def draw_run_scales(run: xr.Dataset) -> Figure:
     """
     from mosaic.view.figure import Picture, count_along
 
+    run = require(run, RUN_SCALES_NEED)
     scales, times = known_values(run, "scale").values, known_values(run, "time").values
     if not scales.any():
         raise DataError("The run's score model has no locality scale, so there are none to draw.")
