@@ -13,6 +13,7 @@ from mosaic.engine.nearest import nearest_images
 from mosaic.errors import UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.html import brightness
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
@@ -134,10 +135,10 @@ class MosaicAccessor:
         2
         """
         low, high = attribute_of(self._run, "dataset_range")
-        images: xr.DataArray = ((known_values(self._run, "image").astype(np.float64) - low) / (high - low)).clip(0, 1)
-        return images.transpose("sample", "height", "width", "channel").assign_attrs(
-            long_name="final image, clamped", units="1"
-        )
+        images = known_values(self._run, "image")
+        shown = images.copy(data=brightness(images.values, low, high))
+        shown.attrs = {"long_name": "final image, clamped", "units": "1"}
+        return shown.transpose("sample", "height", "width", "channel")
 
     def provenance(self) -> xr.Dataset:
         """Give where each final pixel comes from: the centre of the training window nearest to its own.

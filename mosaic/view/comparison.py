@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from mosaic.storage.requirements import attribute_of
+from mosaic.view.colours import BLUE, GREY, ORANGE
 from mosaic.view.images import draw_image
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["COMPARISON_NEEDS", "draw_agreement", "draw_side_by_side"]
 
 COMPARISON_NEEDS = ("image", "role")
-
-ORANGE, BLUE, GREY = "#d55e00", "#0072b2", "#7f7f7f"
 
 
 def draw_side_by_side(comparison: xr.Dataset, names: Mapping[str, str] | None = None, limit: int = 12) -> Figure:

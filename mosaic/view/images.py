@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from mosaic.disk.atomic import replacing
 from mosaic.errors import DataError
+from mosaic.interfaces.html import brightness
+from mosaic.storage.indexes import evenly_spread
 from mosaic.storage.requirements import attribute_of, check_samples, known_values, require, title_of
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ IMAGES_NEED = ("image", "label")
 def shown_image(image: xr.DataArray, run: xr.Dataset) -> NDArray[np.float64]:
     """Make an image (channel, height, width) what imshow takes: in [0, 1], clamped to the range of the run's data."""
     low, high = attribute_of(run, "dataset_range")
-    array = np.clip((image.values.astype(np.float64) - low) / (high - low), 0, 1)
+    array = brightness(image.values, low, high)
     return np.moveaxis(array, 0, -1) if array.shape[0] == 3 else array[0]
 
 
@@ -103,8 +105,7 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
 
     run = require(run, FLOW_NEEDS)
     check_samples(run, samples)
-    total = run.sizes["step"]
-    steps = np.unique(np.linspace(0, total - 1, min(columns, total)).round().astype(int))
+    steps = evenly_spread(run.sizes["step"], columns)
     shown = run.isel(sample=list(samples), step=steps)
     states, denoised, times, scales = (known_values(shown, name) for name in ("state", "denoised", "time", "scale"))
     classes = [class_of(run, label) for label in known_values(shown, "label").values.tolist()]

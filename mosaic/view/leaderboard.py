@@ -9,14 +9,14 @@ import xarray as xr
 
 from mosaic.registry.loading import registry
 from mosaic.storage.schema import NETWORK
+from mosaic.view.colours import GREY, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["draw_leaderboard", "leaderboard_needs", "ranked", "ranking_metric"]
 
-# Okabe & Ito's colours, without black, which is the network's.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+COLOURS = (*PALETTE, GREY)  # black is the network's
 MARKERS = "osD^vP"
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from mosaic.storage.requirements import require, title_of
 from mosaic.storage.schema import SAVED_WITH_IMAGE
+from mosaic.view.colours import BLUE
 from mosaic.view.mosaics import sources_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["SOURCES_NEED", "draw_sources"]
 
 SOURCES_NEED = tuple(SAVED_WITH_IMAGE)
 
-BLUE, GREY = "#0072b2", "#b0b0b0"
+LIGHT_GREY = "#b0b0b0"
 
 
 def draw_sources(run: xr.Dataset) -> Figure:
@@ -36,7 +37,7 @@ def draw_sources(run: xr.Dataset) -> Figure:
     figure = Picture(8.4, 3.2, f"{title_of(run)}: source images of the final images, and tiles copied whole")
     left, right = figure.subplots(1, 2)
     places = np.arange(counts.sizes["sample"])
-    for which, colour, shift in (("all", GREY, -0.2), ("untied", BLUE, 0.2)):
+    for which, colour, shift in (("all", LIGHT_GREY, -0.2), ("untied", BLUE, 0.2)):
         counted = counts.sel(pixels=which)
         share = float(counted["pixel_share"].mean())
         label = "all pixels" if which == "all" else f"pixels without equals ({100 * share:.0f} %)"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import mosaic
 from mosaic.storage.files import open_stored, write_netcdf
-from mosaic.storage.indexes import indexed
+from mosaic.storage.indexes import evenly_spread, indexed
 from mosaic.storage.schema import PLACES, TRAJECTORY_SCHEMA
 
 FIRST = Path(__file__).parents[1] / "stored" / "first-schema.nc"
@@ -22,6 +22,18 @@ FIRST = Path(__file__).parents[1] / "stored" / "first-schema.nc"
 @pytest.fixture
 def run(tiny: mosaic.DataSet) -> xr.Dataset:
     return mosaic.run("els", tiny, steps=5, samples=2, scales="3", save_steps="all", out="a.nc")
+
+
+def test_places_are_spread_from_the_first_to_the_last() -> None:
+    for total in range(1, 30):
+        for count in range(1, 40):
+            chosen = evenly_spread(total, count)
+            assert len(chosen) == min(total, count)
+            assert chosen[0] == 0
+            assert count == 1 or chosen[-1] == total - 1
+            gaps = np.diff(chosen)
+            assert (gaps >= 1).all()
+            assert not len(gaps) or np.ptp(gaps) <= 2
 
 
 @pytest.fixture
