@@ -115,14 +115,15 @@ def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -
 def _draw_sample(axes: Sequence[Axes], run: xr.Dataset, sample: int, dataset: DataSet) -> None:
     """Draw one sample: its image, its tiles, and up to six sources."""
     whole, mosaic, *beside = axes
-    one = run.isel(sample=[sample])
-    image, row, column, multiplicity = (known_values(one, name).values[0] for name in (*SOURCE_PLACE, "multiplicity"))
+    selected = run.isel(sample=[sample])
+    names = (*SOURCE_PLACE, "multiplicity")
+    image, row, column, multiplicity = (known_values(selected, name).values[0] for name in names)
     check_places(image, row, column, dataset.shape[1:], len(dataset))
-    final, tied = known_values(one, "image")[0], multiplicity > 1
+    final, tied = known_values(selected, "image")[0], multiplicity > 1
     chosen = chosen_sources(image, multiplicity)
     tiles = tiles_of(np.where(tied, -1, image), row, column, sources_wrap(run))
     draw_image(whole, final, run)
-    _entitle(whole, f"sample {sample}\n{class_of(run, int(known_values(one, 'label').values[0]))}".strip())
+    _entitle(whole, f"sample {sample}\n{class_of(run, int(known_values(selected, 'label').values[0]))}".strip())
     _draw_tiles(mosaic, shown_image(final, run), tiles, chosen)
     count = len(np.unique(tiles[tiles >= 0]))
     _entitle(mosaic, f"{count} tile{'s' * (count != 1)}\n{100 * tied.mean():.0f} % of pixels tied")
