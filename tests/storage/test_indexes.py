@@ -92,6 +92,16 @@ def test_a_run_is_selected_from_by_time(run: xr.Dataset, tiny: mosaic.DataSet) -
         assert xr.open_dataset("again.nc").equals(each.drop_indexes("time"))
 
 
+def test_runs_of_other_times_are_combined_by_step_without_the_index_of_time(
+    run: xr.Dataset, tiny: mosaic.DataSet
+) -> None:
+    other = mosaic.run("els", tiny, steps=3, samples=2, scales="3")
+    with pytest.raises(ValueError, match="step"):
+        run["state"] - other["state"]
+    difference = run["state"].drop_indexes("time") - other["state"].drop_indexes("time")
+    np.testing.assert_array_equal(difference, run["state"].values[:, :3] - other["state"].values)
+
+
 def test_rows_and_columns_count_as_arrays_and_plots_do(run: xr.Dataset) -> None:
     with xr.open_dataset("a.nc") as stored:
         assert stored["row"].values.tolist() == list(range(6))
