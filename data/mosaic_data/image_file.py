@@ -177,10 +177,10 @@ def _orientation(image: Image) -> int:
     from PIL import Image as Pillow
 
     try:
-        found = Pillow.Image.getexif(image).get(ORIENTATION, 1)  # that of PNG files decodes all pixels first
+        orientation = Pillow.Image.getexif(image).get(ORIENTATION, 1)  # that of PNG files decodes all pixels first
     except Exception:  # an image with damaged EXIF data is an image
         return 1
-    return found if found in range(1, 9) else 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _upright(image: Image) -> Image:

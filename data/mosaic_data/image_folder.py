@@ -80,28 +80,12 @@ class ImageFolder(mosaic.DataSource):
         search = ImageSearch(root)
         by_class = find_images(search)
         files = [file for members in by_class.values() for file in members]
-        labels = None
-        if list(by_class) != [""]:
-            sizes = torch.tensor([len(members) for members in by_class.values()], dtype=torch.int64, device="cpu")
-            labels = torch.arange(len(by_class), dtype=torch.int64, device="cpu").repeat_interleave(sizes)
-        kinds = [inspect(file) for file in files]
+        labels, kinds = _labels_of(by_class), [inspect(file) for file in files]
         if self.options.size is None:
             _check_sizes(files, kinds)
         limit = len(files) if self.options.limit is None else self.options.limit
         chosen = mosaic.balanced_subset(len(files), limit, self.options.limit_seed, labels)
-        # Whether images are grey is decided by all of them, so that a subset has the channels of the whole.
-        is_grey = all(kind.mode == "L" for kind in kinds)
-        channels, (height, width) = 1 if is_grey else 3, self.options.size or kinds[0].size[::-1]
-        largest = max(self._pixels_read(kinds[index]) for index in chosen.tolist())
-        self.check_memory(len(chosen), (channels, height, width), 1024 * len(files) + 4 * channels * largest)
-        images = torch.empty(len(chosen), channels, height, width, dtype=torch.float32, device="cpu")
-        brightest = {8: 0, 16: 0}
-        for row, index in enumerate(chosen.tolist()):
-            pixels, depth = _read(files[index], kinds[index], is_grey), kinds[index].depth
-            brightest[depth] = max(brightest[depth], int(pixels.max()))
-            resized = resample(pixels.float()[None], (height, width), self._how)[0]
-            # The weights of a pixel sum to 1 only up to rounding.
-            images[row] = resized.clamp_(0, 2**depth - 1).div_((2**depth - 1) / 2).sub_(1)
+        images, brightest = self._decoded(files, kinds, chosen.tolist())
         return mosaic.DataSet(
             name=self.name,
             images=images,
@@ -117,6 +101,25 @@ class ImageFolder(mosaic.DataSource):
                 *_dark_notes(brightest, len(chosen), len(files)),
             ),
         )
+
+    def _decoded(
+        self, files: Sequence[Path], kinds: Sequence[ImageKind], chosen: Sequence[int]
+    ) -> tuple[Tensor, dict[int, int]]:
+        """Decode and resize chosen images: (N, C, H, W) in [-1, 1]; and their brightest level, by bits of a pixel."""
+        # Whether images are grey is decided by all of them, so that a subset has the channels of the whole.
+        is_grey = all(kind.mode == "L" for kind in kinds)
+        channels, (height, width) = 1 if is_grey else 3, self.options.size or kinds[0].size[::-1]
+        largest = max(self._pixels_read(kinds[index]) for index in chosen)
+        self.check_memory(len(chosen), (channels, height, width), 1024 * len(files) + 4 * channels * largest)
+        images = torch.empty(len(chosen), channels, height, width, dtype=torch.float32, device="cpu")
+        brightest = {8: 0, 16: 0}
+        for row, index in enumerate(chosen):
+            pixels, depth = _read(files[index], kinds[index], is_grey), kinds[index].depth
+            brightest[depth] = max(brightest[depth], int(pixels.max()))
+            resized = resample(pixels.float()[None], (height, width), self._how)[0]
+            # The weights of a pixel sum to 1 only up to rounding.
+            images[row] = resized.clamp_(0, 2**depth - 1).div_((2**depth - 1) / 2).sub_(1)
+        return images, brightest
 
     @property
     def _how(self) -> Resize:
@@ -141,6 +144,14 @@ class ImageFolder(mosaic.DataSource):
             "and `dataset.resize=pad` keep their proportions, `dataset.resize=fit` stretches without this note."
         )
         return [note] if stretched else []
+
+
+def _labels_of(by_class: dict[str, list[Path]]) -> Tensor | None:
+    """Number the class of each file; None if the files lie in no class folders."""
+    if list(by_class) == [""]:
+        return None
+    sizes = torch.tensor([len(files) for files in by_class.values()], dtype=torch.int64, device="cpu")
+    return torch.arange(len(by_class), dtype=torch.int64, device="cpu").repeat_interleave(sizes)
 
 
 def _check_sizes(files: list[Path], kinds: list[ImageKind]) -> None:
@@ -208,4 +219,4 @@ def _dark_notes(brightest: dict[int, int], read: int, count: int) -> list[str]:
         for depth, most in brightest.items()
         if most
     ]
-    return [] if [] in notes else [note for found in notes for note in found]
+    return [] if [] in notes else [note for of_depth in notes for note in of_depth]

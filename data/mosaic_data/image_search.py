@@ -87,7 +87,7 @@ class ImageSearch:
 
     def below(self, classes: dict[str, Path]) -> dict[str, list[Path]]:
         """Find the images in and below class folders, sorted."""
-        found: dict[str, list[Path]] = {name: [] for name in classes}
+        by_class: dict[str, list[Path]] = {name: [] for name in classes}
         # Folders come before links to folders, so that an image is of the class in whose folder it lies.
         folders, links = deque(classes.items()), deque[tuple[str, Path]]()
         while folders or links:
@@ -96,10 +96,10 @@ class ImageSearch:
                 self._leave_out("folders that are read already", readable(folder.relative_to(self.root)))
                 continue
             images, more = self.scan(folder)
-            found[name] += images
+            by_class[name] += images
             for path in more:
                 (links if path.is_symlink() else folders).append((name, path))
-        return {name: sorted(images) for name, images in found.items()}
+        return {name: sorted(images) for name, images in by_class.items()}
 
     def notes(self) -> list[str]:
         """Say what was left out."""

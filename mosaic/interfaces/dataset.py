@@ -131,7 +131,7 @@ class DataSet:
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
-        return f"DataSet('{self.name}', {len(self)} images of {' x '.join(map(str, self.shape))}{classes})"
+        return f"DataSet('{printable(self.name)}', {len(self)} images of {' x '.join(map(str, self.shape))}{classes})"
 
     def _repr_html_(self) -> str:
         counts = [] if self.labels is None else self.labels.bincount(minlength=len(self.classes)).tolist()
@@ -233,10 +233,10 @@ class DataSet:
                 f"x is a {type(x).__name__}; it must be a torch.Tensor (`torch.from_numpy` makes one of an array)."
             )
         if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or len(x) == 0:
-            one = "; for one image give x[None]" if tuple(x.shape) == self.shape else ""
+            hint = "; for one image give x[None]" if tuple(x.shape) == self.shape else ""
             raise UsageError(
                 f"x has shape {tuple(x.shape)}; it must be a batch (B, C, H, W) of images like those of '{self.name}', "
-                f"(B, {', '.join(map(str, self.shape))}){one}."
+                f"(B, {', '.join(map(str, self.shape))}){hint}."
             )
         if x.dtype not in (torch.float32, torch.float64):
             raise UsageError(f"x has {x.dtype}; score models compute in torch.float32 or torch.float64: use .float().")

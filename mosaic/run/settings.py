@@ -186,43 +186,42 @@ def _is_empty(value: object) -> bool:
 def layered(model: type[Config], *layers: Mapping[str, Any]) -> Config:
     """Validate a configuration made of layers, later ones over earlier ones; options merge key by key.
 
-    Options given for a plugin by an earlier layer are dropped where a later layer names another plugin.
+    Options given for a plugin by an earlier layer are dropped where a later layer names another plugin. Options that
+    name no kind are those of the plugins that are named in the end.
     """
-    sections = sections_of(model)
+    kept, names = _for_named_plugins(
+        model, [{key: as_text(model, key, layer[key]) for key in layer} for layer in layers]
+    )
+    if any({UNNAMED, IF_ANY} & layer.keys() for layer in kept):
+        plugins = _plugins_of(names)
+        kept = [with_owners(layer, plugins) for layer in kept]
     merged: dict[str, Any] = {}
-    texts = [{key: as_text(model, key, value) for key, value in layer.items()} for layer in layers]
-    for layer in texts:
-        for key, value in layer.items():
-            known = model.model_fields.get(key)  # a leaderboard has options of a data set that it does not name
-            if key in sections and known is not None and merged.get(key, known.default) != value:
-                merged.pop(f"{key}_options", None)
+    for layer in kept:
         for key, value in layer.items():
             is_table = key.endswith("_options") and isinstance(value, Mapping)
             merged[key] = {**merged.get(key, {}), **value} if is_table else value
-    if {UNNAMED, IF_ANY} & {key for layer in texts for key in layer}:
-        merged = {key: value for key, value in merged.items() if key not in (UNNAMED, IF_ANY)}
-        _add_unnamed(merged, texts, _plugins_of(model, merged))
     return model.parse(merged, model.__name__.removesuffix("Config").lower())
 
 
-def _plugins_of(model: type[Options], settings: Mapping[str, Any]) -> dict[str, type[Options]]:
-    """Give the options of the plugins that settings name, by their kinds."""
+def _for_named_plugins(
+    model: type[Options], layers: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Drop the options of plugins that later layers replace; also give the plugins that are named, by kind."""
+    kept: list[dict[str, Any]] = []
+    # A leaderboard has options of a data set that it does not name.
+    names = {kind: model.model_fields[kind].default for kind in sections_of(model) if kind in model.model_fields}
+    for layer in layers:
+        for kind in names.keys() & layer.keys():
+            if names[kind] != layer[kind]:
+                for earlier in kept:
+                    earlier.pop(f"{kind}_options", None)
+            names[kind] = layer[kind]
+        kept.append(dict(layer))
+    return kept, names
+
+
+def _plugins_of(names: Mapping[str, Any]) -> dict[str, type[Options]]:
+    """Give the options of plugins, by their kinds."""
     from mosaic.registry.loading import registry  # it loads torch, which commands do later
 
-    names = {
-        kind: settings.get(kind, model.model_fields[kind].default)
-        for kind in sections_of(model)
-        if kind in model.model_fields
-    }
     return {kind: registry().get(kind, name).Options for kind, name in names.items() if isinstance(name, str)}
-
-
-def _add_unnamed(
-    merged: dict[str, Any], layers: Sequence[Mapping[str, Any]], plugins: Mapping[str, type[Options]]
-) -> None:
-    """Add options that name no kind to those of the plugin that has them, unless a later layer gives them by kind."""
-    for place, layer in enumerate(layers):
-        for option, value in _unnamed(layer, plugins):
-            key = f"{_owner_of(option, plugins)}_options"
-            if not any(option in later.get(key, {}) for later in layers[place:]):
-                merged[key] = {**merged.get(key, {}), option: value}

@@ -1,13 +1,14 @@
-"""What a run's pixels and steps are found by: places along height and width, and an index over time."""
+"""What a run's pixels and steps are found by: places along height and width, an index over time, an even choice."""
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from mosaic.storage.schema import PLACES, TRAJECTORY_SCHEMA, described
 
-__all__ = ["indexed", "pixel_places", "places_of"]
+__all__ = ["evenly_spread", "indexed", "pixel_places", "places_of"]
 
 
 def pixel_places(height: int, width: int) -> dict[str, range]:
@@ -19,6 +20,11 @@ def pixel_places(height: int, width: int) -> dict[str, range]:
 def places_of(run: xr.Dataset) -> dict[str, xr.DataArray]:
     """Give the coordinates that a run has along height or width, for what is made of its pixels."""
     return {str(name): values for name, values in run.coords.items() if values.dims in (("height",), ("width",))}
+
+
+def evenly_spread(total: int, count: int) -> NDArray[np.int64]:
+    """Choose `count` of `total` places, from the first to the last; all where there are no more, of one the first."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
 
 
 def indexed(stored: xr.Dataset) -> xr.Dataset:

@@ -9,33 +9,22 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mosaic.engine.nearest import nearest_images
 from mosaic.errors import UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.html import brightness
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
-from mosaic.storage.indexes import places_of
-from mosaic.storage.requirements import (
-    as_run,
-    attribute_of,
-    check_samples,
-    check_steps,
-    known_values,
-    require,
-    tensor_of,
-)
+from mosaic.storage.requirements import as_run, attribute_of, check_samples, check_steps, known_values, require
 from mosaic.storage.trajectory import check_training_set, open_trajectory, training_set_of
-from mosaic.view.measure import measure
-from mosaic.view.mosaics import SOURCE_PLACE, check_places, collapse_times, sources_of
+from mosaic.view.measure import measure, nearest_training
+from mosaic.view.mosaics import CANDIDATE_PLACE, SOURCE_PLACE, collapse_times, pixels_of_candidates, sources_of
 from mosaic.view.plot import Plots
 from mosaic.view.report.report import Report, report
 from mosaic.view.summary import line_of, table_of
 
 __all__ = ["MosaicAccessor", "open"]
-
-CANDIDATE = ("candidate_image", "candidate_row", "candidate_column")
 
 
 @checked()
@@ -134,10 +123,10 @@ class MosaicAccessor:
         2
         """
         low, high = attribute_of(self._run, "dataset_range")
-        images: xr.DataArray = ((known_values(self._run, "image").astype(np.float64) - low) / (high - low)).clip(0, 1)
-        return images.transpose("sample", "height", "width", "channel").assign_attrs(
-            long_name="final image, clamped", units="1"
-        )
+        images = known_values(self._run, "image")
+        shown = images.copy(data=brightness(images.values, low, high))
+        shown.attrs = {"long_name": "final image, clamped", "units": "1"}
+        return shown.transpose("sample", "height", "width", "channel")
 
     def provenance(self) -> xr.Dataset:
         """Give where each final pixel comes from: the centre of the training window nearest to its own.
@@ -183,15 +172,9 @@ class MosaicAccessor:
         """
         sample = int(sample)
         check_steps(self._run)
-        require(self._run, CANDIDATE)
+        require(self._run, CANDIDATE_PLACE)
         check_samples(self._run, [sample])
-        last = self._run.isel(sample=[sample], step=[-1])
-        image, row, column = (known_values(last, name).values[0, 0].astype(np.int64) for name in CANDIDATE)
-        images = self._given(dataset).images.cpu().numpy()
-        check_places(image, row, column, images.shape[2:], len(images))
-        pixels = np.moveaxis(images[image, :, row, column], -1, 0)
-        attrs = {"long_name": "pixels of the best candidates", "units": "1"}
-        return xr.DataArray(pixels, places_of(self._run), ("channel", "height", "width"), "mosaic", attrs)
+        return pixels_of_candidates(self._run.isel(sample=[sample], step=[-1]), self._given(dataset))
 
     def sources(self) -> xr.Dataset:
         """Count what each final image is made of.
@@ -242,7 +225,7 @@ class MosaicAccessor:
         True
         """
         check_steps(self._run, all_steps=True)
-        return collapse_times(self._known(*CANDIDATE, "candidate_weight", "candidate_multiplicity", "time"))
+        return collapse_times(self._known(*CANDIDATE_PLACE, "candidate_weight", "candidate_multiplicity", "time"))
 
     @checked()
     def nearest_train(self, dataset: DataSet | None = None, *, progress: Progress | bool | None = True) -> xr.Dataset:
@@ -260,18 +243,9 @@ class MosaicAccessor:
         >>> bool((run.mosaic.nearest_train().distance < 1).all())
         True
         """
-        finals, training = tensor_of(self._run, "image"), self._given(dataset)
+        training = self._given(dataset)
         with reporting(progress) as report:
-            distances, places = nearest_images(finals, training.images.cpu(), progress=report)
-        columns = {
-            "distance": (distances, "L2 to the training image"),
-            "image": (places, "the nearest training image"),
-        }
-        variables = {
-            name: ("sample", values[:, 0].numpy(), {"long_name": text, "units": "1"})
-            for name, (values, text) in columns.items()
-        }
-        return xr.Dataset(variables, {"sample": self._run["sample"]})
+            return nearest_training(self._run, training, report)
 
     @checked()
     def measure(self, metric: str, dataset: DataSet | None = None, **options: Any) -> xr.DataArray:

@@ -1,18 +1,33 @@
-"""Colours of tiles: which training image a pixel comes from, alike in plots and reports."""
+"""Colours of all pictures; and of tiles, by the training image that a pixel comes from, alike in plots and reports."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PALE", "PALETTE", "TIED", "chosen_sources", "tile_colours"]
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PALE",
+    "PALETTE",
+    "SKY",
+    "TIED",
+    "YELLOW",
+    "chosen_sources",
+    "tile_colours",
+]
 
 
 def _rgb(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
 
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe & Ito's
+# Okabe & Ito's colours (2008), which people with any colour vision tell apart.
+BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY)
+GREY = "#7f7f7f"
 TIED = "#ffffff"
 PALE = tuple(tuple(0.3 * part + 0.7 * 0.85 for part in _rgb(colour)) for colour in PALETTE)
 

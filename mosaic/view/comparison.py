@@ -10,14 +10,15 @@ import numpy as np
 import xarray as xr
 
 from mosaic.storage.requirements import attribute_of
+from mosaic.view.colours import BLUE, GREY, ORANGE
 from mosaic.view.images import draw_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_agreement", "draw_side_by_side"]
+__all__ = ["COMPARISON_NEEDS", "draw_agreement", "draw_side_by_side"]
 
-ORANGE, BLUE, GREY = "#d55e00", "#0072b2", "#7f7f7f"
+COMPARISON_NEEDS = ("image", "role")
 
 
 def draw_side_by_side(comparison: xr.Dataset, names: Mapping[str, str] | None = None, limit: int = 12) -> Figure:

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from mosaic.storage.indexes import evenly_spread
 from mosaic.storage.requirements import check_samples, known_values, require, title_of
+from mosaic.view.colours import BLUE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_entropy", "effective_candidates"]
+__all__ = ["draw_entropy", "effective_candidates", "entropy_needs"]
 
-BLUE = "#0072b2"
 CURVE, LEFT, RIGHT = 1.8, 0.8, 0.7  # inches of the curve's height, and beside the maps
+
+
+def entropy_needs(run: xr.Dataset) -> tuple[str, ...]:
+    """What is drawn of a run; either of `entropy` and `n_eff` will do."""
+    return "image", "time", "n_eff" if "n_eff" in run.variables else "entropy"
 
 
 def draw_entropy(run: xr.Dataset, samples: Sequence[int], columns: int = 8) -> Figure:
@@ -31,10 +37,10 @@ def draw_entropy(run: xr.Dataset, samples: Sequence[int], columns: int = 8) -> F
 
     from mosaic.view.figure import GAP, LINE, MARGIN, grid, name_rows, sides_of
 
-    run = require(run, ("time",))
+    run = require(run, entropy_needs(run))
     check_samples(run, samples)
     n_eff, times = effective_candidates(run.isel(sample=list(samples))), known_values(run, "time").values
-    steps = np.unique(np.linspace(0, run.sizes["step"] - 1, columns).round().astype(int))
+    steps = evenly_spread(run.sizes["step"], columns)
     shape, rows, cols = n_eff.shape[2:], len(samples), len(steps)
     title = f"{title_of(run)}: effective number of candidates, exp of the posterior's entropy"
     above, beside = [10, *[0] * (rows - 1)], {"left": LEFT, "right": RIGHT, "below": CURVE + 0.8}

@@ -18,6 +18,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator
 
+from mosaic.progress import printable
+
 __all__ = [
     "GAP",
     "IMAGE",
@@ -104,7 +106,8 @@ def fitted(text: str, width: float, size: float, lines: int = 1) -> str:
     """Break a text into lines that are at most `width` inches wide in letters of `size` points.
 
     Lines break at blanks, and inside words that are wider than a line. Line breaks of the text stay. What is beyond the
-    last line is cut. A dollar is a dollar: names are no formulas.
+    last line is cut. A dollar is a dollar: names are no formulas. What a PDF's reader would obey is shown as it is
+    written, as by `printable`.
     """
     font = FontProperties(size=size)
 
@@ -117,7 +120,7 @@ def fitted(text: str, width: float, size: float, lines: int = 1) -> str:
     broken: list[str] = []
     with printing():
         for paragraph in text.split("\n"):
-            rest = paragraph
+            rest = printable(paragraph)
             while rest:
                 if fits(rest):
                     end = len(rest)

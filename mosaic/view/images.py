@@ -12,18 +12,33 @@ from numpy.typing import NDArray
 
 from mosaic.disk.atomic import replacing
 from mosaic.errors import DataError
+from mosaic.interfaces.html import brightness
+from mosaic.storage.indexes import evenly_spread
 from mosaic.storage.requirements import attribute_of, check_samples, known_values, require, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["class_of", "draw_flow", "draw_image", "draw_images", "save_figure", "shown_image", "write_figure"]
+__all__ = [
+    "FLOW_NEEDS",
+    "IMAGES_NEED",
+    "class_of",
+    "draw_flow",
+    "draw_image",
+    "draw_images",
+    "save_figure",
+    "shown_image",
+    "write_figure",
+]
+
+FLOW_NEEDS = ("state", "denoised", "image", "time", "scale", "label")
+IMAGES_NEED = ("image", "label")
 
 
 def shown_image(image: xr.DataArray, run: xr.Dataset) -> NDArray[np.float64]:
     """Make an image (channel, height, width) what imshow takes: in [0, 1], clamped to the range of the run's data."""
     low, high = attribute_of(run, "dataset_range")
-    array = np.clip((image.values.astype(np.float64) - low) / (high - low), 0, 1)
+    array = brightness(image.values, low, high)
     return np.moveaxis(array, 0, -1) if array.shape[0] == 3 else array[0]
 
 
@@ -36,8 +51,8 @@ def draw_images(run: xr.Dataset, limit: int = 64) -> Figure:
     """Draw the final images of a run (the first `limit`) as a grid, labelled with their class where they have one."""
     from mosaic.view.figure import fitted, grid, sides_of
 
-    total = require(run, ("image", "label")).sizes["sample"]
-    run = require(run, ("image", "label")).isel(sample=slice(limit))
+    run = require(run, IMAGES_NEED)
+    total, run = run.sizes["sample"], run.isel(sample=slice(limit))
     images, labels = known_values(run, "image"), known_values(run, "label").values.tolist()
     count, names = images.sizes["sample"], [class_of(run, label) for label in labels]
     cols = min(count, 8)
@@ -88,10 +103,9 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
     """
     from mosaic.view.figure import fitted, grid, name_rows
 
-    run = require(run, ("state", "denoised", "image", "time", "scale", "label"))
+    run = require(run, FLOW_NEEDS)
     check_samples(run, samples)
-    total = run.sizes["step"]
-    steps = np.unique(np.linspace(0, total - 1, min(columns, total)).round().astype(int))
+    steps = evenly_spread(run.sizes["step"], columns)
     shown = run.isel(sample=list(samples), step=steps)
     states, denoised, times, scales = (known_values(shown, name) for name in ("state", "denoised", "time", "scale"))
     classes = [class_of(run, label) for label in known_values(shown, "label").values.tolist()]

@@ -9,15 +9,24 @@ import xarray as xr
 
 from mosaic.registry.loading import registry
 from mosaic.storage.schema import NETWORK
+from mosaic.view.colours import GREY, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_leaderboard", "ranked", "ranking_metric"]
+__all__ = ["draw_leaderboard", "leaderboard_needs", "ranked", "ranking_metric"]
 
-# Okabe & Ito's colours, without black, which is the network's.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+COLOURS = (*PALETTE, GREY)  # black is the network's
 MARKERS = "osD^vP"
+
+
+def leaderboard_needs(board: xr.Dataset) -> tuple[str, ...]:
+    """What is drawn of a leaderboard: costs, and the metric that decides the ranks."""
+    has_finals = any(str(name).startswith("final_") for name in board.data_vars)
+    metric = ranking_metric(board) if has_finals else "METRIC"
+    final = f"final_{metric}"
+    ends = (f"{final}_{end}" for end in ("median", "low", "high"))
+    return "score", "time", "seconds_per_step", final, *ends, f"step_{metric}_median"
 
 
 def ranking_metric(board: xr.Dataset) -> str:

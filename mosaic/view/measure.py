@@ -1,4 +1,4 @@
-"""Metrics of stored runs: made with the window size and the boundary of the run that they judge."""
+"""Metrics of stored runs, with the window size and the boundary of the run that they judge; nearest training images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 import xarray as xr
 
 from mosaic.device import standard_torch
+from mosaic.engine.nearest import nearest_images
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
+from mosaic.progress import Progress
 from mosaic.registry.loading import registry
 from mosaic.storage.requirements import check_steps, known_values, setting_of, tensor_of
 
-__all__ = ["describe_metric", "measure", "metric_for"]
+__all__ = ["describe_metric", "measure", "metric_for", "nearest_training"]
 
 
 def metric_for(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: DataSet | None) -> Metric:
@@ -58,6 +60,17 @@ def measure(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: Dat
     values = metric(tensor_of(run, "image"), None, labels).cpu().numpy()
     attributes = {"long_name": describe_metric(metric), "units": "1"}
     return xr.DataArray(values, {"sample": run["sample"]}, ("sample",), name, attributes)
+
+
+def nearest_training(run: xr.Dataset, dataset: DataSet, progress: Progress) -> xr.Dataset:
+    """Find the training image nearest to each final image: `distance` (L2) and `image`, its position, both (sample)."""
+    distances, places = nearest_images(tensor_of(run, "image"), dataset.images.cpu(), progress=progress)
+    columns = {"distance": (distances, "L2 to the training image"), "image": (places, "the nearest training image")}
+    variables = {
+        name: ("sample", values[:, 0].numpy(), {"long_name": text, "units": "1"})
+        for name, (values, text) in columns.items()
+    }
+    return xr.Dataset(variables, {"sample": run["sample"]})
 
 
 def describe_metric(metric: Metric) -> str:

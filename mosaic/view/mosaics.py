@@ -9,14 +9,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mosaic.errors import DataError
+from mosaic.interfaces.dataset import DataSet
 from mosaic.storage.indexes import places_of
 from mosaic.storage.requirements import as_run, attribute_of, known_values, setting_of
 
 __all__ = [
+    "CANDIDATE_PLACE",
     "SOURCE_PLACE",
     "check_places",
     "collapse_times",
     "count_sources",
+    "pixels_of_candidates",
     "sources_of",
     "sources_wrap",
     "tile_sizes",
@@ -24,6 +27,7 @@ __all__ = [
 ]
 
 SOURCE_PLACE = ("source_image", "source_row", "source_column")
+CANDIDATE_PLACE = ("candidate_image", "candidate_row", "candidate_column")
 
 SOURCES = {
     "pixel_share": "share of the image's pixels",
@@ -173,7 +177,20 @@ def _tiles(
     return sizes if len(sizes) else np.zeros(1, np.int64)
 
 
-PLACE = ("candidate_image", "candidate_row", "candidate_column")
+def pixels_of_candidates(step: xr.Dataset, dataset: DataSet) -> xr.DataArray:
+    """Copy the pixels (channel, height, width) of the best candidates, of a single sample and step, from `dataset`.
+
+    Raises
+    ------
+    DataError
+        If the candidates are not known, or in none of its images.
+    """
+    image, row, column = (known_values(step, name).values[0, 0].astype(np.int64) for name in CANDIDATE_PLACE)
+    images = dataset.images.cpu().numpy()
+    check_places(image, row, column, images.shape[2:], len(images))
+    pixels = np.moveaxis(images[image, :, row, column], -1, 0)
+    attrs = {"long_name": "pixels of the best candidates", "units": "1"}
+    return xr.DataArray(pixels, places_of(step), ("channel", "height", "width"), "mosaic", attrs)
 
 
 TAKEN_OVER = 0.5
@@ -193,7 +210,7 @@ def collapse_times(saved: xr.Dataset) -> xr.DataArray:
         As `run.mosaic.collapse_time` describes it.
     """
     multiplicity = saved["candidate_multiplicity"].clip(min=1)
-    same = xr.concat([saved[name] == saved[name].isel(step=-1) for name in PLACE], "place").all("place")
+    same = xr.concat([saved[name] == saved[name].isel(step=-1) for name in CANDIDATE_PLACE], "place").all("place")
     # Equal candidates count as one, with their joint weight. The one that is named depends on rounding, so a candidate
     # with equals counts as the same if the last one has equals, too.
     named = same | ((multiplicity > 1) & (multiplicity.isel(step=-1) > 1))

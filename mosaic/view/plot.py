@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -16,36 +16,36 @@ from mosaic.storage.schema import (
     CALIBRATION_SCHEMA,
     COMPARISON_SCHEMA,
     LEADERBOARD_SCHEMA,
-    SAVED_WITH_IMAGE,
     TRAJECTORY_SCHEMA,
 )
 from mosaic.storage.trajectory import training_set_of
-from mosaic.view.comparison import draw_agreement, draw_side_by_side
-from mosaic.view.entropy import draw_entropy
-from mosaic.view.images import draw_flow, draw_images
-from mosaic.view.leaderboard import draw_leaderboard
-from mosaic.view.provenance import draw_provenance
-from mosaic.view.scales import draw_run_scales, draw_scales
-from mosaic.view.sources import draw_sources
+from mosaic.view.comparison import COMPARISON_NEEDS, draw_agreement, draw_side_by_side
+from mosaic.view.entropy import draw_entropy, entropy_needs
+from mosaic.view.images import FLOW_NEEDS, IMAGES_NEED, draw_flow, draw_images
+from mosaic.view.leaderboard import draw_leaderboard, leaderboard_needs
+from mosaic.view.provenance import PROVENANCE_NEEDS, draw_provenance
+from mosaic.view.scales import RUN_SCALES_NEED, SCALES_NEED, draw_run_scales, draw_scales
+from mosaic.view.sources import SOURCES_NEED, draw_sources
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["NEEDS", "PICTURED", "Plots", "kinds_of"]
 
-# What each picture needs, by the kind of result; the first of a kind is the one that `mosaic plot` draws by default.
-NEEDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+# What each picture needs, as its module says, by the kind of result; a function where that depends on the result. The
+# first of a kind is the one that `mosaic plot` draws by default.
+NEEDS: Mapping[str, Mapping[str, tuple[str, ...] | Callable[[xr.Dataset], tuple[str, ...]]]] = {
     TRAJECTORY_SCHEMA: {
-        "flow": ("state", "denoised", "image"),
-        "images": ("image",),
-        "provenance": ("image", *SAVED_WITH_IMAGE),
-        "entropy": ("entropy",),
-        "scales": ("scale",),
-        "sources": (*SAVED_WITH_IMAGE,),
+        "flow": FLOW_NEEDS,
+        "images": IMAGES_NEED,
+        "provenance": PROVENANCE_NEEDS,
+        "entropy": entropy_needs,
+        "scales": RUN_SCALES_NEED,
+        "sources": SOURCES_NEED,
     },
-    COMPARISON_SCHEMA: {"images": ("image",), "agreement": ("image",)},
-    CALIBRATION_SCHEMA: {"scales": ("best",)},
-    LEADERBOARD_SCHEMA: {"agreement": ("seconds_per_step",)},
+    COMPARISON_SCHEMA: {"images": COMPARISON_NEEDS, "agreement": COMPARISON_NEEDS},
+    CALIBRATION_SCHEMA: {"scales": SCALES_NEED},
+    LEADERBOARD_SCHEMA: {"agreement": leaderboard_needs},
 }
 PICTURED = {
     TRAJECTORY_SCHEMA: "a run",
@@ -63,9 +63,9 @@ def kinds_of(result: xr.Dataset) -> list[str]:
 
 def _lacks(result: xr.Dataset, name: str) -> list[str]:
     """What a picture of this kind of result needs, and this one has not."""
-    if name == "entropy" and "n_eff" in result.variables:
-        return []
-    missing = [variable for variable in NEEDS[_schema_of(result)][name] if variable not in result.variables]
+    needs = NEEDS[_schema_of(result)][name]
+    needed = needs(result) if callable(needs) else needs
+    missing = [variable for variable in needed if variable not in result.variables]
     return missing or (["scale"] if name == "scales" and _is_without_scale(result) else [])
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mosaic.errors import UsageError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.storage.requirements import check_samples, known_values, require, title_of
+from mosaic.storage.schema import SAVED_WITH_IMAGE
 from mosaic.storage.trajectory import check_training_set
 from mosaic.view.colours import PALETTE, chosen_sources
 from mosaic.view.images import class_of, draw_image, shown_image
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["MOST_SAMPLES", "draw_provenance", "edges_of"]
+__all__ = ["MOST_SAMPLES", "PROVENANCE_NEEDS", "draw_provenance", "edges_of"]
+
+PROVENANCE_NEEDS = ("image", "label", *SAVED_WITH_IMAGE)
 
 DARK, GREY = "#404040", "#9a9a9a"
 MOSAIC, SOURCE = 2.4, 1.0  # inches of an image's longer side
@@ -88,7 +91,7 @@ def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -
     """
     from mosaic.view.figure import GAP, LINE, MARGIN, Picture, sides_of
 
-    run = require(run, ("image", "label"))
+    run = require(run, PROVENANCE_NEEDS)
     check_samples(run, samples)
     if len(samples) > MOST_SAMPLES:
         raise UsageError(f"{len(samples)} samples are chosen; at most {MOST_SAMPLES} are drawn in one picture.")
@@ -112,14 +115,15 @@ def draw_provenance(run: xr.Dataset, samples: Sequence[int], dataset: DataSet) -
 def _draw_sample(axes: Sequence[Axes], run: xr.Dataset, sample: int, dataset: DataSet) -> None:
     """Draw one sample: its image, its tiles, and up to six sources."""
     whole, mosaic, *beside = axes
-    one = run.isel(sample=[sample])
-    image, row, column, multiplicity = (known_values(one, name).values[0] for name in (*SOURCE_PLACE, "multiplicity"))
+    selected = run.isel(sample=[sample])
+    names = (*SOURCE_PLACE, "multiplicity")
+    image, row, column, multiplicity = (known_values(selected, name).values[0] for name in names)
     check_places(image, row, column, dataset.shape[1:], len(dataset))
-    final, tied = known_values(one, "image")[0], multiplicity > 1
+    final, tied = known_values(selected, "image")[0], multiplicity > 1
     chosen = chosen_sources(image, multiplicity)
     tiles = tiles_of(np.where(tied, -1, image), row, column, sources_wrap(run))
     draw_image(whole, final, run)
-    _entitle(whole, f"sample {sample}\n{class_of(run, int(known_values(one, 'label').values[0]))}".strip())
+    _entitle(whole, f"sample {sample}\n{class_of(run, int(known_values(selected, 'label').values[0]))}".strip())
     _draw_tiles(mosaic, shown_image(final, run), tiles, chosen)
     count = len(np.unique(tiles[tiles >= 0]))
     _entitle(mosaic, f"{count} tile{'s' * (count != 1)}\n{100 * tied.mean():.0f} % of pixels tied")

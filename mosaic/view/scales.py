@@ -8,14 +8,16 @@ import numpy as np
 import xarray as xr
 
 from mosaic.errors import DataError
-from mosaic.storage.requirements import known_values, title_of
+from mosaic.storage.requirements import known_values, require, title_of
+from mosaic.view.colours import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_run_scales", "draw_scales"]
+__all__ = ["RUN_SCALES_NEED", "SCALES_NEED", "draw_run_scales", "draw_scales"]
 
-BLUE = "#0072b2"
+RUN_SCALES_NEED = ("scale", "time")
+SCALES_NEED = ("best", "scale", "scale_q25", "scale_q75", "k", "time")
 
 
 def draw_scales(calibration: xr.Dataset) -> Figure:
@@ -39,7 +41,7 @@ def draw_scales(calibration: xr.Dataset) -> Figure:
     steps = np.arange(len(times))
     low, high = (np.interp(ordered[name].values, sizes, np.arange(len(sizes))) for name in ("scale_q25", "scale_q75"))
     axis.vlines(steps, low, high, color="black", linewidth=1, label="quartiles")
-    axis.plot(steps, [place[k] for k in ordered["scale"].values.tolist()], "o", color="#d55e00", label="median")
+    axis.plot(steps, [place[k] for k in ordered["scale"].values.tolist()], "o", color=ORANGE, label="median")
     axis.set_yticks(np.arange(len(sizes)), [str(size) for size in sizes])
     shown = steps[:: max(1, len(steps) // 10)]
     axis.set_xticks(shown, [f"{times[step]:.2f}" for step in shown])
@@ -60,6 +62,7 @@ def draw_run_scales(run: xr.Dataset) -> Figure:
     """
     from mosaic.view.figure import Picture, count_along
 
+    run = require(run, RUN_SCALES_NEED)
     scales, times = known_values(run, "scale").values, known_values(run, "time").values
     if not scales.any():
         raise DataError("The run's score model has no locality scale, so there are none to draw.")

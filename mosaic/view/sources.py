@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from mosaic.storage.requirements import title_of
+from mosaic.storage.requirements import require, title_of
+from mosaic.storage.schema import SAVED_WITH_IMAGE
+from mosaic.view.colours import BLUE
 from mosaic.view.mosaics import sources_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_sources"]
+__all__ = ["SOURCES_NEED", "draw_sources"]
 
-BLUE, GREY = "#0072b2", "#b0b0b0"
+SOURCES_NEED = tuple(SAVED_WITH_IMAGE)
+
+LIGHT_GREY = "#b0b0b0"
 
 
 def draw_sources(run: xr.Dataset) -> Figure:
@@ -28,11 +32,12 @@ def draw_sources(run: xr.Dataset) -> Figure:
     """
     from mosaic.view.figure import Picture, count_along
 
+    run = require(run, SOURCES_NEED)
     counts = sources_of(run)
     figure = Picture(8.4, 3.2, f"{title_of(run)}: source images of the final images, and tiles copied whole")
     left, right = figure.subplots(1, 2)
     places = np.arange(counts.sizes["sample"])
-    for which, colour, shift in (("all", GREY, -0.2), ("untied", BLUE, 0.2)):
+    for which, colour, shift in (("all", LIGHT_GREY, -0.2), ("untied", BLUE, 0.2)):
         counted = counts.sel(pixels=which)
         share = float(counted["pixel_share"].mean())
         label = "all pixels" if which == "all" else f"pixels without equals ({100 * share:.0f} %)"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
-from html import escape
 from typing import Any
 
 import xarray as xr
 
+from mosaic.interfaces.html import table
+from mosaic.progress import printable
 from mosaic.storage.requirements import title_of
 from mosaic.storage.schema import CALIBRATION, CALIBRATION_SCHEMA, SAVED, SAVED_WITH_IMAGE, TRAJECTORY_SCHEMA
 from mosaic.view.plot import PICTURED, kinds_of
@@ -35,21 +36,18 @@ def facts_of(result: xr.Dataset) -> dict[str, str]:
 
 
 def line_of(result: xr.Dataset) -> str:
-    """A short `repr`."""
+    """A short `repr`, in printable characters."""
     facts = facts_of(result)
     what, of = facts.pop("what"), facts.pop("of", "")
     shown = [f"{facts[name]} {name}" for name in ("samples", "steps") if name in facts]
     shown += [f"pictures: {facts['pictures']}"] if "pictures" in facts else []
-    return f"<mosaic: {what}{f' of {of}' if of else ''}{'; ' if shown else ''}{'; '.join(shown)}>"
+    return printable(f"<mosaic: {what}{f' of {of}' if of else ''}{'; ' if shown else ''}{'; '.join(shown)}>")
 
 
 def table_of(result: xr.Dataset) -> str:
-    """The facts as a table in HTML, every text escaped."""
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>{escape(value)}</td></tr>"
-        for name, value in facts_of(result).items()
-    )
-    return f"<table>{rows}</table>"
+    """The facts as a table in HTML."""
+    facts = facts_of(result)
+    return table(facts.pop("what"), facts)
 
 
 def _kept(result: xr.Dataset, schema: str) -> list[str]:

@@ -6,11 +6,12 @@ import base64
 import xml.etree.ElementTree as ET
 from io import BytesIO
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mosaic.interfaces.html import pictures, table
+from mosaic.interfaces.html import brightness, levels, pictures, table
 
 HOSTILE = '<script>a & "b"</script>\x1b\u202e'
 SHOWN = '<script>a & "b"</script>\\x1b\\u202e'
@@ -27,6 +28,13 @@ def test_lines_of_a_value_stay() -> None:
     cell = ET.fromstring(table("t", {"a": "1\n<2>"}).replace("<br>", "<br/>")).find(".//td")
     assert cell is not None
     assert list(cell.itertext()) == ["1", "<2>"]
+
+
+def test_pixels_are_bright_between_low_and_high() -> None:
+    image = np.array([[[-3.0, -1.0, 0.0, 1.0, 2.0]]], np.float32)
+    assert brightness(image, -1, 1).tolist() == [[[0, 0, 0.5, 1, 1]]]
+    assert levels(image, -1, 1).tolist() == levels(image.repeat(2, 0), -1, 1).tolist() == [[0, 0, 128, 255, 255]]
+    assert levels(image.repeat(3, 0), -1, 1).tolist() == [[[level] * 3 for level in (0, 0, 128, 255, 255)]]
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 5), (2, 5), (3, 5), (3, 150)])

@@ -183,6 +183,8 @@ def test_an_option_without_its_kind_is_that_of_the_one_plugin_that_has_it() -> N
         ([asked("boundary=zeros"), asked("score.boundary=valid")], {"boundary": "valid"}, {}),
         ([asked("boundary=zeros"), asked("boundary=valid")], {"boundary": "valid"}, {}),
         ([asked("boundary=zeros"), asked(score="ls")], {"boundary": "zeros"}, {}),
+        ([asked("score.boundary=valid", "boundary=zeros")], {"boundary": "valid"}, {}),
+        ([asked("boundary=zeros"), asked("score.boundary=valid"), asked(score="ls")], {"boundary": "zeros"}, {}),
     ],
 )
 def test_options_without_a_kind_are_resolved_after_the_layers(

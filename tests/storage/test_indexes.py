@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import mosaic
 from mosaic.storage.files import open_stored, write_netcdf
-from mosaic.storage.indexes import indexed
+from mosaic.storage.indexes import evenly_spread, indexed
 from mosaic.storage.schema import PLACES, TRAJECTORY_SCHEMA
 
 FIRST = Path(__file__).parents[1] / "stored" / "first-schema.nc"
@@ -22,6 +22,18 @@ FIRST = Path(__file__).parents[1] / "stored" / "first-schema.nc"
 @pytest.fixture
 def run(tiny: mosaic.DataSet) -> xr.Dataset:
     return mosaic.run("els", tiny, steps=5, samples=2, scales="3", save_steps="all", out="a.nc")
+
+
+def test_places_are_spread_from_the_first_to_the_last() -> None:
+    for total in range(1, 30):
+        for count in range(1, 40):
+            chosen = evenly_spread(total, count)
+            assert len(chosen) == min(total, count)
+            assert chosen[0] == 0
+            assert count == 1 or chosen[-1] == total - 1
+            gaps = np.diff(chosen)
+            assert (gaps >= 1).all()
+            assert not len(gaps) or np.ptp(gaps) <= 2
 
 
 @pytest.fixture
@@ -78,6 +90,16 @@ def test_a_run_is_selected_from_by_time(run: xr.Dataset, tiny: mosaic.DataSet) -
         assert {"time", "step"} <= set(each.xindexes)
         each.drop_indexes("time").to_netcdf("again.nc")
         assert xr.open_dataset("again.nc").equals(each.drop_indexes("time"))
+
+
+def test_runs_of_other_times_are_combined_by_step_without_the_index_of_time(
+    run: xr.Dataset, tiny: mosaic.DataSet
+) -> None:
+    other = mosaic.run("els", tiny, steps=3, samples=2, scales="3")
+    with pytest.raises(ValueError, match="step"):
+        run["state"] - other["state"]
+    difference = run["state"].drop_indexes("time") - other["state"].drop_indexes("time")
+    np.testing.assert_array_equal(difference, run["state"].values[:, :3] - other["state"].values)
 
 
 def test_rows_and_columns_count_as_arrays_and_plots_do(run: xr.Dataset) -> None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+import mosaic.view
 from mosaic.view.colours import PALE, PALETTE, tile_colours
+
+
+def test_colours_are_chosen_in_one_place() -> None:
+    named = [
+        path.name
+        for path in Path(mosaic.view.__path__[0]).rglob("*.py")
+        if any(colour in path.read_text(encoding="utf-8") for colour in PALETTE)
+    ]
+    assert named == ["colours.py"]
 
 
 def test_pixels_have_the_colour_of_their_source_image() -> None:

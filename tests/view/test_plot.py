@@ -91,6 +91,21 @@ def test_what_a_result_does_not_hold_is_not_offered_and_refused_with_what_it_has
         nothing.flow()
 
 
+def test_what_a_picture_needs_is_enough_and_each_part_of_it_is_needed(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    comparison = mosaic.compare(run, run, metrics="mse")
+    for result in (run, run.rename(entropy="n_eff"), comparison, calibration(), board()):
+        for kind, needs in NEEDS[result.attrs["schema"]].items():
+            arguments = {"dataset": tiny} if kind == "provenance" else {}
+            needed = needs(result) if callable(needs) else needs
+            kept = result.drop_vars(set(result.variables) - set(needed))
+            assert isinstance(getattr(kept.mosaic.plot, kind)(**arguments), Figure)
+            for name in needed:
+                lacking = result.drop_vars(name).mosaic.plot
+                assert kind not in dir(lacking)
+                with pytest.raises(mosaic.DataError):
+                    getattr(lacking, kind)(**arguments)
+
+
 def test_the_training_set_is_read_again_or_given(tiny: mosaic.DataSet, run: xr.Dataset) -> None:
     digits = mosaic.run("els", "digits", steps=2, samples=1)
     assert digits.mosaic.plot.provenance().axes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -29,7 +30,7 @@ def test_a_run_says_what_it_is(run: xr.Dataset) -> None:
     assert "\n" not in line_of(run)
     assert {"els on tiny", "2 samples", "3 steps"} <= set(re.split("; |: | of ", line_of(run)))
     for name, value in facts.items():
-        assert f">{name}</th>" in run.mosaic._repr_html_()
+        assert name == "what" or f">{name}</th>" in run.mosaic._repr_html_()
         assert value in unescape(run.mosaic._repr_html_())
 
 
@@ -59,6 +60,18 @@ def test_texts_of_a_result_are_escaped(run: xr.Dataset) -> None:
     text = table_of(run.assign_attrs(title=evil, configuration=configuration, dataset_size=evil))
     assert "<script" not in text
     assert unescape(text).count(evil) == 4
+
+
+def test_what_a_terminal_or_page_would_obey_is_shown(run: xr.Dataset, tiny: mosaic.DataSet) -> None:
+    evil, shown = "evil\u202ename\x1b[31m", "evil\\u202ename\\x1b[31m"
+    result = run.assign_attrs(title=evil)
+    report = mosaic.report(result, dataset=tiny, progress=False)
+    drawn = result.mosaic.plot.images().get_suptitle()
+    named = repr(replace(tiny, name=evil))
+    for text in (repr(result.mosaic), result.mosaic._repr_html_(), report._repr_html_(), drawn, named):
+        assert shown in text
+        assert not {"\u202e", "\x1b"} & set(text)
+    assert not {"\u202e", "\x1b"} & set(repr(report))
 
 
 def test_a_posterior_shows_shapes_and_no_values() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from mosaic.storage.indexes import evenly_spread
 from mosaic.storage.requirements import attribute_of, check_steps, known_values, require, setting_of, title_of
 from mosaic.view.images import class_of
 from mosaic.view.report.encoding import picture_of
@@ -98,8 +99,8 @@ def _frames(run: xr.Dataset, count: int) -> NDArray[np.int64]:
     total = run.sizes["step"]
     held = steps_kept(run)
     wanted = held if len(held) > 1 else list(range(total))
-    spread = np.linspace(0, len(wanted) - 1, min(count, len(wanted))).round().astype(int)
-    return np.unique([0, total - 1, *held[:1], *np.array(wanted)[spread]]).astype(np.int64)
+    spread = np.array(wanted)[evenly_spread(len(wanted), count)]
+    return np.unique([0, total - 1, *held[:1], *spread]).astype(np.int64)
 
 
 def _facts(run: xr.Dataset) -> list[list[str]]:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mosaic.interfaces.html import levels
+
 __all__ = ["packed", "picture_of", "shares"]
 
 TYPES = {
@@ -33,13 +35,11 @@ def shares(values: NDArray[Any]) -> dict[str, str]:
     return packed((values.clip(0, 1) * 65535).round().astype(np.uint16))
 
 
-def picture_of(images: NDArray[Any], low: float, high: float) -> str:
+def picture_of(image: NDArray[Any], low: float, high: float) -> str:
     """An image (C, H, W), clamped to [low, high], as the address of an embedded PNG.
 
     In colour if it has three channels, else the first one in grey.
     """
-    levels = np.clip((images - low) / (high - low) * 255, 0, 255).round().astype(np.uint8)
-    picture = Image.fromarray(np.moveaxis(levels, 0, -1) if len(levels) == 3 else levels[0])
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    Image.fromarray(levels(image, low, high)).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -17,6 +17,7 @@ from mosaic.disk.atomic import replacing
 from mosaic.errors import DataError, UsageError, warn_of
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.html import escaped
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.storage.files import check_free
@@ -54,10 +55,10 @@ class Report:
     def _repr_html_(self) -> str:
         """Show the page in a frame of its own, of a fixed height; of a very large one, only its size."""
         if len(self.page.encode()) > MOST_SHOWN:
-            return f"<p>{escape(repr(self))}. It is too large for a notebook: save it, or choose fewer samples.</p>"
+            return f"<p>{escaped(repr(self))}. It is too large for a notebook: save it, or choose fewer samples.</p>"
         # Scripts run, but see nothing of the notebook.
         return (
-            f'<iframe sandbox="allow-scripts" title="{escape(self.title)}" srcdoc="{escape(self.page)}" '
+            f'<iframe sandbox="allow-scripts" title="{escaped(self.title)}" srcdoc="{escape(self.page)}" '
             f'style="width: 100%; height: {HEIGHT}px; border: 1px solid #d4d4d4"></iframe>'
         )
 

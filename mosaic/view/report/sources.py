@@ -93,8 +93,7 @@ def provenance_of(run: xr.Dataset, frames: NDArray[np.int64], dataset: DataSet |
             shown["apart"] = shares(_apart(sample, dataset) / span)
     kept, held = _kept(run, frames)
     steps = []
-    for one in samples if kept else ():
-        sample = one.isel(step=held)
+    for sample in [whole.isel(step=held) for whole in samples] if kept else ():
         equals = known_values(sample, "candidate_multiplicity").clip(min=1).values
         weight = shares(known_values(sample, "candidate_weight").values * equals)
         steps.append({**_places(sample, "candidate", "candidate_multiplicity"), "weight": weight})
