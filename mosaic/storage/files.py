@@ -160,7 +160,10 @@ def open_stored(path: Path, schemas: Sequence[str], what: str) -> xr.Dataset:
     schema = str(stored.attrs.get("schema", ""))
     if schema not in schemas:
         stored.close()
-        raise DataError(f"'{path}' is not {what}: its schema is '{schema}', not {' or '.join(map(repr, schemas))}.")
+        raise DataError(
+            f"'{path}' is not {what}: its schema is '{schema}', not {' or '.join(map(repr, schemas))}; "
+            "mosaic.open_netcdf opens any."
+        )
     try:
         check_stored(stored)
         check_chunks(path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mosaic.errors import UsageError
+from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.html import brightness
@@ -17,7 +17,9 @@ from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
 from mosaic.storage.requirements import as_run, attribute_of, check_samples, check_steps, known_values, require
+from mosaic.storage.schema import LEADERBOARD_SCHEMA
 from mosaic.storage.trajectory import check_training_set, open_trajectory, training_set_of
+from mosaic.view.leaderboard import ranking_of
 from mosaic.view.measure import measure, nearest_training
 from mosaic.view.mosaics import CANDIDATE_PLACE, SOURCE_PLACE, collapse_times, pixels_of_candidates, sources_of
 from mosaic.view.plot import Plots
@@ -286,6 +288,32 @@ class MosaicAccessor:
         attribute_of(self._run, "configuration")
         needs_dataset = dataset is not None or registry().get("metric", metric).needs_dataset
         return measure(self._run, metric, options, self._given(dataset) if needs_dataset else None)
+
+    def ranking(self) -> xr.Dataset:
+        """Give a leaderboard's numbers of each score, over samples and steps: the best first, the network last.
+
+        Returns
+        -------
+        xarray.Dataset
+            Along `score`; `.to_dataframe()` is a table.
+
+        Raises
+        ------
+        DataError
+            If this is not a leaderboard.
+
+        Examples
+        --------
+        >>> import mosaic
+        >>> ideal = mosaic.score("is", "digits")
+        >>> settings = {"scores": "gaussian,is", "samples": 2, "steps": 2, "network_steps": 2, "progress": False}
+        >>> board = mosaic.leaderboard(ideal, out="board", **settings)
+        >>> board.mosaic.ranking().score.values.tolist()
+        ['is', 'gaussian', 'network']
+        """
+        if self._result.attrs.get("schema") != LEADERBOARD_SCHEMA:
+            raise DataError("A ranking is that of a leaderboard (mosaic.leaderboard gives one); this is none.")
+        return ranking_of(self._result)
 
     @checked()
     def report(

@@ -14,7 +14,7 @@ from mosaic.view.colours import GREY, PALETTE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_leaderboard", "leaderboard_needs", "ranked", "ranking_metric"]
+__all__ = ["draw_leaderboard", "leaderboard_needs", "ranked", "ranking_metric", "ranking_of"]
 
 COLOURS = (*PALETTE, GREY)  # black is the network's
 MARKERS = "osD^vP"
@@ -41,6 +41,13 @@ def ranked(board: xr.Dataset) -> list[str]:
     theories = [name for name in board["score"].values.tolist() if name != NETWORK]
     medians = {name: float(board[f"final_{metric}_median"].sel(score=name)) for name in theories}
     return sorted(theories, key=lambda name: (np.isnan(medians[name]), sign * medians[name]))
+
+
+def ranking_of(board: xr.Dataset) -> xr.Dataset:
+    """Give what a leaderboard says of each score, over samples and steps: the best theory first, the network last."""
+    order = [name for name in (*ranked(board), NETWORK) if name in board["score"].values]
+    variables = [name for name, variable in board.data_vars.items() if variable.dims == ("score",)]
+    return board[variables].sel(score=order)
 
 
 def draw_leaderboard(board: xr.Dataset) -> Figure:

@@ -28,6 +28,7 @@ from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
 from mosaic.storage.files import reusing
+from mosaic.storage.indexes import evenly_spread
 from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by
 from mosaic.storage.schema import ENTRY_SCHEMA, described
@@ -136,8 +137,7 @@ def _attributes(entry: LeaderboardEntry, device: torch.device | None, own_proces
 
 def moments_of(along: xr.Dataset, count: int) -> xr.Dataset:
     """Take `count` steps of a run, spread evenly from its first to its last; all where it has no more."""
-    steps = along.sizes["step"]
-    return along.isel(step=np.unique(np.linspace(0, steps - 1, min(count, steps)).round().astype(int)))
+    return along.isel(step=evenly_spread(along.sizes["step"], count))
 
 
 def plan_along(entry: LeaderboardEntry, plan: Plan) -> Plan:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from mosaic.storage.indexes import evenly_spread
+from mosaic.view.colours import GREEN, ORANGE
 from mosaic.view.images import draw_image
 
 if TYPE_CHECKING:
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["draw_attention"]
 
 SHOWN = 8
-NEW, COPIED = "#009e73", "#9fd9c6"
-BROKEN = ("#d55e00", "#bbbbbb", "#666666")
+NEW, COPIED = GREEN, "#9fd9c6"
+BROKEN = (ORANGE, "#bbbbbb", "#666666")
 ROW, MAP = 0.8, 1.2  # inches
 
 
@@ -92,7 +94,7 @@ def _write_likeness(axis: Axes, measured: xr.Dataset) -> None:
 
 
 def _draw_maps(figure: SubFigure, measured: xr.Dataset) -> None:
-    moments = np.linspace(0, measured.sizes["moment"] - 1, 8).round().astype(int)
+    moments = evenly_spread(measured.sizes["moment"], 8)
     rows = [
         (attends, pixel) for attends in range(measured.sizes["attends"]) for pixel in range(measured.sizes["pixel"])
     ]

@@ -29,6 +29,7 @@ from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.target import Target
 from mosaic.storage.files import as_attribute
+from mosaic.view.colours import BLUE, GREEN, ORANGE, SKY, YELLOW
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ __all__ = ["MACHINES", "AttentionTradeoff"]
 
 FORMS = ("compose", "compose-score", "mixture")
 MACHINES = ("els", *(f"{form} {kind}" for form in FORMS for kind in ("softmax", "top1")))
-COLORS = ("black", "#0072b2", "#56b4e9", "#009e73", "#7fd0b3", "#d55e00", "#e69f00")
+COLORS = ("black", BLUE, SKY, GREEN, "#7fd0b3", ORANGE, YELLOW)
 
 
 class AttentionTradeoff(Target):

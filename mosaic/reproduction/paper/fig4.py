@@ -24,11 +24,13 @@ from mosaic.reproduction.study.steps import calibration_steps, training_step
 from mosaic.reproduction.study.target import Target
 from mosaic.run.score import Score, check_resumable
 from mosaic.sampling.scales import PAPER_SCALES
+from mosaic.storage.indexes import evenly_spread
 from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import record
 from mosaic.storage.schema import PLACES
 from mosaic.train.runs import NetworkRuns, network_runs
 from mosaic.train.score import score
+from mosaic.view.colours import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -37,7 +39,7 @@ __all__ = ["Fig4"]
 
 SHOWN = 6  # times
 FAINTEST = 1e-3  # smallest value not drawn black, as a share of the largest
-COLORS = ("#0072b2", "#d55e00")
+COLORS = (BLUE, ORANGE)
 
 
 class Fig4(Target):
@@ -148,7 +150,7 @@ def _with_scales(fields: xr.Dataset, calibration: xr.Dataset, paper: Sequence[fl
 
 
 def _shown(measured: xr.Dataset) -> list[int]:
-    steps: list[int] = np.linspace(0, measured.sizes["time"] - 1, SHOWN).round().astype(int).tolist()
+    steps: list[int] = evenly_spread(measured.sizes["time"], SHOWN).tolist()
     return steps
 
 

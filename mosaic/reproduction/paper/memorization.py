@@ -18,6 +18,7 @@ from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.steps import calibration_steps, scaled_step
 from mosaic.reproduction.study.target import Target
 from mosaic.run.config import RunConfig
+from mosaic.view.colours import BLUE, ORANGE
 from mosaic.view.images import draw_image
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ __all__ = ["Memorization", "multiplied"]
 
 FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0)
 SAMPLES = 16
-BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
 def multiplied(scales: list[int], factor: float) -> list[int]:

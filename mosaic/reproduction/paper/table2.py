@@ -24,6 +24,7 @@ from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
 from mosaic.storage.files import as_attribute
 from mosaic.storage.made_by import record
+from mosaic.view.colours import BLUE, GREEN, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ __all__ = ["Table2", "table_of"]
 
 MEASURES = ("pearson_r", "r2", "R2")
 ENDS = ("median", "low", "high")
-COLORS = {"els": "#0072b2", "ls": "#009e73", "is": "#d55e00"}
+COLORS = {"els": BLUE, "ls": GREEN, "is": ORANGE}
 
 
 def table_of(root: Path) -> xr.Dataset:

@@ -45,6 +45,11 @@ def test_a_network_of_ones_own_is_ranked_against_as_a_machine_is(tiny: mosaic.Da
     assert mse[2] < 1e-10 < mse[3]
     assert np.isnan(table["peak_bytes"].values).all()
     assert json.loads(table.attrs["failed"]) == {}
+    ranking = table.mosaic.ranking()
+    assert ranking["score"].values.tolist()[-2:] == ["is", "network"]
+    assert set(ranking.sizes) == {"score"}
+    with pytest.raises(mosaic.DataError, match="leaderboard"):
+        mosaic.run("is", tiny, steps=1, samples=1).mosaic.ranking()
     assert (table["seconds_per_step"] > 0).all()
 
 
