@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import foreign_networks as oracle
+import numpy as np
 import pytest
 import torch
 from foreign_files import case, converted, images_like
@@ -55,6 +56,20 @@ def test_what_is_given_is_not_assumed_and_makes_another_network() -> None:
     assert (second.make_schedule().name, second.config.network_options["padding"]) == ("linear", "circular")
     assert first.fingerprint() != second.fingerprint()
     assert first.fingerprint() == converted(weights, data, out="third").fingerprint()
+
+
+@quiet
+def test_the_fingerprint_does_not_depend_on_where_the_data_are() -> None:
+    weights, _, data = case("resnet")
+    torch.save(weights, "weights.pt")
+    found = set()
+    for name in ("a.npz", "b.npz"):
+        np.savez(name, images=data.images.numpy())
+        checkpoint = mosaic.convert(
+            "weights.pt", "file", out=name[0], dataset_options={"path": str(Path(name).absolute())}
+        )
+        found.add(checkpoint.fingerprint())
+    assert len(found) == 1
 
 
 @quiet
