@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import foreign_networks as oracle
 import numpy as np
@@ -95,6 +97,30 @@ def test_its_training_is_not_resumed_and_its_folder_replaced_on_request_only(tin
     assert trained.converted is None
     checkpoint = converted(weights, data, overwrite=True)
     assert sorted(path.name for path in checkpoint.folder.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+
+
+@quiet
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_checkpoint_that_appears_in_the_meantime_is_replaced_on_request_only(
+    tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    weights, _, data = case("resnet")
+    code = sys.modules["mosaic.train.convert"]
+    read = code.read_weights
+
+    def slowly(path: Path) -> Any:
+        train(tiny, epochs=1)
+        return read(path)
+
+    monkeypatch.setattr(code, "read_weights", slowly)
+    if overwrite:
+        assert converted(weights, data, overwrite=True).converted is not None
+        assert not Path("net", "training.safetensors").exists()
+        return
+    with pytest.raises(mosaic.MosaicError, match="'net"):
+        converted(weights, data)
+    assert mosaic.load_checkpoint("net").converted is None
+    assert mosaic.load_checkpoint("net").load() is not None
 
 
 def without(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
