@@ -66,6 +66,7 @@ class _Description(BaseModel):
     classes: tuple[str, ...]
     dataset_size: Size
     dataset_fingerprint: str
+    convention: Convention = Field(default_factory=Convention)  # that of all networks before it was stored
 
 
 class _Converted(_Description):
@@ -89,7 +90,7 @@ class Checkpoint:
     config : NetworkConfig
         The network, its data and its schedule; of a network that was trained here a `TrainConfig`, with the rest.
     convention : Convention
-        What the network is told of the noise, and what it predicts: eps at the time t if it was trained here.
+        What the network is told of the noise, and what it predicts: eps if it was trained here.
     """
 
     folder: Path
@@ -277,9 +278,7 @@ def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
         raise DataError(f"'{path}' cannot be read ({error}).") from None
     if description.get("schema") != CHECKPOINT_SCHEMA:
         raise DataError(f"'{path}' has the schema '{description.get('schema')}', not '{CHECKPOINT_SCHEMA}'.")
-    if isinstance(known, _Converted):
-        return Checkpoint(folder, description, known.configuration, known.convention)
-    return Checkpoint(folder, description, known.configuration)
+    return Checkpoint(folder, description, known.configuration, known.convention)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -135,7 +135,7 @@ class DDPMModule(nn.Module):
         self.tail = nn.Sequential(nn.GroupNorm(GROUPS, size), nn.SiLU(), nn.Conv2d(size, channels, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Predict eps (B, C, H, W) of x at the times t (B,), whatever their unit."""
+        """Predict eps (B, C, H, W) of x at the timesteps t (B,), numbers from 0 to 999 that need not be whole."""
         embedding = self.time_embedding(t)
         h = self.head(x)
         skips = [h]
@@ -162,6 +162,7 @@ class DDPMUNet(mosaic.Network):
     """
 
     name = "ddpm-unet"
+    convention = mosaic.Convention(time="timestep")
 
     class Options(mosaic.Options):
         """Sizes; the defaults are those for images of 32 x 32 and 64 x 64 pixels."""
@@ -229,7 +230,7 @@ class DDPMUNet(mosaic.Network):
                 "attention": tuple(attends),
             },
             channels=head.shape[1],
-            convention=mosaic.Convention(time="timestep", timesteps=timesteps),
+            convention=cls.convention.model_copy(update={"timesteps": timesteps}),
             schedule="ddpm-linear",
             unused=(TABLE,),
         )

@@ -104,7 +104,7 @@ class EDMModule(nn.Module):
         self.dec["0_aux_conv"] = nn.Conv2d(size, channels, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map x (B, C, H, W) to the same shape, at the times t (B,) that it was trained with, of whatever unit."""
+        """Give F (B, C, H, W) of x, at t = ln(sigma) / 4 (B,)."""
         embedding = torch.cat(sinusoids(t, self.base, last=True), dim=1)
         if self.map_label is not None and labels is not None:
             one_hot = functional.one_hot(labels, self.classes).to(x.dtype)
@@ -127,13 +127,13 @@ class EDMUNet(mosaic.Network):
     The defaults are the sizes of EDM's models of CIFAR10; those of FFHQ and AFHQ, of 64 x 64 pixels, have multipliers
     1, 2, 2, 2 and attention at resolution 2. Converted weights are the raw network F of EDM's preconditioning, told
     ln(sigma) / 4; EDM's baselines of VP have the same names but another preconditioning, so do not convert those.
-    Trained here, it predicts eps and is told t like every network; its initial weights are PyTorch's and it has no
-    dropout, which is ours.
+    It is for conversion: F is not trained here.
 
     References: Karras et al. 2022, eq. 7, tables 1 and 7; Song et al. 2021 (DDPM++).
     """
 
     name = "edm-unet"
+    convention = mosaic.Convention(preconditioning="edm")
 
     class Options(mosaic.Options):
         """Sizes, and whether the network is given classes."""
@@ -227,7 +227,7 @@ class EDMUNet(mosaic.Network):
             channels=first.shape[1],
             classes=0 if labels is None else labels.shape[1],
             sides=(side, side),
-            convention=mosaic.Convention(preconditioning="edm"),
+            convention=cls.convention,
             schedule="edm",
             rename=rename,
             # Of augmentation, which is off where the network is used; and of resampling, which is known.
