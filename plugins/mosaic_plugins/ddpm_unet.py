@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 import mosaic
-from mosaic_plugins.layers import sinusoids
+from mosaic_plugins.layers import Multipliers, Resolutions, check_attention, check_sides, sinusoids
 
 __all__ = ["DDPMUNet"]
 
@@ -170,23 +171,19 @@ class DDPMUNet(mosaic.Network):
         channels: int = Field(
             128, ge=GROUPS, le=1024, multiple_of=GROUPS, description="Channels of the first layer, a multiple of 32."
         )
-        multipliers: tuple[int, ...] = Field(
+        multipliers: Multipliers = Field(
             (1, 2, 3, 4),
-            min_length=1,
-            max_length=8,
             description="Channels at each resolution, the finest first, as multiples of `channels`.",
         )
         blocks: int = Field(2, ge=1, le=16, description="Residual blocks at each resolution.")
-        attention: tuple[int, ...] = Field(
-            (), max_length=8, description="Resolutions with self-attention: 0 for the finest, 1 for the next, ..."
+        attention: Resolutions = Field(
+            (), description="Resolutions with self-attention: 0 for the finest, 1 for the next, ..."
         )
 
-        @field_validator("multipliers")
-        @classmethod
-        def _positive(cls, multipliers: tuple[int, ...]) -> tuple[int, ...]:
-            if not all(1 <= multiplier <= 16 for multiplier in multipliers):
-                raise ValueError("multipliers must lie between 1 and 16")
-            return multipliers
+        @model_validator(mode="after")
+        def _has_resolutions(self) -> Self:
+            check_attention(self.attention, len(self.multipliers))
+            return self
 
     options: Options
 
@@ -196,12 +193,7 @@ class DDPMUNet(mosaic.Network):
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Refuse sides that cannot be halved as often."""
-        factor = 2 ** (len(self.options.multipliers) - 1)
-        if shape[1] % factor or shape[2] % factor:
-            raise mosaic.UsageError(
-                f"Network '{self.name}' with {len(self.options.multipliers)} resolutions needs sides that are "
-                f"multiples of {factor}, not {shape[1]} x {shape[2]}; use fewer: -o network.multipliers=1,2."
-            )
+        check_sides(self, "multipliers", shape)
 
     @classmethod
     def recognise(cls, weights: Mapping[str, Tensor]) -> mosaic.ForeignWeights | None:

@@ -112,3 +112,10 @@ def test_sides_that_cannot_be_halved_are_refused() -> None:
         DDPMUNet(DDPMUNet.Options()).check((1, 28, 28))
     with pytest.raises(mosaic.UsageError, match="multipliers"):
         DDPMUNet.Options.parse({"multipliers": (0,)}, "network.ddpm-unet")
+
+
+@pytest.mark.parametrize(("attention", "named"), [((2,), r"\b2\b.*0 to 1"), ((-3,), "attention"), ((0, 7), r"\b7\b")])
+def test_attention_at_a_resolution_that_is_not_there_is_refused(attention: tuple[int, ...], named: str) -> None:
+    options = {"channels": 32, "multipliers": (1, 1), "attention": attention}
+    with pytest.raises(mosaic.UsageError, match=named):
+        DDPMUNet.Options.parse(options, "network.ddpm-unet")
