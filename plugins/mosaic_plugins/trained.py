@@ -53,6 +53,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         return mosaic.Traits(
             schedule=lambda: self.read_checkpoint().make_schedule(),
             fingerprint=lambda: self._load()[1],
+            plugins=lambda: [("network", self.read_checkpoint().config.network)],
             memory=self._memory,
         )
 

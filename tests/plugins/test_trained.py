@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 
 import mosaic
 from mosaic.interfaces.sampler import levels_at, uniform_times
+from mosaic.registry.plugin import Plugin
+from mosaic.storage.made_by import code_digest
 from mosaic_plugins.trained import TrainedNetwork
 
 
@@ -135,6 +138,27 @@ def test_the_home_folder_is_found(tiny: mosaic.DataSet, folder: Path, monkeypatc
     monkeypatch.setenv("USERPROFILE", str(folder.absolute().parent))
     assert mosaic.load_checkpoint("~/net").folder == folder.absolute()
     assert model(tiny, Path("~/net")).load() is not None
+
+
+def test_the_plugin_of_its_network_identifies_a_run_and_one_that_was_not_recorded_does_not(
+    tiny: mosaic.DataSet, tiny_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "samples": 2, "steps": 3}
+    options["score_options"] = {"checkpoint": str(folder)}
+    mosaic.run("network", **options, out="old.nc").close()
+    plugins = mosaic.registry()
+    other = Plugin("other:nets", "other", "1.0")
+    monkeypatch.setitem(plugins._owners, ("network", "resnet"), "other:nets")
+    monkeypatch.setattr(plugins, "plugins", [*plugins.plugins, other])
+    assert model(tiny, folder).traits.plugins() == [("network", "resnet")]
+    mosaic.run("network", **options, out="old.nc", resume=True).close()
+    with mosaic.run("network", **options, out="new.nc") as run:
+        versions = json.loads(run.attrs["versions"])
+    assert versions["other"] == "1.0"
+    assert versions["other network resnet"] == code_digest(plugins.get("network", "resnet"))
+    other.version = "2.0"
+    with pytest.raises(mosaic.UsageError, match=r"versions\.other.*2\.0"):
+        mosaic.run("network", **options, out="new.nc", resume=True)
 
 
 @pytest.mark.parametrize("schedule", ["flow", "edm", "linear", "exponential", "ddpm-linear", "cosine-nichol"])
