@@ -157,7 +157,7 @@ class DDPMUNet(mosaic.Network):
     Its weights have the names of the PyTorch port w86763777/pytorch-ddpm, whose constructor the baseline of Lukoianov
     et al. 2025 calls (128 channels, multipliers 1, 2, 3, 4, two blocks; on images of 28 x 28 pixels 64 and 1, 2, 2).
     Converted weights are told the index of the training timestep of `ddpm-linear`, which is made continuous: within
-    4 of 1000 timesteps of the discrete betas.
+    3.5 of 1000 timesteps of the discrete betas.
 
     References: Ho et al. 2020, app. B; Lukoianov et al. 2025 (arXiv 2509.09672).
     """
