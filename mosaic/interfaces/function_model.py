@@ -91,6 +91,28 @@ class Convention(Options):
             size = math.hypot(level.signal, level.noise)
         return Level(level.signal / size, level.noise / size)
 
+    @property
+    def trains_eps(self) -> bool:
+        """Whether a network of this convention can be trained here: its eps, at the time of its schedule."""
+        return self.preconditioning == "none" and self.prediction == "eps" and self.time in ("t", "timestep")
+
+    def training_input(self, x: Tensor, signal: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Give x' (B, C, H, W) and what a network is told (B,) of x at the levels of the times t (B,), if `trains_eps`.
+
+        Parameters
+        ----------
+        signal, noise : Tensor (B,), float64
+            Of the schedule at t.
+        """
+        if self.time == "t":
+            return x, t
+        size = torch.hypot(signal, noise)[:, None, None, None]
+        return x / size.to(x), self._timestep(t).clamp(min=0)
+
+    def _timestep(self, t: Any) -> Any:
+        """Index, not rounded, of the training timestep of a time: a float, or a tensor of them."""
+        return t * self.timesteps - 1
+
     def denoised(self, x: Tensor, level: Level, predict: Predict, time_of: Callable[[Level], float]) -> Tensor:
         """Give x0hat (B, C, H, W) of x at a level, by what the function predicts.
 
@@ -126,7 +148,7 @@ class Convention(Options):
             case "timestep":
                 if self.prediction == "flow":
                     return inner.noise * self.timesteps
-                return max(0.0, time_of(level) * self.timesteps - 1)
+                return max(0.0, float(self._timestep(time_of(level))))
 
 
 Predict = Callable[[Tensor, float | Level], Tensor]

@@ -62,9 +62,13 @@ class Network(ABC):
         The name on the command line.
     Options : type[mosaic.Options]
         The network's options; where it has `class_conditional`, that decides whether it is given labels.
+    convention : Convention
+        What its module is told of the noise, and what it gives. It is trained here by what it is told if it gives eps
+        at the time t or at a timestep; others are for `mosaic.convert`.
     """
 
     name: ClassVar[str] = ""
+    convention: ClassVar[Convention] = Convention()
     Options: ClassVar[type[PluginOptions]] = PluginOptions
 
     def __init__(self, options: PluginOptions | None = None) -> None:
@@ -72,7 +76,7 @@ class Network(ABC):
 
     @abstractmethod
     def build(self, channels: int, classes: int) -> nn.Module:
-        """Build an untrained eps-prediction module.
+        """Build an untrained module.
 
         Parameters
         ----------
@@ -84,8 +88,9 @@ class Network(ABC):
         Returns
         -------
         torch.nn.Module
-            Called as module(x, t, labels) with x (B, C, H, W), the schedule's times t (B,) in [0, 1] and labels (B,),
-            int64 (None without classes); gives eps (B, C, H, W). While it is trained it may draw from torch's global
+            Called as module(x, t, labels) with x (B, C, H, W), what `convention` says t (B,) is, by default the
+            schedule's times in [0, 1], and labels (B,), int64 (None without classes); gives what it says, by default
+            eps (B, C, H, W). While it is trained it may draw from torch's global
             generator, which each step seeds; after eval() it must not.
         """
 

@@ -84,6 +84,9 @@ class Traits:
         resumed by the same one only.
     fingerprint : callable
         fingerprint(): SHA-256 of what else decides the numbers, apart from options and data, such as weights; or None.
+    plugins : callable
+        plugins(): kind and name of each registered plugin that the model uses, such as ("network", "resnet"), apart
+        from those that the configuration of a run names. Versions and code of their distributions identify a run.
     memory : callable
         memory(batch, scale, dtype, labels): the `Memory` that the model takes for a batch of this size, the largest
         scale, x's dtype and these labels, each once. None if it is not known: a run whose memory is limited refuses the
@@ -99,6 +102,7 @@ class Traits:
     schedule: Callable[[], NoiseSchedule | None] = _nothing
     engine: Callable[[torch.dtype], str] = _torch
     fingerprint: Callable[[], str | None] = _nothing
+    plugins: Callable[[], Sequence[tuple[str, str]]] = tuple
     memory: Callable[[int, int, torch.dtype, tuple[int, ...]], Memory | None] = _unknown
 
 

@@ -35,7 +35,7 @@ def _identity(plan: Plan) -> dict[str, Any]:
         "labels": list(plan.labels),
         "dataset_fingerprint": plan.dataset.fingerprint(),
         "init_fingerprint": start,
-        "versions": versions_of(plan.config),
+        "versions": versions_of(plan.config, plan.model.traits.plugins()),
         "engine": plan.model.traits.engine(plan.dtype),
         "score_fingerprint": plan.model.traits.fingerprint(),
     }

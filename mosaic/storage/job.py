@@ -28,6 +28,9 @@ from mosaic.storage.parts import PartFiles, encoded, join
 __all__ = ["ConfigMismatch", "FileJob", "Job", "Part", "State", "differences", "how_to_resume"]
 
 
+VERSIONS = "versions"  # an entry of the identity, as `made_by.versions_of` gives it
+
+
 class State(StrEnum):
     """What is at a job's place."""
 
@@ -102,9 +105,16 @@ class Job(ABC):
         return state is State.DONE
 
     def differing(self, identity: Mapping[str, Any]) -> list[str]:
-        """Name what differs between an identity and the job's own, as `key: stored, now wanted`."""
+        """Name what differs between an identity and the job's own, as `key: stored, now wanted`.
+
+        A version that was not recorded is no difference: earlier versions of mosaic did not record those of networks.
+        """
         stored = {key: identity[key] for key in self.identity if key in identity}
-        texts = differences(stored, json.loads(json.dumps(self.identity)))
+        wanted = json.loads(json.dumps(self.identity))
+        recorded = stored.get(VERSIONS)
+        if isinstance(recorded, Mapping) and isinstance(wanted.get(VERSIONS), Mapping):
+            wanted[VERSIONS] = {name: value for name, value in wanted[VERSIONS].items() if name in recorded}
+        texts = differences(stored, wanted)
         return [text for text in texts if not text.startswith(tuple(f"{name}:" for name in self.free))]
 
     @abstractmethod

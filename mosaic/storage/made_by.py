@@ -9,7 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -167,15 +167,22 @@ def core_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def versions_of(config: Options) -> dict[str, str]:
-    """Versions of torch and of the distributions whose plugins a configuration names; digests of others' code."""
+def versions_of(config: Options, beside: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """Versions of torch and of the distributions whose plugins a configuration names; digests of others' code.
+
+    Parameters
+    ----------
+    beside : iterable of (str, str)
+        Kinds and names of other plugins that are used, such as the network in a checkpoint (`Traits.plugins`).
+    """
     plugins = registry()
-    named = {kind: getattr(config, kind, None) for kind in KINDS}
-    owners = {(kind, name): plugins.owner(kind, name).partition(":")[0] for kind, name in named.items() if name}
+    named = {kind: (kind, name) for kind in KINDS if (name := getattr(config, kind, None))}
+    named |= {f"{kind} {name}": (kind, name) for kind, name in beside}  # there may be several of a kind
+    owners = {key: plugins.owner(kind, name).partition(":")[0] for key, (kind, name) in named.items()}
     versions = {p.distribution: p.version for p in plugins.plugins if p.distribution in owners.values()}
-    for (kind, name), owner in owners.items():
+    for key, owner in owners.items():
         if owner not in ("", CORE) and owner in versions:  # a plugin under development changes under the same version
-            versions[f"{owner} {kind}"] = code_digest(plugins.get(kind, name))
+            versions[f"{owner} {key}"] = code_digest(plugins.get(*named[key]))
     return {**versions, "torch": torch.__version__}
 
 

@@ -52,6 +52,8 @@ __all__ = [
 
 Size = Annotated[int, Field(strict=True, ge=1, le=10**9)]
 
+USED = {"network", "network_options", "schedule", "schedule_options"}  # of a configuration, beside the weights
+
 CHECKSUM = "sha256"  # an entry of a safetensors file's metadata, of its tensors and other entries
 DESCRIPTION, WEIGHTS, TRAINING, LOSS = "checkpoint.json", "weights.safetensors", "training.safetensors", "loss.nc"
 
@@ -64,6 +66,7 @@ class _Description(BaseModel):
     classes: tuple[str, ...]
     dataset_size: Size
     dataset_fingerprint: str
+    convention: Convention = Field(default_factory=Convention)  # that of all networks before it was stored
 
 
 class _Converted(_Description):
@@ -87,7 +90,7 @@ class Checkpoint:
     config : NetworkConfig
         The network, its data and its schedule; of a network that was trained here a `TrainConfig`, with the rest.
     convention : Convention
-        What the network is told of the noise, and what it predicts: eps at the time t if it was trained here.
+        What the network is told of the noise, and what it predicts: eps if it was trained here.
     """
 
     folder: Path
@@ -161,10 +164,14 @@ class Checkpoint:
 
     def fingerprint(self) -> str:
         """Read the weights, and give their SHA-256; of a network from elsewhere, also of how they are used."""
+        return self._fingerprint(load_tensors(self._weights()))
+
+    def _fingerprint(self, state: Mapping[str, Tensor]) -> str:
         digest = hashlib.sha256()
-        _add_tensors(digest, load_tensors(self._weights()))
+        _add_tensors(digest, state)
         if self.converted is not None:  # the same file can be converted with another padding or schedule
-            used = [model.model_dump(mode="json") for model in (self.config, self.convention)]
+            config = self.config.model_dump(mode="json", include=USED)
+            used = [config, self.convention.model_dump(mode="json")]
             digest.update(json.dumps(used, sort_keys=True).encode())
         return digest.hexdigest()
 
@@ -205,9 +212,16 @@ class Checkpoint:
         UsageError, PluginError
             If the network or one of its options is unknown here.
         """
-        module = build_network(self.config, self.shape[0], len(self.classes))
-        path = self._weights()
-        state = load_tensors(path)
+        return self._module(load_tensors(self._weights()))
+
+    @standard_torch()
+    def load_with_fingerprint(self) -> tuple[nn.Module, str]:
+        """Give what `load` and `fingerprint` give, of the same weights even if the file is replaced in the meantime."""
+        state = load_tensors(self._weights())
+        return self._module(state), self._fingerprint(state)
+
+    def _module(self, state: Mapping[str, Tensor]) -> nn.Module:
+        module, path = build_network(self.config, self.shape[0], len(self.classes)), self.folder / WEIGHTS
         try:
             module.load_state_dict(state)
         except RuntimeError as error:
@@ -241,14 +255,14 @@ def build_network(config: NetworkConfig, channels: int, classes: int, seed: int 
 
 @checked()
 def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
-    """Read a checkpoint's description; its weights are read by `Checkpoint.load`.
+    """Read a checkpoint's description; its weights are read by `Checkpoint.load`. `~` is the home folder.
 
     Raises
     ------
     DataError
         If the folder is not a checkpoint.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     path = folder / DESCRIPTION
     try:
         if not folder.is_dir():
@@ -264,9 +278,7 @@ def load_checkpoint(folder: str | PathLike[str]) -> Checkpoint:
         raise DataError(f"'{path}' cannot be read ({error}).") from None
     if description.get("schema") != CHECKPOINT_SCHEMA:
         raise DataError(f"'{path}' has the schema '{description.get('schema')}', not '{CHECKPOINT_SCHEMA}'.")
-    if isinstance(known, _Converted):
-        return Checkpoint(folder, description, known.configuration, known.convention)
-    return Checkpoint(folder, description, known.configuration)
+    return Checkpoint(folder, description, known.configuration, known.convention)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,6 @@ from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.schema import CHECKPOINT_SCHEMA
 from mosaic.train.checkpoint import (
     DESCRIPTION,
-    LOSS,
-    TRAINING,
     WEIGHTS,
     Checkpoint,
     build_network,
@@ -117,9 +115,8 @@ def convert_file(
     """
     if "dataset" not in config.model_fields_set:
         raise UsageError("`dataset` is missing: name the data set that the network was trained on, such as mnist.")
-    if (output.path / DESCRIPTION).is_file() and not output.overwrite:
-        raise UsageError(f"'{output.path}' holds a checkpoint; use `overwrite`, or another `out`.")
-    output.check()
+    output.check(resumable=False)
+    replaceable = output.replaceable()  # what appears in the folder from now on is another's
     weights, entry = read_weights(file)
     name, foreign = _recognised(file, weights, config)
     dataset_options = config.dataset_options
@@ -127,23 +124,47 @@ def convert_file(
         source = data_source(config.dataset, dataset_options, access)
         dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
     _check_data(file, foreign, dataset)
+    used = _resolved(config, name, foreign, dataset, dataset_options)
+    state = _state(file, weights, foreign, used)
+    assumed = _assumed(config, used, foreign)
+    _write(output.path, _described(file, entry, foreign, used, assumed, dataset), state, replaceable)
+    notes = [f"The weights of '{file.name}' were recognised as {foreign.family}, network '{name}'."]
+    if assumed:
+        texts = ", ".join(f"`{key}={value}`" if "." in key else f"`{key}` {value}" for key, value in assumed.items())
+        notes.append(f"The weights do not tell {texts}: this is assumed; convert again if it was something else.")
+    return load_checkpoint(output.path), notes
+
+
+def _resolved(
+    config: NetworkConfig, name: str, foreign: ForeignWeights, dataset: DataSet, dataset_options: Mapping[str, Any]
+) -> NetworkConfig:
+    """Give every setting: those given, else those recognised, else the defaults; the network must take the images."""
     network: Network = registry().make("network", name, {**foreign.options, **config.network_options})
     network.check(dataset.shape)
     schedule_name = config.schedule if "schedule" in config.model_fields_set else foreign.schedule
     schedule = registry().make("schedule", schedule_name, config.schedule_options)
-    used = NetworkConfig(
+    return NetworkConfig(
         network=name,
         dataset=config.dataset,
         schedule=schedule_name,
         network_options=network.options.model_dump(mode="json"),
-        dataset_options=dataset_options,
+        dataset_options=dict(dataset_options),
         schedule_options=schedule.options.model_dump(mode="json"),
     )
-    state = _state(file, weights, foreign, used)
-    assumed = _assumed(config, used, foreign)
+
+
+def _described(
+    file: Path,
+    entry: str,
+    foreign: ForeignWeights,
+    used: NetworkConfig,
+    assumed: Mapping[str, Any],
+    dataset: DataSet,
+) -> dict[str, Any]:
+    """Content of checkpoint.json."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    description = {
+    return {
         "schema": CHECKPOINT_SCHEMA,
         "configuration": used.model_dump(mode="json"),
         "convention": foreign.convention.model_dump(mode="json"),
@@ -164,12 +185,6 @@ def convert_file(
         "versions": versions_of(used),
         **made_by(),
     }
-    _write(output.path, description, state)
-    notes = [f"The weights of '{file.name}' were recognised as {foreign.family}, network '{name}'."]
-    if assumed:
-        texts = ", ".join(f"`{key}={value}`" if "." in key else f"`{key}` {value}" for key, value in assumed.items())
-        notes.append(f"The weights do not tell {texts}: this is assumed; convert again if it was something else.")
-    return load_checkpoint(output.path), notes
 
 
 def _recognised(file: Path, weights: Mapping[str, Tensor], config: NetworkConfig) -> tuple[str, ForeignWeights]:
@@ -250,16 +265,17 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
-def _write(folder: Path, description: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+def _write(
+    folder: Path, description: Mapping[str, Any], state: Mapping[str, Tensor], replaceable: Collection[Path]
+) -> None:
     """Write the checkpoint; what was there is removed only when all of the new one is on the disk."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise write_error(folder, error) from None
-    files = [folder / name for name in (DESCRIPTION, WEIGHTS, TRAINING, LOSS)]
 
     def remove_replaced() -> None:
-        for path in files:
+        for path in replaceable:
             path.unlink(missing_ok=True)
 
     with locked(folder, folder):
@@ -268,4 +284,4 @@ def _write(folder: Path, description: Mapping[str, Any], state: Mapping[str, Ten
             folder / WEIGHTS: lambda temporary: save_tensors(state, temporary, {}),
             folder / DESCRIPTION: lambda temporary: temporary.write_text(document_text(description)),
         }
-        write_together(writers, [path for path in files if path.exists()], remove_replaced)
+        write_together(writers, replaceable, remove_replaced)

@@ -58,6 +58,7 @@ class TrainingJob(Job):
         self.max_seconds, self.save_seconds = max_seconds, save_seconds
         self.identity = {
             "configuration": plan.config.model_dump(mode="json"),
+            "convention": plan.network.convention.model_dump(mode="json"),
             "dataset_fingerprint": plan.dataset.fingerprint(),
         }
         self.free = ("configuration.epochs",) if epochs_free else ()
@@ -69,7 +70,9 @@ class TrainingJob(Job):
             return []
         with reusing():
             checkpoint = load_checkpoint(self.place)
-            kept = {**checkpoint.description, "configuration": self._with_defaults(checkpoint.config)}
+            convention = checkpoint.convention.model_dump(mode="json")  # of earlier versions it does not tell
+            settings = self._with_defaults(checkpoint.config)
+            kept = {**checkpoint.description, "configuration": settings, "convention": convention}
             return [(State.IN_PROGRESS if self.steps_left() else State.DONE, kept)]
 
     def _with_defaults(self, config: NetworkConfig) -> dict[str, Any]:

@@ -25,8 +25,13 @@ class CheckpointOutput(Output):
     def _also(self) -> list[Path]:
         return []
 
-    def check(self) -> None:
+    def check(self, resumable: bool = True) -> None:
         """Refuse a folder that is taken, or is not a checkpoint's; writes nothing.
+
+        Parameters
+        ----------
+        resumable : bool
+            Whether what is to be made is a training, so that one that is there could be continued.
 
         Raises
         ------
@@ -44,7 +49,12 @@ class CheckpointOutput(Output):
         if any(path.name not in ours and not is_temporary(path) for path in out.iterdir()):
             raise UsageError(f"`out` '{out}' holds other files; choose another folder.")
         if (out / DESCRIPTION).is_file() and not (self.resume or self.overwrite):
-            raise UsageError(f"'{out}' holds a checkpoint; use `resume` to continue it, `overwrite`, or another `out`.")
+            ways = "`resume` to continue it, `overwrite`," if resumable else "`overwrite`"
+            raise UsageError(f"'{out}' holds a checkpoint; use {ways} or another `out`.")
+
+    def replaceable(self) -> list[Path]:
+        """List the files that may be replaced: with `overwrite` all, else those that are there already."""
+        return [path for path in map(self.path.joinpath, FILES) if self.overwrite or path.exists()]
 
     def kept_settings(self, model: type[Options]) -> dict[str, Any]:
         """Settings of the training that is to be resumed here; empty where there is none.

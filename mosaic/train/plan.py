@@ -56,7 +56,8 @@ class TrainPlan:
         classes = len(self.dataset.classes) if self.is_conditional else 0
         module = build_network(self.config, self.dataset.shape[0], classes, self.config.seed)
         module = module.to(self.dataset.images.device)
-        return Training(self.config, module, self.schedule, self.dataset, self.is_conditional)
+        convention = self.network.convention
+        return Training(self.config, module, self.schedule, self.dataset, self.is_conditional, convention)
 
 
 def describe_training(plan: TrainPlan) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def describe_training(plan: TrainPlan) -> dict[str, Any]:
     return {
         "schema": CHECKPOINT_SCHEMA,
         "configuration": plan.config.model_dump(mode="json"),
+        "convention": plan.network.convention.model_dump(mode="json"),
         "shape": dataset.shape,
         "classes": dataset.classes,
         "dataset": dataset.name,

@@ -78,6 +78,11 @@ def prepare_training(
     config = layered(TrainConfig, _defaults_of(dataset, config.network), config.model_dump(exclude_unset=True))
     network: Network = names.make("network", config.network, config.network_options)
     network.check(dataset.shape)
+    if not network.convention.trains_eps:
+        raise UsageError(
+            f"Network '{config.network}' is not one that predicts eps at the time t or at a timestep, so it is not "
+            "trained here: `mosaic.convert` takes weights of it. Use another `network`."
+        )
     schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
     device = chosen_device(config.device, "float32", dataset.images.device)
     resolved = {

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.function_model import Convention
 from mosaic.interfaces.schedule import NoiseSchedule
 from mosaic.train.config import TrainConfig
 
@@ -40,12 +41,20 @@ def _seed(seed: int, purpose: int, number: int = 0) -> int:
 
 
 def eps_loss(
-    module: nn.Module, schedule: NoiseSchedule, x0: Tensor, labels: Tensor | None, t: Tensor, eps: Tensor
+    module: nn.Module,
+    schedule: NoiseSchedule,
+    convention: Convention,
+    x0: Tensor,
+    labels: Tensor | None,
+    t: Tensor,
+    eps: Tensor,
 ) -> Tensor:
     """Mean squared error of the noise that `module` predicts for x_t = a x_0 + s eps.
 
     Parameters
     ----------
+    convention : Convention
+        What the module is told of t, and the scale of x_t that it takes.
     x0, eps : Tensor (B, C, H, W), float32
         Clean images and standard normal noise.
     labels : Tensor (B,), int64, or None
@@ -53,9 +62,10 @@ def eps_loss(
     t : Tensor (B,), float64
         Times in [0, 1].
     """
-    signal, noise = (level[:, None, None, None] for level in schedule.signal_noise(t))
-    x = signal.to(x0) * x0 + noise.to(x0) * eps
-    predicted = module(x.contiguous(memory_format=torch.channels_last), t.to(x0), labels)
+    signal, noise = schedule.signal_noise(t)
+    x = signal.to(x0)[:, None, None, None] * x0 + noise.to(x0)[:, None, None, None] * eps
+    x, told = convention.training_input(x, signal, noise, t)
+    predicted = module(x.contiguous(memory_format=torch.channels_last), told.to(x0), labels)
     loss: Tensor = (predicted.float() - eps).square().mean()
     return loss
 
@@ -75,6 +85,8 @@ class Training:
         Training images, on the device.
     conditional : bool
         Whether the network is given labels.
+    convention : Convention
+        What the network is told of the noise.
 
     Attributes
     ----------
@@ -87,9 +99,16 @@ class Training:
     """
 
     def __init__(
-        self, config: TrainConfig, module: nn.Module, schedule: NoiseSchedule, dataset: DataSet, conditional: bool
+        self,
+        config: TrainConfig,
+        module: nn.Module,
+        schedule: NoiseSchedule,
+        dataset: DataSet,
+        conditional: bool,
+        convention: Convention | None = None,
     ) -> None:
         self.config, self.schedule, self.dataset = config, schedule, dataset
+        self.convention = convention or Convention()
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.labels = dataset.labels if conditional else None
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=config.learning_rate)
@@ -154,7 +173,7 @@ class Training:
         bfloat16 = torch.autocast(device.type, torch.bfloat16, enabled=is_half, cache_enabled=False)
         with torch.random.fork_rng([device] if device.type == "cuda" else []), bfloat16:
             torch.manual_seed(_seed(self.config.seed, _MODULE, self.step))  # for what the module draws
-            loss = eps_loss(self.module, self.schedule, x0, labels, t, eps)
+            loss = eps_loss(self.module, self.schedule, self.convention, x0, labels, t, eps)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

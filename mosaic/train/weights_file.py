@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ ENTRIES = ("ema", "model_ema", "model_state_dict", "state_dict", "model", "net",
 PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.", "net.", "network.")
 
 COUNT = "n_averaged"  # of torch's AveragedModel
+
+DEEPEST = 3  # entries in entries; a file may hold itself
+
+SHOWN = 4  # items in a message
 
 ADVICE = (
     "save the weights alone, where the network can be loaded: torch.save(network.state_dict(), 'weights.pt'), or "
@@ -54,19 +58,35 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     if not path.is_file():
         raise DataError(f"There is no file '{path}'.")
     content: Any = load_tensors(path) if path.suffix == ".safetensors" else _unpickled(path)
-    entries = []
-    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
-        entry = next((name for name in ENTRIES if isinstance(content.get(name), Mapping)), None)
-        if entry is None:
-            break
-        entries.append(entry)
-        content = content[entry]
-    if not isinstance(content, Mapping) or not content:
+    for weights, entries in _candidates(content, ()):
+        if _are_weights(weights):
+            return _without_prefixes(dict(weights)), ".".join(entries)
+    if not isinstance(content, Mapping):
         raise DataError(f"'{path}' holds {shown(type(content).__name__)}, not tensors by name; {ADVICE}.")
-    for name, value in content.items():
-        if not isinstance(value, Tensor) or not isinstance(name, str):
-            raise DataError(f"'{path}' holds {shown(name)}, a {type(value).__name__}, beside tensors; {ADVICE}.")
-    return _without_prefixes(dict(content)), ".".join(entries)
+    raise DataError(
+        f"'{path}' holds no weights, which are tensors by name and nothing else: neither itself ({_listed(content)}) "
+        f"nor in an entry {', '.join(ENTRIES)}; {ADVICE}."
+    )
+
+
+def _candidates(content: Any, entries: tuple[str, ...]) -> Iterator[tuple[Mapping[Any, Any], tuple[str, ...]]]:
+    """Yield each mapping in which weights may be, with the entries that lead to it, in the order of `ENTRIES`."""
+    if isinstance(content, Mapping) and len(entries) <= DEEPEST:
+        yield content, entries
+        for name in ENTRIES:
+            yield from _candidates(content.get(name), (*entries, name))
+
+
+def _are_weights(content: Mapping[Any, Any]) -> bool:
+    """Whether it is tensors by name; numbers alone are counts and rates."""
+    named = all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    return named and any(value.ndim for name, value in content.items() if name != COUNT)
+
+
+def _listed(content: Mapping[Any, Any]) -> str:
+    """Say what a mapping holds."""
+    items = [f"{shown(name)}: {type(value).__name__}" for name, value in content.items()]
+    return ", ".join(items[:SHOWN]) + (", ..." if len(items) > SHOWN else "") or "empty"
 
 
 def _unpickled(path: Path) -> Any:

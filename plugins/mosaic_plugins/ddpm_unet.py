@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 import mosaic
-from mosaic_plugins.layers import sinusoids
+from mosaic_plugins.layers import Multipliers, Resolutions, check_attention, check_sides, sinusoids
 
 __all__ = ["DDPMUNet"]
 
@@ -135,7 +136,7 @@ class DDPMModule(nn.Module):
         self.tail = nn.Sequential(nn.GroupNorm(GROUPS, size), nn.SiLU(), nn.Conv2d(size, channels, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Predict eps (B, C, H, W) of x at the times t (B,), whatever their unit."""
+        """Predict eps (B, C, H, W) of x at the timesteps t (B,), numbers from 0 to 999 that need not be whole."""
         embedding = self.time_embedding(t)
         h = self.head(x)
         skips = [h]
@@ -156,12 +157,13 @@ class DDPMUNet(mosaic.Network):
     Its weights have the names of the PyTorch port w86763777/pytorch-ddpm, whose constructor the baseline of Lukoianov
     et al. 2025 calls (128 channels, multipliers 1, 2, 3, 4, two blocks; on images of 28 x 28 pixels 64 and 1, 2, 2).
     Converted weights are told the index of the training timestep of `ddpm-linear`, which is made continuous: within
-    4 of 1000 timesteps of the discrete betas.
+    3.5 of 1000 timesteps of the discrete betas.
 
     References: Ho et al. 2020, app. B; Lukoianov et al. 2025 (arXiv 2509.09672).
     """
 
     name = "ddpm-unet"
+    convention = mosaic.Convention(time="timestep")
 
     class Options(mosaic.Options):
         """Sizes; the defaults are those for images of 32 x 32 and 64 x 64 pixels."""
@@ -169,23 +171,19 @@ class DDPMUNet(mosaic.Network):
         channels: int = Field(
             128, ge=GROUPS, le=1024, multiple_of=GROUPS, description="Channels of the first layer, a multiple of 32."
         )
-        multipliers: tuple[int, ...] = Field(
+        multipliers: Multipliers = Field(
             (1, 2, 3, 4),
-            min_length=1,
-            max_length=8,
             description="Channels at each resolution, the finest first, as multiples of `channels`.",
         )
         blocks: int = Field(2, ge=1, le=16, description="Residual blocks at each resolution.")
-        attention: tuple[int, ...] = Field(
-            (), max_length=8, description="Resolutions with self-attention: 0 for the finest, 1 for the next, ..."
+        attention: Resolutions = Field(
+            (), description="Resolutions with self-attention: 0 for the finest, 1 for the next, ..."
         )
 
-        @field_validator("multipliers")
-        @classmethod
-        def _positive(cls, multipliers: tuple[int, ...]) -> tuple[int, ...]:
-            if not all(1 <= multiplier <= 16 for multiplier in multipliers):
-                raise ValueError("multipliers must lie between 1 and 16")
-            return multipliers
+        @model_validator(mode="after")
+        def _has_resolutions(self) -> Self:
+            check_attention(self.attention, len(self.multipliers))
+            return self
 
     options: Options
 
@@ -195,12 +193,7 @@ class DDPMUNet(mosaic.Network):
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Refuse sides that cannot be halved as often."""
-        factor = 2 ** (len(self.options.multipliers) - 1)
-        if shape[1] % factor or shape[2] % factor:
-            raise mosaic.UsageError(
-                f"Network '{self.name}' with {len(self.options.multipliers)} resolutions needs sides that are "
-                f"multiples of {factor}, not {shape[1]} x {shape[2]}; use fewer: -o network.multipliers=1,2."
-            )
+        check_sides(self, "multipliers", shape)
 
     @classmethod
     def recognise(cls, weights: Mapping[str, Tensor]) -> mosaic.ForeignWeights | None:
@@ -229,7 +222,7 @@ class DDPMUNet(mosaic.Network):
                 "attention": tuple(attends),
             },
             channels=head.shape[1],
-            convention=mosaic.Convention(time="timestep", timesteps=timesteps),
+            convention=cls.convention.model_copy(update={"timesteps": timesteps}),
             schedule="ddpm-linear",
             unused=(TABLE,),
         )

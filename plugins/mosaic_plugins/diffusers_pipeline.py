@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ __all__ = ["Diffusers"]
 
 CONFIGURATION = "scheduler_config.json"
 IN_MEMORY = Path("(in memory)")
-PREDICTIONS = ("epsilon", "sample", "v_prediction")
+# What the library calls predictions, and `mosaic.Convention` does.
+PREDICTIONS: dict[str, Literal["eps", "x0", "v"]] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 # Settings that must have this value for a timestep to have the noise level that its betas give it.
 BY_BETAS = {"use_flow_sigmas": False, "interpolation_type": "linear"}
 LEARNED = ("learned", "learned_range")
@@ -61,11 +62,14 @@ class Pipeline(NamedTuple):
         One of `SCHEDULERS`, of the class that the folder names: their defaults differ.
     log_ratios : array (T,), float64
         log(s / a) of each training timestep, rising; without the last one where that has no signal.
+    fingerprint : str
+        SHA-256 of the network's weights and of the configurations of network and scheduler, as they were loaded.
     """
 
     unet: Any
     scheduler: Any
     log_ratios: np.ndarray
+    fingerprint: str
 
     def time(self, level: mosaic.Level) -> float:
         """The time that the network is given at a level."""
@@ -123,7 +127,8 @@ class Diffusers(mosaic.ScoreModel):
                     f"timesteps with the betas {_ends(scheduler.betas.tolist())}; there must be at least one, and each "
                     "beta must lie between 0 and 1, so that the noise rises."
                 )
-            self._pipeline = Pipeline(unet, scheduler, (np.log1p(-signal) - np.log(signal)) / 2)
+            log_ratios = (np.log1p(-signal) - np.log(signal)) / 2
+            self._pipeline = Pipeline(unet, scheduler, log_ratios, self._fingerprint())
         return self._pipeline
 
     def _load_unet(self) -> Any:
@@ -196,17 +201,19 @@ class Diffusers(mosaic.ScoreModel):
         """
         self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
         size = math.hypot(level.signal, level.noise)
-        x, a, s = x / size, level.signal / size, level.noise / size
+        x, scaled = x / size, mosaic.Level(level.signal / size, level.noise / size)
         pipeline = self.load()
-        unet, time = pipeline.unet, pipeline.time(level)
+        unet = pipeline.unet
         classes = labels if unet.config.num_class_embeds else None
         unet = unet if unet.dtype == x.dtype else unet.to(x.dtype)
-        predicted: Tensor = unet(x, x.new_full((len(x),), time), class_labels=classes).sample
-        predicted = predicted[:, : x.shape[1]]  # a network that learns the variance gives it in further channels
-        kind = pipeline.scheduler.config.prediction_type
-        if kind == "sample":
-            return predicted
-        return a * x - s * predicted if kind == "v_prediction" else (x - s * predicted) / a
+
+        def predict(given: Tensor, time: float | mosaic.Level) -> Tensor:
+            times = given.new_full((len(given),), float(time))  # type: ignore[arg-type]  # networks are told numbers
+            predicted: Tensor = unet(given, times, class_labels=classes).sample
+            return predicted[:, : given.shape[1]]  # one that learns the variance gives it in further channels
+
+        convention = mosaic.Convention(prediction=PREDICTIONS[pipeline.scheduler.config.prediction_type])
+        return convention.denoised(x, scaled, predict, pipeline.time)
 
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
@@ -264,8 +271,8 @@ class Diffusers(mosaic.ScoreModel):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """Its fingerprint is that of the files it is read from."""
-        return mosaic.Traits(fingerprint=self._fingerprint, memory=self._memory)
+        """Its fingerprint is that of the files as they were when it was loaded."""
+        return mosaic.Traits(fingerprint=lambda: self.load().fingerprint, memory=self._memory)
 
     def _fingerprint(self) -> str:
         """SHA-256 of the network's weights and of the configurations of network and scheduler."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Self
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 import mosaic
-from mosaic_plugins.layers import sinusoids
+from mosaic_plugins.layers import Multipliers, Resolutions, check_attention, check_sides, sinusoids
 
 __all__ = ["EDMUNet"]
 
@@ -104,7 +104,7 @@ class EDMModule(nn.Module):
         self.dec["0_aux_conv"] = nn.Conv2d(size, channels, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map x (B, C, H, W) to the same shape, at the times t (B,) that it was trained with, of whatever unit."""
+        """Give F (B, C, H, W) of x, at t = ln(sigma) / 4 (B,)."""
         embedding = torch.cat(sinusoids(t, self.base, last=True), dim=1)
         if self.map_label is not None and labels is not None:
             one_hot = functional.one_hot(labels, self.classes).to(x.dtype)
@@ -127,38 +127,34 @@ class EDMUNet(mosaic.Network):
     The defaults are the sizes of EDM's models of CIFAR10; those of FFHQ and AFHQ, of 64 x 64 pixels, have multipliers
     1, 2, 2, 2 and attention at resolution 2. Converted weights are the raw network F of EDM's preconditioning, told
     ln(sigma) / 4; EDM's baselines of VP have the same names but another preconditioning, so do not convert those.
-    Trained here, it predicts eps and is told t like every network; its initial weights are PyTorch's and it has no
-    dropout, which is ours.
+    It is for conversion: F is not trained here.
 
     References: Karras et al. 2022, eq. 7, tables 1 and 7; Song et al. 2021 (DDPM++).
     """
 
     name = "edm-unet"
+    convention = mosaic.Convention(preconditioning="edm")
 
     class Options(mosaic.Options):
         """Sizes, and whether the network is given classes."""
 
         channels: int = Field(128, ge=GROUP, le=1024, description="Channels of the first layer.")
-        multipliers: tuple[int, ...] = Field(
+        multipliers: Multipliers = Field(
             (2, 2, 2),
-            min_length=1,
-            max_length=8,
             description="Channels at each resolution, the finest first, as multiples of `channels`.",
         )
         blocks: int = Field(
             4, ge=1, le=16, description="Residual blocks at each resolution, and one more on the way up."
         )
-        attention: tuple[int, ...] = Field(
-            (1,), max_length=8, description="Resolutions with self-attention: 0 for the finest, 1 for the next, ..."
+        attention: Resolutions = Field(
+            (1,), description="Resolutions with self-attention: 0 for the finest, 1 for the next, ..."
         )
         class_conditional: bool = Field(False, description="Whether the network is given the class of the image.")
 
-        @field_validator("multipliers")
-        @classmethod
-        def _positive(cls, multipliers: tuple[int, ...]) -> tuple[int, ...]:
-            if not all(1 <= multiplier <= 16 for multiplier in multipliers):
-                raise ValueError("multipliers must lie between 1 and 16")
-            return multipliers
+        @model_validator(mode="after")
+        def _has_resolutions(self) -> Self:
+            check_attention(self.attention, len(self.multipliers))
+            return self
 
         @model_validator(mode="after")
         def _can_be_grouped(self) -> Self:
@@ -178,12 +174,7 @@ class EDMUNet(mosaic.Network):
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Refuse sides that cannot be halved as often."""
-        factor = 2 ** (len(self.options.multipliers) - 1)
-        if shape[1] % factor or shape[2] % factor:
-            raise mosaic.UsageError(
-                f"Network '{self.name}' with {len(self.options.multipliers)} resolutions needs sides that are "
-                f"multiples of {factor}, not {shape[1]} x {shape[2]}; use fewer: -o network.multipliers=2,2."
-            )
+        check_sides(self, "multipliers", shape)
 
     @classmethod
     def recognise(cls, weights: Mapping[str, Tensor]) -> mosaic.ForeignWeights | None:
@@ -227,7 +218,7 @@ class EDMUNet(mosaic.Network):
             channels=first.shape[1],
             classes=0 if labels is None else labels.shape[1],
             sides=(side, side),
-            convention=mosaic.Convention(preconditioning="edm"),
+            convention=cls.convention,
             schedule="edm",
             rename=rename,
             # Of augmentation, which is off where the network is used; and of resampling, which is known.

@@ -3,21 +3,72 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+import mosaic
 from mosaic_plugins.attention import attention_weights, inner_products
 
-__all__ = ["Attention", "Condition", "ConvPair", "FieldAttention", "Padding", "SelfAttention", "conv3x3", "sinusoids"]
+__all__ = [
+    "Attention",
+    "Condition",
+    "ConvPair",
+    "FieldAttention",
+    "Multipliers",
+    "Padding",
+    "Resolutions",
+    "SelfAttention",
+    "Widths",
+    "check_attention",
+    "check_sides",
+    "conv3x3",
+    "sinusoids",
+]
 
 FREQUENCIES = 64
 
 Padding = Literal["zeros", "circular"]
 Attention = Literal["softmax", "top1"]
+
+Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=8)]
+"""Channels at each resolution."""
+
+Multipliers = Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(min_length=1, max_length=8)]
+"""The same, as multiples of a number of channels."""
+
+Resolutions = Annotated[tuple[Annotated[int, Field(ge=0, le=7)], ...], Field(max_length=8)]
+"""Numbers of some resolutions, 0 for the finest."""
+
+
+def check_sides(network: mosaic.Network, option: str, shape: tuple[int, int, int]) -> None:
+    """Refuse images (C, H, W) whose sides cannot be halved between all resolutions, one for each entry of an option.
+
+    Raises
+    ------
+    UsageError
+        With the sides, and fewer resolutions as the way out.
+    """
+    entries = getattr(network.options, option)
+    factor = 2 ** (len(entries) - 1)
+    if shape[1] % factor or shape[2] % factor:
+        raise mosaic.UsageError(
+            f"Network '{network.name}' with {len(entries)} resolutions needs sides that are multiples of {factor}, not "
+            f"{shape[1]} x {shape[2]}; use fewer: -o network.{option}={','.join(map(str, entries[:-1]))}, for example."
+        )
+
+
+def check_attention(attention: tuple[int, ...], resolutions: int) -> None:
+    """Refuse numbers of resolutions that a network does not have, as a validator of its options."""
+    missing = [str(number) for number in attention if number >= resolutions]
+    if missing:
+        raise ValueError(
+            f"attention at resolution {', '.join(missing)}, but there are {resolutions}: 0 to {resolutions - 1}"
+        )
 
 
 def conv3x3(channels_in: int, channels_out: int, padding: Padding) -> nn.Conv2d:

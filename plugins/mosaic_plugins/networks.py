@@ -12,14 +12,24 @@ from itertools import pairwise
 from typing import Literal, Self
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 import mosaic
 from mosaic_plugins.ddpm_unet import DDPMUNet
 from mosaic_plugins.edm_unet import EDMUNet
-from mosaic_plugins.layers import Attention, Condition, ConvPair, FieldAttention, Padding, SelfAttention, conv3x3
+from mosaic_plugins.layers import (
+    Attention,
+    Condition,
+    ConvPair,
+    FieldAttention,
+    Padding,
+    SelfAttention,
+    Widths,
+    check_sides,
+    conv3x3,
+)
 from mosaic_plugins.released import GROUPS, ReleasedResNet, ReleasedUNet, recognise_resnet, recognise_unet
 
 __all__ = ["ResNet", "ResNetAttention", "UNet", "UNetAttention"]
@@ -191,16 +201,7 @@ class UNetModule(nn.Module):
 class UNetOptions(NetworkOptions):
     """Each resolution after the first halves the sides, so 2^(resolutions - 1) must divide them."""
 
-    channels: tuple[int, ...] = Field(
-        (64, 128, 256), min_length=1, max_length=8, description="Channels at each resolution, the finest first."
-    )
-
-    @field_validator("channels")
-    @classmethod
-    def _positive(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
-        if not all(1 <= width <= 4096 for width in channels):
-            raise ValueError("channels must lie between 1 and 4096")
-        return channels
+    channels: Widths = Field((64, 128, 256), description="Channels at each resolution, the finest first.")
 
 
 class UNet(mosaic.Network):
@@ -252,16 +253,7 @@ class UNet(mosaic.Network):
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Refuse sides that max-pooling does not divide evenly."""
-        _check_sides(self.name, self.options.channels, shape)
-
-
-def _check_sides(name: str, channels: tuple[int, ...], shape: tuple[int, int, int]) -> None:
-    factor = 2 ** (len(channels) - 1)
-    if shape[1] % factor or shape[2] % factor:
-        raise mosaic.UsageError(
-            f"Network '{name}' with {len(channels)} resolutions needs sides that are multiples of {factor}, not "
-            f"{shape[1]} x {shape[2]}; use fewer: -o network.channels=64,128, for example."
-        )
+        check_sides(self, "channels", shape)
 
 
 def _reach(low: int, high: int, levels: int) -> tuple[int, int]:
@@ -292,7 +284,7 @@ class UNetAttention(mosaic.Network):
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Refuse sides that max-pooling does not divide evenly."""
-        _check_sides(self.name, self.options.channels, shape)
+        check_sides(self, "channels", shape)
 
 
 @mosaic.hookimpl

@@ -79,6 +79,7 @@ class Switch(mosaic.ScoreModel):
             comparisons=lambda scale: max(above.comparisons(scale), below.comparisons(scale)),
             engine=lambda dtype: " and ".join(dict.fromkeys((above.engine(dtype), below.engine(dtype)))),
             fingerprint=lambda: _joint_digest(above.fingerprint(), below.fingerprint()),
+            plugins=self._plugins,
             memory=self._memory,
         )
 
@@ -93,6 +94,11 @@ class Switch(mosaic.ScoreModel):
             if served:
                 notes += model.check(tuple(levels[n] for n in served), tuple(scales[n] for n in served), labels)
         return notes
+
+    def _plugins(self) -> list[tuple[str, str]]:
+        """The two score models, and what they use."""
+        used = [("score", self.options.above), ("score", self.options.below)]
+        return [*used, *self.above.traits.plugins(), *self.below.traits.plugins()]
 
     def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """What both hold, and a block of the one that needs more; None if one does not say."""

@@ -38,21 +38,22 @@ class TrainedNetwork(mosaic.ScoreModel):
     def __init__(self, options: Any, dataset: mosaic.DataSet) -> None:
         super().__init__(options, dataset)
         self._checkpoint: mosaic.Checkpoint | None = None
-        self._module: torch.nn.Module | None = None
+        self._loaded: tuple[torch.nn.Module, str] | None = None
         self._times: dict[mosaic.Level, float] = {}
 
     def read_checkpoint(self) -> mosaic.Checkpoint:
         """Read the checkpoint's description, once; refuses a folder that is not a checkpoint."""
         if self._checkpoint is None:
-            self._checkpoint = mosaic.load_checkpoint(self.options.checkpoint.expanduser())
+            self._checkpoint = mosaic.load_checkpoint(self.options.checkpoint)
         return self._checkpoint
 
     @property
     def traits(self) -> mosaic.Traits:
-        """Its schedule is the one it was trained with; its fingerprint, the weights'."""
+        """Its schedule is the one it was trained with; its fingerprint, that of the weights that it has loaded."""
         return mosaic.Traits(
             schedule=lambda: self.read_checkpoint().make_schedule(),
-            fingerprint=lambda: self.read_checkpoint().fingerprint(),
+            fingerprint=lambda: self._load()[1],
+            plugins=lambda: [("network", self.read_checkpoint().config.network)],
             memory=self._memory,
         )
 
@@ -64,9 +65,14 @@ class TrainedNetwork(mosaic.ScoreModel):
 
     def load(self) -> torch.nn.Module:
         """Load the network with its averaged weights onto the data set's device, once."""
-        if self._module is None:
-            self._module = self.read_checkpoint().load().to(self.dataset.images.device)
-        return self._module
+        return self._load()[0]
+
+    def _load(self) -> tuple[torch.nn.Module, str]:
+        """Read the weights, once: the network and their fingerprint, which must not be that of a later training."""
+        if self._loaded is None:
+            module, fingerprint = self.read_checkpoint().load_with_fingerprint()
+            self._loaded = module.to(self.dataset.images.device), fingerprint
+        return self._loaded
 
     def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """The weights, and the tensors that are alive at a time when the network evaluates a batch."""
@@ -82,7 +88,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         UsageError
             If its schedule does not have the level, or x or the labels do not fit the network.
         """
-        self.check((level,), (), tuple(labels.tolist()) if labels is not None else (-1,))
+        self._refuse((level,), tuple(labels.tolist()) if labels is not None else (-1,))
         checkpoint, module = self.read_checkpoint(), self.load().to(x.dtype)
 
         def predict(given: Tensor, told: float | mosaic.Level) -> Tensor:
@@ -96,6 +102,12 @@ class TrainedNetwork(mosaic.ScoreModel):
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse images, noise levels and labels that the network was not trained for, and unreadable weights."""
+        self._refuse(levels, labels)
+        self.load()
+        return self._notes()
+
+    def _refuse(self, levels: tuple[mosaic.Level, ...], labels: tuple[int, ...]) -> None:
+        """Refuse images, noise levels and labels that the network was not trained for."""
         checkpoint, dataset = self.read_checkpoint(), self.dataset
         folder = self.options.checkpoint
         if dataset.shape != checkpoint.shape:
@@ -130,8 +142,6 @@ class TrainedNetwork(mosaic.ScoreModel):
                     f"The network in '{folder}' was trained without classes, so label {label} cannot be used; use "
                     f"`labels` none."
                 )
-        self.load()
-        return self._notes()
 
     def _notes(self) -> list[str]:
         """Note if the data differ from those it was trained on, and where its training is not known."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import foreign_networks as oracle
 import pytest
 import torch
 from foreign_files import TIMESTEPS, case, converted, images_like, stored
+from torch import Tensor
 
 import mosaic
-from mosaic_plugins.ddpm_unet import DDPMUNet
+from mosaic.storage.document import document_text, parse_document
+from mosaic_plugins.ddpm_unet import DDPMModule, DDPMUNet
 
 pytestmark = pytest.mark.filterwarnings("ignore::mosaic.MosaicWarning")  # that the schedule is assumed
 
@@ -34,12 +39,52 @@ def test_x0hat_is_that_of_eps_at_the_timestep(t: float) -> None:
     assert torch.allclose(score.denoise(x.double(), t=t), expected, rtol=0, atol=1e-8 / level.signal)
 
 
-def test_timesteps_lie_within_three_of_those_of_the_betas() -> None:
-    """Of the discrete betas 1e-4 .. 0.02, which the schedule makes continuous."""
+SMALL: dict[str, Any] = {"channels": 32, "multipliers": (1, 1), "blocks": 1}
+
+
+def trained(**settings: Any) -> mosaic.Checkpoint:
+    settings = {"epochs": 1, "batch_size": 3, "precision": "float32", "network_options": SMALL, **settings}
+    return mosaic.train("ddpm-unet", images_like((1, 8, 8)), out="own", **settings)
+
+
+def test_trained_here_it_is_told_timesteps_then_and_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Tensor] = []
+    forward = DDPMModule.forward
+
+    def recorded(self: DDPMModule, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        told.append(t.clone())
+        return forward(self, x, t, labels)
+
+    monkeypatch.setattr(DDPMModule, "forward", recorded)
+    checkpoint = trained()
+    assert len(told) == 2
+    assert all(1 < each.max() <= 999 for each in told)
+    told.clear()
+    score = mosaic.score(checkpoint, images_like((1, 8, 8)))
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    actual = score.denoise(x, t=0.4)
+    assert torch.allclose(told[0], torch.full((2,), 399.0, dtype=torch.float64))
+    level = score.schedule.level(0.4)
+    eps = checkpoint.load().double()(x, torch.full((2,), 399.0, dtype=torch.float64), None)
+    assert torch.allclose(actual, (x - level.noise * eps) / level.signal, rtol=0, atol=1e-8)
+
+
+def test_one_that_an_earlier_version_trained_is_told_t_and_is_not_trained_on() -> None:
+    trained()
+    path = Path("own", "checkpoint.json")
+    kept = {key: value for key, value in parse_document(path.read_bytes()).items() if key != "convention"}
+    path.write_text(document_text(kept))
+    assert mosaic.load_checkpoint("own").convention == mosaic.Convention()
+    with pytest.raises(mosaic.UsageError, match=r"convention\.time"):
+        trained(epochs=2, resume=True)
+
+
+def test_timesteps_lie_within_three_and_a_half_of_those_of_the_betas() -> None:
+    """Of the discrete betas 1e-4 .. 0.02, which the schedule makes continuous: it ends at the noise of step 995."""
     made: mosaic.NoiseSchedule = mosaic.registry().make("schedule", "ddpm-linear", {})
     signal = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
     ratios = (1 / signal - 1).sqrt().tolist()
-    apart = [1000 * made.time_of_ratio(ratios[index]) - 1 - index for index in range(5, 990, 7)]
+    apart = [1000 * made.time_of_ratio(ratios[index]) - 1 - index for index in range(0, 996, 5)]
     assert max(map(abs, apart)) < 3.5
 
 
@@ -67,3 +112,10 @@ def test_sides_that_cannot_be_halved_are_refused() -> None:
         DDPMUNet(DDPMUNet.Options()).check((1, 28, 28))
     with pytest.raises(mosaic.UsageError, match="multipliers"):
         DDPMUNet.Options.parse({"multipliers": (0,)}, "network.ddpm-unet")
+
+
+@pytest.mark.parametrize(("attention", "named"), [((2,), r"\b2\b.*0 to 1"), ((-3,), "attention"), ((0, 7), r"\b7\b")])
+def test_attention_at_a_resolution_that_is_not_there_is_refused(attention: tuple[int, ...], named: str) -> None:
+    options = {"channels": 32, "multipliers": (1, 1), "attention": attention}
+    with pytest.raises(mosaic.UsageError, match=named):
+        DDPMUNet.Options.parse(options, "network.ddpm-unet")

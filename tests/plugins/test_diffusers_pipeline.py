@@ -309,6 +309,15 @@ def test_embeddings_that_are_not_known_are_refused_and_all_that_matters_is_in_th
     assert model(tmp_path / "p", data).traits.fingerprint() != before
 
 
+def test_the_fingerprint_is_that_of_what_was_loaded(tmp_path: Path, data: mosaic.DataSet) -> None:
+    pipeline(tmp_path / "p")
+    used = model(tmp_path / "p", data)
+    used.load()
+    before = model(tmp_path / "p", data).traits.fingerprint()
+    pipeline(tmp_path / "p", act_fn="mish")
+    assert used.traits.fingerprint() == before != model(tmp_path / "p", data).traits.fingerprint()
+
+
 def test_a_folder_without_pipeline_or_with_pickled_weights_is_refused(tmp_path: Path, data: mosaic.DataSet) -> None:
     with pytest.raises(mosaic.DataError):
         model(tmp_path / "p", data).check((), (), ())

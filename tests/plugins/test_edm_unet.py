@@ -86,3 +86,16 @@ def test_the_default_has_the_size_of_the_models_of_cifar10() -> None:
     count = sum(math.prod(shape) for name, shape in shapes.items() if not name.endswith("resample_filter"))
     assert sum(value.numel() for value in module.parameters()) == count
     assert 55.6e6 < count < 55.8e6
+
+
+def test_it_is_not_trained_here() -> None:
+    options = {"channels": 8, "multipliers": (1,), "blocks": 1, "attention": ()}
+    with pytest.raises(mosaic.UsageError, match=r"'edm-unet'.*mosaic\.convert"):
+        mosaic.train("edm-unet", images_like((1, 8, 8)), out="own", network_options=options)
+
+
+@pytest.mark.parametrize(("attention", "named"), [((2,), r"\b2\b.*0 to 1"), ((-3,), "attention"), ((0, 7), r"\b7\b")])
+def test_attention_at_a_resolution_that_is_not_there_is_refused(attention: tuple[int, ...], named: str) -> None:
+    options = {"channels": 32, "multipliers": (1, 1), "attention": attention}
+    with pytest.raises(mosaic.UsageError, match=named):
+        EDMUNet.Options.parse(options, "network.edm-unet")

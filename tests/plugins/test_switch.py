@@ -86,3 +86,8 @@ def test_its_fingerprint_is_that_of_the_models_in_their_places() -> None:
     }
     assert made["gaussian", "gaussian"] is None
     assert len(set(made.values())) == 4
+
+
+def test_switch_says_which_models_it_uses() -> None:
+    model = model_of("switch", images_of(), above="gaussian", below="ls")
+    assert list(model.traits.plugins()) == [("score", "gaussian"), ("score", "ls")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import torch
 
 import mosaic
 from mosaic.interfaces.sampler import levels_at, uniform_times
+from mosaic.registry.plugin import Plugin
+from mosaic.storage.made_by import code_digest
 from mosaic_plugins.trained import TrainedNetwork
 
 
@@ -89,6 +93,72 @@ def test_by_name_it_stores_the_same_run_and_the_digest_of_the_weights(
     trained(tiny, "net", epochs=3, resume=True)
     with pytest.raises(mosaic.UsageError, match="score_fingerprint"):
         mosaic.run("network", **options, score_options={"checkpoint": str(folder)}, out="run.nc", resume=True)
+
+
+def test_the_fingerprint_is_that_of_the_weights_that_are_used(tiny: mosaic.DataSet, folder: Path) -> None:
+    first = mosaic.load_checkpoint(folder).fingerprint()
+    used = model(tiny, folder)
+    before = mosaic.run(used, samples=2, steps=3)
+    trained(tiny, "net", epochs=3, resume=True)
+    after = mosaic.run(used, samples=2, steps=3)
+    assert (before["image"].values == after["image"].values).all()
+    assert before.attrs["score_fingerprint"] == after.attrs["score_fingerprint"] == f'"{first}"'
+    again = mosaic.run(model(tiny, folder), samples=2, steps=3)
+    assert again.attrs["score_fingerprint"] == f'"{mosaic.load_checkpoint(folder).fingerprint()}"' != f'"{first}"'
+
+
+def test_weights_and_their_fingerprint_are_read_at_once(
+    tiny: mosaic.DataSet, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, checkpoint = sys.modules["mosaic.train.checkpoint"], mosaic.load_checkpoint(folder)
+    reads: list[Path] = []
+    read = code.load_tensors
+
+    def counted(path: Path) -> dict[str, torch.Tensor]:
+        reads.append(path)
+        return read(path)
+
+    monkeypatch.setattr(code, "load_tensors", counted)
+    network, fingerprint = checkpoint.load_with_fingerprint()
+    assert len(reads) == 1
+    assert fingerprint == checkpoint.fingerprint()
+    assert all(torch.equal(value, read(reads[0])[name]) for name, value in network.state_dict().items())
+
+
+def test_denoising_does_not_digest_the_data(
+    tiny: mosaic.DataSet, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = model(tiny, folder)
+    monkeypatch.setattr(mosaic.DataSet, "fingerprint", None)
+    assert used.denoise(torch.zeros(1, 1, 6, 5), cosine().level(0.5)).shape == (1, 1, 6, 5)
+
+
+def test_the_home_folder_is_found(tiny: mosaic.DataSet, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.absolute().parent))
+    monkeypatch.setenv("USERPROFILE", str(folder.absolute().parent))
+    assert mosaic.load_checkpoint("~/net").folder == folder.absolute()
+    assert model(tiny, Path("~/net")).load() is not None
+
+
+def test_the_plugin_of_its_network_identifies_a_run_and_one_that_was_not_recorded_does_not(
+    tiny: mosaic.DataSet, tiny_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"dataset": "file", "dataset_options": {"path": str(tiny_file)}, "samples": 2, "steps": 3}
+    options["score_options"] = {"checkpoint": str(folder)}
+    mosaic.run("network", **options, out="old.nc").close()
+    plugins = mosaic.registry()
+    other = Plugin("other:nets", "other", "1.0")
+    monkeypatch.setitem(plugins._owners, ("network", "resnet"), "other:nets")
+    monkeypatch.setattr(plugins, "plugins", [*plugins.plugins, other])
+    assert model(tiny, folder).traits.plugins() == [("network", "resnet")]
+    mosaic.run("network", **options, out="old.nc", resume=True).close()
+    with mosaic.run("network", **options, out="new.nc") as run:
+        versions = json.loads(run.attrs["versions"])
+    assert versions["other"] == "1.0"
+    assert versions["other network resnet"] == code_digest(plugins.get("network", "resnet"))
+    other.version = "2.0"
+    with pytest.raises(mosaic.UsageError, match=r"versions\.other.*2\.0"):
+        mosaic.run("network", **options, out="new.nc", resume=True)
 
 
 @pytest.mark.parametrize("schedule", ["flow", "edm", "linear", "exponential", "ddpm-linear", "cosine-nichol"])

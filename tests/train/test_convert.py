@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import foreign_networks as oracle
+import numpy as np
 import pytest
 import torch
 from foreign_files import case, converted, images_like
@@ -58,6 +61,20 @@ def test_what_is_given_is_not_assumed_and_makes_another_network() -> None:
 
 
 @quiet
+def test_the_fingerprint_does_not_depend_on_where_the_data_are() -> None:
+    weights, _, data = case("resnet")
+    torch.save(weights, "weights.pt")
+    found = set()
+    for name in ("a.npz", "b.npz"):
+        np.savez(name, images=data.images.numpy())
+        checkpoint = mosaic.convert(
+            "weights.pt", "file", out=name[0], dataset_options={"path": str(Path(name).absolute())}
+        )
+        found.add(checkpoint.fingerprint())
+    assert len(found) == 1
+
+
+@quiet
 def test_every_function_takes_it() -> None:
     data = images_like((1, 8, 8), 3)
     checkpoint = converted(oracle.weights_of(oracle.unet_shapes(1, (8, 16), 3)), data)
@@ -80,6 +97,30 @@ def test_its_training_is_not_resumed_and_its_folder_replaced_on_request_only(tin
     assert trained.converted is None
     checkpoint = converted(weights, data, overwrite=True)
     assert sorted(path.name for path in checkpoint.folder.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+
+
+@quiet
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_checkpoint_that_appears_in_the_meantime_is_replaced_on_request_only(
+    tiny: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    weights, _, data = case("resnet")
+    code = sys.modules["mosaic.train.convert"]
+    read = code.read_weights
+
+    def slowly(path: Path) -> Any:
+        train(tiny, epochs=1)
+        return read(path)
+
+    monkeypatch.setattr(code, "read_weights", slowly)
+    if overwrite:
+        assert converted(weights, data, overwrite=True).converted is not None
+        assert not Path("net", "training.safetensors").exists()
+        return
+    with pytest.raises(mosaic.MosaicError, match="'net"):
+        converted(weights, data)
+    assert mosaic.load_checkpoint("net").converted is None
+    assert mosaic.load_checkpoint("net").load() is not None
 
 
 def without(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -47,7 +47,22 @@ def test_the_loss_is_the_mean_squared_error_of_eps(tiny: mosaic.DataSet) -> None
         x = np.cos(angles[i]) * x0[i].double().numpy() + np.sin(angles[i]) * eps[i].double().numpy()
         predicted = 0.5 * x - 0.25 * float(t[i]) + [0.0, 0.5, 1.0][int(labels[i])]
         total += ((predicted - eps[i].double().numpy()) ** 2).mean() / 4
-    actual = eps_loss(Affine(3), schedule(), x0, labels, t, eps)
+    actual = eps_loss(Affine(3), schedule(), mosaic.Convention(), x0, labels, t, eps)
+    assert math.isclose(float(actual.detach()), total, rel_tol=1e-6)
+
+
+def test_a_network_of_timesteps_is_told_them_and_takes_x_that_preserves_variance(tiny: mosaic.DataSet) -> None:
+    flow: mosaic.NoiseSchedule = mosaic.registry().make("schedule", "flow", {})
+    x0, eps = tiny.images[:4].double(), torch.randn(tiny.images[:4].shape, dtype=torch.float64)
+    t = torch.tensor([0.01, 0.3, 0.7, 0.9], dtype=torch.float64)
+    total = 0.0
+    for i in range(4):
+        level = flow.level(float(t[i]))
+        x = (level.signal * x0[i] + level.noise * eps[i]) / math.hypot(level.signal, level.noise)
+        predicted = 0.5 * x - 0.25 * max(0.0, 50 * float(t[i]) - 1)
+        total += float(((predicted - eps[i]) ** 2).mean()) / 4
+    convention = mosaic.Convention(time="timestep", timesteps=50)
+    actual = eps_loss(Affine(0).double(), flow, convention, x0, None, t, eps)
     assert math.isclose(float(actual.detach()), total, rel_tol=1e-6)
 
 

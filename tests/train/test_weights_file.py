@@ -42,6 +42,9 @@ def prefixed(prefix: str) -> dict[str, Tensor]:
         ({"state_dict": prefixed("model."), "init_kwargs": {"side": 32}, "epoch": 3}, "state_dict"),
         ({"model": {"epoch": 3}, "ema": weights()}, "ema"),
         ({"model": {"state_dict": weights()}}, "model.state_dict"),
+        ({"ema": {"decay": 0.9}, "model": weights()}, "model"),
+        ({"ema": {"decay": torch.tensor(0.9)}, "model": weights()}, "model"),
+        ({"model": weights(), "step": torch.tensor(5)}, "model"),
     ],
 )
 def test_tensors_are_found_by_name(content: Any, entry: str) -> None:
@@ -93,9 +96,26 @@ def test_a_truncated_file_is_refused(share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [[torch.ones(2)], {"epoch": 3}, {}, {"a": torch.ones(2), "epoch": 3}, torch.ones(2)]
+    "content",
+    [
+        [torch.ones(2)],
+        {"epoch": 3},
+        {},
+        {"a": torch.ones(2), "epoch": 3},
+        torch.ones(2),
+        {"n_averaged": torch.tensor(7)},
+        {"n_averaged": torch.ones(2)},
+        {"model": {}},
+    ],
 )
 def test_what_is_not_tensors_by_name_is_refused(content: Any) -> None:
+    with pytest.raises(mosaic.DataError, match=r"weights\.pt.*state_dict"):
+        read_weights(saved(content))
+
+
+def test_a_file_that_holds_itself_is_refused() -> None:
+    content: dict[str, Any] = {}
+    content["model"] = content
     with pytest.raises(mosaic.DataError, match=r"weights\.pt.*state_dict"):
         read_weights(saved(content))
 
