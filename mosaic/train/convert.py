@@ -20,7 +20,7 @@ from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.network import ForeignWeights, Network
-from mosaic.registry.data import data_access, data_source, read_source
+from mosaic.registry.data import data_access, load_dataset
 from mosaic.registry.loading import registry
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.document import document_text
@@ -119,12 +119,10 @@ def convert_file(
     replaceable = output.replaceable()  # what appears in the folder from now on is another's
     weights, entry = read_weights(file)
     name, foreign = _recognised(file, weights, config)
-    dataset_options = config.dataset_options
     if dataset is None:
-        source = data_source(config.dataset, dataset_options, access)
-        dataset, dataset_options = read_source(source), source.options.model_dump(mode="json")
+        dataset = load_dataset(config.dataset, config.dataset_options, access)
     _check_data(file, foreign, dataset)
-    used = _resolved(config, name, foreign, dataset, dataset_options)
+    used = _resolved(config, name, foreign, dataset)
     state = _state(file, weights, foreign, used)
     assumed = _assumed(config, used, foreign)
     _write(output.path, _described(file, entry, foreign, used, assumed, dataset), state, replaceable)
@@ -135,9 +133,7 @@ def convert_file(
     return load_checkpoint(output.path), notes
 
 
-def _resolved(
-    config: NetworkConfig, name: str, foreign: ForeignWeights, dataset: DataSet, dataset_options: Mapping[str, Any]
-) -> NetworkConfig:
+def _resolved(config: NetworkConfig, name: str, foreign: ForeignWeights, dataset: DataSet) -> NetworkConfig:
     """Give every setting: those given, else those recognised, else the defaults; the network must take the images."""
     network: Network = registry().make("network", name, {**foreign.options, **config.network_options})
     network.check(dataset.shape)
@@ -148,7 +144,7 @@ def _resolved(
         dataset=config.dataset,
         schedule=schedule_name,
         network_options=network.options.model_dump(mode="json"),
-        dataset_options=dict(dataset_options),
+        dataset_options=dict(dataset.options) or config.dataset_options,
         schedule_options=schedule.options.model_dump(mode="json"),
     )
 

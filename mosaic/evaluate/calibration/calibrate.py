@@ -121,7 +121,7 @@ def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
         "configuration": plan.config.model_dump(mode="json"),
         "dataset_fingerprint": network.dataset.fingerprint(),
         "network_fingerprint": network.model.traits.fingerprint(),
-        "versions": versions_of(plan.config),
+        "versions": versions_of(plan.config, network.model.traits.plugins()),
         "engine": plan.machine.traits.engine(network.dtype),
         **_network_identity(network),
     }

@@ -90,7 +90,7 @@ def prepare_leaderboard(
             command_line=command_line(),
             facts={
                 **facts,
-                "versions": versions_of(run),
+                "versions": versions_of(run, plan.model.traits.plugins() if name == NETWORK else ()),
                 "scales": None if run.scales is None else list(resolve_scales(run.scales, levels)),
                 **({} if name not in objects else {"score": objects[name].traits.fingerprint()}),
             },
