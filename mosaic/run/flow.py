@@ -42,6 +42,11 @@ class FlowStep(Step):
     level: Level
     k: int
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "following" and name in self.__dict__:
+            raise UsageError(f"`{name}` of a step is what was; set `following`, from which the flow goes on.")
+        super().__setattr__(name, value)
+
     def __repr__(self) -> str:
         return f"FlowStep({self.index}, t = {self.t:.3g}, k = {self.k}, B, C, H, W = {tuple(self.state.shape)})"
 

@@ -27,7 +27,7 @@ from mosaic.registry.loading import registry
 from mosaic.sampling.scales import ScaleSchedule, coarse_to_fine, resolve_scales
 from mosaic.storage.parts import PartFiles
 
-__all__ = ["Batch", "Labels", "Score", "as_tensor", "check_identified", "check_resumable", "name_of"]
+__all__ = ["Batch", "Labels", "Score", "as_tensor", "check_identified", "check_resumable", "is_registered", "name_of"]
 
 Batch = Tensor | NDArray[Any]
 Labels = Tensor | NDArray[Any] | Sequence[int]

@@ -87,12 +87,15 @@ def with_owners(layer: Mapping[str, Any], plugins: Mapping[str, type[Options]]) 
     Raises
     ------
     UsageError
-        If several have it, or none.
+        If several have it, or none; or the layer gives it by its kind, too, with another value.
     """
     sorted_layer = {key: value for key, value in layer.items() if key not in (UNNAMED, IF_ANY)}
     for option, value in _unnamed(layer, plugins):
-        key = f"{_owner_of(option, plugins)}_options"
-        sorted_layer[key] = {option: value, **sorted_layer.get(key, {})}
+        owner = _owner_of(option, plugins)
+        key, named = f"{owner}_options", sorted_layer.get(f"{owner}_options", {})
+        if named.get(option, value) != value:
+            raise UsageError(f"Options '{option}' and '{owner}.{option}' are the same one; give it once.")
+        sorted_layer[key] = {option: value, **named}
     return sorted_layer
 
 

@@ -97,6 +97,10 @@ def score(
     name, options = _named(what, options)
     # Options are checked before the data are read, which can take long.
     parsed: Options = Convention.parse(options, "score") if name is None else registry().parse("score", name, options)
+    if isinstance(parsed, Convention):
+        used = {"timesteps": parsed.time == "timestep", "sigma_data": parsed.preconditioning == "edm"}
+        idle = {key: options.get(key) for key, is_used in used.items() if not is_used}
+        refuse_unused(idle, "`timesteps` are for time=timestep, `sigma_data` is for preconditioning=edm")
     if name == "network" and dataset is None:
         trained = load_checkpoint(options["checkpoint"]).config
         dataset, dataset_options = trained.dataset, {**trained.dataset_options, **(dataset_options or {})}

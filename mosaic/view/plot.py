@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from mosaic.errors import DataError, UsageError
+from mosaic.errors import DataError, UsageError, did_you_mean
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import data_access
@@ -92,6 +92,12 @@ class Plots:
 
     def __dir__(self) -> list[str]:
         return kinds_of(self._result)
+
+    def __getattr__(self, name: str) -> Any:
+        pictures = kinds_of(self._result)
+        raise AttributeError(
+            f"There is no picture '{name}'.{did_you_mean(name, pictures)} Pictures: {', '.join(pictures) or 'none'}."
+        )
 
     def __repr__(self) -> str:
         return f"<pictures: {', '.join(kinds_of(self._result)) or 'none'}>"

@@ -32,7 +32,7 @@ def test_a_score_that_gives_nan_or_no_tensor_stops_the_run(tiny: mosaic.DataSet)
 
 @pytest.mark.parametrize(
     ("spoils", "message"),
-    [("x", "'careless'.* x"), ("images", "'careless'.*images"), ("none", "NoneType")],
+    [("x", "Careless'.* x"), ("images", "Careless'.*images"), ("none", "NoneType")],
 )
 def test_a_score_model_that_spoils_what_it_is_lent_is_stopped(tiny, spoils, message):
     model = Careless(None, tiny)

@@ -85,3 +85,10 @@ def test_what_follows_may_be_an_array(tiny: mosaic.DataSet) -> None:
     for step in mosaic.flow(mosaic.score("els", tiny, scales=3), seeds=[0], steps=3):
         step.following = step.following.numpy() / 2
     assert step.index == 2
+
+
+@pytest.mark.parametrize("name", ["state", "denoised", "t", "k"])
+def test_only_what_follows_can_be_set(tiny: mosaic.DataSet, name: str) -> None:
+    step = next(iter(mosaic.flow(mosaic.score("els", tiny, scales=3), seeds=[0], steps=2)))
+    with pytest.raises(mosaic.UsageError, match="`following`"):
+        setattr(step, name, step.state)

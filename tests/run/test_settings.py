@@ -183,7 +183,6 @@ def test_an_option_without_its_kind_is_that_of_the_one_plugin_that_has_it() -> N
         ([asked("boundary=zeros"), asked("score.boundary=valid")], {"boundary": "valid"}, {}),
         ([asked("boundary=zeros"), asked("boundary=valid")], {"boundary": "valid"}, {}),
         ([asked("boundary=zeros"), asked(score="ls")], {"boundary": "zeros"}, {}),
-        ([asked("score.boundary=valid", "boundary=zeros")], {"boundary": "valid"}, {}),
         ([asked("boundary=zeros"), asked("score.boundary=valid"), asked(score="ls")], {"boundary": "zeros"}, {}),
     ],
 )
@@ -221,3 +220,12 @@ def test_options_of_the_environment_without_a_kind_may_be_meant_for_other_comman
 def test_options_of_metrics_are_sorted_likewise() -> None:
     metrics = {name: mosaic.registry().get("metric", name).Options for name in ("mse", "local_consistency")}
     assert with_owners(plugin_options(["k=5"], list(metrics)), metrics) == {"local_consistency_options": {"k": "5"}}
+
+
+def test_an_option_that_is_given_twice_in_a_layer_is_refused() -> None:
+    plugins = {"dataset": mosaic.registry().get("dataset", "digits").Options}
+    twice = plugin_options(["limit=100", "dataset.limit=50"], ["dataset"])
+    with pytest.raises(mosaic.UsageError, match=r"'limit'.*'dataset\.limit'"):
+        with_owners(twice, plugins)
+    once = plugin_options(["limit=50", "dataset.limit=50"], ["dataset"])
+    assert with_owners(once, plugins) == {"dataset_options": {"limit": "50"}}

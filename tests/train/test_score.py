@@ -105,6 +105,8 @@ def test_what_cannot_be_identified_runs_and_does_not_resume(tiny: mosaic.DataSet
         (eps, {"boundary": "zeros"}, "'boundary'"),
         (eps, {"prediction": "noise"}, "'noise'"),
         (eps, {"scales": 3}, "`scales`"),
+        (eps, {"timesteps": 500}, "`timesteps`"),
+        (eps, {"sigma_data": 0.3}, "`sigma_data`"),
         (Path("nothing"), {}, "nothing"),
         (Network, {}, "`what`"),
         (3, {}, "`what`"),

@@ -125,3 +125,10 @@ def test_a_run_of_files_is_called_by_their_name(tiny_file: object) -> None:
     run = mosaic.run("els", "file", dataset_options={"path": str(tiny_file)}, steps=2, samples=1, scales="3")
     assert "els on tiny.npz" in texts_of(run.mosaic.plot.flow())
     assert mosaic.run("is", "digits", steps=2, samples=1).mosaic.plot.flow().get_suptitle() == "is on digits"
+
+
+def test_a_picture_that_there_is_none_of_is_named_with_those_that_there_are(tiny: mosaic.DataSet) -> None:
+    plot = mosaic.run("els", tiny, steps=2, samples=1, scales="3").mosaic.plot
+    with pytest.raises(AttributeError, match=r"'provenence'.*'provenance'.*flow, images"):
+        plot.provenence()
+    assert not hasattr(plot, "nothing")

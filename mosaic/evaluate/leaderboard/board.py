@@ -198,7 +198,7 @@ def _attributes(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
     """Root attributes: the configuration, the data, and the score models that are missing."""
     return {
         **made_by(),
-        "title": f"theories against the network in {board.config.checkpoint}",
+        "title": f"theories against the network {board.config.checkpoint}",
         "configuration": as_attribute(board.config.model_dump(mode="json")),
         "metrics": as_attribute(list(board.metrics)),
         "runs": as_attribute({name: entry.run.model_dump(mode="json") for name, entry in board.entries.items()}),

@@ -15,7 +15,7 @@ from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
-from mosaic.run.score import Score, name_of
+from mosaic.run.score import Score, is_registered, name_of
 from mosaic.storage.schema import NETWORK
 from mosaic.train.runs import NetworkRuns
 
@@ -126,6 +126,8 @@ def check_theories(theories: Mapping[str, Score], named: Collection[str], datase
         if name.casefold() in taken:
             raise UsageError(f"`theories` has the name '{name}', which is taken already; use another.")
         taken.add(name.casefold())
+        if name in registry().names("score") and not (is_registered(theory.model) and theory.model.name == name):
+            raise UsageError(f"`theories` calls '{name}' what is not this score model; use another name.")
         if theory.model.dataset.fingerprint() != dataset.fingerprint():
             raise UsageError(
                 f"`theories`: '{name}' has other training images ('{theory.model.dataset.name}') than the network "

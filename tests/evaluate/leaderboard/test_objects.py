@@ -106,6 +106,11 @@ def test_names_that_cannot_be_used_are_refused(tiny: mosaic.DataSet, tmp_path: P
     assert not (tmp_path / "g").exists()
 
 
+def test_a_name_of_a_score_model_is_that_of_no_other(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    with pytest.raises(mosaic.UsageError, match="'els'"):
+        board(mosaic.score("els", tiny), tmp_path / "g", theories={"els": mosaic.score("is", tiny)})
+
+
 def test_theories_whose_names_differ_only_in_case_are_refused(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     els = mosaic.score("els", tiny)
     with pytest.raises(mosaic.UsageError, match="'MINE'"):
