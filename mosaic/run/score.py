@@ -23,6 +23,7 @@ from mosaic.interfaces.function_model import FunctionModel
 from mosaic.interfaces.sampler import levels_at, uniform_times
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel, eps_from_denoised, score_from_denoised
+from mosaic.progress import printable
 from mosaic.registry.loading import registry
 from mosaic.sampling.scales import ScaleSchedule, coarse_to_fine, resolve_scales
 from mosaic.storage.parts import PartFiles
@@ -66,7 +67,8 @@ class Score:
 
     def __repr__(self) -> str:
         told = f", {self.model.options.summary()}" if isinstance(self.model, FunctionModel) else ""
-        return f"Score({name_of(self.model)}, {self.model.dataset.name}, schedule {self.schedule.name}{told})"
+        named = f"{name_of(self.model)}, {self.model.dataset.name}"
+        return printable(f"Score({named}, schedule {self.schedule.name}{told})")
 
     def settings(self) -> dict[str, Any]:
         """Give the settings of a run that are its own; the model and the images themselves are none."""

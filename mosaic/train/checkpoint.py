@@ -33,6 +33,7 @@ from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.function_model import Convention
 from mosaic.interfaces.html import table
 from mosaic.interfaces.schedule import NoiseSchedule
+from mosaic.progress import printable
 from mosaic.registry.loading import registry
 from mosaic.storage.document import parse_document
 from mosaic.storage.schema import CHECKPOINT_SCHEMA
@@ -99,7 +100,7 @@ class Checkpoint:
     convention: Convention = field(default_factory=Convention)
 
     def __repr__(self) -> str:
-        return f"Checkpoint('{self.folder}', {self.config.network} on {self.config.dataset})"
+        return printable(f"Checkpoint('{self.folder}', {self.config.network} on {self.config.dataset})")
 
     def _repr_html_(self) -> str:
         config, (channels, height, width) = self.config, self.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -135,3 +136,9 @@ def test_a_denoiser_takes_a_sigma_or_one_for_each_image(tiny: mosaic.DataSet) ->
     assert torch.equal(denoiser(x, torch.full((3,), 0.5)), denoiser(x, 0.5))
     with pytest.raises(mosaic.UsageError, match=r"2 .*3"):
         denoiser(x, torch.ones(2))
+
+
+def test_a_score_is_shown_without_what_a_terminal_obeys(tiny: mosaic.DataSet) -> None:
+    shown = repr(mosaic.score("is", replace(tiny, name="a\x1b[31mb\u202ec")))
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
