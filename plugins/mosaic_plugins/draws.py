@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from hashlib import sha256
 
@@ -12,24 +13,27 @@ import mosaic
 
 __all__ = ["generator_for"]
 
+COARSE = 4  # values that are told apart in a pixel of unit scale: few, so that rounding errors rarely cross a border
+
 
 def generator_for(sample: Tensor, level: mosaic.Level, seed: int) -> torch.Generator:
     """Give a CPU generator seeded by a noisy sample, its level and an option `seed`.
 
     Draws are independent from step to step and from sample to sample, as if they were fresh. But a run can be resumed
-    and repeated, and what a sample becomes does not depend on the others of its batch.
+    and repeated, and what a sample becomes does not depend on the others of its batch. For that, pixels are rounded
+    before they are hashed: the same sample in another batch, precision or device differs by rounding errors.
 
     Parameters
     ----------
     sample : Tensor (C, H, W), float32 or float64
-        One sample x_t. It is hashed in float32, so that the same sample in either precision has the same draws.
+        One sample x_t. Samples that differ by less than about an eighth of the scale of x_t may have the same draws.
     level : Level
         Its noise level.
     seed : int
         0 to 2^64 - 1.
     """
-    pixels = sample.detach().to("cpu", torch.float32) + 0.0  # which makes 0 of -0
+    scale = math.hypot(level.signal, level.noise)
+    pixels = torch.round(sample.detach().to("cpu", torch.float64) * (COARSE / scale)).to(torch.int64)
     digest = sha256(struct.pack("<Qdd", seed, level.signal, level.noise))
     digest.update(pixels.contiguous().numpy().tobytes())
-    state = int.from_bytes(digest.digest()[:8], "little")
-    return torch.Generator("cpu").manual_seed(state)
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest.digest()[:8], "little"))

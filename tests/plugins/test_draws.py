@@ -41,11 +41,20 @@ def test_draws_differ_with_all_that_identifies_an_evaluation(other: torch.Tensor
     assert not torch.equal(drawn(sample()), other)
 
 
-def test_draws_are_the_same_in_either_precision_memory_layout_and_sign_of_zero() -> None:
+def test_draws_are_the_same_in_either_precision_memory_layout_sign_of_zero_and_after_rounding_errors() -> None:
     x = sample()
     x[0, 0, 0] = 0.0
     negative = x.clone()
     negative[0, 0, 0] = -0.0
     strided = x.transpose(1, 2).contiguous().transpose(1, 2)
-    for same in (x.double(), negative, strided):
+    for same in (x.double(), negative, strided, x * (1 + 1e-6), x - 1e-6):
         assert torch.equal(drawn(same), drawn(x))
+
+
+def test_draws_tell_samples_apart_at_the_scale_of_their_level() -> None:
+    exploding = mosaic.Level(1.0, 80.0)
+    noise = 80 * sample()
+    assert torch.equal(drawn(noise, exploding), drawn(noise + 1e-4, exploding))
+    assert not torch.equal(drawn(noise, exploding), drawn(noise + 20, exploding))
+    for magnitude in (0.0, 1e12):  # far out, too, it gives draws
+        assert bool(torch.isfinite(drawn(magnitude * noise, exploding)).all())
