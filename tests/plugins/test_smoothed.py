@@ -31,7 +31,7 @@ HALF = mosaic.Level(0.8, 0.6)
 def smoothed_by_brute_force(model: Any, images: np.ndarray, level: tuple[float, float], count: int) -> Any:
     """IS over the images nearest to each perturbed x / a, averaged over the model's own perturbations."""
 
-    def exact(x: np.ndarray, signal: float, noise: float) -> np.ndarray:
+    def exact(x: np.ndarray, signal: float, noise: float) -> Any:
         results = []
         for drawn in model.perturbations(torch.as_tensor(x)[None], mosaic.Level(*level))[:, 0].numpy():
             apart = ((x + drawn)[None] / signal - images).reshape(len(images), -1)
