@@ -194,7 +194,8 @@ def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
     dim : int
         The axis to sum along; sums over k x k windows take one call for each of two axes.
     k : int
-        Window size, odd. Without wrapping, k may exceed the axis.
+        Window size; an even window reaches one pixel less far forward than back. Without wrapping, k may exceed the
+        axis.
     boundary : {"zeros", "circular"}
         What lies beyond the ends of the axis: zeros, or its other end.
 

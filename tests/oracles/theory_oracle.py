@@ -10,7 +10,7 @@ import numpy as np
 import oracle
 from numpy.typing import NDArray
 
-__all__ = ["gaussian", "golden_subset", "mixture", "patch_posterior", "pca_locality"]
+__all__ = ["gaussian", "golden_subset", "mixture", "patch_posterior", "patch_weights", "pca_locality"]
 
 Array = NDArray[np.float64]
 
@@ -57,21 +57,26 @@ def pca_locality(x: Array, images: Array, signal: float, noise: float, threshold
     return result.reshape(x.shape)
 
 
-def patch_posterior(x: Array, images: Array, signal: float, noise: float, k: int, wraps: bool) -> Array:
-    """Posterior means of whole patches, added where they lie, over how many lie there."""
+def patch_weights(x: Array, images: Array, signal: float, noise: float, k: int, wraps: bool) -> Array:
+    """Weight of each image at each pixel (N, H, W): its mean weight in the k x k patches that hold the pixel."""
     _, height, width = x.shape
-    total, count = np.zeros_like(x), np.zeros((height, width))
-    sides = (height, width) if wraps else (height - k + 1, width - k + 1)
+    total, count = np.zeros((len(images), height, width)), np.zeros((height, width))
+    tall, wide = min(k, height), min(k, width)
+    sides = (height, width) if wraps else (height - tall + 1, width - wide + 1)
     for top in range(sides[0]):
         for left in range(sides[1]):
-            rows, cols = (np.arange(first, first + k) % size for first, size in ((top, height), (left, width)))
-            patch, theirs = x[:, rows][:, :, cols], images[:, :, rows][:, :, :, cols]
-            mean = oracle.is_(patch, theirs, signal, noise)
-            for u, row in enumerate(rows):
-                for v, column in enumerate(cols):
-                    total[:, row, column] += mean[:, u, v]
-                    count[row, column] += 1
+            places = np.ix_(np.arange(top, top + tall) % height, np.arange(left, left + wide) % width)
+            logits = [-((x[:, *places] - signal * image[:, *places]) ** 2).sum() / (2 * noise**2) for image in images]
+            weights = np.exp(np.array(logits) - max(logits))
+            total[:, *places] += (weights / weights.sum())[:, None, None]
+            count[places] += 1
     return total / count
+
+
+def patch_posterior(x: Array, images: Array, signal: float, noise: float, k: int, wraps: bool) -> Array:
+    """Posterior means of whole patches, added where they lie, over how many lie there."""
+    weights = patch_weights(x, images, signal, noise, k, wraps)
+    return np.einsum("nhw,nchw->chw", weights, images)
 
 
 def golden_subset(
