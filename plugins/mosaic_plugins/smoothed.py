@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
@@ -78,22 +79,18 @@ class Smoothed(IS):
         posterior = self.posterior(x, images, level, scale, compute) if compute.diagnostics else None
         return total / self.options.draws, posterior
 
-    def perturbations(self, x: Tensor, level: mosaic.Level) -> Tensor:
-        """The perturbations of x (B, C, H, W) at a level: (M, B, C, H, W), of x's dtype and device."""
-        shape = (self.options.draws, *x.shape[1:])
-        drawn = [
-            torch.randn(
-                shape, generator=generator_for(sample, level, self.options.seed), dtype=torch.float64, device="cpu"
-            )
-            for sample in x
-        ]
-        return self.sigma * torch.stack(drawn, 1).to(x)
+    def perturbations(self, x: Tensor, level: mosaic.Level) -> Iterator[Tensor]:
+        """Draw the M perturbations of x (B, C, H, W) at a level, each like x."""
+        generators = [generator_for(sample, level, self.options.seed) for sample in x]
+        for _ in range(self.options.draws):
+            drawn = [torch.randn(x.shape[1:], generator=each, dtype=torch.float64, device="cpu") for each in generators]
+            yield self.sigma * torch.stack(drawn).to(x)
 
     def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
-        """Count all perturbations, twice, in float64; and a search for neighbours with the images that it finds."""
+        """Count a perturbed batch in float64, and a search for neighbours with the images that it finds."""
         pixels, count = prod(self.dataset.shape), min(self.options.neighbours or 0, len(self.dataset))
         search = 8 * (SEARCHED + 8 * batch * (count + SEARCHED // pixels)) if count else 0
-        return 8 * batch * pixels * (2 * self.options.draws + 8 + 2 * count) + search
+        return 8 * batch * pixels * (10 + 2 * count) + search
 
     @property
     def traits(self) -> mosaic.Traits:

@@ -28,12 +28,16 @@ pytestmark = pytest.mark.usefixtures("pieces")
 HALF = mosaic.Level(0.8, 0.6)
 
 
+def perturbations_of(model: Any, x: torch.Tensor, level: mosaic.Level) -> torch.Tensor:
+    return torch.stack(list(model.perturbations(x, level)))
+
+
 def smoothed_by_brute_force(model: Any, images: np.ndarray, level: tuple[float, float], count: int) -> Any:
     """IS over the images nearest to each perturbed x / a, averaged over the model's own perturbations."""
 
     def exact(x: np.ndarray, signal: float, noise: float) -> Any:
         results = []
-        for drawn in model.perturbations(torch.as_tensor(x)[None], mosaic.Level(*level))[:, 0].numpy():
+        for drawn in perturbations_of(model, torch.as_tensor(x)[None], mosaic.Level(*level))[:, 0].numpy():
             apart = ((x + drawn)[None] / signal - images).reshape(len(images), -1)
             nearest = np.argsort((apart**2).sum(1))[:count]
             results.append(oracle.is_(x + drawn, images[nearest], signal, noise))
@@ -54,7 +58,7 @@ def test_smoothed_is_the_mean_of_is_over_perturbed_inputs(level: tuple[float, fl
 
 def test_perturbations_are_normal_with_the_deviation_asked_for() -> None:
     model = model_of("smoothed", images_of(height=24, width=24), draws=20, sigma=0.5)
-    drawn = model.perturbations(torch.zeros(1, 2, 24, 24, dtype=torch.float64), HALF)
+    drawn = perturbations_of(model, torch.zeros(1, 2, 24, 24, dtype=torch.float64), HALF)
     assert drawn.shape == (20, 1, 2, 24, 24)
     assert float(drawn.std()) == pytest.approx(0.5, rel=0.03)
     assert float(drawn.mean()) == pytest.approx(0, abs=4 * 0.5 / drawn.numel() ** 0.5)
@@ -65,16 +69,16 @@ def test_perturbations_are_fresh_for_every_draw_sample_level_and_seed_and_the_sa
     images = images_of()
     model, other = (model_of("smoothed", images, draws=2, seed=seed) for seed in (3, 4))
     x = torch.as_tensor(noisy(images, (0.8, 0.6)))
-    drawn = model.perturbations(x, HALF)
+    drawn = perturbations_of(model, x, HALF)
     versions = [
         *drawn.flatten(0, 1),
-        model.perturbations(x, mosaic.Level(0.8, 0.5))[0, 0],
-        other.perturbations(x, HALF)[0, 0],
+        perturbations_of(model, x, mosaic.Level(0.8, 0.5))[0, 0],
+        perturbations_of(other, x, HALF)[0, 0],
     ]
     for index, version in enumerate(versions):
         for later in versions[index + 1 :]:
             assert abs(float(torch.corrcoef(torch.stack([version.flatten(), later.flatten()]))[0, 1])) < 0.9
-    assert torch.equal(drawn[:, 1:2], model.perturbations(x[1:2], HALF))
+    assert torch.equal(drawn[:, 1:2], perturbations_of(model, x[1:2], HALF))
     torch.testing.assert_close(model.denoise(x, HALF)[1:2], model.denoise(x[1:2], HALF), rtol=0, atol=1e-12)
 
 
