@@ -214,7 +214,7 @@ class Registry:
         return names
 
     def checkpoint_score(self) -> str:
-        """Name of the score model that runs what `mosaic.train` makes: the first with the path option `checkpoint`.
+        """Name of the score model that runs what `mosaic.train` makes: the first that needs a path `checkpoint`.
 
         Raises
         ------
@@ -222,7 +222,9 @@ class Registry:
             If no active plugin provides one.
         """
         for (kind, name), cls in self._classes.items():
-            if kind == "score" and "checkpoint" in cls.path_options:  # type: ignore[attr-defined]
+            if kind != "score" or "checkpoint" not in cls.path_options:  # type: ignore[attr-defined]
+                continue
+            if cls.Options.model_fields["checkpoint"].is_required():  # type: ignore[attr-defined]
                 return name
         raise PluginError("No active plugin provides a score model that runs checkpoints.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -124,3 +125,53 @@ def test_only_a_mixture_of_clusters_rests_on_the_version_of_scipy() -> None:
     assert model_of("gaussian-mixture", images).traits.fingerprint() is None
     clustered = model_of("gaussian-mixture", images, components=2).traits.fingerprint()
     assert clustered == hashlib.sha256(f"scipy {scipy.__version__}".encode()).hexdigest()
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_the_flow_of_a_gaussian_carries_its_distribution_from_level_to_level(count: int) -> None:
+    """Of x with covariance a^2 C + s^2, the flow makes x with covariance a'^2 C + s'^2, and of means means."""
+    images = images_of(count)
+    model, pixels = model_of("gaussian", images), images[0].size
+    level, between, following = mosaic.Level(0.3, 0.9), mosaic.Level(0.7, 0.8), mosaic.Level(1.0, 0.2)
+    flat = images.reshape(count, -1)
+    mean, covariance = flat.mean(0), np.cov(flat.T, bias=True)
+    points = torch.as_tensor(np.vstack([np.zeros(pixels), np.eye(pixels)]) + level.signal * mean)
+    moved = model.flow(points.view(-1, *images.shape[1:]), level, following).flatten(1).numpy()
+    np.testing.assert_allclose(moved[0], following.signal * mean, rtol=0, atol=1e-12)
+    by = (moved[1:] - moved[0]).T
+    spread, wanted = (each.signal**2 * covariance + each.noise**2 * np.eye(pixels) for each in (level, following))
+    np.testing.assert_allclose(by @ spread @ by.T, wanted, rtol=0, atol=1e-12)
+    x = torch.as_tensor(noisy(images, (0.3, 0.9)))
+    by_parts = model.flow(model.flow(x, level, between), between, following)
+    torch.testing.assert_close(by_parts, model.flow(x, level, following), rtol=0, atol=1e-12)
+    torch.testing.assert_close(model.flow(x, level, level), x, rtol=0, atol=1e-12)
+
+
+def test_steps_of_ddim_converge_to_the_flow_of_a_gaussian_in_first_order() -> None:
+    images = images_of(MANY)
+    score = mosaic.score(model_of("gaussian", images), schedule="edm")
+    first, last = score.schedule.level(1.0), score.schedule.level(score.schedule.time_of_ratio(20.0))
+    x = torch.as_tensor(first.noise * np.random.default_rng(5).standard_normal((3, *images.shape[1:])))
+    exact = score.model.flow(x, first, last)
+    errors = []
+    for steps in (20, 40, 80):
+        state = x
+        ratios = np.geomspace(first.ratio, last.ratio, steps + 1)
+        for here, there in pairwise(ratios):
+            denoised = score.denoise(state, level=mosaic.Level(1.0, here))
+            state = denoised + there / here * (state - denoised)
+        errors.append(float((state - exact).abs().max()))
+    assert errors[0] < 0.05
+    assert [errors[0] / errors[1], errors[1] / errors[2]] == pytest.approx([2, 2], rel=0.05)
+
+
+def test_the_flow_of_a_gaussian_knows_classes_and_refuses_what_has_no_noise() -> None:
+    images, labels = images_of(MANY), np.arange(MANY) % 2
+    model, levels = model_of("gaussian", images, labels), (mosaic.Level(0.3, 0.9), mosaic.Level(1.0, 0.2))
+    x = torch.as_tensor(images[:2])
+    moved = model.flow(x, *levels, torch.tensor([1, -1]))
+    own = model_of("gaussian", images[labels == 1]).flow(x[:1], *levels)
+    torch.testing.assert_close(moved[:1], own, rtol=0, atol=1e-12)
+    torch.testing.assert_close(moved[1:], model.flow(x[1:], *levels), rtol=0, atol=1e-12)
+    with pytest.raises(mosaic.UsageError, match="noise"):
+        model.flow(x, mosaic.Level(1.0, 0.0), levels[0])

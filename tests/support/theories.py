@@ -67,12 +67,12 @@ def assert_is_the_machine(
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-7)
 
 
-def assert_is_compared_with_its_class_only(name: str) -> None:
+def assert_is_compared_with_its_class_only(name: str, **options: Any) -> None:
     """A sample with a label is the model's on the images of that class alone."""
     images, labels = images_of(MANY), np.arange(MANY) % 3
     level, x = mosaic.Level(0.8, 0.5), torch.as_tensor(images[:4])
-    actual = model_of(name, images, labels).denoise(x, level, torch.tensor([2, -1, 0, 2]), 3)
-    own = [model_of(name, images[labels == label]) for label in (2, 0)]
+    actual = model_of(name, images, labels, **options).denoise(x, level, torch.tensor([2, -1, 0, 2]), 3)
+    own = [model_of(name, images[labels == label], **options) for label in (2, 0)]
     torch.testing.assert_close(actual[[0, 3]], own[0].denoise(x[[0, 3]], level, None, 3))
     torch.testing.assert_close(actual[[2]], own[1].denoise(x[[2]], level, None, 3))
-    torch.testing.assert_close(actual[[1]], model_of(name, images, labels).denoise(x[[1]], level, None, 3))
+    torch.testing.assert_close(actual[[1]], model_of(name, images, labels, **options).denoise(x[[1]], level, None, 3))

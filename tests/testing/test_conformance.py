@@ -32,7 +32,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "smoothed": [{"draws": 4}],
     "patch-posterior": [{"boundary": boundary} for boundary in ("zeros", "circular")],
     "golden-subset": [{"low": 0.4, "high": 0.6}],
-    "switch": [{"above": "is"}, {"below": "nearest", "at": 0.5}],
+    "switch": [{"above": "is", "below": "els", "at": 1}, {"below": "nearest", "at": 0.5}],
 }
 AT_INFINITY = "x0hat_at_infinite_noise_is_the_mean"
 VALID = "candidates of boundary 'valid' lie wholly inside, so pixels near the border come up less often"

@@ -100,7 +100,7 @@ def test_a_run_that_was_removed_is_made_again(board: Path, network: Path) -> Non
 
 def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: Invoke, network: Path) -> None:
     given = ("--checkpoint", network, "--out", board, *FLAGS)
-    scores = ("--scores", "gaussian,els,switch", "-o", "switch.below=network")
+    scores = ("--scores", "gaussian,els,switch", "-o", "switch.checkpoint=nowhere")
     result = invoke("leaderboard", *given, *scores)
     assert result.exit_code == 0, result.stderr
     assert "Dimensions" not in invoke("inspect", board / "leaderboard.nc").stderr
@@ -110,16 +110,16 @@ def test_the_command_prints_the_best_first_and_what_failed(board: Path, invoke: 
     with xr.open_dataset(board / "leaderboard.nc") as stored:
         assert lines[1:3] == ranked(stored)[:2]
         assert np.isnan(float(stored["final_pearson_r_median"].sel(score="switch")))
-        assert "checkpoint" in json.loads(stored.attrs["failed"])["switch"]
+        assert "nowhere" in json.loads(stored.attrs["failed"])["switch"]
     assert lines[3:] == ["switch", "network", str(board / "leaderboard.nc")]
-    assert "score.below_options" in result.stderr
+    assert "nowhere" in result.stderr
 
 
 def test_where_nothing_can_be_ranked_the_command_fails(board: Path, invoke: Invoke, network: Path) -> None:
     before = (board / "leaderboard.nc").read_bytes()
-    options = ("--scores", "switch", "-o", "switch.below=network")
+    options = ("--scores", "switch", "-o", "switch.checkpoint=nowhere")
     result = invoke("leaderboard", "--checkpoint", network, "--out", board, *FLAGS, *options)
-    refused(result, 1, "switch", "checkpoint")
+    refused(result, 1, "switch", "nowhere")
     assert (board / "leaderboard.nc").read_bytes() == before
 
 

@@ -15,10 +15,10 @@ from mosaic.run.settings import layered
 def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> None:
     board = prepare_leaderboard(layered(LeaderboardConfig, {"checkpoint": str(network)}), tmp_path, mosaic.DataAccess())
     assert next(iter(board.entries)) == "network"
-    assert {*board.entries, "diffusers"} == set(mosaic.registry().names("score"))
-    assert board.left_out == {"diffusers": "it needs `diffusers.pipeline=VALUE`"}
+    needed = {"diffusers": "pipeline", "switch": "checkpoint"}
+    assert {*board.entries, *needed} == set(mosaic.registry().names("score"))
+    assert board.left_out == {name: f"it needs `{name}.{option}=VALUE`" for name, option in needed.items()}
     assert board.entries["ls"].run.score_options == {"boundary": "circular"}
-    assert board.entries["switch"].run.score_options == {"boundary": "circular"}
     assert board.entries["is"].run.scales is None
     assert list(board.metrics) == mosaic.registry().agreement_metrics()
     forecast = board.forecast(board.plan_unfinished())
@@ -33,6 +33,7 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
         ({"score_options": {"elss": {}}}, "'elss'"),
         ({"samples": 0}, "samples"),
         ({"scores": "network"}, "'network'"),
+        ({"scores": "switch"}, r"score\.switch.*'checkpoint'"),
         ({"scores": "els,diffusers"}, r"score\.diffusers .*'pipeline'"),
         ({"scores": "els", "score_options": {"smoothed": {"sigma": 1}}}, "'smoothed'"),
         ({"score_options": {"smoothed": {"sigma": -1}}}, r"score\.smoothed.*'sigma'"),
