@@ -59,7 +59,8 @@ def command(
     evaluated at states of the network's own reverse flow, its x0hat compared with the network's there. Each works
     in a process of its own, where its time a step and its peak memory are measured. Prints a table, the best first;
     writes leaderboard.nc, leaderboard.png and every run into --out. The same command resumes after an interruption.
-    Options of score models go by their names: -o smoothed.sigma=0.5; those of the data set: -o dataset.path=...
+    Options of score models go by their names: -o smoothed.sigma=0.5; those of the data set: -o dataset.path=...; those
+    of DDIM: -o sampler.grid=leading.
     """
     checked = _configured(flags, options, config)
 
@@ -88,15 +89,19 @@ def _configured(flags: Mapping[str, str | None], options: tuple[str, ...], confi
     """Validate the settings; options of score models go by their names."""
     from mosaic.interfaces.data_source import DataSetOptions
     from mosaic.registry.loading import registry
+    from mosaic.run.config import RunConfig
     from mosaic.run.configuration import as_text
     from mosaic.run.settings import layered, with_owners
 
     scores = registry().names("score")
-    layers = layers_of(LeaderboardConfig, flags, options, config, sections=("dataset", *scores))
+    layers = layers_of(LeaderboardConfig, flags, options, config, sections=("dataset", "sampler", *scores))
     given = {key: layer[key] for layer in layers for key in layer}
     asked, dataset = as_text(LeaderboardConfig, "scores", given.get("scores", "all")), given.get("dataset")
     names = scores if asked == "all" else [name.strip() for name in asked.split(",")]
-    data = {"dataset": DataSetOptions if dataset is None else registry().get("dataset", dataset).Options}
+    data = {
+        "dataset": DataSetOptions if dataset is None else registry().get("dataset", dataset).Options,
+        "sampler": registry().get("sampler", RunConfig.model_fields["sampler"].default).Options,
+    }
     theories = {name: registry().get("score", name).Options for name in names}
     environment, *others = layers  # whose options of score models are meant for commands that run one
     layers = [with_owners(environment, data), *(with_owners(layer, {**theories, **data}) for layer in others)]

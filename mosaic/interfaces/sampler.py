@@ -15,7 +15,19 @@ from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 
-__all__ = ["Denoise", "Draw", "Sampler", "SamplerOptions", "Step", "karras_times", "levels_at", "uniform_times"]
+__all__ = [
+    "Denoise",
+    "Draw",
+    "Sampler",
+    "SamplerOptions",
+    "Step",
+    "karras_times",
+    "leading_times",
+    "levels_at",
+    "uniform_times",
+]
+
+TIMESTEPS = 1000  # of trainings that count them (Ho et al. 2020)
 
 Denoise = Callable[[Tensor, Level, int], Tensor]
 Draw = Callable[[Tensor], Tensor]
@@ -60,6 +72,26 @@ def karras_times(schedule: NoiseSchedule, steps: int, rho: float) -> list[float]
     return [1.0, *(schedule.time_of_ratio(root**rho) for root in roots), 1 / steps]
 
 
+def leading_times(steps: int) -> list[float]:
+    """Times of every (1000 // steps)-th of 1000 training timesteps, the first one included: n = ..., 2 c, c, 0.
+
+    Index n of a training timestep is t = (n + 1) / 1000. For 10 steps these are the indices 900, 800, ..., 0.
+
+    Raises
+    ------
+    UsageError
+        For more than 1000 steps.
+
+    References
+    ----------
+    Song, Meng & Ermon 2021, app. D.2 (linear); the spacing `leading` of diffusers' schedulers.
+    """
+    if steps > TIMESTEPS:
+        raise UsageError(f"`steps` is {steps}; grid=leading has at most {TIMESTEPS}, the timesteps of a training.")
+    stride = TIMESTEPS // steps
+    return [(i * stride + 1) / TIMESTEPS for i in reversed(range(steps))]
+
+
 def levels_at(schedule: NoiseSchedule, times: Sequence[float]) -> list[Level]:
     """Noise levels of a run at its times, from the noisiest to the cleanest.
 
@@ -81,10 +113,11 @@ def levels_at(schedule: NoiseSchedule, times: Sequence[float]) -> list[Level]:
 class SamplerOptions(PluginOptions):
     """Options that every sampler has: the grid of times. A sampler's own `Options` derive from this."""
 
-    grid: Literal["uniform", "karras"] = Field(
+    grid: Literal["uniform", "karras", "leading"] = Field(
         "uniform",
         description="Times of the steps, from t = 1 to t = 1 / steps: uniform in t, or karras, which is uniform in "
-        "(noise / signal)^(1 / rho).",
+        "(noise / signal)^(1 / rho). Or leading: every (1000 / steps)-th of 1000 training timesteps from the first one "
+        "on, as diffusers' schedulers have it.",
     )
     rho: float = Field(
         7.0, gt=0, le=100, description="Curvature of the karras grid: larger has more steps at low noise."
@@ -93,8 +126,9 @@ class SamplerOptions(PluginOptions):
     @model_validator(mode="after")
     def _use_rho(self) -> Self:
         """Refuse a curvature that nothing would depend on."""
-        if self.grid == "uniform" and self.rho != SamplerOptions.model_fields["rho"].default:
-            raise ValueError(f"rho={self.rho:g} would not be used with grid=uniform; leave it out, or use grid=karras")
+        if self.grid != "karras" and self.rho != SamplerOptions.model_fields["rho"].default:
+            unused = f"rho={self.rho:g} would not be used with grid={self.grid}"
+            raise ValueError(f"{unused}; leave it out, or use grid=karras")
         return self
 
 
@@ -124,7 +158,9 @@ class Sampler(ABC):
         return False
 
     def times(self, schedule: NoiseSchedule, steps: int) -> list[float]:
-        """Times of the steps: the first is 1, they fall, and the last is above 0."""
+        """Times of the steps: the first is 1 (with grid=leading it is lower), they fall, and the last is above 0."""
+        if self.options.grid == "leading":
+            return leading_times(steps)
         if self.options.grid == "karras":
             return karras_times(schedule, steps, self.options.rho)
         return uniform_times(steps)

@@ -122,7 +122,8 @@ def flow(
         raise UsageError(f"`t` is {t}; give `x`, the state at this time, or start from noise at t = 1.")
     if steps < 1:
         raise UsageError(f"`steps` is {steps}; a flow has at least one.")
-    times = [t, *(time for time in made.times(score.schedule, steps) if time < t)]
+    whole = made.times(score.schedule, steps)
+    times = whole if x is None else [t, *(time for time in whole if time < t)]
     levels = levels_at(score.schedule, times)
     dataset = score.model.dataset
     own = [int(seed) for seed in (range(4 if x is None else len(x)) if seeds is None else seeds)]

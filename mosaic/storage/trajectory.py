@@ -100,7 +100,7 @@ def start_noise(run: xr.Dataset, what: str = "run") -> np.ndarray:
     Raises
     ------
     DataError
-        If it does not hold its first step, or that step is not at t = 1.
+        If it does not hold its first step, or that has no noise.
     """
     run = require(run, ("state", "step", "time", "noise"), what)
     steps = known_values(run, "step", what).values.tolist()
@@ -108,8 +108,8 @@ def start_noise(run: xr.Dataset, what: str = "run") -> np.ndarray:
         raise DataError(f"The {what} does not hold its first step, which has the noise it started from.")
     first = run.isel(step=[steps.index(0)])
     time, noise = (float(known_values(first, name, what)[0]) for name in ("time", "noise"))
-    if not (time == 1 and noise > 0):
-        raise DataError(f"The {what}'s first step is at t = {time:g} with noise {noise:g}; noise is at t = 1.")
+    if not (0 < time <= 1 and noise > 0):
+        raise DataError(f"The {what}'s first step is at t = {time:g} with noise {noise:g}; no run starts there.")
     return np.asarray(known_values(first, "state", what).values[:, 0], np.float64) / noise
 
 

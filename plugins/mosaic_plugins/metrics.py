@@ -15,6 +15,7 @@ from mosaic_plugins.machines import ELS
 __all__ = [
     "MSE",
     "R2",
+    "ClampedR2",
     "Consistency",
     "Cosine",
     "LocalConsistency",
@@ -69,6 +70,28 @@ class R2(mosaic.Metric):
         first, second = (_flat(batch) for batch in _pair(images, reference))
         total = (second - second.mean(1, keepdim=True)).square().sum(1)
         return torch.where(total > 1e-12, 1 - (first - second).square().sum(1) / total, math.nan)
+
+
+class ClampedR2(mosaic.Metric):
+    """R2 of images clamped to the range of pixels, [-1, 1]; over samples its mean counts.
+
+    1 - SSE / (D V), with V the variance of the reference's D pixels divided by D - 1, which makes 1 - R2 smaller by a
+    factor (D - 1) / D. That is what Shang et al. 2026 compute, and their tables of Lukoianov et al. 2025.
+
+    References: Shang, Sun, Lin & Shen 2026 (GoldDiff, arXiv 2602.16498), released code.
+    """
+
+    name = "R2_clamped"
+    statistic = "mean"
+    range = (-math.inf, 1.0)
+    higher_is_better = True
+
+    def __call__(self, images: Tensor, reference: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+        """Compare clamped images with the clamped reference; undefined if that is flat."""
+        first, second = (_flat(batch).clamp(-1, 1) for batch in _pair(images, reference))
+        variance = second.var(1)
+        residual = (first - second).square().mean(1)
+        return torch.where(variance > 1e-12, 1 - residual / variance, math.nan)
 
 
 class Cosine(mosaic.Metric):
@@ -239,5 +262,16 @@ def _cosine(first: Tensor, second: Tensor) -> Tensor:
 
 @mosaic.hookimpl
 def register_metrics(register: mosaic.Register) -> None:
-    for metric in (PearsonR, SquaredPearsonR, R2, Cosine, MSE, NearestTrain, Memorized, LocalConsistency, Consistency):
+    for metric in (
+        PearsonR,
+        SquaredPearsonR,
+        R2,
+        ClampedR2,
+        Cosine,
+        MSE,
+        NearestTrain,
+        Memorized,
+        LocalConsistency,
+        Consistency,
+    ):
         register(metric)

@@ -22,24 +22,32 @@ FINISHED = Level(1.0, 0.0)
 LARGEST_GAMMA = math.sqrt(2) - 1
 
 
-def ddim_step(x: Tensor, denoised: Tensor, level: Level, following: Level, eta: float, draw: Draw) -> Tensor:
+def ddim_step(
+    x: Tensor, denoised: Tensor, level: Level, following: Level, eta: float, draw: Draw, clip: float | None = None
+) -> Tensor:
     """x' = a' x0hat + sqrt(s'^2 - v^2) eps + v z, v = eta s' sqrt(1 - (a s' / (a' s))^2); `draw` is used if eta > 0.
+
+    With `clip`, x0hat is bounded in the first term only: eps stays that of x0hat itself.
 
     References: Song, Meng & Ermon 2021, eq. 12 and 16; eta = 1 is the ancestral step of Ho et al. 2020, eq. 7.
     """
     kept = following.ratio / level.ratio  # a s' / (a' s), below 1 since s / a falls
     eps = mosaic.eps_from_denoised(x, denoised, level)
     share = math.hypot(math.sqrt(1 - eta**2), eta * kept)  # sqrt(s'^2 - v^2) / s', exact for eta 0 and 1
-    mean = following.signal * denoised + following.noise * share * eps
+    bounded = denoised if clip is None else denoised.clamp(-clip, clip)
+    mean = following.signal * bounded + following.noise * share * eps
     return mean if eta == 0 else mean + eta * following.noise * math.sqrt(1 - kept**2) * draw(x)
 
 
-def ddim(denoise: Denoise, x: Tensor, levels: Sequence[Level], eta: float, draw: Draw) -> Iterator[Step]:
-    """Denoising diffusion implicit models: `ddim_step` from level to level."""
+def ddim(
+    denoise: Denoise, x: Tensor, levels: Sequence[Level], eta: float, draw: Draw, clip: float | None = None
+) -> Iterator[Step]:
+    """Denoising diffusion implicit models: `ddim_step` from level to level; the image is the last x0hat, unclipped."""
     for index, (level, following) in enumerate(pairwise((*levels, FINISHED))):
-        denoised = denoise(x, level, index)
-        is_last = following == FINISHED
-        step = Step(index, x, denoised, denoised if is_last else ddim_step(x, denoised, level, following, eta, draw))
+        denoised = after = denoise(x, level, index)
+        if following != FINISHED:
+            after = ddim_step(x, denoised, level, following, eta, draw, clip)
+        step = Step(index, x, denoised, after)
         yield step
         x = step.following
 
@@ -160,9 +168,16 @@ class Ddim(mosaic.Sampler):
     name = "ddim"
 
     class Options(mosaic.SamplerOptions):
-        """How much of each step's noise is fresh."""
+        """How much of each step's noise is fresh, and how far x0hat may go."""
 
         eta: float = Field(0.0, ge=0, le=1, description="Share of fresh noise: 0 for none, 1 for ancestral sampling.")
+        clip: float | None = Field(
+            None,
+            gt=0,
+            le=1e6,
+            description="Bound of |x0hat| on the way, where eps stays as it is; diffusers' schedulers have 1. Default: "
+            "none.",
+        )
 
     @property
     def is_stochastic(self) -> bool:
@@ -171,7 +186,7 @@ class Ddim(mosaic.Sampler):
 
     def flow(self, denoise: Denoise, x: Tensor, levels: Sequence[Level], draw: Draw) -> Iterator[Step]:
         """Go from noise to an image, as `ddim` says."""
-        return ddim(denoise, x, levels, self.options.eta, draw)
+        return ddim(denoise, x, levels, self.options.eta, draw, self.options.clip)
 
 
 class Ddpm(mosaic.Sampler):

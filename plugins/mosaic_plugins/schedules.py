@@ -83,15 +83,36 @@ class Exponential(mosaic.NoiseSchedule):
 class DdpmLinear(mosaic.NoiseSchedule):
     """Linear beta from 1e-4 to 0.02 over 1000 steps, made continuous: a^2 = exp(-0.1 t - 9.95 t^2).
 
+    Index n of a training timestep, from 0, is t = (n + 1) / 1000. There `discrete` gives a^2 = (1 - beta_0) .. (1 -
+    beta_n) exactly, as programs that count steps have it; between these times, log a^2 is linear in t.
+
     References: Ho et al. 2020, sec. 4; Song et al. 2021, eq. 33.
     """
 
     name = "ddpm-linear"
 
+    class Options(mosaic.Options):
+        """Whether it is the continuous limit or the product of the steps themselves."""
+
+        discrete: bool = Field(
+            False, description="Multiply the 1000 steps exactly, as released code does; else their continuous limit."
+        )
+
+    options: Options
+
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Give (a, s) at `t`; variance preserving, a(1) = 6.6e-3."""
-        exponent = -0.1 * t - 9.95 * t * t
+        """Give (a, s) at `t`; variance preserving, a(1) = 6.6e-3, or 6.4e-3 if it is discrete."""
+        exponent = _log_of_product(t) if self.options.discrete else -0.1 * t - 9.95 * t * t
         return torch.exp(exponent / 2), torch.sqrt(-torch.expm1(exponent))
+
+
+def _log_of_product(t: Tensor) -> Tensor:
+    """log a^2 of Ho et al.'s 1000 discrete steps at `t`, linear between them."""
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=t.dtype, device=t.device)
+    logs = torch.cat([betas.new_zeros(1), torch.log1p(-betas).cumsum(0)])
+    steps = 1000 * t
+    before = steps.floor().clamp(max=999).to(torch.int64)
+    return logs[before] + (steps - before) * (logs[before + 1] - logs[before])
 
 
 class Flow(mosaic.NoiseSchedule):

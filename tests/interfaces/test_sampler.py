@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import mosaic
-from mosaic.interfaces.sampler import SamplerOptions, karras_times, levels_at, uniform_times
+from mosaic.interfaces.sampler import SamplerOptions, karras_times, leading_times, levels_at, uniform_times
 
 SCHEDULES = ["cosine", "cosine-nichol", "linear", "exponential", "ddpm-linear", "flow", "edm"]
 
@@ -41,9 +41,25 @@ def test_the_karras_grid_of_edm_is_its_own_uniform_one() -> None:
     assert karras_times(schedule("cosine"), 2, 7.0) == [1.0, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("steps", "indices"), [(1, [0]), (3, [666, 333, 0]), (10, [*range(900, -1, -100)]), (1000, [*range(999, -1, -1)])]
+)
+def test_the_leading_grid_is_that_of_training_timesteps_from_the_first_one_on(steps: int, indices: list[int]) -> None:
+    times = leading_times(steps)
+    assert times == pytest.approx([(n + 1) / 1000 for n in indices], abs=1e-15)
+    assert mosaic.registry().make("sampler", "ddim", {"grid": "leading"}).times(schedule("edm"), steps) == times
+
+
+def test_the_leading_grid_has_no_more_steps_than_a_training() -> None:
+    with pytest.raises(mosaic.UsageError, match="1001"):
+        leading_times(1001)
+
+
 def test_rho_is_refused_where_the_grid_has_none() -> None:
     with pytest.raises(mosaic.UsageError, match="rho=5"):
         SamplerOptions.parse({"rho": "5"}, "sampler.x")
+    with pytest.raises(mosaic.UsageError, match="rho=5"):
+        SamplerOptions.parse({"grid": "leading", "rho": "5"}, "sampler.x")
     for rho in ("0", "-1", "nan", "inf"):
         with pytest.raises(mosaic.UsageError, match="'rho'"):
             SamplerOptions.parse({"grid": "karras", "rho": rho}, "sampler.x")

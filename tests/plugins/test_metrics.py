@@ -42,6 +42,19 @@ def test_mse_cosine_and_determination_by_their_formulas(pairs: tuple[Tensor, Ten
     assert metric("R2")(images, reference).tolist() == pytest.approx(list(determination))
 
 
+def test_clamped_determination_is_that_of_images_from_0_to_1_as_published(pairs: tuple[Tensor, Tensor]) -> None:
+    images, reference = (1.5 * each for each in pairs)
+    left, right = (np.clip((each.double().numpy().reshape(6, -1) + 1) / 2, 0, 1) for each in (images, reference))
+    assert (left == 0).any()
+    assert (right == 1).any()
+    expected = 1 - ((left - right) ** 2).sum(1) / (right.shape[1] * right.var(1, ddof=1))
+    assert metric("R2_clamped")(images, reference).tolist() == pytest.approx(list(expected), abs=1e-12)
+    plain = metric("R2")(images.clamp(-1, 1), reference.clamp(-1, 1)).numpy()
+    pixels = right.shape[1]
+    np.testing.assert_allclose(1 - expected, (1 - plain) * (pixels - 1) / pixels)
+    assert metric("R2_clamped").statistic == "mean"
+
+
 def test_only_the_correlations_ignore_brightness_and_contrast(pairs: tuple[Tensor, Tensor]) -> None:
     _, reference = pairs
     changed = 3 * reference + 2
@@ -53,7 +66,7 @@ def test_only_the_correlations_ignore_brightness_and_contrast(pairs: tuple[Tenso
     assert (metric("cosine")(changed, reference) < 0.999).all()
 
 
-@pytest.mark.parametrize("name", ["pearson_r", "r2", "R2"])
+@pytest.mark.parametrize("name", ["pearson_r", "r2", "R2", "R2_clamped"])
 def test_what_is_undefined_for_a_flat_reference_is_nan(name: str) -> None:
     flat = torch.full((2, 1, 4, 4), 0.1)
     assert metric(name)(torch.randn(2, 1, 4, 4), flat).isnan().all()

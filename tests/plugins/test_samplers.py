@@ -273,3 +273,33 @@ def test_options_that_cannot_be_used_are_refused(name: str, options: dict[str, A
 
 if __name__ == "__main__":
     sys.stdout.write(table())
+
+
+def test_ddim_of_the_studios_protocol_is_that_of_diffusers() -> None:
+    """Timesteps, levels, and a step with x0hat clipped and eps not: 10 leading steps from the same noise."""
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDIMScheduler(
+        beta_start=1e-4, beta_end=0.02, beta_schedule="linear", prediction_type="sample"
+    )
+    scheduler.set_timesteps(10)
+    schedule = mosaic.registry().make("schedule", "ddpm-linear", {"discrete": True})
+    made = sampler("ddim", grid="leading", clip=1)
+    at = levels_at(schedule, made.times(schedule, 10))
+    x = initial_noise(0, range(3), (1, 4, 4)).double()
+
+    def wide(x: Tensor, level: mosaic.Level, index: int) -> Tensor:
+        return 1.6 * torch.sin(x / level.signal + index)  # beyond 1 in many pixels
+
+    states = []
+    theirs = x
+    for index, n in enumerate(scheduler.timesteps.tolist()):
+        states.append(theirs)
+        x0hat = wide(theirs, at[index], index)
+        theirs = scheduler.step(x0hat, n, theirs).prev_sample
+    ours = list(made.flow(wide, x, at, no_noise))
+    for step, state in zip(ours, states, strict=True):
+        torch.testing.assert_close(step.state, state, rtol=0, atol=1e-4)  # their levels are float32
+    assert torch.equal(ours[-1].following, ours[-1].denoised)  # the studio's image, clamped by its metric only
+    torch.testing.assert_close(ours[-1].following.clamp(-1, 1), theirs, rtol=0, atol=1e-4)
+    free = list(sampler("ddim", grid="leading").flow(wide, x, at, no_noise))
+    assert float((free[-1].state - ours[-1].state).abs().max()) > 0.1

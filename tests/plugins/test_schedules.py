@@ -176,3 +176,29 @@ def test_options_out_of_bounds_are_refused_by_name(name, option, value):
 def test_unknown_option_is_refused_with_the_nearest_name():
     with pytest.raises(mosaic.UsageError, match=r"'tmax'.*'t_max'"):
         schedule("exponential", tmax=2)
+
+
+def test_discrete_ddpm_linear_is_the_product_of_its_steps():
+    discrete = schedule("ddpm-linear", discrete="true")
+    product = 1.0
+    for n in range(1000):
+        product *= 1 - (1e-4 + n * (0.02 - 1e-4) / 999)
+        level = discrete.level((n + 1) / 1000)
+        assert level.signal == pytest.approx(math.sqrt(product), rel=1e-12)
+        assert level.noise == pytest.approx(math.sqrt(1 - product), rel=1e-10)
+    assert (discrete.level(0.0).signal, discrete.level(0.0).noise) == (1.0, 0.0)
+    logs = [math.log(discrete.level(t).signal) for t in (0.3, 0.3005, 0.301)]
+    assert logs[1] == pytest.approx((logs[0] + logs[2]) / 2, rel=1e-12)
+    ratios = [discrete.level(float(t)).ratio for t in grid(3001)]
+    assert all(before < after for before, after in pairwise(ratios))
+
+
+def test_discrete_ddpm_linear_has_the_levels_of_the_published_code_and_the_limit_is_near(published):
+    discrete, limit = schedule("ddpm-linear", discrete=True), schedule("ddpm-linear")
+    apart = []
+    for n in (900, 600, 300, 100, 20):
+        wanted = published[f"t{n}_level"]
+        levels = [each.level((n + 1) / 1000) for each in (discrete, limit)]
+        assert (levels[0].signal, levels[0].noise) == pytest.approx(tuple(wanted), abs=1e-6)
+        apart.append(abs(levels[1].ratio / (wanted[1] / wanted[0]) - 1))
+    assert 0.02 < max(apart) < 0.025

@@ -27,6 +27,21 @@ def test_its_steps_are_those_of_a_run_with_these_seeds(tiny: mosaic.DataSet, sam
         torch.testing.assert_close(step.score, -step.eps / step.level.noise)
 
 
+def test_a_grid_that_starts_below_one_starts_there_as_a_run_does(tiny: mosaic.DataSet) -> None:
+    options = {"grid": "leading", "clip": 1}
+    run = mosaic.run("is", tiny, steps=4, samples=2, sampler_options=options, schedule="ddpm-linear")
+    assert run["time"].values.tolist() == [0.751, 0.501, 0.251, 0.001]
+    again = mosaic.run("is", tiny, steps=5, init=run, schedule="ddpm-linear")
+    torch.testing.assert_close(
+        torch.from_numpy(again["state"].values[:, 0] / float(again["noise"][0])),
+        torch.from_numpy(run["state"].values[:, 0] / float(run["noise"][0])),
+    )
+    own = mosaic.score("is", tiny, schedule="ddpm-linear")
+    steps = list(mosaic.flow(own, run["seed"].values, steps=4, sampler_options=options))
+    np.testing.assert_array_equal(steps[-1].following, run["image"])
+    assert [step.t for step in steps] == run["time"].values.tolist()
+
+
 def test_it_goes_on_from_what_following_is_set_to(tiny: mosaic.DataSet) -> None:
     own, given = mosaic.score("is", tiny), torch.full((2, *tiny.shape), 0.25)
     for step in mosaic.flow(own, seeds=[0, 1], steps=4):

@@ -111,7 +111,7 @@ def test_a_stored_run_is_noise_by_its_names_only(tiny: mosaic.DataSet, tmp_path:
     [
         lambda run: run.isel(step=slice(1, None)),
         lambda run: run.isel(step=2),
-        lambda run: run.assign_coords(time=("step", [0.5, 0.25, 0.125])),
+        lambda run: run.assign_coords(time=("step", [1.5, 0.25, 0.125])),
         lambda run: run.assign_coords(noise=("step", [0.0, 0.25, 0.125])),
         lambda run: run.rename(height="rows"),
     ],

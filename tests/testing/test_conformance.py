@@ -84,7 +84,7 @@ def test_the_machines(check: mosaic.testing.Check) -> None:
 
 SCHEDULES = ["cosine", "cosine-nichol", "linear", "exponential", "ddpm-linear", "flow", "edm"]
 DATA_SETS = ["digits", "black-white", "shapes", "pairs", "pairs-shape"]
-METRICS = ["pearson_r", "r2", "R2", "cosine", "mse", "nearest_train", "memorized", "local_consistency"]
+METRICS = ["pearson_r", "r2", "R2", "R2_clamped", "cosine", "mse", "nearest_train", "memorized", "local_consistency"]
 RESNET: dict[str, Any] = {"channels": 8, "blocks": 2}
 
 NETWORKS: list[tuple[str, dict[str, Any]]] = [
@@ -101,6 +101,7 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
 SAMPLERS: list[tuple[str, dict[str, Any]]] = [
     ("ddim", {}),
     ("ddim", {"eta": 0.5, "grid": "karras"}),
+    ("ddim", {"grid": "leading", "clip": 5}),
     ("ddpm", {}),
     ("euler", {}),
     ("euler", {"s_churn": 1}),

@@ -44,6 +44,7 @@ class LeaderboardConfig(Configuration):
         "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
     )
     dataset_options: dict[str, Any] = Field({}, description="Options of the network's data set, such as a path.")
+    sampler_options: dict[str, Any] = Field({}, description="Options of DDIM, which all run with, such as its grid.")
     score_options: dict[str, dict[str, Any]] = Field({}, description="Options of score models, by their names.")
 
 
@@ -62,4 +63,5 @@ class LeaderboardSettings(TypedDict, total=False):
     labels: str | Values | None
     device: str | torch.device
     dataset_options: Mapping[str, Any]
+    sampler_options: Mapping[str, Any]
     score_options: Mapping[str, Mapping[str, Any]]

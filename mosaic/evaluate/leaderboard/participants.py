@@ -144,7 +144,7 @@ def _has_scale(name: str, options: dict[str, object], dataset: DataSet) -> bool:
 
 def _shared(config: LeaderboardConfig) -> dict[str, Any]:
     """Settings of all runs, so that they start from the same noise and labels."""
-    names = ("samples", "seed", "device", "labels", "dataset", "dataset_options")
+    names = ("samples", "seed", "device", "labels", "dataset", "dataset_options", "sampler_options")
     return {name: getattr(config, name) for name in names}
 
 

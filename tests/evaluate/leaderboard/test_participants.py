@@ -26,6 +26,18 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
     assert forecast["gaussian"] is None
 
 
+def test_all_run_with_the_options_of_ddim_that_are_given(network: Path, tmp_path: Path) -> None:
+    settings = {"checkpoint": str(network), "scores": "is", "steps": 5, "sampler_options": {"grid": "leading"}}
+    board = prepare_leaderboard(layered(LeaderboardConfig, settings), tmp_path, mosaic.DataAccess())
+    assert {entry.run.sampler_options["grid"] for entry in board.entries.values()} == {"leading"}
+    with pytest.raises(mosaic.UsageError, match=r"sampler\.ddim.*'gird'"):
+        prepare_leaderboard(
+            layered(LeaderboardConfig, {**settings, "sampler_options": {"gird": "leading"}}),
+            tmp_path,
+            mosaic.DataAccess(),
+        )
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
