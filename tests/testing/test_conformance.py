@@ -26,7 +26,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
     "gaussian": [{}],
     "gaussian-mixture": [{}, {"components": 2}],
-    "pca-locality": [{}, {"threshold": 0.3}],
+    "pca-locality": [{}, {"threshold": 0.3}, {"average": "batches", "batch": 3}],
     "nearest": [{}],
     "nearest-patch": [{"boundary": boundary} for boundary in ("zeros", "circular")],
     "smoothed": [{"draws": 4}],
