@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import oracle
 from numpy.typing import NDArray
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "filtered",
     "gaussian",
     "golden_places",
-    "golden_subset",
     "mixture",
     "patch_posterior",
     "patch_weights",
@@ -182,19 +180,3 @@ def soft_els(
         weights = np.exp(min(energies) - np.array(energies))
         result[:, place[0], place[1]] = weights @ np.array(centres) / weights.sum()
     return result
-
-
-def golden_subset(
-    x: Array, images: Array, signal: float, noise: float, shares: tuple[float, float], block: int
-) -> Array:
-    """IS over the images that are nearest in means of blocks; shares at no noise and at noise only."""
-
-    def coarse(image: Array) -> Array:
-        blocks = range(0, image.shape[1], block), range(0, image.shape[2], block)
-        means = [image[:, i : i + block, j : j + block].mean((1, 2)) for i in blocks[0] for j in blocks[1]]
-        return np.concatenate(means)
-
-    low, high = shares
-    kept = max(1, round((low + (high - low) * noise**2 / (signal**2 + noise**2)) * len(images)))
-    distances = [((coarse(x / signal) - coarse(image)) ** 2).sum() for image in images]
-    return oracle.is_(x, images[np.sort(np.argsort(distances)[:kept])], signal, noise)
