@@ -1,5 +1,9 @@
 from .device import standard_torch as standard_torch
 from .engine.compute import Compute as Compute
+from .engine.filtered import Move as Move
+from .engine.filtered import filtered_posterior_mean as filtered_posterior_mean
+from .engine.filtered import filtered_workspace_bytes as filtered_workspace_bytes
+from .engine.filters import Filters as Filters
 from .engine.ideal import equivariant_posterior as equivariant_posterior
 from .engine.ideal import ideal_posterior as ideal_posterior
 from .engine.local import engine_of as engine_of

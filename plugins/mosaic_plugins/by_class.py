@@ -25,7 +25,9 @@ class ByClass(mosaic.ScoreModel):
         """A sample with a label has the statistics of its class."""
         return mosaic.Traits(
             is_conditional=True,
-            memory=lambda batch, scale, dtype, labels: mosaic.Memory(self.kept_bytes(batch, labels)),
+            memory=lambda batch, scale, dtype, labels: mosaic.Memory(
+                self.kept_bytes(batch, labels), self.block_bytes()
+            ),
         )
 
     @abstractmethod
@@ -39,6 +41,10 @@ class ByClass(mosaic.ScoreModel):
     @abstractmethod
     def kept_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
         """Bytes at most of all that is kept and computed for samples with these labels, each once."""
+
+    def block_bytes(self) -> int:
+        """Bytes at most that each block of images takes, if blocks are worked on by several threads; else 0."""
+        return 0
 
     def group_sizes(self, labels: tuple[int, ...]) -> list[int]:
         """Number of images of each label, all for -1: what the fits that are kept are made of."""

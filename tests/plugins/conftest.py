@@ -18,7 +18,7 @@ def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if request.param == "cut":
         monkeypatch.setattr("mosaic.engine.compute.CPU_BLOCK", 64)
         monkeypatch.setattr("mosaic_plugins.gaussian.CHUNK", 4)
-        monkeypatch.setattr("mosaic_plugins.pca_locality.BLOCK", 7)
+        monkeypatch.setattr("mosaic_plugins.golden_subset.CHUNK", 4)
         monkeypatch.setattr("mosaic_plugins.patch_posterior.BLOCK", 80)
 
 

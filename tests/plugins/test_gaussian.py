@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +54,15 @@ def test_gaussian_mixture_has_a_gaussian_for_each_class(level: tuple[float, floa
     actual = model.denoise(torch.as_tensor(x), mosaic.Level(*level)).numpy()
     expected = [theory_oracle.mixture(sample, images, labels, *level) for sample in x]
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("t", [900, 600, 300, 100, 20])
+def test_gaussian_is_the_published_wiener_filter_with_its_divisor(published: Mapping[str, Any], t: int) -> None:
+    images, level = published["images_uint8"] / 127.5 - 1, mosaic.Level(*published[f"t{t}_level"].tolist())
+    x, wanted = torch.as_tensor(published[f"t{t}_x"].astype(np.float64)), published[f"wiener_t{t}_x0hat"]
+    unbiased, own = (model_of("gaussian", images, ddof=ddof).denoise(x, level).numpy() for ddof in (1, 0))
+    np.testing.assert_allclose(unbiased, wanted, rtol=0, atol=5e-5)
+    assert np.abs(own - wanted).max() > 5e-4
 
 
 # Limits
@@ -106,6 +117,13 @@ def test_moments_are_numpys_through_either_gram_matrix(count: int) -> None:
     np.testing.assert_allclose(moments.mean, flat.mean(0), rtol=0, atol=1e-14)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(values)), rtol=0, atol=1e-10)
     np.testing.assert_allclose(vectors * values @ vectors.T, np.cov(flat.T, bias=True), rtol=0, atol=1e-12)
+    unbiased = Moments.of(torch.as_tensor(images), ddof=1)
+    covariance = unbiased.vectors.numpy() * unbiased.values.numpy() @ unbiased.vectors.numpy().T
+    np.testing.assert_allclose(covariance, np.cov(flat.T), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(unbiased.vectors.T @ unbiased.vectors, np.eye(len(values)), rtol=0, atol=1e-10)
+    ratio, gain = (0.7 / 0.4) ** 2, np.cov(flat.T)
+    wiener = gain @ np.linalg.inv(gain + ratio * np.eye(24))
+    np.testing.assert_allclose(unbiased.wiener(mosaic.Level(0.4, 0.7)), wiener, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("level", LEVELS)

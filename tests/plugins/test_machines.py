@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import oracle
 import pytest
@@ -12,6 +15,14 @@ from hypothesis import given
 
 import mosaic
 
+RELEASED: list[tuple[str, str | None, int]] = [
+    ("is", None, 3),
+    *(
+        (machine, boundary, k)
+        for machine, boundary in (("els", "zeros"), ("els", "valid"), ("ls", "zeros"))
+        for k in (3, 7)
+    ),
+]
 SHIFTS = [(1, 0), (0, 1), (3, 2), (-1, 4)]
 
 
@@ -35,6 +46,18 @@ def test_machine_equals_the_oracle_in_float64(machine: str, boundary: str | None
             assert (np.abs(result[sample] - exact) <= allowed).all()
 
     check()
+
+
+@pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(("machine", "boundary", "k"), RELEASED)
+def test_machines_agree_with_the_numbers_of_the_released_code(
+    published: Mapping[str, Any], machine: str, boundary: str | None, k: int, t: float
+) -> None:
+    """In float32, as there; its equivariant machine without borders is `valid`."""
+    wanted = published[f"kamb_{machine}_{boundary}_k{k}_t{t}_x0hat" if boundary else f"kamb_{machine}_t{t}_x0hat"]
+    images, x = (published["images_uint8"] / 127.5 - 1).astype(np.float32), published[f"kamb_t{t}_x"]
+    result = denoise(machine, boundary, x, images, published[f"kamb_t{t}_level"].tolist(), k)
+    np.testing.assert_allclose(result, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("machine", "boundary"), [("is", None), ("ls", "circular"), ("els", "circular")])

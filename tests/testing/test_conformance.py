@@ -26,12 +26,12 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
     "gaussian": [{}],
     "gaussian-mixture": [{}, {"components": 2}],
-    "pca-locality": [{}, {"threshold": 0.3}],
+    "pca-locality": [{}, {"threshold": 0.3}, {"average": "batches", "batch": 3}],
     "nearest": [{}],
     "nearest-patch": [{"boundary": boundary} for boundary in ("zeros", "circular")],
     "smoothed": [{"draws": 4}],
     "patch-posterior": [{"boundary": boundary} for boundary in ("zeros", "circular")],
-    "golden-subset": [{"low": 0.4, "high": 0.6}],
+    "golden-subset": [{"low": 0.4, "high": 0.6}, {"proxy": 3}],
     "switch": [{"above": "is", "below": "els", "at": 1}, {"below": "nearest", "at": 0.5}],
 }
 AT_INFINITY = "x0hat_at_infinite_noise_is_the_mean"
