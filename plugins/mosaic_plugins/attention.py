@@ -86,8 +86,13 @@ class ELSAttention(ELS):
     (v(p) + sum_q alpha_pq v(q)) / 2. `mixture` is the ELS machine whose training windows count as often as they are
     attended to in the training images: once, and their in-degree.
 
-    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), of which the full text was not available; halving,
-    the reading of the optimum, softmax in-degrees and the options are our own.
+    References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), known from a third party's notes only.
+
+    The paper's, by these notes: scores mixed by softmax attention over their inner products (`value=score`); its limit
+    `attention=top1`; the optimum that `form=mixture` computes, stated without derivation.
+    The published code's: not compared.
+    Ours: x0hat as what is mixed by default; half the sum; the reading of the optimum; softmax in-degrees;
+    `temperature`, `embedding=window`, `exclude_self` and `draws`.
     """
 
     name = "els-attention"

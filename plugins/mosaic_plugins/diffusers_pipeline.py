@@ -87,6 +87,10 @@ class Diffusers(mosaic.ScoreModel):
     of the scheduler that choose steps have no effect. x0hat is not clipped.
 
     References: Ho et al. 2020, eq. 15; Salimans & Ho 2022, sec. 4 (v-prediction).
+
+    The paper's: x0hat from what the network predicts.
+    The published code's: the network, which diffusers itself evaluates.
+    Ours: timesteps between those of the training, by interpolation.
     """
 
     name = "diffusers"

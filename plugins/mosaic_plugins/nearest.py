@@ -15,7 +15,12 @@ NEAREST = mosaic.Level(1.0, 0.1)  # which candidate is nearest is the same at an
 
 
 class Nearest(IS):
-    """The training image nearest to x / a: the limit of the ideal score machine at vanishing noise, at every level."""
+    """The training image nearest to x / a: the limit of the ideal score machine at vanishing noise, at every level.
+
+    The paper's: no paper proposes it as a theory.
+    The published code's: Lukoianov et al. 2025 retrieve the nearest image as a baseline. Not compared.
+    Ours: the limit of Kamb & Ganguli 2025, eqs. 3-4, at every level.
+    """
 
     name = "nearest"
 
@@ -31,6 +36,10 @@ class NearestPatch(ELS):
     """Each pixel the centre of the training window nearest to its own: the limit of ELS, at every level.
 
     References: Kamb & Ganguli 2025, theorem 4.1.
+
+    The paper's: that the flow of ELS ends there.
+    The published code's: not compared.
+    Ours: the limit at every level.
     """
 
     name = "nearest-patch"

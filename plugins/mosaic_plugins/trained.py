@@ -23,6 +23,10 @@ class TrainedNetwork(mosaic.ScoreModel):
     that it was trained with, or that its conversion was given.
 
     References: Ho et al. 2020, eq. 15; Kamb & Ganguli 2025, app. C.1.
+
+    The paper's: x0hat from eps. `mosaic show network NAME` says whose the network is.
+    The published code's: converted networks give its numbers (tests/stored/foreign, which says of which programs).
+    Ours: nothing.
     """
 
     name = "network"

@@ -39,6 +39,13 @@ def test_show_prints_the_option_table(invoke: Invoke) -> None:
     assert description in row
 
 
+def test_show_says_of_a_score_what_is_whose(invoke: Invoke) -> None:
+    for name in mosaic.registry().names("score"):
+        lines = done(invoke("show", "score", name)).stdout.splitlines()
+        for label in ("The paper's", "The published code's", "Ours"):
+            assert any(line.startswith((f"{label}: ", f"{label}, ")) for line in lines), name
+
+
 def test_options_of_a_metric_go_by_the_metrics_name(invoke: Invoke) -> None:
     lines = done(invoke("show", "metrics", "local_consistency")).stdout.splitlines()
     assert lines[0] == "metric local_consistency, from mosaic-diffusion:metrics"
