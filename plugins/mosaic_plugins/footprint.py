@@ -28,6 +28,7 @@ class _Live(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes: int = 0
+        self.total: int = 0
         self.peak: int = 0
         self.largest: int = 0
         self._known: set[int] = set()
@@ -44,6 +45,7 @@ class _Live(TorchDispatchMode):
 
     def _add(self, count: int) -> None:
         self.bytes += count
+        self.total += count
         self.peak, self.largest = max(self.peak, self.bytes), max(self.largest, count)
 
     def _forget(self, address: int, count: int) -> None:
@@ -53,7 +55,7 @@ class _Live(TorchDispatchMode):
 
 @torch.no_grad()
 def network_memory(
-    module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, is_conditional: bool
+    module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, is_conditional: bool, has_gradient: bool = False
 ) -> mosaic.Memory | None:
     """What the trait `memory` says for a network `module(x, t, labels)`, its weights included; None if it is not known.
 
@@ -67,6 +69,8 @@ def network_memory(
         That of x.
     is_conditional : bool
         Whether it is given labels.
+    has_gradient : bool
+        Whether the output is differentiated by x, for which all that is computed is kept.
     """
     x = torch.empty(shape, dtype=dtype, device="meta")  # a device with shapes and no numbers
     labels = x.new_empty(shape[0], dtype=torch.int64) if is_conditional else None
@@ -80,4 +84,5 @@ def network_memory(
     # Weights are kept, converted and laid out anew; the largest tensor is laid out anew, too.
     unfolded = UNFOLDED if dtype == torch.float64 else 2
     states = 6 * x.numel() * dtype.itemsize
-    return mosaic.Memory(TRACING + int(3 * weights + live.peak + unfolded * live.largest) + states)
+    kept = 2 * live.total if has_gradient else live.peak
+    return mosaic.Memory(TRACING + int(3 * weights + kept + unfolded * live.largest) + states)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import mosaic
+from mosaic_plugins.flexible_patches import FlexiblePatches
 
 __all__ = ["PSPC_SQUARE_CIFAR10", "PatchPosterior"]
 
@@ -39,7 +40,8 @@ class PatchPosterior(mosaic.AnalyticMachine):
     The paper's: the patch set posterior composite with all square patches that lie wholly inside the image. The sizes
     follow the noise: `PSPC_SQUARE_CIFAR10` holds those for CIFAR10.
     The published code's: agrees to 2e-6 with its numbers for sizes 3, 4, 7 and 16
-    (tests/plugins/test_patch_posterior.py).
+    (tests/plugins/test_patch_posterior.py). By default it counts mirror images of the training set, too (`--xflip`),
+    which no option here does.
     Ours: boundary `circular`; a patch that is larger than the image on an axis is as large as the image there.
     """
 
@@ -166,3 +168,4 @@ def _sums(values: Tensor, dim: int, side: int) -> Tensor:
 @mosaic.hookimpl
 def register_scores(register: mosaic.Register) -> None:
     register(PatchPosterior)
+    register(FlexiblePatches)

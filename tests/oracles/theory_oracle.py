@@ -16,6 +16,7 @@ __all__ = [
     "filtered",
     "gaussian",
     "golden_places",
+    "masked_composite",
     "mixture",
     "patch_posterior",
     "patch_weights",
@@ -92,6 +93,17 @@ def patch_weights(x: Array, images: Array, signal: float, noise: float, k: int, 
             weights = np.exp(np.array(logits) - max(logits))
             total[:, *places] += (weights / weights.sum())[:, None, None]
             count[places] += 1
+    return total / count
+
+
+def masked_composite(x: Array, images: Array, masks: NDArray[np.bool_], signal: float, noise: float) -> Array:
+    """Posterior means of patches of any shape, masks (F, H, W), added where they lie, over how many lie there."""
+    total, count = np.zeros_like(x), np.zeros(x.shape[1:])
+    for mask in masks:
+        logits = -((x[:, mask] - signal * images[:, :, mask]) ** 2).sum((1, 2)) / (2 * noise**2)
+        weights = np.exp(logits - logits.max())
+        total[:, mask] += np.tensordot(weights / weights.sum(), images[:, :, mask], 1)
+        count += mask
     return total / count
 
 

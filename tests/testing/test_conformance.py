@@ -115,7 +115,7 @@ SAMPLERS: list[tuple[str, dict[str, Any]]] = [
 def test_no_built_in_plugin_is_left_out() -> None:
     """Those that need files of others, and pipelines of diffusers, are checked where there are small ones of them."""
     plugins = mosaic.registry()
-    assert {*SETTINGS, "network", "diffusers"} == set(plugins.names("score"))
+    assert {*SETTINGS, "network", "patch-posterior-flex", "diffusers"} == set(plugins.names("score"))
     assert set(SCHEDULES) == set(plugins.names("schedule"))
     assert {*METRICS, "consistency"} == set(plugins.names("metric"))
     assert {name for name, _ in NETWORKS} == set(plugins.names("network"))
@@ -182,3 +182,7 @@ def test_a_trained_network_as_a_score_model(tmp_path: Path, conditional: bool) -
     )
     assert outcomes["x0hat_stays_in_the_range_of_the_data"] == "does not apply"
     assert outcomes["a_run_is_stored_and_read_back"] == "passed"
+    outcomes = mosaic.testing.check_score(
+        mosaic.registry().get("score", "patch-posterior-flex"), options={"checkpoint": "net", "images": 4}, dataset=read
+    )
+    assert outcomes["labels_choose_the_training_images"] == "passed"
