@@ -37,8 +37,8 @@ class FlexiblePatches(mosaic.ScoreModel):
 
     The paper's: heat maps, masks and composite; shares by level, `SHARES`, chosen for CIFAR10. Its heat maps are means
     over 1,000 images of its own network.
-    The published code's: the shares; it counts mirror images of the training set, too (`--xflip`), which no option
-    here does. Not compared in numbers: its heat maps are a file of theirs.
+    The published code's: the shares. By default it counts mirror images of the training set, too: `flips=true`. Not
+    compared in numbers: its heat maps are a file of theirs.
     Ours: the network is any of yours, and `images` is 64; the share of a level between theirs is that of the nearest in
     log(s / a); a pixel that no patch holds is that of its own patch.
     """
@@ -61,6 +61,9 @@ class FlexiblePatches(mosaic.ScoreModel):
             le=1,
             description="Share of each heat map that its patch holds. Default: as published for CIFAR10, from 0.3 at "
             "the lowest noise to 1 at s / a = 8.4 and above.",
+        )
+        flips: bool = Field(
+            False, description="Whether mirror images of the training set count, too, as the published code has it."
         )
         images: int = Field(64, ge=1, le=100_000, description="Noisy training images that heat maps are means over.")
         seed: int = Field(0, ge=0, lt=2**32, description="Seed of the choice of these images, and of their noise.")
@@ -85,7 +88,7 @@ class FlexiblePatches(mosaic.ScoreModel):
         network = self.network.traits
         return mosaic.Traits(
             is_conditional=True,
-            comparisons=lambda scale: prod(self.dataset.shape[1:]) * len(self.dataset),
+            comparisons=lambda scale: prod(self.dataset.shape[1:]) * len(self.dataset) * len(self.moves),
             schedule=network.schedule,
             fingerprint=network.fingerprint,
             plugins=lambda: [("score", TrainedNetwork.name), *network.plugins()],
@@ -110,7 +113,7 @@ class FlexiblePatches(mosaic.ScoreModel):
         dense = 8 * pixels * numbers  # a matrix of filters, or their means
         maps = 8 * 6 * pixels**2
         block = mosaic.Compute().block_on(self.dataset.images.device)
-        each = mosaic.filtered_workspace_bytes(block, pixels, numbers) + 4 * dense
+        each = len(self.moves) * mosaic.filtered_workspace_bytes(block, pixels, numbers) + 4 * dense
         return mosaic.Memory(network.held + maps + 5 * dense + 8 * 4 * batch * numbers, each)
 
     def share_at(self, level: mosaic.Level) -> float:
@@ -127,8 +130,14 @@ class FlexiblePatches(mosaic.ScoreModel):
         filters, result = self.filters_at(level), torch.empty_like(x)
         for members, places in self.dataset.class_groups(labels):
             images = self.dataset.images if places is None else self.dataset.images[places]
-            result[members] = mosaic.filtered_posterior_mean(x[members], images, level, filters).to(x.dtype)
+            mean = mosaic.filtered_posterior_mean(x[members], images, level, filters, moves=self.moves)
+            result[members] = mean.to(x.dtype)
         return result
+
+    @property
+    def moves(self) -> list[mosaic.Move]:
+        """Images as they are and, on request, mirrored."""
+        return mosaic.Move.augmented([mosaic.Move()], flips=self.options.flips)
 
     def filters_at(self, level: mosaic.Level) -> mosaic.Filters:
         """The patches at a level as filters; those of the latest level are kept."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -40,18 +40,20 @@ class PatchPosterior(mosaic.AnalyticMachine):
     The paper's: the patch set posterior composite with all square patches that lie wholly inside the image. The sizes
     follow the noise: `PSPC_SQUARE_CIFAR10` holds those for CIFAR10.
     The published code's: agrees to 2e-6 with its numbers for sizes 3, 4, 7 and 16
-    (tests/plugins/test_patch_posterior.py). By default it counts mirror images of the training set, too (`--xflip`),
-    which no option here does.
+    (tests/plugins/test_patch_posterior.py). By default it counts mirror images of the training set, too: `flips=true`.
     Ours: boundary `circular`; a patch that is larger than the image on an axis is as large as the image there.
     """
 
     name = "patch-posterior"
 
     class Options(mosaic.Options):
-        """The boundary of the patches."""
+        """The boundary of the patches, and whether images are mirrored."""
 
         boundary: Literal["zeros", "circular"] = Field(
             "zeros", description="zeros: patches wholly inside the image (the paper's); circular: patches wrap (ours)."
+        )
+        flips: bool = Field(
+            False, description="Whether mirror images of the training set count, too, as the published code has it."
         )
 
     options: Options
@@ -73,7 +75,7 @@ class PatchPosterior(mosaic.AnalyticMachine):
         """Count a block of squared differences, logits and their sums over patches; all of it is one thread's work."""
         channels, height, width = self.dataset.shape
         block = max(BLOCK, batch * height * width)
-        return dtype.itemsize * (3 * channels + 7) * block + 8 * (2 * channels + 8) * batch * height * width
+        return dtype.itemsize * (4 * channels + 7) * block + 8 * (2 * channels + 8) * batch * height * width
 
     def block_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Nothing beside what is held."""
@@ -87,28 +89,43 @@ class PatchPosterior(mosaic.AnalyticMachine):
         """Count the patches of one sample, times the images."""
         sides = self.dataset.shape[1:]
         wraps = self.options.boundary == "circular"
-        return len(self.dataset) * math.prod(size if wraps else size - min(scale, size) + 1 for size in sides)
+        images = len(self.dataset) * (2 if self.options.flips else 1)
+        return images * math.prod(size if wraps else size - min(scale, size) + 1 for size in sides)
 
     def posterior(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's mean, over the patches that hold it, of their posteriors over images."""
-        return composite(x, images, level, scale, self.options.boundary == "circular", compute.diagnostics)
+        wraps, flips = self.options.boundary == "circular", self.options.flips
+        return composite(x, images, level, scale, wraps, flips=flips, diagnostics=compute.diagnostics)
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
-        """Give the best images; of those that are equal in all patches that hold the pixel the first."""
+        """Give the best images; of those that are equal in all patches that hold the pixel the first.
+
+        Where mirror images count, equals are not counted.
+        """
+        if self.options.flips:
+            return super().sources(posterior, images, level, scale)
         wraps = self.options.boundary == "circular"
         union = 2 * min(scale, max(self.dataset.shape[1:])) - 1
         return mosaic.resolve_window_ties(posterior, images, union, wraps, aligned=True)
 
 
 def composite(
-    x: Tensor, images: Tensor, level: mosaic.Level, k: int, wraps: bool, diagnostics: bool = False
+    x: Tensor,
+    images: Tensor,
+    level: mosaic.Level,
+    k: int,
+    wraps: bool,
+    *,
+    flips: bool = False,
+    diagnostics: bool = False,
 ) -> mosaic.Posterior:
     """Average, at each pixel of x (B, C, H, W), the posteriors over images (N, C, H, W) of all k x k patches with it.
 
     One pass over the images finds maximum and mass of each patch's softmax. A second one finds the weight of an image
-    at a pixel: a sum over the patches that hold the pixel. It computes in float32 or float64, as x.
+    at a pixel: a sum over the patches that hold the pixel. It computes in float32 or float64, as x. With `flips` the
+    images count mirrored, too.
     """
     sides = tuple(min(k, size) for size in x.shape[2:])
     factor = -0.5 / level.noise**2
@@ -133,9 +150,19 @@ def composite(
         return values
 
     batch, channels, height, width = x.shape
-    length = max(1, BLOCK // (batch * height * width))
+    place = torch.arange(height * width, dtype=torch.int64, device=x.device).view(height, width)
+
+    def blocks() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Images, their numbers, and the places in them of the pixels that they have at each pixel."""
+        length = max(1, BLOCK // (batch * height * width))
+        numbers = torch.arange(len(images), dtype=torch.int64, device=x.device)
+        for block, own in zip(images.split(length), numbers.split(length), strict=True):
+            yield block, own, place
+            if flips:
+                yield block.flip(3), own, place.flip(1)
+
     top, mass = x.new_full((), -torch.inf), x.new_zeros(())
-    for block in images.split(length):
+    for block, _, _ in blocks():
         own = logits(block)
         maximum = torch.maximum(top, own.amax(1))
         mass = mass * torch.exp(top - maximum) + torch.exp(own - maximum[:, None]).sum(1)
@@ -143,21 +170,20 @@ def composite(
     total, energy, best = x.new_zeros(3, batch, height, width, dtype=torch.float64)
     weighted = x.new_zeros(batch, channels, height, width, dtype=torch.float64)
     source = torch.zeros(batch, height, width, dtype=torch.int64, device=x.device)
-    for first, block in zip(range(0, len(images), length), images.split(length), strict=True):
+    for block, numbers, places in blocks():
         weights = spread(torch.exp(logits(block) - top[:, None]) / mass[:, None])
         total += weights.sum(1, dtype=torch.float64)
         weighted += torch.einsum("bnhw,nchw->bchw", weights, block.to(x.dtype))
         if diagnostics:
             energy += torch.xlogy(weights, weights).sum(1, dtype=torch.float64)
             largest, image = weights.max(1)
-            source = torch.where(largest > best, first + image, source)
+            source = torch.where(largest > best, numbers[image] * (height * width) + places, source)
             best = torch.maximum(best, largest.double())
     if not diagnostics:
         return mosaic.Posterior(torch.zeros_like(total), total, weighted)
-    place = torch.arange(height * width, dtype=torch.int64, device=x.device).view(height, width)
     bits = torch.log2(best)  # a posterior holds sums relative to its largest weight, and logarithms in bits
     energy = (energy / math.log(2) - bits * total) / best
-    return mosaic.Posterior(bits, total / best, weighted / best[:, None], energy, source * (height * width) + place)
+    return mosaic.Posterior(bits, total / best, weighted / best[:, None], energy, source)
 
 
 def _sums(values: Tensor, dim: int, side: int) -> Tensor:

@@ -98,6 +98,16 @@ def test_the_whole_share_is_the_ideal_machine_and_a_small_one_is_local(tiny: mos
     assert local.filters_at(level).precisions.mean() < 0.5
 
 
+def test_mirror_images_count_on_request(tiny: mosaic.DataSet, folder: Path) -> None:
+    level = mosaic.load_checkpoint(folder).make_schedule().level(0.3)
+    x = tiny.images[:2] * level.signal + level.noise * torch.randn(2, *tiny.shape)
+    mirrored, plain = (flexible(tiny, folder, share=0.4, flips=flips) for flips in (True, False))
+    both = torch.cat([tiny.images, tiny.images.flip(3)])
+    expected = mosaic.filtered_posterior_mean(x, both, level, plain.filters_at(level)).float()
+    torch.testing.assert_close(mirrored.denoise(x, level), expected, rtol=0, atol=1e-6)
+    assert mirrored.traits.comparisons(0) == 2 * plain.traits.comparisons(0)
+
+
 def test_by_default_shares_are_the_published_ones(tiny: mosaic.DataSet, folder: Path) -> None:
     model = flexible(tiny, folder)
     ends = [sigma ** (1 / 7) for sigma in (80, 0.002)]

@@ -88,6 +88,28 @@ def test_a_pixel_is_attributed_by_the_mean_weights_of_its_patches(boundary: str,
     torch.testing.assert_close(actual.denoised, plain, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("boundary", ["zeros", "circular"])
+def test_mirror_images_count_on_request_and_are_named_by_the_image_that_they_mirror(boundary: str) -> None:
+    images = images_of(height=5, width=4)
+    level, x = (0.8, 0.4), noisy(images[:, :, :, ::-1], (0.8, 0.4))
+    model = model_of("patch-posterior", images, boundary=boundary, flips=True)
+    both = np.concatenate([images, images[:, :, :, ::-1]])
+    assert_agrees(
+        model, x, level, lambda x, a, s: theory_oracle.patch_posterior(x, both, a, s, 3, boundary == "circular")
+    )
+    source = model.attribute(torch.as_tensor(x), mosaic.Level(*level), None, 3).source
+    weights = np.stack([theory_oracle.patch_weights(each, both, *level, 3, boundary == "circular") for each in x])
+    best = weights.argmax(1)
+    columns = np.indices((5, 4))[1]
+    np.testing.assert_array_equal(source.image, best % len(images))
+    np.testing.assert_array_equal(source.column, np.where(best < len(images), columns, 3 - columns))
+    assert (best >= len(images)).any()
+    assert int(source.multiplicity.max()) == 0
+    assert model.traits.comparisons(3) == 2 * model_of("patch-posterior", images, boundary=boundary).traits.comparisons(
+        3
+    )
+
+
 @pytest.mark.parametrize("k", [0, -1])
 def test_sizes_below_one_are_refused(k: int) -> None:
     model = model_of("patch-posterior", images_of())

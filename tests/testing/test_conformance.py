@@ -30,7 +30,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "nearest": [{}],
     "nearest-patch": [{"boundary": boundary} for boundary in ("zeros", "circular")],
     "smoothed": [{"draws": 4}],
-    "patch-posterior": [{"boundary": boundary} for boundary in ("zeros", "circular")],
+    "patch-posterior": [{"boundary": boundary} for boundary in ("zeros", "circular")] + [{"flips": True}],
     "golden-subset": [{"low": 0.4, "high": 0.6}, {"proxy": 3}],
     "switch": [{"above": "is", "below": "els", "at": 1}, {"below": "nearest", "at": 0.5}],
 }
