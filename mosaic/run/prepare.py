@@ -176,7 +176,7 @@ def _scales(
     rising = levels[::-1]
     spec = config.scales or dataset.scales
     if spec is not None:
-        return resolve_scales(spec, rising)[::-1], []
+        return resolve_scales(spec, rising, model.traits.has_continuous_scale)[::-1], []
     side = min(dataset.shape[1:])
     return coarse_to_fine(side, times[::-1], rising).scales[::-1], []
 

@@ -188,12 +188,12 @@ class Score:
         """Window of a local machine at a level; 0 for a model that has none."""
         if not self.model.traits.has_scale:
             return 0
-        spec = self.scales or self.model.dataset.scales
+        spec, continuous = self.scales or self.model.dataset.scales, self.model.traits.has_continuous_scale
         if spec is not None:
             count = spec.count(",") + 1 if not spec.startswith("{") else 1
             levels = levels_at(self.schedule, uniform_times(count))[::-1] if count > 1 else [level]
-            scales = resolve_scales(spec, levels)  # a list is of steps, whose noise says which is nearest
-            return ScaleSchedule(scales, tuple(each.ratio for each in levels)).at(level)
+            scales = resolve_scales(spec, levels, continuous)  # a list is of steps, whose noise says which is nearest
+            return ScaleSchedule(scales, tuple(each.ratio for each in levels)).at(level, continuous)
         try:
             t = self.schedule.time_of_ratio(level.ratio)
         except ValueError:  # beyond the schedule's ends
