@@ -189,9 +189,21 @@ class ScoreModel(ABC):
 
     @classmethod
     def of_object(cls, what: object, dataset: DataSet) -> Self | None:
-        """Make a score model of an object of another library, such as a pipeline; None if this class does not know it.
+        """Make a score model of an object of another library, such as a pipeline, or of a folder that it wrote.
 
-        `mosaic.score` asks every registered score model, before it takes the object for a function.
+        Parameters
+        ----------
+        what : object
+            Anything that `mosaic.score` is given, but for names, checkpoints and score models. A path is a
+            `pathlib.Path`, its `~` expanded; there may be nothing at it.
+        dataset : DataSet
+            The training set.
+
+        Returns
+        -------
+        ScoreModel or None
+            None if this class does not know it. `mosaic.score` asks every registered score model, and takes for a
+            function what none knows.
         """
         return None
 

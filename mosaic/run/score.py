@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, ClassVar, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -59,7 +59,11 @@ class Score:
     scales : str or None
         Locality scales, as the setting `scales` of a run (a list is one of as many steps); by default from about half
         the image at t = 1 to 3 at t = 0.
+    maker : str
+        What makes one, for messages.
     """
+
+    maker: ClassVar[str] = "mosaic.score"
 
     model: ScoreModel
     schedule: NoiseSchedule
