@@ -148,10 +148,10 @@ def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> No
     wanted = model.traits.schedule()
     if wanted is None or (wanted.name, wanted.options) == (schedule.name, schedule.options):
         return
-    options = "".join(f" `schedule.{key}={value}`" for key, value in wanted.options.model_dump(mode="json").items())
+    choice = registry().chosen_text("schedule", wanted.name, wanted.options.model_dump(mode="json"))
     raise UsageError(
         f"Score model '{name}' was trained with the schedule '{wanted.name}', not with '{schedule.name}' as it is set "
-        f"here; use `schedule` {wanted.name}{options}."
+        f"here; use {choice}."
     )
 
 
