@@ -78,6 +78,9 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
     factor = BITS * level.signal / level.noise**2
     noisy = frame_of(x.to(problem.arithmetic.dtype) * factor, rows.noisy_frame, cols.noisy_frame).contiguous()
     row_tables, col_tables = _tables(rows), _tables(cols)
+    if rows.profile is not None:
+        noisy, row_tables = _weighted_rows(noisy, rows, row_tables)
+    profiles = [_profile(axis) for axis in (rows, cols)]
     row_candidates, col_candidates = _candidates(rows), _candidates(cols)
     batch, channels, height, width = x.shape
 
@@ -94,7 +97,7 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         call = Problem(
             noisy.data_ptr(), batch, channels, *noisy.shape[2:],
             frame.data_ptr(), *frame.stride()[:3], len(frame), *frame.shape[2:], diagnostics,
-            _axis(height, row_tables), _axis(width, col_tables), -factor * level.signal / 2,
+            _axis(height, row_tables, profiles[0]), _axis(width, col_tables, profiles[1]), -factor * level.signal / 2,
             None if weights is None else weights.data_ptr(),
             *(tensor.data_ptr() for tensor in (reference, total, weighted, energy, best, source)),
         )  # fmt: skip
@@ -145,5 +148,22 @@ def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
     return tuple(torch.tensor(column, dtype=torch.int32, device="cpu") for column in columns)
 
 
-def _axis(size: int, tables: tuple[Tensor, ...]) -> Axis:
-    return Axis(size, len(tables[-1]), *(table.data_ptr() for table in tables))
+def _weighted_rows(noisy: Tensor, rows: WindowAxis, tables: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Copy the rows that each row of queries sees, times the profile, one copy after the other; and where they start."""
+    bands = sorted((pixel, i, band) for band in rows.bands for i, pixel in enumerate(band.pixels))
+    parts, starts, length = [], [], 0
+    for _, i, band in bands:
+        weights = torch.tensor(rows.profile_in(band), dtype=noisy.dtype, device=noisy.device)
+        parts.append(noisy[:, :, band.start + i : band.start + i + band.width] * weights[:, None])
+        starts.append(length)
+        length += band.width
+    return torch.cat(parts, dim=2), (torch.tensor(starts, dtype=torch.int32, device="cpu"), *tables[1:])
+
+
+def _profile(axis: WindowAxis) -> Tensor | None:
+    return None if axis.profile is None else torch.tensor(axis.profile, dtype=torch.float64, device="cpu")
+
+
+def _axis(size: int, tables: tuple[Tensor, ...], profile: Tensor | None) -> Axis:
+    centre = None if profile is None else profile[len(profile) // 2 :].data_ptr()
+    return Axis(size, len(tables[-1]), *(table.data_ptr() for table in tables), centre)

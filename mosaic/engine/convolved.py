@@ -41,8 +41,10 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
     """Compare the windows of a pair of bands by convolution; the problem's arithmetic must be `expanded`."""
     level, dtype, diagnostics = problem.level, problem.arithmetic.dtype, problem.compute.diagnostics
     factor = BITS * level.signal / level.noise**2
-    filters = _channels_last(cut_windows(problem.noisy_part(rows, cols, dtype), rows.width, cols.width) * factor)
-    ones = filters.new_ones(1, 1, rows.width, cols.width)
+    profile = problem.profile_part(rows, cols, dtype)
+    profile = torch.ones(rows.width, cols.width, dtype=dtype, device=problem.x.device) if profile is None else profile
+    queries = cut_windows(problem.noisy_part(rows, cols, dtype), rows.width, cols.width)
+    filters = _channels_last(queries * (profile * factor))
     windows = len(rows.candidates) * len(cols.candidates)
     # About FILTERS at a time, in a multiple of 16, and in groups of equal size: a small last group is ten times slower.
     length = 16 * math.ceil(len(filters) / (16 * max(1, round(len(filters) / FILTERS))))
@@ -50,7 +52,7 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
 
     def seen_and_bias(first: int, block: Tensor) -> tuple[Tensor, Tensor]:
         seen = _channels_last(problem.image_part(block, rows, cols, dtype))
-        bias = conv2d(seen.square().sum(1, keepdim=True), ones)[:, 0] * (-factor * level.signal / 2)
+        bias = conv2d(seen.square().sum(1, keepdim=True), profile[None, None])[:, 0] * (-factor * level.signal / 2)
         weights = problem.weights_part(first, len(block), rows.candidates, cols.candidates)
         return seen, (bias if weights is None else bias + weights.to(dtype)).reshape(-1, 1)
 

@@ -17,6 +17,8 @@
 //   Windows overlap. For a row of queries and a row of candidates, `gram` holds the products of their columns,
 //   summed over the rows of the windows:  gram[a][b] = sum_u noisy(u, a) image(u, b). The logit of a pair of windows is
 //   then the sum of k entries on a diagonal of gram: 2 k products and sums a comparison where a plain product takes k^2.
+//   Soft windows, whose pixels count by the product of a row and a column profile, cost no more: the noisy rows come
+//   scaled by the row profile, a copy for each row of queries, and a diagonal's entries count by the column profile.
 //
 // Sums are taken in an order that is the same for every window, so that equal windows give equal logits to the bit.
 //
@@ -46,6 +48,7 @@ struct Axis {
     const std::int32_t* query_start;               // where a query's window begins in the noisy frame
     const std::int32_t *first_met, *last_met;      // a query meets candidates first_met to last_met - 1, at equal distances
     const std::int32_t *start, *length, *centre;   // of a candidate's window in the training frame; its queries' are as long
+    const double* profile;                         // weight of a window's pixel by its place less that of the centre; null for all 1
 };
 
 struct Problem {
@@ -171,6 +174,8 @@ template <class T, int CHANNELS, bool DIAGNOSE> class Comparer {
     Lines<T> noisy, block, bias, gram;
     Lines<Sums> sums;
     std::vector<T> reference;
+    int reach = 0;                  // of windows along a row from their centre
+    std::vector<T> profile;         // of columns, at places -reach to reach; empty where all weights are 1
 
 public:
     explicit Comparer(const Problem& problem)
@@ -189,6 +194,12 @@ public:
             low = std::min(low, cols.start[cols.first_met[j]] - cols.query_start[j]);
             high = std::max(high, cols.start[cols.last_met[j] - 1] - cols.query_start[j]);
         }
+        if (!cols.profile) return;
+        for (int col = 0; col < cols.candidates; ++col) {
+            const int before = cols.centre[col] - cols.start[col];
+            reach = std::max({reach, before, cols.length[col] - 1 - before});
+        }
+        profile.assign(cols.profile - reach, cols.profile + reach + 1);
     }
 
     void run() {
@@ -232,11 +243,12 @@ private:
             for (int c = 0; c < CHANNELS; ++c)
                 for (int u = 0; u < rows.length[row]; ++u) {
                     const T* pixels = block.at((c * problem.image_rows + rows.start[row] + u) * line);
-                    for (std::size_t place = 0; place < line; ++place) *squares.at(place) += pixels[place] * pixels[place];
+                    const T weight = weight_of(rows, row, u);
+                    for (std::size_t place = 0; place < line; ++place) *squares.at(place) += weight * pixels[place] * pixels[place];
                 }
             for (int col = 0; col < cols.candidates; ++col) {
                 Values sum = {};
-                for (int v = 0; v < cols.length[col]; ++v) sum += load<Values>(squares.at((std::size_t)(cols.start[col] + v) * LANES));
+                for (int v = 0; v < cols.length[col]; ++v) sum += weight_of(cols, col, v) * load<Values>(squares.at((std::size_t)(cols.start[col] + v) * LANES));
                 const std::size_t window = (std::size_t)row * cols.candidates + col;
                 const std::size_t windows = (std::size_t)rows.candidates * cols.candidates;
                 for (int n = 0; n < LANES; ++n) {
@@ -246,6 +258,11 @@ private:
                 }
             }
         }
+    }
+
+    // Weight of the pixel at place u of a candidate's window along an axis.
+    static T weight_of(const Axis& axis, int candidate, int u) {
+        return axis.profile ? (T)axis.profile[axis.start[candidate] + u - axis.centre[candidate]] : T(1);
     }
 
     // Compare one row of queries with one row of candidates, left to right. Neighbouring queries share noisy columns: `filled`
@@ -267,11 +284,12 @@ private:
             const T* diagonal = gram.at(cols.query_start[j] * line + cols.start[candidate] * LANES);
             std::size_t window = (std::size_t)row * cols.candidates + candidate;
             const T* centres = block.at(rows.centre[row] * line + cols.centre[candidate] * LANES);
+            const T* weights = profile.empty() ? nullptr : &profile[reach + cols.start[candidate] - cols.centre[candidate]];
             Sums mine = *sums.at(query);
             for (; candidate + GROUP <= cols.last_met[j]; candidate += GROUP, window += GROUP, diagonal += GROUP * LANES, centres += GROUP * LANES)
-                compare<GROUP>(query, diagonal, width, window, centres, mine);
+                compare<GROUP>(query, diagonal, weights, width, window, centres, mine);
             for (; candidate < cols.last_met[j]; ++candidate, ++window, diagonal += LANES, centres += LANES)
-                compare<1>(query, diagonal, width, window, centres, mine);
+                compare<1>(query, diagonal, weights, width, window, centres, mine);
             *sums.at(query) = mine;
         }
     }
@@ -304,13 +322,18 @@ private:
     // Compare one query with COUNT neighbouring candidates: their logits are sums along neighbouring diagonals of gram. The
     // first candidates of a query always pass the test and raise its reference, which starts at minus infinity.
     template <int COUNT>
-    inline __attribute__((always_inline)) void compare(std::size_t query, const T* diagonal, int width, std::size_t window, const T* centres, Sums& mine) {
+    inline __attribute__((always_inline)) void compare(std::size_t query, const T* diagonal, const T* weights, int width, std::size_t window, const T* centres, Sums& mine) {
         Values logits[COUNT];
 #pragma GCC unroll 8
         for (int m = 0; m < COUNT; ++m) logits[m] = load<Values>(bias.at((window + m) * LANES));
-        for (int v = 0; v < width; ++v, diagonal += line + LANES)
+        if (weights)
+            for (int v = 0; v < width; ++v, diagonal += line + LANES)
 #pragma GCC unroll 8
-            for (int m = 0; m < COUNT; ++m) logits[m] += load<Values>(diagonal + m * LANES);
+                for (int m = 0; m < COUNT; ++m) logits[m] += weights[v] * load<Values>(diagonal + m * LANES);
+        else
+            for (int v = 0; v < width; ++v, diagonal += line + LANES)
+#pragma GCC unroll 8
+                for (int m = 0; m < COUNT; ++m) logits[m] += load<Values>(diagonal + m * LANES);
         Values top = logits[0];
 #pragma GCC unroll 8
         for (int m = 1; m < COUNT; ++m) top = logits[m] > top ? logits[m] : top;
@@ -398,7 +421,7 @@ extern "C" int mosaic_compare_double(const Problem* problem) { return guarded<do
 static const std::int64_t layout[] = {
     sizeof(Axis), offsetof(Axis, queries), offsetof(Axis, candidates), offsetof(Axis, query_start),
     offsetof(Axis, first_met), offsetof(Axis, last_met), offsetof(Axis, start), offsetof(Axis, length),
-    offsetof(Axis, centre),
+    offsetof(Axis, centre), offsetof(Axis, profile),
     sizeof(Problem), offsetof(Problem, noisy), offsetof(Problem, batch), offsetof(Problem, channels),
     offsetof(Problem, noisy_rows), offsetof(Problem, noisy_cols), offsetof(Problem, images),
     offsetof(Problem, image_stride), offsetof(Problem, channel_stride), offsetof(Problem, row_stride),

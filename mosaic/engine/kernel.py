@@ -8,12 +8,14 @@ __all__ = ["Axis", "Problem", "layout_error"]
 
 
 class Axis(ctypes.Structure):
-    """Field by field the `Axis` of kernel.cpp; pointers are to C-contiguous int32 arrays."""
+    """Field by field the `Axis` of kernel.cpp; pointers are to C-contiguous arrays, int32 but for the
+    profile, which points to the weight of the centre among float64 ones."""
 
     _fields_ = (
         ("queries", ctypes.c_int32),
         ("candidates", ctypes.c_int32),
         *((name, ctypes.c_void_p) for name in ("query_start", "first_met", "last_met", "start", "length", "centre")),
+        ("profile", ctypes.c_void_p),
     )
 
 

@@ -10,6 +10,8 @@ References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -40,6 +42,7 @@ def local_posterior(
     *,
     weights: Tensor | None = None,
     values: Tensor | None = None,
+    profile: Sequence[float] | None = None,
     compute: Compute = DEFAULT,
 ) -> Posterior:
     """Local score: a posterior a pixel, over the windows at the same place (eqs. 7-8).
@@ -61,16 +64,19 @@ def local_posterior(
     values : Tensor (N, V, H, W), floating point, optional
         Values at the windows' centres that are averaged in place of the images' pixels: the mean is (B, V, H, W). The
         compiled engine averages pixels only.
+    profile : sequence of k floats, optional
+        Weights g of a soft window, positive: the squared difference at row u and column v of a window counts g_u g_v
+        times. All count once by default.
     compute : Compute
         Engine, diagnostics and memory.
 
     Raises
     ------
     UsageError
-        If k, the boundary, the engine, the weights or the values cannot be used.
+        If k, the boundary, the engine, the profile, the weights or the values cannot be used.
     """
     problem = _window_problem(
-        x, images, level, k, boundary, weights=weights, values=values, compute=compute, aligned=True
+        x, images, level, k, boundary, weights=weights, values=values, profile=profile, compute=compute, aligned=True
     )
     engine = _engine(problem)
     if engine == "compiled":
@@ -93,7 +99,9 @@ def _boxes(problem: WindowProblem, k: int, boundary: str) -> Posterior:
             terms = torch.sub(noisy, block, alpha=a / 2).mul_(block).mul_(BITS * a / s**2)
         else:
             terms = torch.sub(noisy, block, alpha=a).square_().mul_(-BITS / (2 * s**2))
-        logits = window_sums(window_sums(terms.sum(2), 2, k, boundary), 3, k, boundary)
+        logits = terms.sum(2)
+        for dim, axis in ((2, problem.rows), (3, problem.cols)):
+            logits = window_sums(logits, dim, k, boundary, axis.profile)
         if problem.log_weights is not None:
             logits += problem.log_weights[first : first + len(block)]
         maximum = logits.amax(1)
@@ -122,27 +130,42 @@ def equivariant_local_posterior(
     *,
     weights: Tensor | None = None,
     values: Tensor | None = None,
+    profile: Sequence[float] | None = None,
+    border: int | None = None,
     compute: Compute = DEFAULT,
 ) -> Posterior:
     """Equivariant local score: a posterior a pixel, over windows from everywhere (eqs. 9-10, app. B.2).
 
     Parameters
     ----------
-    x, images, level, weights, values, compute
+    x, images, level, weights, values, profile, compute
         As for `local_posterior`.
     k : int
         Odd window size, 1 <= k; for `valid` k <= min(H, W).
     boundary : {"zeros", "circular", "valid"}
         `zeros`: a candidate must hang over the border exactly as the pixel's window does; `circular`: windows
         wrap; `valid`: the noisy image wraps, candidates lie wholly inside the training images.
+    border : int, optional
+        For `zeros`, how near to the border a pixel's candidates must hang over alike: by default k // 2, all whose
+        windows hang over. With less, the windows of the other pixels hold zeros beyond the border.
 
     Raises
     ------
     UsageError
-        If k, the boundary, the engine, the weights or the values cannot be used.
+        If k, the boundary, the engine, the profile, the weights or the values cannot be used.
     """
     problem = _window_problem(
-        x, images, level, k, boundary, weights=weights, values=values, compute=compute, aligned=False
+        x,
+        images,
+        level,
+        k,
+        boundary,
+        weights=weights,
+        values=values,
+        profile=profile,
+        border=border,
+        compute=compute,
+        aligned=False,
     )
     engine = _engine(problem)
     if engine == "compiled":
@@ -163,13 +186,19 @@ def _window_problem(
     *,
     weights: Tensor | None,
     values: Tensor | None,
+    profile: Sequence[float] | None,
+    border: int | None = None,
     compute: Compute,
     aligned: bool,
 ) -> WindowProblem:
     check_input(x, images, level)
     channels, height, width = x.shape[1:]
-    rows, cols = (window_axis(size, k, boundary, aligned=aligned) for size in (height, width))
+    rows, cols = (
+        window_axis(size, k, boundary, aligned=aligned, profile=profile, border=border) for size in (height, width)
+    )
     pixels = channels * (k**2 if boundary == "circular" else min(k**2, height * width))
+    if profile is not None:  # what counts less is rounded by less
+        pixels = min(pixels * max(profile) ** 2, channels * sum(profile) ** 2)
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
     log_weights = log_weights_of(weights, len(images), height, width)
     return WindowProblem(x, images, level, rows, cols, log_weights, _values(values, images), how, compute)

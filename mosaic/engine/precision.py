@@ -37,7 +37,7 @@ class Arithmetic:
 LOGIT_TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-12}
 
 
-def choose_arithmetic(x: Tensor, level: Level, pixels: int, largest: float) -> Arithmetic:
+def choose_arithmetic(x: Tensor, level: Level, pixels: float, largest: float) -> Arithmetic:
     """Choose the cheapest way to evaluate logits whose rounding error stays within tolerance.
 
     The product a x.c / s^2 sums `pixels` terms of size a |x| |c| / s^2, each with a rounding error of u times its size,
@@ -50,8 +50,8 @@ def choose_arithmetic(x: Tensor, level: Level, pixels: int, largest: float) -> A
     ----------
     x : Tensor (B, C, H, W)
         Noisy images; their dtype is that of the results.
-    pixels : int
-        Values in a window, C k^2.
+    pixels : float
+        Values in a window, C k^2; of a soft one, the sum of their weights.
     largest : float
         Largest magnitude of a training pixel.
     """

@@ -28,14 +28,23 @@ def workspace_bytes(batch: int, shape: tuple[int, int, int], k: int, block: int)
 
 
 def reference_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
-    """Compare the windows of a pair of bands: logit = -|x_window - a c_window|^2 / 2 s^2 (eqs. 7 and 9), in float64."""
+    """Compare the windows of a pair of bands: logit = -|x_window - a c_window|^2 / 2 s^2 (eqs. 7 and 9), in float64.
+
+    With a profile, each squared difference counts by its pixel's weight.
+    """
     level = problem.level
     wide = accumulator_dtype(problem.x.device)
     height, width = rows.width, cols.width
-    queries = cut_windows(problem.noisy_part(rows, cols, wide), height, width).flatten(1)
+    profile = problem.profile_part(rows, cols, wide)
+
+    def windows_of(frame: Tensor) -> Tensor:
+        windows = cut_windows(frame, height, width)
+        return (windows if profile is None else windows * profile.sqrt()).flatten(1)
+
+    queries = windows_of(problem.noisy_part(rows, cols, wide))
 
     def part(first: int, block: Tensor) -> Posterior:
-        windows = cut_windows(problem.image_part(block, rows, cols, wide), height, width).flatten(1)
+        windows = windows_of(problem.image_part(block, rows, cols, wide))
         values = after_ones(problem.values_part(first, len(block), rows, cols).to(wide))
         weights = problem.weights_part(first, len(block), rows.candidates, cols.candidates)
         columns = empty_sums(problem, len(queries))

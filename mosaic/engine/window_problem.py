@@ -76,6 +76,14 @@ class WindowProblem:
         # Converted once it is cut out: whole images would be copied for each pair of bands.
         return _part(frame, rows.candidate_start, height, cols.candidate_start, width).to(dtype)
 
+    def profile_part(self, rows: Band, cols: Band, dtype: torch.dtype) -> Tensor | None:
+        """How much each pixel (rows, cols) of the windows of a pair of bands counts; None where all count 1."""
+        if self.rows.profile is None and self.cols.profile is None:
+            return None
+        parts = (axis.profile_in(band) for axis, band in ((self.rows, rows), (self.cols, cols)))
+        row, col = (torch.tensor(part, dtype=dtype, device=self.x.device) for part in parts)
+        return row[:, None] * col
+
     def weights_part(self, first: int, count: int, rows: range, cols: range) -> Tensor | None:
         """Log-weights (n, rows, columns) of candidates by the rows and columns of their centres, from image `first`."""
         if self.log_weights is None:

@@ -7,6 +7,8 @@ reach equally far beyond both ends (Kamb & Ganguli 2025, sec. 3.4 and app. B.2).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +19,7 @@ from mosaic.errors import UsageError
 __all__ = ["Band", "WindowAxis", "check_window_size", "cut_windows", "frame_of", "window_axis", "window_sums"]
 
 
-def check_window_size(k: int) -> None:
+def check_window_size(k: float) -> None:
     """Refuse an invalid window size.
 
     Raises
@@ -25,7 +27,7 @@ def check_window_size(k: int) -> None:
     UsageError
         Unless k is odd and at least 1.
     """
-    if k < 1 or k % 2 == 0:
+    if k < 1 or k % 2 != 1:
         raise UsageError(f"Scale {k} is not a valid window size: it must be odd and at least 1.")
 
 
@@ -98,22 +100,40 @@ class WindowAxis:
     ----------
     noisy_frame, frame : tuple of int
         The pixels of the noisy image, and of a training image, that windows are cut from: the axis, or the axis
-        with what wraps around it.
+        with what wraps around it, or with zeros, which are -1 here.
     bands : list of Band
         Every pixel of the axis is in one band.
+    profile : tuple of float, optional
+        How much the k pixels of a window count; None where all count 1.
     """
 
     noisy_frame: tuple[int, ...]
     frame: tuple[int, ...]
     bands: list[Band]
+    profile: tuple[float, ...] | None = None
 
     @property
     def pairs(self) -> int:
         """Number of pairs of a pixel and one of its candidates."""
         return sum(len(band.pixels) * len(band.candidates) for band in self.bands)
 
+    def profile_in(self, band: Band) -> tuple[float, ...]:
+        """Weights of the pixels of a band's windows that lie in the frame."""
+        if self.profile is None:
+            return (1.0,) * band.width
+        before = len(self.profile) // 2 - band.centre  # pixels of a window before the frame
+        return self.profile[before : before + band.width]
 
-def window_axis(size: int, k: int, boundary: str, *, aligned: bool = False) -> WindowAxis:
+
+def window_axis(
+    size: int,
+    k: int,
+    boundary: str,
+    *,
+    aligned: bool = False,
+    profile: Sequence[float] | None = None,
+    border: int | None = None,
+) -> WindowAxis:
     """Divide an axis into bands.
 
     Parameters
@@ -123,16 +143,22 @@ def window_axis(size: int, k: int, boundary: str, *, aligned: bool = False) -> W
     k : int
         Odd window size.
     boundary : {"zeros", "circular", "valid"}
-        `zeros`: one band of interior pixels and one of each pixel nearer than k // 2 to an end.
+        `zeros`: one band of interior pixels and one of each pixel nearer than `border` to an end.
         `circular`: all pixels against all, wrapping. `valid`: all pixels, wrapping, against the windows
         that lie wholly inside.
     aligned : bool
         Whether the only candidate of a pixel is at its own place (LS); not for `valid`.
+    profile : sequence of float, optional
+        How much each of the k pixels of a window counts, positive; all 1 by default.
+    border : int, optional
+        For `zeros`, by default k // 2: windows that hang over then have candidates that do so alike. With less, windows
+        that hang over by up to k // 2 - border pixels count as interior, and hold zeros there, noisy or not.
 
     Raises
     ------
     UsageError
-        If k is not a window size or `boundary` is unknown; for `valid` also if k exceeds the size.
+        If k is not a window size or `boundary` is unknown; for `valid` also if k exceeds the size; if the profile has
+        another length, or weights that are not positive and finite.
     """
     check_window_size(k)
     check_boundary(boundary, ("zeros", "circular") if aligned else ("zeros", "circular", "valid"))
@@ -140,20 +166,28 @@ def window_axis(size: int, k: int, boundary: str, *, aligned: bool = False) -> W
         raise UsageError(
             f"No window of {k} pixels lies inside {size} ('valid'); use smaller ones, or another boundary."
         )
-    radius = k // 2
-    interior, whole = range(radius, size - radius), range(size)
+    if profile is not None and not (len(profile) == k and all(0 < weight < math.inf for weight in profile)):
+        raise UsageError(f"The profile of a window of {k} pixels has {k} weights, positive and finite, not {profile}.")
+    radius, whole = k // 2, range(size)
+    border = radius if border is None else border
     wrapped = tuple(i % size for i in range(-radius, size + radius))
     if boundary == "circular":
         axis = WindowAxis(wrapped, wrapped, [Band(whole, 0, k, whole, 0, radius)])
     elif boundary == "valid":
-        axis = WindowAxis(wrapped, tuple(whole), [Band(whole, 0, k, interior, 0, radius)])
+        axis = WindowAxis(wrapped, tuple(whole), [Band(whole, 0, k, range(radius, size - radius), 0, radius)])
     else:
-        bands = [Band(interior, 0, k, interior, 0, radius)] if interior else []
+        interior, padding = range(border, size - border), max(0, radius - border)
+        start = border + padding - radius
+        bands = [Band(interior, start, k, interior, start, radius)] if interior else []
         for i in whole:
             if i not in interior:
-                first, last = max(0, i - radius), min(size, i + radius + 1)
-                bands.append(Band(range(i, i + 1), first, last - first, range(i, i + 1), first, i - first))
-        axis = WindowAxis(tuple(whole), tuple(whole), bands)
+                place = i + padding  # in the frame
+                first, last = max(0, place - radius), min(size + 2 * padding, place + radius + 1)
+                bands.append(Band(range(i, i + 1), first, last - first, range(i, i + 1), first, place - first))
+        frame = (-1,) * padding + tuple(whole) + (-1,) * padding
+        axis = WindowAxis(frame, frame, bands)
+    if profile is not None:
+        axis = replace(axis, profile=tuple(map(float, profile)))
     return replace(axis, bands=[pixel for band in axis.bands for pixel in band.aligned()]) if aligned else axis
 
 
@@ -166,7 +200,9 @@ def _take(images: Tensor, axis: int, indices: tuple[int, ...]) -> Tensor:
     start = indices[0]
     if indices == tuple(range(start, start + len(indices))):
         return images.narrow(axis, start, len(indices))
-    return images.index_select(axis, torch.tensor(indices, device=images.device, dtype=torch.int64))
+    places = torch.tensor(indices, device=images.device, dtype=torch.int64)
+    taken = images.index_select(axis, places.clamp_min(0))
+    return taken.index_fill_(axis, torch.nonzero(places < 0)[:, 0], 0) if min(indices) < 0 else taken
 
 
 def cut_windows(frame: Tensor, height: int, width: int) -> Tensor:
@@ -181,11 +217,13 @@ def cut_windows(frame: Tensor, height: int, width: int) -> Tensor:
     return windows.reshape(-1, frame.shape[1], height, width)
 
 
-def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
+def window_sums(
+    values: Tensor, dim: int, k: int, boundary: str, profile: Sequence[float] | None = None
+) -> Tensor:
     """Sum of `values` over the window of k about each pixel along an axis, which has zeros beyond its ends or wraps.
 
-    Sums of 1, 2, 4, ... neighbours add up to those of k in about 2 log2(k) passes. Every window is summed in the same
-    order, so that equal windows have equal sums to the bit.
+    Sums of 1, 2, 4, ... neighbours add up to those of k in about 2 log2(k) passes; with a profile there are k passes.
+    Every window is summed in the same order, so that equal windows have equal sums to the bit.
 
     Parameters
     ----------
@@ -198,6 +236,8 @@ def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
         axis.
     boundary : {"zeros", "circular"}
         What lies beyond the ends of the axis: zeros, or its other end.
+    profile : sequence of k floats, optional
+        How much each pixel of a window counts; all 1 by default.
 
     Returns
     -------
@@ -211,6 +251,11 @@ def window_sums(values: Tensor, dim: int, k: int, boundary: str) -> Tensor:
     else:
         pad = [0, 0] * (values.ndim - 1 - dim % values.ndim) + [radius, radius]
         partial = torch.nn.functional.pad(values, pad)
+    if profile is not None:
+        total = torch.zeros_like(values)
+        for place, weight in enumerate(profile):
+            total.add_(partial.narrow(dim, place, size), alpha=weight)
+        return total
     # `partial` holds sums of 1, 2, 4, ... neighbours; the binary digits of k say which of them make up a window.
     result, summed, neighbours = None, 0, 1
     while summed < k:

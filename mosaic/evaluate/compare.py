@@ -24,24 +24,28 @@ from mosaic.evaluate.statistics import CONFIDENCE, RESAMPLES, interval_of
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
-from mosaic.progress import Progress, piece_of, reporting
+from mosaic.progress import Progress, piece_of, prefixed, reporting
 from mosaic.registry.loading import registry
+from mosaic.run.runner import run as run_score
+from mosaic.run.score import Score
 from mosaic.storage.files import as_attribute, open_stored
 from mosaic.storage.indexes import places_of
 from mosaic.storage.made_by import made_by, record
-from mosaic.storage.requirements import attribute_of, require, tensor_of, title_of
+from mosaic.storage.requirements import attribute_of, require, setting_of, tensor_of, title_of
 from mosaic.storage.schema import COMPARISON_SCHEMA, IMAGE, described
-from mosaic.storage.trajectory import check_same_start, check_training_set, open_trajectory
+from mosaic.storage.trajectory import check_same_start, check_training_set, open_trajectory, start_noise
 from mosaic.view.measure import describe_metric, metric_for
 
 __all__ = ["compare", "open_comparison"]
 
+NEEDED = ("image", "state", "label")  # of every run
+
 
 @checked()
 def compare(
-    run: xr.Dataset | str | PathLike[str],
+    run: xr.Dataset | str | PathLike[str] | Score,
     reference: xr.Dataset | str | PathLike[str],
-    baseline: xr.Dataset | str | PathLike[str] | None = None,
+    baseline: xr.Dataset | str | PathLike[str] | Score | None = None,
     *,
     metrics: str | Collection[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -52,9 +56,12 @@ def compare(
 
     Parameters
     ----------
-    run, reference, baseline : xarray.Dataset or path
-        Trajectories from the same noise and labels: a theory, a network, and another theory such as IS. `init` of a
-        run starts it from the noise and labels of another.
+    run, baseline : xarray.Dataset, path or Score
+        Trajectories from the reference's noise and labels: a theory, and another theory such as IS. `init` of a run
+        starts it from the noise and labels of another. A score is run from them here, in as many steps as the
+        reference, as `mosaic.run(score, init=reference, steps=...)` does.
+    reference : xarray.Dataset or path
+        The trajectory to compare with, of a network in most cases.
     metrics : str or collection of str, optional
         Names of metrics, or a single one; by default those that are marked `by_default`, but for those
         that need a training set where there is none, which a warning names.
@@ -62,10 +69,11 @@ def compare(
         Options of metrics, by their names. Options `k` and `boundary` that are not given are those of the run's last
         step.
     dataset : DataSet, optional
-        The training set of `run` (`run.mosaic.training_set` reads it). A warning says if another run was made with
-        another one.
+        The training set of `run` (`run.mosaic.training_set` reads it); that of a score is known. A warning says if
+        another run was made with another one.
     progress : bool or callable
-        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`, in images.
+        Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`, in images, after
+        the runs of scores.
 
     Returns
     -------
@@ -80,56 +88,85 @@ def compare(
     Raises
     ------
     UsageError
-        If the runs did not start from the same noise and labels, a metric's option cannot or would not be used, none
-        is named, or one that is named needs a training set and there is none.
+        If the runs did not start from the same noise and labels, a score cannot be run from the reference's, a metric's
+        option cannot or would not be used, none is named, or one that is named needs a training set and there is none.
     PluginError
         If a metric is unknown.
     DataError
         If a run does not hold what is compared or its first step, a metric needs its last one and it does not go to
         its end, or `dataset` is not the run's training set.
+
+    Examples
+    --------
+    >>> import mosaic
+    >>> reference = mosaic.run("is", steps=5, samples=2)
+    >>> mosaic.compare(mosaic.score("is"), reference, metrics="mse")["mse_median"].item()
+    0.0
     """
+    own = run.model.dataset if isinstance(run, Score) and dataset is None else dataset
+    own = None if own is None else own.to("cpu")  # where stored images are
     given = {"run": run, "reference": reference} | ({} if baseline is None else {"baseline": baseline})
     with ExitStack() as opened:
         runs = {
             role: each if isinstance(each, xr.Dataset) else opened.enter_context(open_trajectory(each))
             for role, each in given.items()
+            if not isinstance(each, Score)
         }
-        return _compared(runs, metrics, options or {}, dataset, progress)
+        _check_runs(runs, own)
+        names = _judging(metrics, options or {}, own)
+        report = opened.enter_context(reporting(progress))
+        for role, each in given.items():
+            if isinstance(each, Score):
+                runs[role] = run_score(
+                    each,
+                    dataset if role == "run" else None,
+                    init=runs["reference"],
+                    steps=setting_of(runs["reference"], "steps", "reference"),
+                    progress=prefixed(report, role),
+                )
+        return _compared({role: runs[role] for role in given}, names, options or {}, own, report)
 
 
 def _compared(
     runs: Mapping[str, xr.Dataset],
-    metrics: str | Collection[str] | None,
+    names: Sequence[str],
     options: Mapping[str, Mapping[str, Any]],
     dataset: DataSet | None,
-    progress: Progress | bool | None,
+    progress: Progress,
 ) -> xr.Dataset:
-    """Compare runs by their roles."""
-    runs = {role: require(each, ("image", "state", "label"), role) for role, each in runs.items()}
+    """Compare runs by their roles, by the metrics of these names."""
+    runs = {role: require(each, NEEDED, role) for role, each in runs.items()}
     run = runs["run"]
-    _check_runs(runs, dataset)
-    names = _names(metrics)
-    lacking = [name for name in names if dataset is None and registry().get("metric", name).needs_dataset]
+    if len({attribute_of(each, "dataset_fingerprint", role) for role, each in runs.items()}) > 1:
+        warn_of(["The runs were made on different training sets; metrics of the data use the first one's."])
+    made = [metric_for(run, name, options.get(name, {}), dataset) for name in names]
+    used = {metric.name: metric for metric in made}
+    comparison = _evaluated(list(used.values()), runs, progress)
+    if dataset is not None and "role" in comparison.dims:
+        comparison["nearest_train_index"] = (("role", "sample"), _nearest_training_images(runs, dataset))
+    comparison = comparison.assign_coords({"role": list(runs), **places_of(run)}).assign(image=_images(runs))
+    resolved = {name: metric.options.model_dump(mode="json") for name, metric in used.items()}
+    return described(comparison.assign_attrs(_attributes(runs, resolved)), COMPARISON_SCHEMA, tuple(used))
+
+
+def _judging(
+    metrics: str | Collection[str] | None, options: Mapping[str, Mapping[str, Any]], dataset: DataSet | None
+) -> list[str]:
+    """Give the names of the metrics that can be used, of those asked for; refuses options of others."""
+    kinds = {name: registry().get("metric", name) for name in _names(metrics)}
+    lacking = [name for name, kind in kinds.items() if dataset is None and kind.needs_dataset]
     if lacking and metrics is not None:
         raise UsageError(f"The metrics {', '.join(lacking)} need the training set; give `dataset`, or leave them out.")
     if lacking:
         warn_of([f"Without `dataset`, the metrics {', '.join(lacking)} are left out."])
-    judging = [name for name in names if name not in lacking]
+    judging = [name for name in kinds if name not in lacking]
     for name in options:
         if name not in judging:
             raise UsageError(
                 f"`options` are given for '{name}', which is not among the metrics that are used: {', '.join(judging)}."
                 f"{did_you_mean(name, judging)}"
             )
-    made = [metric_for(run, name, options.get(name, {}), dataset) for name in judging]
-    used = {metric.name: metric for metric in made}
-    with reporting(progress) as report:
-        comparison = _evaluated(list(used.values()), runs, report)
-    if dataset is not None and "role" in comparison.dims:
-        comparison["nearest_train_index"] = (("role", "sample"), _nearest_training_images(runs, dataset))
-    comparison = comparison.assign_coords({"role": list(runs), **places_of(run)}).assign(image=_images(runs))
-    resolved = {name: metric.options.model_dump(mode="json") for name, metric in used.items()}
-    return described(comparison.assign_attrs(_attributes(runs, resolved)), COMPARISON_SCHEMA, tuple(used))
+    return judging
 
 
 def _names(metrics: str | Collection[str] | None) -> list[str]:
@@ -143,15 +180,14 @@ def _names(metrics: str | Collection[str] | None) -> list[str]:
     return names
 
 
-def _check_runs(runs: Mapping[str, xr.Dataset], dataset: DataSet | None) -> None:
-    """Refuse runs from different noise or labels, and another training set than the run's."""
-    run = runs["run"]
-    for role, other in runs.items():
-        check_same_start(run, other, role)
-    if dataset is not None:
-        check_training_set(run, dataset)
-    if len({attribute_of(each, "dataset_fingerprint", role) for role, each in runs.items()}) > 1:
-        warn_of(["The runs were made on different training sets; metrics of the data use the first one's."])
+def _check_runs(stored: Mapping[str, xr.Dataset], dataset: DataSet | None) -> None:
+    """Refuse, before a score is run, runs from different noise or labels, and another training set than the run's."""
+    start_noise(stored["reference"], "reference")
+    first = stored.get("run", stored["reference"])  # the noise of a score will be the reference's
+    for role, other in stored.items():
+        check_same_start(first, require(other, NEEDED, role), role)
+    if dataset is not None and "run" in stored:
+        check_training_set(first, dataset)
 
 
 def _evaluated(metrics: Sequence[Metric], runs: Mapping[str, xr.Dataset], progress: Progress) -> xr.Dataset:
@@ -221,7 +257,7 @@ def _images(runs: Mapping[str, xr.Dataset]) -> tuple[tuple[str, ...], np.ndarray
 
 def _nearest_training_images(runs: Mapping[str, xr.Dataset], dataset: DataSet) -> np.ndarray:
     """Index (role, sample) of the training image nearest to each final image."""
-    images, training = [tensor_of(run, "image", role) for role, run in runs.items()], dataset.images.cpu()
+    images, training = [tensor_of(run, "image", role) for role, run in runs.items()], dataset.images
     return np.stack([nearest_images(batch, training)[1][:, 0].numpy() for batch in images])
 
 

@@ -33,10 +33,6 @@ WORDS: dict[Any, str] = {
 }
 
 
-MADE_BY = {"Score": " (mosaic.score makes one)"}
-"""How to come by what a message asks for."""
-
-
 def checked(settings: type[Options] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function refuse arguments that it does not have, or that are not what it is annotated to take.
 
@@ -149,7 +145,8 @@ def _in_words(hint: Any) -> str:
         return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
     if kind in (Sequence, Collection, Mapping):
         return f"a {kind.__name__.lower()} ({str(hint).replace('collections.abc.', '').replace('typing.', '')})"
-    return WORDS.get(kind) or f"a {kind.__module__.partition('.')[0]}.{kind.__name__}{MADE_BY.get(kind.__name__, '')}"
+    maker = f" ({kind.maker} makes one)" if hasattr(kind, "maker") else ""  # how to come by what is asked for
+    return WORDS.get(kind) or f"a {kind.__module__.partition('.')[0]}.{kind.__name__}{maker}"
 
 
 def _kind(hint: Any) -> Any:

@@ -113,6 +113,17 @@ class Convention(Options):
         """Index, not rounded, of the training timestep of a time: a float, or a tensor of them."""
         return t * self.timesteps - 1
 
+    def inputs(self, x: Tensor, level: Level, time_of: Callable[[Level], float]) -> tuple[Tensor, float | Level]:
+        """Give what the function is called with of x (B, C, H, W) at a level: x' and what it is told of the noise.
+
+        With EDM's preconditioning it is c_in x', as `F` takes it. Arguments and errors as for `denoised`.
+        """
+        inner = self.input_level(level)
+        given = _moved(x, level, inner)
+        if self.preconditioning == "edm":  # Karras et al. 2022, table 1
+            return given / math.sqrt(inner.noise**2 + self.sigma_data**2), math.log(inner.noise) / 4
+        return given, self._told(level, inner, time_of)
+
     def denoised(self, x: Tensor, level: Level, predict: Predict, time_of: Callable[[Level], float]) -> Tensor:
         """Give x0hat (B, C, H, W) of x at a level, by what the function predicts.
 
@@ -123,15 +134,13 @@ class Convention(Options):
         time_of : callable
             Time t in [0, 1] of a level on the function's schedule; called only if `needs_schedule`.
         """
-        inner = self.input_level(level)
-        given = x if inner == level else x * (inner.signal / level.signal)
+        inner, predicted = self.input_level(level), predict(*self.inputs(x, level, time_of))
+        given = _moved(x, level, inner)
         if self.preconditioning == "edm":  # Karras et al. 2022, eq. 7 and table 1
             data, sigma = self.sigma_data, inner.noise
             total = sigma**2 + data**2
-            predicted = predict(given / math.sqrt(total), math.log(sigma) / 4)
             denoised = data**2 / total * given + sigma * data / math.sqrt(total) * predicted
         else:
-            predicted = predict(given, self._told(level, inner, time_of))
             denoised = DENOISED[self.prediction](given, predicted, inner)
         # No gradient is taken that would lack the prediction's own.
         return denoised if predicted.requires_grad else denoised.detach()
@@ -149,6 +158,11 @@ class Convention(Options):
                 if self.prediction == "flow":
                     return inner.noise * self.timesteps
                 return max(0.0, float(self._timestep(time_of(level))))
+
+
+def _moved(x: Tensor, level: Level, inner: Level) -> Tensor:
+    """Give x of a level in the coordinates of another one of the same noise-to-signal ratio."""
+    return x if inner == level else x * (inner.signal / level.signal)
 
 
 Predict = Callable[[Tensor, float | Level], Tensor]

@@ -63,8 +63,8 @@ class Network(ABC):
     Options : type[mosaic.Options]
         The network's options; where it has `class_conditional`, that decides whether it is given labels.
     convention : Convention
-        What its module is told of the noise, and what it gives. It is trained here by what it is told if it gives eps
-        at the time t or at a timestep; others are for `mosaic.convert`.
+        What its module is told of the noise, in numbers (not a level), and what it gives. It is trained here by what it
+        is told if it gives eps at the time t or at a timestep; others are for `mosaic.convert`.
     """
 
     name: ClassVar[str] = ""

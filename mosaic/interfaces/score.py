@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from numbers import Integral
+from math import isfinite
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -65,6 +66,8 @@ class Traits:
     ----------
     has_scale : bool
         Whether `denoise` uses a locality scale k.
+    has_continuous_scale : bool
+        Whether k may be any positive number; else it is a window size. Tables of scales are then interpolated.
     has_attribution : bool
         Whether `attribute` says what images are made of.
     is_conditional : bool
@@ -94,6 +97,7 @@ class Traits:
     """
 
     has_scale: bool = False
+    has_continuous_scale: bool = False
     has_attribution: bool = False
     is_conditional: bool = False
     is_equivariant: bool = False
@@ -155,7 +159,8 @@ class ScoreModel(ABC):
         labels : Tensor (B,), int64, optional
             Class of each sample; -1 for none. Where it is called, a list or an array of integers becomes a tensor.
         scale : int
-            Locality scale k (odd window size in pixels) for a model with the trait `has_scale`; ignored elsewhere.
+            Locality scale k in pixels (an odd window size, unless `has_continuous_scale`) for a model with the trait
+            `has_scale`; ignored elsewhere.
 
         Returns
         -------
@@ -184,9 +189,21 @@ class ScoreModel(ABC):
 
     @classmethod
     def of_object(cls, what: object, dataset: DataSet) -> Self | None:
-        """Make a score model of an object of another library, such as a pipeline; None if this class does not know it.
+        """Make a score model of an object of another library, such as a pipeline, or of a folder that it wrote.
 
-        `mosaic.score` asks every registered score model, before it takes the object for a function.
+        Parameters
+        ----------
+        what : object
+            Anything that `mosaic.score` is given, but for names, checkpoints and score models. A path is a
+            `pathlib.Path`, its `~` expanded; there may be nothing at it.
+        dataset : DataSet
+            The training set.
+
+        Returns
+        -------
+        ScoreModel or None
+            None if this class does not know it. `mosaic.score` asks every registered score model, and takes for a
+            function what none knows.
         """
         return None
 
@@ -226,13 +243,14 @@ def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
             )
         if level.noise == 0 and not takes_finished:
             raise UsageError(f"{level} is not a level that {method.__name__} takes; its noise must be positive.")
-        if not isinstance(scale, Integral) or isinstance(scale, bool):
-            raise UsageError(f"scale is {shown(scale)} ({type(scale).__name__}); it must be an odd integer.")
+        if not isinstance(scale, Real) or isinstance(scale, bool) or not isfinite(scale):
+            raise UsageError(f"scale is {shown(scale)} ({type(scale).__name__}); it must be a finite number.")
+        scale = float(scale)
         labels = None if labels is None else _as_tensor(labels)
         self.dataset.check_batch(x, labels)
         # Weights that could be trained must not make torch keep what only a gradient would need.
         with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
-            return method(self, x, level, None if labels is None else labels.to(x.device), int(scale))
+            return method(self, x, level, None if labels is None else labels.to(x.device), int(scale) if scale.is_integer() else scale)
 
     return call
 

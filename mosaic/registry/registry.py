@@ -9,7 +9,7 @@ from typing import Any
 
 import pluggy
 
-from mosaic.errors import PluginError, UsageError, did_you_mean, no_exit
+from mosaic.errors import MosaicError, PluginError, UsageError, did_you_mean, no_exit
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.html import table
 from mosaic.registry.hooks import GROUP, HOOKS, KINDS, Hooks
@@ -195,6 +195,15 @@ class Registry:
         """
         with no_exit(f"{kind} '{name}'"):
             return self.get(kind, name)(self.parse(kind, name, values), *arguments)
+
+    def chosen_text(self, kind: str, name: str, values: Mapping[str, Any]) -> str:
+        """Write for a message how a plugin is chosen: its name, and the options that differ from the defaults."""
+        try:
+            differing = self.parse(kind, name, values).model_dump(mode="json", exclude_defaults=True)
+        except MosaicError:  # options of another version, or of an object that is not registered
+            differing = {}
+        texts = {key: ",".join(map(str, each)) if isinstance(each, list) else each for key, each in differing.items()}
+        return f"`{kind}` {name}" + "".join(f" `{kind}.{key}={text}`" for key, text in texts.items())
 
     def default_metrics(self) -> list[str]:
         """Names of the metrics that a comparison uses by default, in the order they were registered."""

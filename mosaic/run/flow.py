@@ -147,7 +147,8 @@ def flow(
 def _scales(score: Score, levels: Sequence[Level]) -> list[int]:
     if score.scales is None or not score.model.traits.has_scale:
         return [score.scale_at(level) for level in levels]
-    return list(resolve_scales(score.scales, levels[::-1])[::-1])
+    continuous = score.model.traits.has_continuous_scale
+    return list(resolve_scales(score.scales, levels[::-1], continuous)[::-1])
 
 
 def _steps(

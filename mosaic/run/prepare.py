@@ -148,10 +148,10 @@ def _check_schedule(name: str, model: ScoreModel, schedule: NoiseSchedule) -> No
     wanted = model.traits.schedule()
     if wanted is None or (wanted.name, wanted.options) == (schedule.name, schedule.options):
         return
-    options = "".join(f" `schedule.{key}={value}`" for key, value in wanted.options.model_dump(mode="json").items())
+    choice = registry().chosen_text("schedule", wanted.name, wanted.options.model_dump(mode="json"))
     raise UsageError(
         f"Score model '{name}' was trained with the schedule '{wanted.name}', not with '{schedule.name}' as it is set "
-        f"here; use `schedule` {wanted.name}{options}."
+        f"here; use {choice}."
     )
 
 
@@ -176,7 +176,7 @@ def _scales(
     rising = levels[::-1]
     spec = config.scales or dataset.scales
     if spec is not None:
-        return resolve_scales(spec, rising)[::-1], []
+        return resolve_scales(spec, rising, model.traits.has_continuous_scale)[::-1], []
     side = min(dataset.shape[1:])
     return coarse_to_fine(side, times[::-1], rising).scales[::-1], []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, ClassVar, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -59,7 +59,11 @@ class Score:
     scales : str or None
         Locality scales, as the setting `scales` of a run (a list is one of as many steps); by default from about half
         the image at t = 1 to 3 at t = 0.
+    maker : str
+        What makes one, for messages.
     """
+
+    maker: ClassVar[str] = "mosaic.score"
 
     model: ScoreModel
     schedule: NoiseSchedule
@@ -188,12 +192,12 @@ class Score:
         """Window of a local machine at a level; 0 for a model that has none."""
         if not self.model.traits.has_scale:
             return 0
-        spec = self.scales or self.model.dataset.scales
+        spec, continuous = self.scales or self.model.dataset.scales, self.model.traits.has_continuous_scale
         if spec is not None:
             count = spec.count(",") + 1 if not spec.startswith("{") else 1
             levels = levels_at(self.schedule, uniform_times(count))[::-1] if count > 1 else [level]
-            scales = resolve_scales(spec, levels)  # a list is of steps, whose noise says which is nearest
-            return ScaleSchedule(scales, tuple(each.ratio for each in levels)).at(level)
+            scales = resolve_scales(spec, levels, continuous)  # a list is of steps, whose noise says which is nearest
+            return ScaleSchedule(scales, tuple(each.ratio for each in levels)).at(level, continuous)
         try:
             t = self.schedule.time_of_ratio(level.ratio)
         except ValueError:  # beyond the schedule's ends

@@ -1,7 +1,7 @@
 """Locality scales k(t): the one free hyperparameter of the local machines.
 
 The noise-to-signal ratio s / a decides a scale, so a `ScaleSchedule` is a table of k against s / a. Runs of any
-schedule and number of steps look up their steps in it.
+schedule and number of steps look up their steps in it. What numbers k may be, the score model says (`ScoreModel.check`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import xarray as xr
 from pydantic import BaseModel, Field, ValidationError
 
-from mosaic.engine.windows import check_window_size
 from mosaic.errors import DataError, UsageError, did_you_mean, shown
 from mosaic.interfaces.schedule import Level
 from mosaic.netcdf.access import open_netcdf
@@ -28,6 +27,7 @@ __all__ = [
     "PAPER_SCALES",
     "ScaleSchedule",
     "Scales",
+    "as_scale",
     "coarse_to_fine",
     "paper_scales",
     "preset_names",
@@ -59,40 +59,61 @@ class ScaleSchedule:
 
     Attributes
     ----------
-    scales : tuple of int
-        Odd window sizes, from the lowest noise level to the highest.
+    scales : tuple of float
+        Positive numbers, from the lowest noise level to the highest: odd window sizes, or for a model whose scale is
+        continuous any.
     ratios : tuple of float
         Noise-to-signal ratio s / a of each entry, positive; empty if one scale serves all levels.
     """
 
-    scales: tuple[int, ...]
+    scales: tuple[float, ...]
     ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, number in (("scales", index), ("ratios", float)):
+        for name, number in (("scales", as_scale), ("ratios", float)):
             try:
                 object.__setattr__(self, name, tuple(map(number, getattr(self, name))))
             except (TypeError, ValueError):
                 raise UsageError(
-                    f"`{name}` of a scale schedule are numbers, not {shown(getattr(self, name))}; scales are integers."
+                    f"`{name}` of a scale schedule are numbers, not {shown(getattr(self, name))}."
                 ) from None
         if not self.scales:
             raise UsageError("There must be at least one scale.")
         for scale in self.scales:
-            check_window_size(scale)
-        if max(self.scales) > LARGEST:
-            raise UsageError(f"Scales go up to {LARGEST}, more than any image needs, not to {max(self.scales)}.")
+            if not 0 < scale <= LARGEST:
+                raise UsageError(f"Scale {scale} is not valid: scales are above 0 and at most {LARGEST}.")
         if len(self.ratios) != len(self.scales) and not (len(self.scales) == 1 and not self.ratios):
             raise UsageError(f"{len(self.scales)} scales need as many noise-to-signal ratios, not {len(self.ratios)}.")
         if not all(0 < ratio < math.inf for ratio in self.ratios):
             raise UsageError(f"Noise-to-signal ratios must be positive and finite, not {self.ratios}.")
 
-    def at(self, level: Level) -> int:
-        """Give the scale of the entry nearest in log(s / a); of two equally near ones the lower-noise one."""
+    def at(self, level: Level, continuous: bool = False) -> float:
+        """Give the scale of the entry nearest in log(s / a); of two equally near ones the lower-noise one.
+
+        A `continuous` scale is interpolated: log k is piecewise linear in log(s / a), and constant beyond the entries.
+        """
         if not self.ratios:
             return self.scales[0]
+        if continuous:
+            entries = sorted(zip(self.ratios, self.scales, strict=True))
+            ratios, scales = np.log(np.array(entries, dtype=float)).T
+            return as_scale(math.exp(np.interp(math.log(level.ratio), ratios, scales)))
         distances = [abs(math.log(ratio / level.ratio)) for ratio in self.ratios]
         return self.scales[distances.index(min(distances))]
+
+
+def as_scale(number: float) -> float:
+    """Give a number as a scale: an int where it is one, so that window sizes are.
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    """
+    if isinstance(number, (str, bytes)):
+        raise TypeError(f"{number!r} is not a number")
+    value = float(number)
+    return int(value) if value.is_integer() else value
 
 
 Scales = str | float | PathLike[str] | Collection[float] | ScaleSchedule | xr.DataArray | xr.Dataset
@@ -127,7 +148,7 @@ def coarse_to_fine(size: int, times: Sequence[float], levels: Sequence[Level]) -
     return ScaleSchedule(tuple(min(k, 2 * size - 1) for k in scales), tuple(level.ratio for level in levels))
 
 
-def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
+def resolve_scales(spec: str, levels: Sequence[Level], continuous: bool = False) -> tuple[float, ...]:
     """Turn what `scales` was given into one scale a step.
 
     Parameters
@@ -138,23 +159,25 @@ def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
         JSON, or netCDF with `scale`, `signal` and `noise` along `step`.
     levels : sequence of Level
         The run's levels, from the lowest noise to the highest.
+    continuous : bool
+        Whether to interpolate tables (`ScaleSchedule.at`).
 
     Returns
     -------
-    tuple of int
+    tuple of float
         From the lowest noise level to the highest.
 
     Raises
     ------
     UsageError
-        For an unknown preset, a list of another length, an even or non-positive scale, or an unreadable file.
+        For an unknown preset, a list of another length, a scale that is not positive, or an unreadable file.
     """
     spec = spec.strip()
     try:
-        scales = tuple(int(item) for item in spec.split(","))
+        scales = tuple(float(item) for item in spec.split(","))
     except ValueError:
         scales = ()
-    if scales:
+    if scales and all(map(math.isfinite, scales)):
         if len(scales) > 1 and len(scales) != len(levels):
             raise UsageError(
                 f"`scales` lists {len(scales)} scales for {len(levels)} steps; list exactly {len(levels)}, from the "
@@ -176,17 +199,17 @@ def resolve_scales(spec: str, levels: Sequence[Level]) -> tuple[int, ...]:
             f"`scales` {shown(spec)} is not a preset, number, list or file (.json, .nc).{did_you_mean(spec, presets)} "
             f"Presets: {', '.join(presets)}."
         )
-    return tuple(table.at(level) for level in levels)
+    return tuple(table.at(level, continuous) for level in levels)
 
 
 class _Table(BaseModel):
     """What a file of scales holds: numbers, not texts of them."""
 
-    scales: list[Annotated[float, Field(strict=True, multiple_of=1, allow_inf_nan=False)]]
+    scales: list[Annotated[float, Field(strict=True)]]
     noise_to_signal: list[Annotated[float, Field(strict=True)]]
 
     def schedule(self) -> ScaleSchedule:
-        return ScaleSchedule(tuple(int(k) for k in self.scales), tuple(self.noise_to_signal))
+        return ScaleSchedule(tuple(self.scales), tuple(self.noise_to_signal))
 
 
 def _table_in_json(text: str) -> ScaleSchedule:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from mosaic.interfaces.network import Network
-from mosaic.testing.case import NotApplicable, PluginCase, require
+from mosaic.interfaces.schedule import Level
+from mosaic.testing.case import Failed, NotApplicable, PluginCase, require
 
 __all__ = ["CHECKS"]
 
@@ -16,14 +18,15 @@ SHAPE = (1, 16, 16)
 
 
 class NetworkCase:
-    """A network under test, with a batch of inputs; every module it builds has the same seed."""
+    """A network under test, with a batch of inputs by its convention; every module it builds has the same seed."""
 
     def __init__(self, case: PluginCase) -> None:
         self.network: Network = case.plugin(case.parsed())
         self.network.check(SHAPE)
         self.classes = 3 if getattr(self.network.options, "class_conditional", False) else 0
-        self.x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float32, device="cpu")
-        self.t = torch.tensor([0.1, 0.5, 1.0], dtype=torch.float32, device="cpu")
+        x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float32, device="cpu")
+        rows = [self.given_at(row[None], t) for row, t in zip(x, (0.1, 0.5, 1.0), strict=True)]
+        self.x, self.told = (torch.cat(column) for column in zip(*rows, strict=True))
         self.labels = torch.arange(3, dtype=torch.int64, device="cpu") if self.classes else None
 
     def build(self) -> nn.Module:
@@ -31,21 +34,29 @@ class NetworkCase:
         torch.manual_seed(0)
         return self.network.build(SHAPE[0], self.classes)
 
+    def given_at(self, x: Tensor, t: float) -> tuple[Tensor, Tensor]:
+        """Give what the network takes of x (B, C, H, W) at a time of the cosine schedule, and is told (B,) there."""
+        angle = math.pi / 2 * t / 1.008
+        given, told = self.network.convention.inputs(x, Level(math.cos(angle), math.sin(angle)), lambda level: t)
+        if not isinstance(told, float):
+            raise Failed("its convention tells it a level; networks are told numbers")
+        return given, torch.full((len(x),), told, dtype=torch.float32, device="cpu")
+
     def __call__(self, module: nn.Module, x: Tensor | None = None) -> Tensor:
-        """Predict eps (3, C, H, W) of x, by default the case's own, at the times 0.1, 0.5 and 1."""
-        eps: Tensor = module(self.x if x is None else x, self.t, self.labels)
-        return eps
+        """Predict (3, C, H, W) of x, by default the case's own, at the times 0.1, 0.5 and 1."""
+        predicted: Tensor = module(self.x if x is None else x, self.told, self.labels)
+        return predicted
 
 
-def eps_is_like_x(case: PluginCase) -> None:
-    """eps (B, C, H, W) has x's shape and is finite, for one channel and three."""
+def prediction_is_like_x(case: PluginCase) -> None:
+    """What it predicts (B, C, H, W) has x's shape and is finite, for one channel and three."""
     inputs = NetworkCase(case)
-    eps = inputs(inputs.build().eval())
-    require(eps.shape == inputs.x.shape, f"x of shape {tuple(inputs.x.shape)} gave {tuple(eps.shape)}")
-    require(bool(torch.isfinite(eps).all()), "eps of an untrained network has NaN or infinity")
+    predicted = inputs(inputs.build().eval())
+    require(predicted.shape == inputs.x.shape, f"x of shape {tuple(inputs.x.shape)} gave {tuple(predicted.shape)}")
+    require(bool(torch.isfinite(predicted).all()), "an untrained network predicts NaN or infinity")
     coloured = inputs.network.build(3, inputs.classes).eval()
-    eps = coloured(inputs.x.expand(-1, 3, -1, -1), inputs.t, inputs.labels)
-    require(eps.shape == (3, 3, 16, 16), f"three channels gave {tuple(eps.shape)}")
+    predicted = inputs(coloured, inputs.x.expand(-1, 3, -1, -1))
+    require(predicted.shape == (3, 3, 16, 16), f"three channels gave {tuple(predicted.shape)}")
 
 
 def torch_seed_decides_its_weights(case: PluginCase) -> None:
@@ -58,7 +69,7 @@ def torch_seed_decides_its_weights(case: PluginCase) -> None:
 
 
 def evaluation_is_deterministic(case: PluginCase) -> None:
-    """After eval() the same input gives the same eps, for any state of torch's generator, alone or in a batch."""
+    """After eval() the same input gives the same numbers, for any state of torch's generator, alone or in a batch."""
     inputs = NetworkCase(case)
     module = inputs.build().eval()
     with torch.no_grad():
@@ -67,12 +78,15 @@ def evaluation_is_deterministic(case: PluginCase) -> None:
         require(torch.equal(first, inputs(module)), "the second evaluation differs")
         rows = [
             module(
-                inputs.x[n : n + 1], inputs.t[n : n + 1], None if inputs.labels is None else inputs.labels[n : n + 1]
+                inputs.x[n : n + 1], inputs.told[n : n + 1], None if inputs.labels is None else inputs.labels[n : n + 1]
             )
             for n in range(3)
         ]
     apart = float((torch.cat(rows) - first).abs().max())
-    require(apart <= 1e-4, f"a batch differs from its samples one by one (by {apart:.2g})")
+    require(
+        apart <= 1e-4 * max(1.0, float(first.abs().max())),
+        f"a batch differs from its samples one by one (by {apart:.2g})",
+    )
 
 
 def every_weight_can_be_trained(case: PluginCase) -> None:
@@ -95,22 +109,19 @@ def every_weight_can_be_trained(case: PluginCase) -> None:
 
 
 def time_matters(case: PluginCase) -> None:
-    """eps of a network that was trained a little depends on t."""
+    """What a network that was trained a little predicts depends on the time it is told."""
     inputs = NetworkCase(case)
     module = inputs.build().eval()
     with torch.no_grad():
         for value in module.parameters():
             generator = torch.Generator().manual_seed(value.numel())
             value.add_(0.05 * torch.randn(value.shape, generator=generator, dtype=torch.float32, device="cpu"))
-        early, late = (
-            module(inputs.x, torch.full((3,), t, dtype=torch.float32, device="cpu"), inputs.labels)
-            for t in (0.05, 0.95)
-        )
-    require(not torch.allclose(early, late), "eps is the same at t = 0.05 and t = 0.95")
+        early, late = (module(inputs.x, inputs.given_at(inputs.x, t)[1], inputs.labels) for t in (0.05, 0.95))
+    require(not torch.allclose(early, late), "it predicts the same at t = 0.05 and t = 0.95")
 
 
 def its_receptive_field_is_what_it_says(case: PluginCase) -> None:
-    """No pixel of eps depends on x beyond the receptive field, if the network names one."""
+    """No pixel of what it predicts depends on x beyond the receptive field, if the network names one."""
     inputs = NetworkCase(case)
     side = inputs.network.receptive_field()
     if side is None:
@@ -120,11 +131,11 @@ def its_receptive_field_is_what_it_says(case: PluginCase) -> None:
     x = torch.randn(
         1, SHAPE[0], size, size, generator=torch.Generator().manual_seed(4), dtype=torch.float32, device="cpu"
     ).requires_grad_()
-    eps = module(x, inputs.t[:1], None if inputs.labels is None else inputs.labels[:1])
-    (slope,) = torch.autograd.grad(eps[..., size // 2, size // 2].sum(), x)
+    predicted = module(*inputs.given_at(x, 0.1), None if inputs.labels is None else inputs.labels[:1])
+    (slope,) = torch.autograd.grad(predicted[..., size // 2, size // 2].sum(), x)
     reach = torch.nonzero(slope.abs().sum((0, 1))) - size // 2
     window = 2 * int(reach.abs().max()) + 1
-    require(window <= side, f"eps depends on a window of {window} pixels; receptive_field says {side}")
+    require(window <= side, f"a pixel depends on a window of {window} pixels; receptive_field says {side}")
 
 
 def options_survive_json(case: PluginCase) -> None:
@@ -135,7 +146,7 @@ def options_survive_json(case: PluginCase) -> None:
 CHECKS: dict[str, Callable[[PluginCase], None]] = {
     check.__name__: check
     for check in (
-        eps_is_like_x,
+        prediction_is_like_x,
         torch_seed_decides_its_weights,
         evaluation_is_deterministic,
         every_weight_can_be_trained,

@@ -126,7 +126,8 @@ def convert_file(
     state = _state(file, weights, foreign, used)
     assumed = _assumed(config, used, foreign)
     _write(output.path, _described(file, entry, foreign, used, assumed, dataset), state, replaceable)
-    notes = [f"The weights of '{file.name}' were recognised as {foreign.family}, network '{name}'."]
+    place = f"in entry '{entry}' of" if entry else "of"
+    notes = [f"The weights {place} '{file.name}' were recognised as {foreign.family}, network '{name}'."]
     if assumed:
         texts = ", ".join(f"`{key}={value}`" if "." in key else f"`{key}` {value}" for key, value in assumed.items())
         notes.append(f"The weights do not tell {texts}: this is assumed; convert again if it was something else.")

@@ -25,8 +25,6 @@ from mosaic.train.checkpoint import DESCRIPTION, Checkpoint, load_checkpoint
 
 __all__ = ["score"]
 
-PIPELINE = "model_index.json"  # in the folder of a diffusers pipeline
-
 ScoreSource = str | PathLike[str] | ScoreModel | Checkpoint | Callable[..., Any]
 
 
@@ -47,8 +45,9 @@ def score(
     Parameters
     ----------
     what : str, path, ScoreModel, Checkpoint, torch.nn.Module or callable
-        A registered name; the folder of a checkpoint; a diffusers pipeline or its folder; a score model; or a function
-        or network of the user's own, `f(x, time)`, by the convention that `options` say.
+        A registered name; a checkpoint or its folder; what a score plugin knows, such as a diffusers pipeline or its
+        folder; a score model; or a function or network of the user's own, `f(x, time)`, by the convention that
+        `options` say.
     dataset : str or DataSet, optional
         Training set; by default the one that a checkpoint was trained on, else digits. A score model has its own.
     schedule : str or NoiseSchedule, optional
@@ -94,14 +93,14 @@ def score(
         if dataset is not None and dataset is not what.dataset:
             raise UsageError(f"`what` has a data set of its own, '{what.dataset.name}'; leave `dataset` out.")
         return _at_hand(what, schedule, scales)
-    name, options = _named(what, options)
+    what, name, options = _recognised(what, options)
     # Options are checked before the data are read, which can take long.
     parsed: Options = Convention.parse(options, "score") if name is None else registry().parse("score", name, options)
     if isinstance(parsed, Convention):
         used = {"timesteps": parsed.time == "timestep", "sigma_data": parsed.preconditioning == "edm"}
         idle = {key: options.get(key) for key, is_used in used.items() if not is_used}
         refuse_unused(idle, "`timesteps` are for time=timestep, `sigma_data` is for preconditioning=edm")
-    if name == "network" and dataset is None:
+    if dataset is None and "checkpoint" in options and name == registry().checkpoint_score():
         trained = load_checkpoint(options["checkpoint"]).config
         dataset, dataset_options = trained.dataset, {**trained.dataset_options, **(dataset_options or {})}
     if isinstance(dataset, DataSet):
@@ -118,31 +117,31 @@ def score(
     return _at_hand(model, schedule, scales)
 
 
-def _named(what: ScoreSource, options: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """Give the registered name of what is given and its options; no name for a function."""
+def _recognised(what: ScoreSource, options: Mapping[str, Any]) -> tuple[ScoreSource, str | None, dict[str, Any]]:
+    """Give what is given, its registered name and options; no name for what score models are asked for, by a `Path`."""
     if isinstance(what, Checkpoint):
-        return "network", {"checkpoint": what.folder, **options}
-    if not isinstance(what, (str, PathLike)):
-        return None, dict(options)
-    if isinstance(what, str) and what in registry().names("score"):
-        return what, dict(options)
-    folder = Path(what).expanduser()
-    if (folder / DESCRIPTION).is_file():
-        return "network", {"checkpoint": folder, **options}
-    if (folder / PIPELINE).is_file():
-        return "diffusers", {"pipeline": folder, **options}
-    if isinstance(what, str) and not folder.exists():
-        return what, dict(options)  # an unknown name is refused with those that there are
-    raise UsageError(
-        f"'{folder}' is not the folder of a checkpoint ({DESCRIPTION}), nor of a diffusers pipeline ({PIPELINE})."
-    )
+        return what, registry().checkpoint_score(), {"checkpoint": what.folder, **options}
+    if not isinstance(what, (str, PathLike)) or (isinstance(what, str) and what in registry().names("score")):
+        return what, what if isinstance(what, str) else None, dict(options)
+    path = Path(what).expanduser()
+    if (path / DESCRIPTION).is_file():
+        return path, registry().checkpoint_score(), {"checkpoint": path, **options}
+    # An unknown name is refused with those that there are.
+    return path, what if isinstance(what, str) and not path.exists() else None, dict(options)
 
 
 def _of_object(what: object, dataset: DataSet) -> ScoreModel | None:
-    """Ask the registered score models whether they know an object."""
-    kinds = (registry().get("score", name) for name in registry().names("score"))
-    models = (kind.of_object(what, dataset) for kind in kinds)
-    return next((model for model in models if model is not None), None)
+    """Ask the registered score models whether they know an object, or a path."""
+    kinds = {name: registry().get("score", name) for name in registry().names("score")}
+    models = (kind.of_object(what, dataset) for kind in kinds.values())
+    model = next((model for model in models if model is not None), None)
+    if model is None and isinstance(what, Path):
+        asked = ", ".join(name for name, kind in kinds.items() if "of_object" in vars(kind))
+        raise UsageError(
+            f"'{what}' is not the folder of a checkpoint ({DESCRIPTION}), nor one that a score model recognises "
+            f"({asked or 'none does'})."
+        )
+    return model
 
 
 def _at_hand(model: ScoreModel, schedule: str | NoiseSchedule | None, scales: Scales | None) -> Score:

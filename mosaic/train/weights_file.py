@@ -10,14 +10,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from mosaic.errors import DataError, shown
 from mosaic.train.checkpoint import load_tensors
 
 __all__ = ["read_weights"]
 
-# Under which name programs keep weights beside other things, those that are used first.
-ENTRIES = ("ema", "model_ema", "model_state_dict", "state_dict", "model", "net", "backbone", "weights")
+# Under which name programs keep weights beside other things: averages first, which are what is used.
+ENTRIES = (
+    "ema",
+    "ema_model",
+    "model_ema",
+    "model_state_dict",
+    "state_dict",
+    "model",
+    "net",
+    "net_model",
+    "backbone",
+    "weights",
+)
 
 # What wrappers put before every name: DataParallel, torch.compile, and modules that hold the network.
 PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.", "net.", "network.")
@@ -29,8 +41,8 @@ DEEPEST = 3  # entries in entries; a file may hold itself
 SHOWN = 4  # items in a message
 
 ADVICE = (
-    "save the weights alone, where the network can be loaded: torch.save(network.state_dict(), 'weights.pt'), or "
-    "safetensors.torch.save_file"
+    "save the weights alone, where the file can be loaded and is trusted: torch.save(network.state_dict(), "
+    "'weights.pt') of a network, torch.save(content['state_dict'], 'weights.pt') of a file with such an entry"
 )
 
 
@@ -97,12 +109,22 @@ def _unpickled(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
-            f"'{path}' holds more than tensors, such as a whole module: Python objects can run any code, and are never "
-            f"loaded; {ADVICE}."
+            f"'{path}' holds more than tensors{_objects(path)}: Python objects can run any code, and are never loaded; "
+            f"{ADVICE}."
         ) from None
     except Exception as error:  # a damaged file fails in any way
         reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise DataError(f"'{path}' cannot be read ({reason}); it may be truncated.") from None
+
+
+def _objects(path: Path) -> str:
+    """Name what a file would import, where torch can say so without doing it."""
+    try:
+        names = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # it knows one of the formats that torch.load reads
+        names = []
+    items = [shown(name) for name in sorted(names)]
+    return f" ({', '.join(items[:SHOWN])}{', ...' if len(items) > SHOWN else ''})" if items else ""
 
 
 def _without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:

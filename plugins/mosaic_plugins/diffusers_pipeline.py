@@ -21,7 +21,7 @@ from mosaic_plugins.footprint import network_memory
 
 __all__ = ["Diffusers"]
 
-CONFIGURATION = "scheduler_config.json"
+INDEX, CONFIGURATION = "model_index.json", "scheduler_config.json"
 IN_MEMORY = Path("(in memory)")
 # What the library calls predictions, and `mosaic.Convention` does.
 PREDICTIONS: dict[str, Literal["eps", "x0", "v"]] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
@@ -110,7 +110,9 @@ class Diffusers(mosaic.ScoreModel):
 
     @classmethod
     def of_object(cls, what: object, dataset: mosaic.DataSet) -> Diffusers | None:
-        """Take a pipeline in memory, by its `unet` and `scheduler`; a copy of its network is used."""
+        """Take a pipeline's folder; or one in memory, by its `unet` and `scheduler`: a copy of its network is used."""
+        if isinstance(what, Path):
+            return cls(cls.Options(pipeline=what), dataset) if (what / INDEX).is_file() else None
         if isinstance(what, torch.nn.Module) or not (hasattr(what, "unet") and hasattr(what, "scheduler")):
             return None
         model = cls(cls.Options(pipeline=IN_MEMORY), dataset)

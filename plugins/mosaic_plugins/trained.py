@@ -113,26 +113,26 @@ class TrainedNetwork(mosaic.ScoreModel):
     def _refuse(self, levels: tuple[mosaic.Level, ...], labels: tuple[int, ...]) -> None:
         """Refuse images, noise levels and labels that the network was not trained for."""
         checkpoint, dataset = self.read_checkpoint(), self.dataset
-        folder = self.options.checkpoint
+        folder, config = self.options.checkpoint, checkpoint.config
         if dataset.shape != checkpoint.shape:
             raise mosaic.UsageError(
-                f"The network in '{folder}' was trained on '{checkpoint.config.dataset}' with images of shape "
+                f"The network in '{folder}' was trained on '{config.dataset}' with images of shape "
                 f"{checkpoint.shape}, but data set '{dataset.name}' has shape {dataset.shape} (channels, height, "
-                f"width); use `dataset` {checkpoint.config.dataset}."
+                f"width); use {self._its_data()}."
             )
         for level in levels if checkpoint.convention.needs_schedule else ():
             try:
                 self._time_of(level)
             except ValueError:
                 raise mosaic.UsageError(
-                    f"The network in '{folder}' was trained with the schedule '{checkpoint.config.schedule}', which "
+                    f"The network in '{folder}' was trained with the schedule '{config.schedule}', which "
                     f"has no {level}."
                 ) from None
         if checkpoint.is_conditional and checkpoint.classes != dataset.classes:
             raise mosaic.UsageError(
                 f"The network in '{folder}' was trained with the classes {', '.join(checkpoint.classes)}, but data set "
-                f"'{dataset.name}' has {', '.join(dataset.classes) or 'none'}; use the data set it was trained on, "
-                f"'{checkpoint.config.dataset}'."
+                f"'{dataset.name}' has {', '.join(dataset.classes) or 'none'}; use {self._its_data()}, which it was "
+                f"trained on."
             )
         count = len(checkpoint.classes)
         for label in labels:
@@ -146,6 +146,11 @@ class TrainedNetwork(mosaic.ScoreModel):
                     f"The network in '{folder}' was trained without classes, so label {label} cannot be used; use "
                     f"`labels` none."
                 )
+
+    def _its_data(self) -> str:
+        """Write how the data that it was trained on are chosen."""
+        config = self.read_checkpoint().config
+        return mosaic.registry().chosen_text("dataset", config.dataset, config.dataset_options)
 
     def _notes(self) -> list[str]:
         """Note if the data differ from those it was trained on, and where its training is not known."""

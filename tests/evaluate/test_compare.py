@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ def runs(tiny_file: Path) -> dict[str, xr.Dataset]:
     first = mosaic.run("els", **data, samples=5, steps=6, labels="random", scales="3", out="els.nc")
     data |= {"steps": 4, "init": "els.nc", "schedule": "linear"}
     return {"els": first, "ls": mosaic.run("ls", **data, scales="3"), "is": mosaic.run("is", **data)}
+
+
+@pytest.fixture
+def data(tiny_file: Path) -> mosaic.DataSet:
+    """The training set of the runs, with their names of classes."""
+    return mosaic.score("is", "file", dataset_options={"path": str(tiny_file)}).model.dataset
 
 
 def test_values_are_those_of_the_metrics(runs: dict[str, xr.Dataset], tiny: mosaic.DataSet) -> None:
@@ -209,3 +216,56 @@ def test_runs_may_be_sliced_backwards(runs: dict[str, xr.Dataset], tiny: mosaic.
         np.testing.assert_array_equal(turned.mosaic.measure(metric, tiny), straight[::-1])
     with pytest.raises(mosaic.UsageError, match=r"\(\d, 1, 3, 5\)"):
         turned.isel(height=slice(3)).mosaic.nearest_train(tiny)
+
+
+def test_a_score_is_run_from_the_references_noise_and_labels(runs: dict[str, xr.Dataset], data: mosaic.DataSet) -> None:
+    theory = mosaic.score("els", data, schedule="linear", scales=[3, 3, 5, 5, 5, 5], boundary="zeros")
+    ideal = mosaic.score("is", data)
+    stored = [mosaic.run(each, init="els.nc", steps=6) for each in (theory, ideal)]
+    expected = mosaic.compare(stored[0], runs["els"], stored[1], dataset=data)
+    for reference in (runs["els"], "els.nc", Path("els.nc")):
+        xr.testing.assert_equal(mosaic.compare(theory, reference, ideal), expected)
+    assert "memorized" in expected  # the training set is the score's
+    xr.testing.assert_equal(mosaic.compare(stored[0], runs["els"], ideal, dataset=data), expected)
+    xr.testing.assert_equal(mosaic.compare(theory, runs["els"], stored[1], dataset=data), expected)
+    few = mosaic.compare(theory, runs["els"].isel(sample=[3, 1], step=[0, 5]), metrics="mse")
+    np.testing.assert_allclose(few["mse"], expected["mse"].sel(compared=["run"])[:, [3, 1]], rtol=1e-5)
+
+
+def test_its_example_gives_what_it_says() -> None:
+    (example,) = doctest.DocTestFinder(recurse=False).find(mosaic.compare, "compare", globs={})
+    assert doctest.DocTestRunner().run(example) == (0, 3)
+
+
+def test_a_score_that_cannot_be_compared_is_refused_before_it_is_run(
+    runs: dict[str, xr.Dataset], data: mosaic.DataSet, tiny_file: Path
+) -> None:
+    other = mosaic.run("els", "file", dataset_options={"path": str(tiny_file)}, samples=5, seed=1, steps=1, scales="3")
+    theory, reports = mosaic.score("is", data), Reports()
+    misuses: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+        ((mosaic.score("is", "digits"), runs["els"]), {}, r"\(1, 6, 5\).*\(1, 8, 8\)"),
+        ((runs["els"], theory), {}, "`reference`"),
+        ((theory, "is"), {}, "'is'"),
+        ((theory, runs["els"], other), {}, "baseline"),
+        ((other, runs["els"], theory), {}, "reference"),
+        ((theory, runs["els"]), {"metrics": "msee"}, "'msee'"),
+        ((theory, runs["els"]), {"metrics": "mse", "options": {"r2": {}}}, "'r2'"),
+        ((theory, runs["els"]), {"dataset": mosaic.DataSet("other", data.images)}, "`dataset`"),
+        ((theory, runs["els"].isel(step=[1])), {}, "reference.*first step"),
+        ((theory, runs["els"].drop_attrs()), {"metrics": "mse"}, "reference.*'configuration'"),
+        ((mosaic.score("els", data, scales=[3, 5]), runs["els"]), {}, r"\b2\b.*\b6\b"),
+        ((mosaic.score(lambda x, t: x, data), runs["els"]), {}, "labels"),
+    ]
+    for given, settings, message in misuses:
+        with pytest.raises(mosaic.MosaicError, match=message):
+            mosaic.compare(*given, **settings, progress=reports)
+    assert reports == []
+
+
+def test_progress_names_the_score_that_is_run(runs: dict[str, xr.Dataset], data: mosaic.DataSet) -> None:
+    reports = Reports()
+    mosaic.compare(mosaic.score("els", data), runs["els"], runs["is"], metrics="mse", progress=reports)
+    units = [unit for _, _, unit, _ in reports]
+    assert units == sorted(units, reverse=True)  # first the run, and then the images
+    assert {note.partition(",")[0] for _, _, unit, note in reports if unit != "image"} == {"run"}
+    assert reports[-1][:3] == (10, 10, "image")

@@ -87,6 +87,7 @@ def test_an_argument_that_there_is_not_is_refused_with_the_nearest() -> None:
         (lambda tiny: mosaic.reproduce("table2", out="x", data_dir=1), "`data_dir`"),
         (lambda tiny: mosaic.compare(tiny, tiny), "`run`"),
         (lambda tiny: mosaic.compare(1, 2, metric="mse"), "'metrics'"),
+        (lambda tiny: mosaic.flow("els"), r"mosaic\.score"),
         (lambda tiny: mosaic.open(3), "`path`"),
         (lambda tiny: mosaic.load_checkpoint([]), "`folder`"),
         (lambda tiny: mosaic.registry().get("score", []), "`name`"),

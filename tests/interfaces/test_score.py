@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_what_a_model_is_called_with_is_checked_by_the_interface(name: str, tiny
         ("list", {"x": x.tolist()}),
         *(("Level", {"level": level}) for level in (0.5, None, (0.8, 0.6))),
         *(("labels", {"labels": labels}) for labels in (0, "01", [0, "a"], [0.5, 1.0], [True, False], [0])),
-        *(("scale", {"scale": scale}) for scale in (3.0, "3", None, [3])),
+        *(("scale", {"scale": scale}) for scale in ("3", None, [3], True, math.nan)),
     ]
     for method in ("denoise", "attribute") if score.traits.has_attribution else ("denoise",):
         for named, arguments in bad:

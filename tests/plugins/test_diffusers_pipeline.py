@@ -344,6 +344,9 @@ def test_a_pipeline_in_memory_is_the_one_in_its_folder(data: mosaic.DataSet, tmp
     training = given.unet.train().training
     own, x = mosaic.score(given, data), torch.randn(2, 1, 8, 8)
     assert torch.equal(own.denoise(x, 0.5), mosaic.score(tmp_path / "p", data).denoise(x, 0.5))
+    assert mosaic.score(str(tmp_path / "p"), data).model.options.pipeline == tmp_path / "p"
+    with pytest.raises(mosaic.UsageError, match=r"`prediction`.*'diffusers'"):
+        mosaic.score(tmp_path / "p", data, prediction="x0")
     assert own.denoise(x.double(), 0.5).dtype == torch.float64
     assert (given.unet.training, given.unet.dtype) == (training, torch.float32)  # the caller's is left as it was
     assert all(weight.requires_grad for weight in given.unet.parameters())

@@ -28,6 +28,18 @@ def test_converted_weights_denoise_as_edm_does(sigma: float) -> None:
     assert torch.allclose(score.model.denoise(x.double(), level, labels), exact, rtol=0, atol=1e-10)
 
 
+def test_a_file_with_constructor_arguments_beside_the_weights_is_read() -> None:
+    """The studio's convert_edm_checkpoint.py writes such a file of EDM's pickle."""
+    weights, x, data = case("edm")
+    arguments = {"img_resolution": 16, "label_dim": 3, "model_type": "SongUNet", "channel_mult": [1, 2]}
+    meta = {"img_resolution": 16, "sigma_min": 0.0, "sigma_max": math.inf, "sigma_data": 0.5}
+    checkpoint = converted({"init_kwargs": arguments, "state_dict": weights, "meta": meta}, data)
+    assert checkpoint.converted is not None
+    assert checkpoint.converted["entry"] == "state_dict"
+    denoised = mosaic.score(checkpoint, data).model.denoise(x, mosaic.Level(1.0, 0.4), torch.tensor(LABELS))
+    assert torch.allclose(denoised, stored("edm_0.4"), rtol=0, atol=2e-4)
+
+
 def test_a_level_with_another_signal_is_scaled() -> None:
     """The studio's bridge: x0hat at (a, s) is D(x / a; s / a)."""
     weights, x, data = case("edm")

@@ -184,6 +184,14 @@ def test_images_of_another_size_are_refused(folder: Path) -> None:
         mosaic.run("network", "digits", score_options={"checkpoint": str(folder)})
 
 
+def test_the_data_to_use_are_named_with_their_options() -> None:
+    options = {"size": 6}
+    settings = {"batch_size": 2, "epochs": 1, "network_options": {"channels": 4, "blocks": 1}}
+    folder = mosaic.train("resnet", "black-white", out="net", dataset_options=options, **settings).folder
+    with pytest.raises(mosaic.UsageError, match=r"`dataset` black-white `dataset\.size=6`"):
+        mosaic.run("network", "black-white", score_options={"checkpoint": str(folder)})
+
+
 def test_labels_must_be_those_trained_with(tiny: mosaic.DataSet, folder: Path) -> None:
     with pytest.raises(mosaic.UsageError, match=r"\b1\b.*`labels`"):
         mosaic.run(model(tiny, folder), labels="1", samples=2)

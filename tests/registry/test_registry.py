@@ -112,6 +112,17 @@ def test_an_object_is_made_of_its_options_and_further_arguments(tiny: mosaic.Dat
         mosaic.registry().parse("score", "els", {"boundry": "circular"})
 
 
+def test_a_choice_is_written_as_the_settings_that_make_it() -> None:
+    registry = mosaic.registry()
+    options = registry.parse("dataset", "file", {"path": "a.npz", "range": "0,1"}).model_dump(mode="json")
+    assert (
+        registry.chosen_text("dataset", "file", options)
+        == "`dataset` file `dataset.path=a.npz` `dataset.range=0.0,1.0`"
+    )
+    assert registry.chosen_text("schedule", "edm", {"sigma_max": 80, "rho": 5}) == "`schedule` edm `schedule.rho=5.0`"
+    assert registry.chosen_text("dataset", "nowhere", options) == "`dataset` nowhere"
+
+
 def test_names_belong_to_the_plugins_that_registered_them() -> None:
     registry = mosaic.registry()
     assert registry.owner("schedule", "cosine") == "mosaic-diffusion:schedules"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def case(name: str) -> tuple[dict[str, Tensor], Tensor, mosaic.DataSet]:
     return oracle.weights_of(shapes), input_of(shape), images_like(shape, 3 if has_classes else 0)
 
 
-def converted(weights: dict[str, Tensor], data: mosaic.DataSet, **settings: Any) -> mosaic.Checkpoint:
-    """Save weights as torch does, and convert the file."""
+def converted(weights: Mapping[str, Any], data: mosaic.DataSet, **settings: Any) -> mosaic.Checkpoint:
+    """Save weights, or a mapping with them in an entry, as torch does, and convert the file."""
     torch.save(weights, "weights.pt")
     return mosaic.convert("weights.pt", data, **{"out": "net", **settings})

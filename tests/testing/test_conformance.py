@@ -19,6 +19,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "es": [{}],
     "ls": [{"boundary": boundary} for boundary in ("zeros", "circular")],
     "els": [{"boundary": boundary} for boundary in ("zeros", "circular", "valid")],
+    "soft-els": [{"boundary": "zeros"}, {"border": 0, "cutoff": 2}, {"boundary": "circular"}],
     "els-attention": [
         {"form": form, "attention": attention, "boundary": boundary}
         for form in ("compose", "mixture")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from conformance_checks import Undescribed, assert_caught, assert_passes, check_
 from torch import Tensor, nn
 
 import mosaic
-from mosaic.testing.networks import CHECKS
+from mosaic.testing.case import PluginCase
+from mosaic.testing.networks import CHECKS, NetworkCase
 
 
 class Small(nn.Module):
@@ -70,7 +73,7 @@ class ForgetfulNetwork(Convolutions):
 
 
 WRONG: dict[str, type[mosaic.Network]] = {
-    "eps_is_like_x": building(lambda module, x, t, eps: eps[:, :, 1:]),
+    "prediction_is_like_x": building(lambda module, x, t, eps: eps[:, :, 1:]),
     "torch_seed_decides_its_weights": Random,
     "evaluation_is_deterministic": building(lambda module, x, t, eps: eps + 1e-3 * torch.randn(eps.shape)),
     "every_weight_can_be_trained": building(lambda module, x, t, eps: eps, extra=True),
@@ -103,4 +106,48 @@ def test_a_network_without_a_receptive_field_is_not_checked_for_it() -> None:
 
 
 def test_an_untrained_network_that_gives_nan_is_caught() -> None:
-    assert_caught("network", building(lambda module, x, t, eps: eps / 0), "eps_is_like_x")
+    assert_caught("network", building(lambda module, x, t, eps: eps / 0), "prediction_is_like_x")
+
+
+def told(**words: Any) -> type[Convolutions]:
+    """Give a network of a convention."""
+
+    class Other(Convolutions):
+        convention = mosaic.Convention(**words)
+
+    return Other
+
+
+SIGMAS = [math.tan(math.pi / 2 * t / 1.008) for t in (0.1, 0.5, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("words", "times", "factors"),
+    [
+        ({"time": "t"}, [0.1, 0.5, 1.0], [1.0] * 3),
+        ({"time": "timestep"}, [99, 499, 999], [1.0] * 3),
+        ({"time": "timestep", "timesteps": 100}, [9, 49, 99], [1.0] * 3),
+        ({"time": "sigma", "prediction": "x0"}, SIGMAS, [math.hypot(1, sigma) for sigma in SIGMAS]),
+        (
+            {"preconditioning": "edm"},
+            [math.log(sigma) / 4 for sigma in SIGMAS],
+            [math.hypot(1, sigma) / math.hypot(0.5, sigma) for sigma in SIGMAS],
+        ),
+        (
+            {"prediction": "flow"},
+            [sigma / (1 + sigma) for sigma in SIGMAS],
+            [math.hypot(1, sigma) / (1 + sigma) for sigma in SIGMAS],
+        ),
+    ],
+)
+def test_a_network_is_given_what_its_convention_says(
+    words: dict[str, Any], times: list[float], factors: list[float]
+) -> None:
+    assert_passes("network", told(**words))
+    plain, inputs = (NetworkCase(PluginCase(kind)) for kind in (Convolutions, told(**words)))
+    assert inputs.told.tolist() == pytest.approx(times)
+    torch.testing.assert_close(inputs.x, plain.x * torch.tensor(factors)[:, None, None, None])
+
+
+def test_a_network_that_is_told_a_level_is_caught() -> None:
+    assert_caught("network", told(time="level"), "prediction_is_like_x", "numbers")

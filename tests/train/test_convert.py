@@ -47,6 +47,17 @@ def test_it_says_where_it_comes_from_and_what_is_assumed() -> None:
     assert sorted(path.name for path in checkpoint.folder.iterdir()) == ["checkpoint.json", "weights.safetensors"]
 
 
+def test_the_entry_that_was_read_is_named() -> None:
+    weights, _, data = case("ddpm")
+    other = {name: torch.zeros_like(value) for name, value in weights.items()}
+    with pytest.warns(mosaic.MosaicWarning) as warned:
+        checkpoint = converted({"net_model": other, "ema_model": weights, "step": 500_000}, data)
+    assert any("'ema_model'" in str(each.message) for each in warned)
+    assert checkpoint.converted is not None
+    assert checkpoint.converted["entry"] == "ema_model"
+    assert all(value.any() for name, value in checkpoint.load().state_dict().items() if "weight" in name)
+
+
 @quiet
 def test_what_is_given_is_not_assumed_and_makes_another_network() -> None:
     weights, _, data = case("resnet")

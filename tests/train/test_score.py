@@ -125,3 +125,17 @@ def test_a_score_model_has_its_own_data_and_options(tiny: mosaic.DataSet) -> Non
         with pytest.raises(mosaic.UsageError):
             mosaic.score(model, **unused)
     assert mosaic.score(model, tiny).model is model
+
+
+def test_a_folder_is_shown_to_the_score_models_and_refused_if_none_knows_it(
+    tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = mosaic.registry().get("score", "is")
+    seen: list[object] = []
+    monkeypatch.setattr(kind, "of_object", lambda what, dataset: seen.append(what))
+    for what in (str(tmp_path), tmp_path, "~"):
+        with pytest.raises(mosaic.UsageError, match=r"checkpoint\.json.*diffusers"):
+            mosaic.score(what, tiny)
+    assert list(dict.fromkeys(seen)) == [tmp_path, Path.home()]  # subclasses are asked, too
+    monkeypatch.setattr(kind, "of_object", lambda what, dataset: kind(None, dataset))
+    assert isinstance(mosaic.score(str(tmp_path), tiny).model, kind)

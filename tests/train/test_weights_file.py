@@ -45,6 +45,8 @@ def prefixed(prefix: str) -> dict[str, Tensor]:
         ({"ema": {"decay": 0.9}, "model": weights()}, "model"),
         ({"ema": {"decay": torch.tensor(0.9)}, "model": weights()}, "model"),
         ({"model": weights(), "step": torch.tensor(5)}, "model"),
+        ({"net_model": {"c": torch.ones(1)}, "ema_model": weights(), "optim": {"state": {}}}, "ema_model"),
+        ({"net_model": prefixed("module."), "x_T": torch.ones(2)}, "net_model"),
     ],
 )
 def test_tensors_are_found_by_name(content: Any, entry: str) -> None:
@@ -78,6 +80,19 @@ def test_code_in_a_file_is_never_run() -> None:
     function, arguments = Code().__reduce__()
     function(*arguments)  # what loading it would have done
     assert Path("was-run").exists()
+
+
+class Arguments(dict[str, Any]):
+    """A dictionary with a class of its own, as EDM keeps the arguments of a constructor."""
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_objects_beside_weights_are_refused_and_named_where_torch_can_say_so(zipped: bool) -> None:
+    content = {"init_kwargs": Arguments(side=32), "state_dict": weights()}
+    torch.save(content, FILE, _use_new_zipfile_serialization=zipped)
+    named = rf"weights\.pt.*{f'{__name__}.Arguments' * zipped}.*state_dict"
+    with pytest.raises(mosaic.DataError, match=named):
+        read_weights(FILE)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04rubbish", b"\x80\x02]q\x00."])

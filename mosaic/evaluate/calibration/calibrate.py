@@ -79,13 +79,13 @@ def calibrate_batch(plan: CalibrationPlan, batch: range, progress: Progress = si
                 note = f"step {step + 1}/{len(network.levels)}, k = {size}"
                 progress(ends[step * len(sizes) + column], ends[-1], plan.unit, note)
     dims = ("sample", "step", "k")
-    measured = xr.Dataset({"cosine": (dims, table[0]), "distance": (dims, table[1])}, {"k": list(sizes)})
+    measured = xr.Dataset({"cosine": (dims, table[0]), "distance": (dims, table[1])}, {"k": np.array(sizes)})
     names = ("sample", "seed", "label", "step", "time", "signal", "noise")
     measured = measured.assign_coords({name: trajectory[name].variable for name in names})
     return described(measured, CALIBRATION_SCHEMA)
 
 
-def chosen_scales(table: xr.Dataset, criterion: str) -> xr.Dataset:
+def chosen_scales(table: xr.Dataset, criterion: str, continuous: bool = False) -> xr.Dataset:
     """Choose the scale of every step from the agreement at each k.
 
     Parameters
@@ -94,24 +94,44 @@ def chosen_scales(table: xr.Dataset, criterion: str) -> xr.Dataset:
         `cosine` and `distance` along sample, step and k.
     criterion : {"cosine", "l2"}
         The best k of a sample has the highest cosine, or the least distance; on ties the smallest k.
+    continuous : bool
+        Whether k may lie between those tried: the best one is then where the parabola in log k through the best k tried
+        and its neighbours has its extremum.
 
     Returns
     -------
     xarray.Dataset
-        `table` with `best` (sample, step); and along step its median `scale` (the lower one of two), its mode
-        `scale_mode` (the smallest of several) and its quartiles `scale_q25` and `scale_q75`.
+        `table` with `best` (sample, step); and along step its median `scale` (of windows the lower one of two), the
+        mode `scale_mode` (of the k tried that are best, the smallest of several) and its quartiles `scale_q25` and
+        `scale_q75`.
     """
     order = table["cosine"] if criterion == "cosine" else -table["distance"]
-    best = table["k"].values[order.argmax("k").transpose("sample", "step").values]
-    counts = (best[:, :, None] == table["k"].values).sum(0)
+    values, tried = order.transpose("sample", "step", "k").values, table["k"].values
+    places = values.argmax(2)
+    counts = (places[:, :, None] == np.arange(len(tried))).sum(0)
+    best = _between(values, places, tried) if continuous else tried[places]
     chosen = {
         "best": (("sample", "step"), best),
-        "scale": ("step", np.percentile(best, 50, axis=0, method="lower")),
-        "scale_mode": ("step", table["k"].values[counts.argmax(1)]),
+        "scale": ("step", np.percentile(best, 50, axis=0, method="linear" if continuous else "lower")),
+        "scale_mode": ("step", tried[counts.argmax(1)]),
         "scale_q25": ("step", np.percentile(best, 25, axis=0)),
         "scale_q75": ("step", np.percentile(best, 75, axis=0)),
     }
     return described(table.assign(chosen), CALIBRATION_SCHEMA)
+
+
+def _between(values: np.ndarray, places: np.ndarray, tried: np.ndarray) -> np.ndarray:
+    """Where parabolas in log k through the largest values (sample, step, k) and their neighbours are largest."""
+    if len(tried) < 3:
+        return tried[places].astype(float)
+    middle = places.clip(1, len(tried) - 2)
+    x = np.log(tried)[np.stack([middle - 1, middle, middle + 1])]
+    y = np.take_along_axis(values, np.stack([middle - 1, middle, middle + 1], axis=2), axis=2).transpose(2, 0, 1)
+    rise, fall = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
+    curvature = (fall - rise) / (x[2] - x[0])
+    inside = (places == middle) & (curvature < 0)  # the largest at an end of what was tried stays there
+    vertex = (x[0] + x[1]) / 2 - rise / (2 * np.where(inside, curvature, -1.0))
+    return np.where(inside, np.exp(vertex), tried[places])
 
 
 def identity_of(plan: CalibrationPlan) -> dict[str, Any]:
@@ -161,7 +181,11 @@ def job_of(plan: CalibrationPlan, path: Path) -> FileJob:
         ],
         unit=plan.unit,
         attributes=partial(attributes_of, plan),
-        complete=partial(chosen_scales, criterion=plan.config.criterion),
+        complete=partial(
+            chosen_scales,
+            criterion=plan.config.criterion,
+            continuous=plan.machine.traits.has_continuous_scale,
+        ),
         free=("configuration.checkpoint",),  # a path; the identity holds the fingerprint of the weights
     )
 

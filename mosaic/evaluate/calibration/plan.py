@@ -25,7 +25,7 @@ class CalibrationPlan:
         The network's run.
     machine : ScoreModel
         The score model whose scales are chosen, on the same data.
-    sizes : tuple of int
+    sizes : tuple of float
         The scales to choose from, rising.
     threads : int or None
         Blocks of candidates that the machine works on at a time, at most; None for no limit.
@@ -38,7 +38,7 @@ class CalibrationPlan:
     config: CalibrationConfig
     network: Plan
     machine: ScoreModel
-    sizes: tuple[int, ...]
+    sizes: tuple[float, ...]
     threads: int | None = None
     output: Output | None = None
     notes: tuple[str, ...] = ()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from mosaic.device import standard_torch
 from mosaic.engine.windows import check_window_size
@@ -17,35 +21,48 @@ from mosaic.registry.loading import registry
 from mosaic.run.memory import threads_within
 from mosaic.run.prepare import prepare
 from mosaic.run.score import Score
+from mosaic.sampling.scales import as_scale
 from mosaic.storage.output import Output
 from mosaic.train.runs import network_runs
 
 __all__ = ["all_sizes", "parse_sizes", "prepare_calibration"]
 
 LARGEST = 9999  # largest scale allowed in a range, more than any image needs
+RATIO = 1.1  # of neighbouring scales in a range, if the scale is continuous
 
 
-def parse_sizes(text: str) -> tuple[int, ...]:
+def parse_sizes(text: str, continuous: bool = False) -> tuple[float, ...]:
     """Read scales to choose from: `3-17` or `3,5,9`.
+
+    A range holds odd numbers, or of a `continuous` scale numbers that rise by about a tenth each.
 
     Raises
     ------
     UsageError
-        If they are not odd, positive and rising.
+        If they are not numbers that a scale may be, rising.
     """
+    number: Callable[[str], float] = float if continuous else int
     try:
-        if "-" in text:
-            first, last = (int(part) for part in text.split("-"))
-            sizes = tuple(range(first, min(last, LARGEST) + 1, 2))
-        else:
-            sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
+        parts = [number(part) for part in text.split("-" if "-" in text else ",")]
+        sizes = tuple(map(as_scale, _range(*parts, continuous) if "-" in text else parts))
+    except (TypeError, ValueError, OverflowError):
         sizes = ()
-    if not sizes or list(sizes) != sorted(set(sizes)):
-        raise UsageError(f"`sizes` '{text}' must be odd numbers: a range 3-17, or a rising list 3,5,9.")
-    for size in sizes:
-        check_window_size(size)
+    if not sizes or list(sizes) != sorted(set(sizes)) or not 0 < sizes[0] <= sizes[-1] <= LARGEST:
+        numbers = "positive" if continuous else "odd"
+        raise UsageError(f"`sizes` '{text}' must be {numbers} numbers: a range 3-17, or a rising list 3,5,9.")
+    if not continuous:
+        for size in sizes:
+            check_window_size(size)
     return sizes
+
+
+def _range(first: float, last: float, continuous: bool) -> Iterable[float]:
+    if not continuous:
+        return range(int(first), int(min(last, LARGEST)) + 1, 2)
+    if not 0 < first <= last:
+        return []
+    count = round(math.log(min(last, LARGEST) / first) / math.log(RATIO)) + 1
+    return [first] if first == last else np.geomspace(first, min(last, LARGEST), max(2, count)).round(6).tolist()
 
 
 @standard_torch()
@@ -88,11 +105,13 @@ def prepare_calibration(
     )
     options = {**runs.boundary_for(config.score), **config.score_options}
     options = registry().parse("score", config.score, options)  # before the data are read
-    sizes = None if config.sizes is None else parse_sizes(config.sizes)
+    if config.sizes is not None:
+        parse_sizes(config.sizes, continuous=True)  # before the data are read, which can take long
     images = runs.model.dataset if dataset is None and runs.model is not None else dataset
     plan = prepare(runs.own(**_shared(config)), access, score=runs.model, dataset=images, memory=memory)
-    sizes = sizes or parse_sizes(all_sizes(plan.dataset.shape, runs.receptive_field))
     machine: ScoreModel = registry().get("score", config.score)(options, plan.dataset)
+    tried = config.sizes or all_sizes(plan.dataset.shape, runs.receptive_field)
+    sizes = parse_sizes(tried, machine.traits.has_continuous_scale)
     if not machine.traits.has_scale:
         raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; name one that has.")
     notes = [*plan.notes, *machine.check(plan.levels, sizes, plan.labels)]

@@ -119,8 +119,8 @@ class Fig4(Target):
         """Say how wide the fields are beside the scales, at a few times."""
         return [
             f"{row}, t = {float(moment['time']):.2f}: 95 % of |Jacobian|^2 beside the centre in "
-            f"{int(moment['field_width'])} pixels, calibrated k {float(moment['scale']):g}, "
-            f"the paper's {float(moment['paper']):g}"
+            f"{int(moment['field_width'])} pixels, calibrated k {float(moment['scale']):g}"
+            + ("" if np.isnan(moment["paper"]) else f", the paper's {float(moment['paper']):g}")
             for row in measured["row"].values.tolist()
             for step in _shown(measured)
             for moment in [measured.sel(row=row).isel(time=step)]
@@ -181,10 +181,13 @@ def _draw_widths(figure: SubFigure, measured: xr.Dataset) -> None:
         time = row["time"].values
         axis.fill_between(time, row["scale_q25"], row["scale_q75"], color=COLORS[0], alpha=0.2, linewidth=0)
         axis.plot(time, row["scale"], "o-", color=COLORS[0], markersize=3, label="calibrated k, quartiles")
-        axis.plot(time, row["paper"], "x", color="black", markersize=4, label="the paper's k")
+        if row["paper"].notnull().any():
+            axis.plot(time, row["paper"], "x", color="black", markersize=4, label="the paper's k")
         axis.plot(time, row["field_width"], "-", color=COLORS[1], label=label)
         axis.set_title(name, fontsize=8)
         axis.set_xlabel("time t")
     axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("pixels")
-    axes[0].legend(fontsize=7)
+    # A row may have no scales of the paper.
+    lines = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    axes[0].legend(lines.values(), lines.keys(), fontsize=7)

@@ -64,5 +64,5 @@ function drawWeights(chart, run, frame, sources) {
     right.push({ share: 0, text: "1" }, { share: 1, text: compact(Math.exp(top)) });
   }
   const place = run.provenance.kept.indexOf(frame);
-  drawChart(chart, run.total, run.numbers[frame], series, ends, right, place < 0 ? "" : `weight ${sources.weights[place].toPrecision(2)}`);
+  drawChart(chart, run.total, run.numbers[frame], series, ends, right, place < 0 ? "" : `weight ${short(sources.weights[place])}`);
 }

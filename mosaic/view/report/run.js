@@ -94,7 +94,7 @@ function drawTrainingImages(view, frame, sources, sheet) {
   }
   if (view.candidate.figure.hidden) return;
   if (sources.step) {
-    const candidate = drawTraining(view.candidate, run, sheet, sources.step.image, `best candidate, weight ${sources.weights[sources.place].toPrecision(2)}`);
+    const candidate = drawTraining(view.candidate, run, sheet, sources.step.image, `best candidate, weight\u00a0${short(sources.weights[sources.place])}`);
     if (candidate) markWindow(candidate, sources.step.row, sources.step.column, run.scales[frame], wraps);
   } else {
     penOn(view.candidate.canvas).clearRect(0, 0, width, height);
@@ -122,7 +122,7 @@ async function drawView(view, turn) {
     provenance ? picture(provenance.map) : null, run.training ? picture(run.training.picture) : null,
   ]);
   if (turn !== latest) return;  // the state has changed meanwhile
-  const wraps = run.boundary === "circular" || run.boundary === "valid", t = `t = ${run.times[frame]}`;
+  const wraps = run.boundary === "circular" || run.boundary === "valid", t = `t\u00a0=\u00a0${run.times[frame]}`;
   drawFinal(view, image, map, sources);
   for (const [part, top] of [[view.noisy, 0], [view.clean, height]])
     markWindow(drawCrop(part.canvas, film, frame * width, top), state.row, state.column, run.scales[frame], wraps);

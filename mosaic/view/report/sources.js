@@ -53,7 +53,7 @@ function account(run, frame, sources) {
     if (run.provenance.kept.length > 1) {
       const n = sources.entropies.length && step ? `, among ${short(Math.exp(sources.entropies[sources.place]))} effective candidates` : "";
       said["At this step"] = step
-        ? `best candidate ${placed(run, step)}${tied(step)}; weight ${sources.weights[sources.place].toPrecision(3)}${step.multiplicity > 1 ? " with its equals" : ""}${n}`
+        ? `best candidate ${placed(run, step)}${tied(step)}; weight ${short(sources.weights[sources.place])}${step.multiplicity > 1 ? " with its equals" : ""}${n}`
         : "candidates are not kept";
     }
   }

@@ -208,3 +208,24 @@ def test_any_score_is_a_network_to_calibrate_by(tiny: mosaic.DataSet) -> None:
 def test_a_score_has_its_own_data(tiny: mosaic.DataSet) -> None:
     with pytest.raises(mosaic.UsageError, match="`dataset`"):
         mosaic.calibrate(mosaic.score("els", tiny), dataset="digits")
+
+
+def test_the_best_of_a_continuum_is_the_extremum_of_a_parabola() -> None:
+    tried = np.array([2.0, 2.5, 3.5, 5.0, 8.0])
+    best = np.array([[3.1, 2.6], [6.0, 2.6]])
+    values = -(np.log(tried) - np.log(best)[:, :, None]) ** 2  # a parabola: found exactly
+    table = xr.Dataset({"cosine": (("sample", "step", "k"), values), "distance": (("sample", "step", "k"), -values)})
+    table = table.assign_coords(k=tried)
+    for criterion in ("cosine", "l2"):
+        chosen = chosen_scales(table, criterion, continuous=True)
+        np.testing.assert_allclose(chosen["best"], best)
+        np.testing.assert_allclose(chosen["scale"], [4.55, 2.6])
+    rising = chosen_scales(table.isel(k=slice(2)), "cosine", continuous=True)
+    assert rising["best"].values.tolist() == [[2.5, 2.5], [2.5, 2.5]]
+
+
+def test_the_best_of_a_continuum_at_the_end_of_what_was_tried_stays_there() -> None:
+    values = np.array([[[1.0, 2.0, 4.0], [3.0, 2.0, 0.0], [1.0, 1.0, 1.0], [0.0, 2.0, 0.0]]])
+    dims = ("sample", "step", "k")
+    table = xr.Dataset({"cosine": (dims, values), "distance": (dims, -values)}, {"k": [1.0, 2.0, 4.0]})
+    assert chosen_scales(table, "cosine", continuous=True)["best"].values.tolist()[0] == pytest.approx([4, 1, 1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,19 @@ def test_a_machine_without_scales_is_refused(network: mosaic.Checkpoint, tiny_fi
     plan = prepare_calibration(layered(CalibrationConfig, *layers, {"sizes": "3,7"}), DataAccess())
     assert plan.sizes == (3, 7)
     assert plan.network.config.score == "network"
+
+
+def test_a_range_of_continuous_sizes_rises_by_a_tenth() -> None:
+    sizes = parse_sizes("2-17", continuous=True)
+    assert (sizes[0], sizes[-1]) == (2, 17)
+    ratios = [larger / smaller for smaller, larger in pairwise(sizes)]
+    assert max(ratios) - min(ratios) < 1e-5
+    assert 1.08 < ratios[0] < 1.12
+    assert parse_sizes("2.5,4,17.25", continuous=True) == (2.5, 4, 17.25)
+    assert parse_sizes("4-4", continuous=True) == (4,)
+
+
+@pytest.mark.parametrize("text", ["0-3", "-3,5", "5,3", "nan,3", "3,inf", "a", "3-5-7", "9-3", "3,3"])
+def test_continuous_sizes_that_cannot_be_are_refused(text: str) -> None:
+    with pytest.raises(mosaic.UsageError, match="positive"):
+        parse_sizes(text, continuous=True)

@@ -99,7 +99,7 @@ def test_its_summary_has_six_times_from_the_first_to_the_last(measured: xr.Datas
     numbers = [[float(n) for n in re.findall(r"t = ([0-9.]+):.* in ([0-9]+) .* k ([0-9]+)", line)[0]] for line in lines]
     assert numbers[:6] == numbers[6:] == [[t / 10, 2 * t + 1, t] for t in (0, 2, 4, 6, 8, 10)]
     assert lines[0].endswith("0.5")
-    assert lines[6].endswith("nan")
+    assert lines[6].endswith("k 0")
 
 
 def test_fields_are_drawn_as_shares_of_their_largest_value(measured: xr.Dataset, tmp_path: Path) -> None:
@@ -110,3 +110,15 @@ def test_fields_are_drawn_as_shares_of_their_largest_value(measured: xr.Dataset,
     field = measured["field"].values[1, 4]
     np.testing.assert_allclose(drawn[6 + 2], np.maximum(field / field.max(), 1e-3))
     check_readable(figure)
+
+
+@pytest.mark.parametrize("rows", [["a", "b"], ["b", "a"], ["b"]])
+def test_scales_of_the_paper_are_drawn_where_there_are_some(measured: xr.Dataset, rows: list[str]) -> None:
+    figure = Fig4(Study(ReproduceConfig(), Path("root"))).draw(measured.sel(row=rows))
+    axes = {axis.get_title(): axis for axis in figure.axes if axis.get_xlabel()}
+    assert [len(axes[row].lines) for row in rows] == [3 if row == "a" else 2 for row in rows]
+    legend = axes[rows[0]].get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert len(labels) == (3 if "a" in rows else 2)
+    assert any("paper" in label for label in labels) == ("a" in rows)

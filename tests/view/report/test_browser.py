@@ -264,6 +264,8 @@ def test_the_page_fits_its_window_in_legible_letters(
             "  .map((each) => parseFloat(getComputedStyle(each).fontSize)))"
         )
         assert min(sizes) >= 12
+        fonts = "return [...document.querySelectorAll('svg')].map((each) => each.getBoundingClientRect().width / 320)"
+        assert max(browser.execute_script(fonts)) == pytest.approx(1, abs=0.01)  # of charts, no larger than the texts
         browser.execute_script(
             "const c = document.querySelectorAll('canvas.image')[0], b = c.getBoundingClientRect();"
             "const place = {clientX: b.left + b.width * 0.9, clientY: b.top + b.height * 0.1};"

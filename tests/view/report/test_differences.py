@@ -87,3 +87,4 @@ def test_options_that_a_score_does_not_have_are_left_blank(tiny: mosaic.DataSet,
     actual = dict(settings_that_differ([first, other]))
     assert actual["score"] == ["els", "gaussian"]
     assert actual["score.boundary"] == ["zeros", ""]
+    assert actual["scales of the steps"] == ["3 (2 steps)", "none"]

@@ -1,0 +1,130 @@
+"""Soft windows: the equivariant local machine with a Gaussian profile in place of a box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import mosaic
+from mosaic_plugins.machines import ELS
+
+__all__ = ["SoftELS", "gaussian_profile"]
+
+AREA = math.sqrt(2 * math.pi)  # of a Gaussian profile of width 1
+
+
+def gaussian_profile(width: float, radius: int) -> list[float]:
+    """Weights exp(-u^2 / 2 w^2) of the pixels at u = -radius .. radius from the centre; `width` is w, in pixels."""
+    return [math.exp(-(u**2) / (2 * width**2)) for u in range(-radius, radius + 1)]
+
+
+class SoftELS(ELS):
+    """ELS with soft windows: the farther a pixel is from the centre of its window, the less it counts.
+
+    logit(c) = - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2),  g(u) = exp(-|u|^2 / 2 w^2), cut off at `cutoff` w along each
+    axis. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as much in all. It may be any
+    positive number, so that scales made for ELS can be used, and calibration searches a continuum.
+
+    With boundary `zeros`, windows that hang over the border as far as they are not cut off have candidates that do so
+    alike, as in ELS.
+
+    The paper's: the machine whose windows are hard (Kamb & Ganguli 2025, eqs. 9-10 and app. B.2).
+    The published code's: there is none of it.
+    Ours: the soft window, its cut-off and what it does at the border. It is one choice of the query precisions of
+    Niedoba, Zwartsenberg & Wood 2026 (arXiv 2605.24192), of which we had the abstract only.
+    """
+
+    name = "soft-els"
+
+    class Options(ELS.Options):
+        """The windows' cut-off and border, beside the options of ELS."""
+
+        cutoff: float = Field(
+            3.0, ge=0.5, le=10, description="Where windows are cut off along each axis, in widths w of their profile."
+        )
+        border: float | None = Field(
+            None,
+            ge=0,
+            le=10,
+            description="With boundary zeros, how near to the border pixels are compared only with those just as near, "
+            "in widths w; the windows of the others hold zeros beyond it. Default: as far as windows reach.",
+        )
+
+    options: Options
+
+    @property
+    def traits(self) -> mosaic.Traits:
+        """As ELS with a window as wide as the soft one before it is cut off, and a scale that is continuous."""
+        return replace(super().traits, has_continuous_scale=True, window=self.extent)
+
+    def extent(self, scale: float) -> int:
+        """Side of a window in pixels, cut off.
+
+        It reaches at most across the image; where windows wrap, not so far that it would meet itself.
+        """
+        side = min(self.dataset.shape[1:])
+        farthest = max(self.dataset.shape[1:]) - 1 if self.options.boundary == "zeros" else (side - 1) // 2
+        return 2 * min(max(1, round(self.options.cutoff * scale / AREA)), farthest) + 1
+
+    def border(self, scale: float) -> int | None:
+        """How near to the border a pixel's candidates hang over alike, in pixels; None: all whose windows hang over."""
+        given = self.options.border
+        return None if given is None or self.options.boundary != "zeros" else round(given * scale / AREA)
+
+    def comparisons(self, scale: float) -> int:
+        """Count the windows that the pixels of one sample are compared with."""
+        k, border = self.extent(scale), self.border(scale)
+        axes = (mosaic.window_axis(size, k, self.options.boundary, border=border) for size in self.dataset.shape[1:])
+        return len(self.dataset) * math.prod(axis.pairs for axis in axes)
+
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
+        """Give each pixel's posterior over the windows it may be compared with."""
+        k = self.extent(scale)
+        return mosaic.equivariant_local_posterior(
+            x,
+            images,
+            level,
+            k,
+            self.options.boundary,
+            profile=gaussian_profile(scale / AREA, k // 2),
+            border=self.border(scale),
+            compute=compute,
+        )
+
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+        """Give the best windows; of equal ones the first."""
+        return self.resolved(posterior, images, self.extent(scale))
+
+    def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
+        """Bytes that a thread needs at most: as ELS with windows of the same extent, and weighted rows of x."""
+        k, (channels, height, width) = self.extent(scale), self.dataset.shape
+        return super().block_bytes(batch, k, dtype) + 8 * batch * channels * height * k * (width + k)
+
+    def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
+        """Bytes at most that all threads share: the weighted rows of x."""
+        k, (channels, height, width) = self.extent(scale), self.dataset.shape
+        return 2 * 8 * batch * channels * height * k * (width + k)
+
+    def check(
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
+    ) -> Sequence[str]:
+        """Refuse a scale that is not positive, and an option that would not be used."""
+        if min(scales) <= 0:
+            raise mosaic.UsageError(f"Scale {min(scales)} is not valid: it must be above 0.")
+        if self.options.border is not None and self.options.boundary != "zeros":
+            raise mosaic.UsageError(
+                f"`border` is not used with boundary '{self.options.boundary}'; leave it out, or use boundary zeros."
+            )
+        return super().check(levels, tuple(map(self.extent, scales)), labels)
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    register(SoftELS)
