@@ -17,7 +17,7 @@ def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
     """List what can be named: KIND is schedule, score, dataset, metric, network, sampler or scales (default: all)."""
     from mosaic.registry.hooks import KINDS
     from mosaic.registry.loading import registry
-    from mosaic.sampling.scales import paper_scales, preset_names
+    from mosaic.sampling.scales import preset_names, preset_scales
 
     kinds = [*KINDS, "scales"]
     wanted = kind if kind is None or kind == "scales" else kind.removesuffix("s")
@@ -37,7 +37,7 @@ def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
     ]
     if wanted in (None, "scales"):
         for name in preset_names():
-            scales = " ".join(map(str, paper_scales(name.removeprefix("paper/")).scales))
+            scales = " ".join(map(str, preset_scales(name).scales))
             rows.append({"kind": "scales", "name": name, "provider": "mosaic", "summary": scales})
     if as_json:
         print_json(rows)

@@ -74,13 +74,12 @@ def _kind_of(name: str) -> str:
 
 
 def _show_scales(name: str, as_json: bool) -> None:
-    from mosaic.sampling.scales import PAPER_SCALES, paper_scales
+    from mosaic.sampling.scales import preset_names, preset_scales
 
-    short = name.removeprefix("paper/")
-    if short not in PAPER_SCALES:
-        names = [f"paper/{preset}" for preset in PAPER_SCALES]
+    names, preset = preset_names(), name if "/" in name else f"paper/{name}"
+    if preset not in names:
         raise UsageError(f"There is no preset '{name}'.{did_you_mean(name, names)} Presets: {', '.join(names)}.")
-    table = paper_scales(short)
+    table = preset_scales(preset)
     if as_json:
         print_json({"scales": table.scales, "noise_to_signal": table.ratios})
     else:

@@ -25,12 +25,14 @@ from mosaic.netcdf.access import open_netcdf
 
 __all__ = [
     "PAPER_SCALES",
+    "PSPC_SQUARE_CIFAR10",
     "ScaleSchedule",
     "Scales",
     "as_scale",
     "coarse_to_fine",
     "paper_scales",
     "preset_names",
+    "preset_scales",
     "resolve_scales",
     "scales_as_text",
 ]
@@ -49,6 +51,9 @@ PAPER_SCALES = {
     "celeba-unet-zeros": (3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 7, 7, 9, 9, 9, 13, 19, 27),
 }
 
+# Niedoba et al. 2024, side of the square patches on CIFAR10: from the lowest to the highest of the 18 levels of Karras
+# et al. 2022, eq. 5, with sigma^(1/7) equidistant from 0.002 to 80.
+PSPC_SQUARE_CIFAR10 = (3, 3, 3, 3, 3, 3, 5, 7, 11, 15, 23, 32, 32, 32, 32, 32, 32, 32)
 
 LARGEST = 9999
 
@@ -121,8 +126,17 @@ Scales = str | float | PathLike[str] | Collection[float] | ScaleSchedule | xr.Da
 
 
 def preset_names() -> list[str]:
-    """Presets that `resolve_scales` takes: paper/NAME for each scale schedule that the paper gives."""
-    return [f"paper/{name}" for name in PAPER_SCALES]
+    """Presets that `resolve_scales` takes: paper/NAME for each scale schedule that the paper gives, and others'."""
+    return [*(f"paper/{name}" for name in PAPER_SCALES), "niedoba/cifar10-square"]
+
+
+def preset_scales(name: str) -> ScaleSchedule:
+    """The preset of a name in `preset_names`, with the s / a at which it was published."""
+    if name.startswith("paper/"):
+        return paper_scales(name.removeprefix("paper/"))
+    low, high = (sigma ** (1 / 7) for sigma in (0.002, 80))
+    last = len(PSPC_SQUARE_CIFAR10) - 1
+    return ScaleSchedule(PSPC_SQUARE_CIFAR10, tuple((low + i / last * (high - low)) ** 7 for i in range(last + 1)))
 
 
 def paper_scales(name: str) -> ScaleSchedule:
@@ -187,7 +201,7 @@ def resolve_scales(spec: str, levels: Sequence[Level], continuous: bool = False)
             scales *= len(levels)
         return ScaleSchedule(scales, tuple(level.ratio for level in levels)).scales
     if spec in preset_names():
-        table = paper_scales(spec.removeprefix("paper/"))
+        table = preset_scales(spec)
     elif spec.startswith("{"):
         with _usable("`scales`"):
             table = _table_in_json(spec)

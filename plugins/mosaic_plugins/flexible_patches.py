@@ -14,13 +14,14 @@ from torch import Tensor
 
 import mosaic
 from mosaic_plugins.footprint import network_memory
+from mosaic_plugins.schedules import Edm
 from mosaic_plugins.trained import TrainedNetwork
 
 __all__ = ["SHARES", "FlexiblePatches", "composite_of", "masks_of"]
 
 # Niedoba et al. 2024, on CIFAR10: shares by the 18 levels of Karras et al. 2022, eq. 5, from sigma 0.002 to 80.
 SHARES = (0.3, 0.3, 0.3, 0.3, 0.4, 0.4, 0.4, 0.4, 0.5, 0.7, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-SIGMAS = tuple((0.002 ** (1 / 7) + i / 17 * (80 ** (1 / 7) - 0.002 ** (1 / 7))) ** 7 for i in range(18))
+SIGMAS = tuple(Edm().level(i / 17).noise for i in range(18))
 
 BATCH = 8  # images whose gradients are computed together
 

@@ -15,16 +15,9 @@ from torch.nn.functional import pad
 import mosaic
 from mosaic_plugins.flexible_patches import FlexiblePatches
 
-__all__ = ["PSPC_SQUARE_CIFAR10", "PatchPosterior"]
+__all__ = ["PatchPosterior"]
 
 BLOCK = 2**22  # logits held at a time
-
-# Niedoba et al. 2024: sizes on CIFAR10 and their sigma, from the lowest noise level to the highest. The levels are the
-# 18 of Karras et al. 2022, eq. 5: sigma^(1/7) is equidistant from 0.002 to 80.
-PSPC_SQUARE_CIFAR10: dict[str, tuple[float, ...]] = {
-    "scales": (3, 3, 3, 3, 3, 3, 5, 7, 11, 15, 23, 32, 32, 32, 32, 32, 32, 32),
-    "noise_to_signal": tuple((0.002 ** (1 / 7) + i / 17 * (80 ** (1 / 7) - 0.002 ** (1 / 7))) ** 7 for i in range(18)),
-}
 
 
 class PatchPosterior(mosaic.AnalyticMachine):
@@ -38,7 +31,7 @@ class PatchPosterior(mosaic.AnalyticMachine):
     generalization, arXiv 2411.19339), PSPC-Square.
 
     The paper's: the patch set posterior composite with all square patches that lie wholly inside the image. The sizes
-    follow the noise: `PSPC_SQUARE_CIFAR10` holds those for CIFAR10.
+    follow the noise: `--scales niedoba/cifar10-square` are those for CIFAR10.
     The published code's: agrees to 2e-6 with its numbers for sizes 3, 4, 7 and 16
     (tests/plugins/test_patch_posterior.py). By default it counts mirror images of the training set, too: `flips=true`.
     Ours: boundary `circular`; a patch that is larger than the image on an axis is as large as the image there.
@@ -66,9 +59,12 @@ class PatchPosterior(mosaic.AnalyticMachine):
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
-        """Take patches of any size from 1 on."""
-        if min(scales) < 1:
-            raise mosaic.UsageError(f"Scale {min(scales)} is not a valid patch size: it must be at least 1.")
+        """Take patches of any size, even ones too."""
+        for scale in scales:
+            if scale < 1 or scale != int(scale):
+                raise mosaic.UsageError(
+                    f"Scale {scale} is not a valid patch size: it must be a whole number from 1 on."
+                )
         return ()
 
     def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:

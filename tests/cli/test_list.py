@@ -34,7 +34,7 @@ def test_list_names_everything_built_in(invoke: Invoke) -> None:
     assert {("dataset", name) for name in datasets} <= names
     assert {("sampler", name) for name in samplers} <= names
     assert {("score", name) for name in ("is", "es", "ls", "els")} <= names
-    assert sum(kind == "scales" for kind, _ in names) == 10
+    assert sum(kind == "scales" for kind, _ in names) == 11
 
 
 def test_names_of_a_kind_are_sorted(invoke: Invoke) -> None:

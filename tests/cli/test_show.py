@@ -31,6 +31,12 @@ def test_a_preset_is_a_table_of_scales_by_noise_to_signal_ratio(invoke: Invoke) 
     assert [float(line.split()[0]) for line in lines] == pytest.approx(table.ratios, rel=1e-3)
 
 
+def test_presets_of_others_are_shown_and_listed_by_their_whole_names(invoke: Invoke) -> None:
+    lines = done(invoke("show", "niedoba/cifar10-square")).stdout.splitlines()
+    assert [line.split()[1] for line in lines[-2:]] == ["32", "32"]
+    assert "niedoba/cifar10-square" in done(invoke("list", "scales")).stdout
+
+
 def test_show_prints_the_option_table(invoke: Invoke) -> None:
     output = invoke("show", "schedule", "exponential").stdout
     (row,) = [line for line in output.splitlines() if line.startswith("schedule.t_max")]

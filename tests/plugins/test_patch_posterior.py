@@ -21,7 +21,7 @@ from theories import (
 )
 
 import mosaic
-from mosaic_plugins.patch_posterior import PSPC_SQUARE_CIFAR10, composite
+from mosaic_plugins.patch_posterior import composite
 
 pytestmark = pytest.mark.usefixtures("pieces")
 
@@ -50,14 +50,6 @@ def test_it_agrees_with_the_numbers_of_the_published_code(published: Mapping[str
         x = torch.as_tensor(published[f"t{t}_x"].astype(dtype))
         actual = model.denoise(x, mosaic.Level(*level.tolist()), None, k).numpy()
         np.testing.assert_allclose(actual, published[f"pspc_size{k}_t{t}_x0hat"], rtol=0, atol=1e-5)
-
-
-def test_its_preset_has_a_size_for_each_level_of_edm() -> None:
-    sizes, ratios = PSPC_SQUARE_CIFAR10["scales"], PSPC_SQUARE_CIFAR10["noise_to_signal"]
-    published = [32] * 7 + [23, 15, 11, 7, 5] + [3] * 6  # from sigma 80 to 0.002
-    assert list(sizes)[::-1] == published
-    schedule = mosaic.registry().make("schedule", "edm", {})
-    np.testing.assert_allclose(ratios, [schedule.level(i / 17).noise for i in range(18)], rtol=1e-12)
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
@@ -110,8 +102,18 @@ def test_mirror_images_count_on_request_and_are_named_by_the_image_that_they_mir
     )
 
 
-@pytest.mark.parametrize("k", [0, -1])
-def test_sizes_below_one_are_refused(k: int) -> None:
+def test_a_run_takes_even_sizes_and_its_preset(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("patch-posterior", tiny, steps=2, samples=2, scales="2,4")
+    assert run["scale"].values.tolist() == [4, 2]
+    with pytest.warns(mosaic.MosaicWarning, match="32"):  # they are meant for larger images
+        preset = mosaic.run(
+            "patch-posterior", tiny, steps=3, samples=1, schedule="edm", scales="niedoba/cifar10-square"
+        )
+    assert preset["scale"].values.tolist() == [32, 32, 5]  # levels 17, 11 and 6, nearly
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5])
+def test_what_is_not_a_size_is_refused(k: float) -> None:
     model = model_of("patch-posterior", images_of())
     with pytest.raises(mosaic.UsageError, match=rf"{k}\b"):
         model.check((mosaic.Level(1.0, 1.0),), (k,), (-1,))

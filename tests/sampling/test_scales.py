@@ -15,7 +15,14 @@ import mosaic
 from mosaic.interfaces.sampler import levels_at, uniform_times
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import layered
-from mosaic.sampling.scales import PAPER_SCALES, ScaleSchedule, coarse_to_fine, preset_names, resolve_scales
+from mosaic.sampling.scales import (
+    PAPER_SCALES,
+    ScaleSchedule,
+    coarse_to_fine,
+    preset_names,
+    preset_scales,
+    resolve_scales,
+)
 
 
 def rising(steps: int, schedule: str = "cosine") -> list[mosaic.Level]:
@@ -27,7 +34,14 @@ def test_there_are_ten_paper_presets_of_twenty_odd_scales() -> None:
     assert all(len(scales) == 20 and all(k % 2 == 1 for k in scales) for scales in PAPER_SCALES.values())
 
 
-@pytest.mark.parametrize("name", preset_names())
+def test_the_preset_of_square_patches_has_a_size_for_each_level_of_edm() -> None:
+    table = preset_scales("niedoba/cifar10-square")
+    assert list(table.scales)[::-1] == [32] * 7 + [23, 15, 11, 7, 5] + [3] * 6  # from sigma 80 to 0.002
+    schedule = mosaic.registry().make("schedule", "edm", {})
+    assert table.ratios == pytest.approx([schedule.level(i / 17).noise for i in range(18)], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if name.startswith("paper/")])
 def test_a_preset_gives_back_its_own_list_on_its_own_schedule(name: str) -> None:
     assert resolve_scales(name, rising(20)) == PAPER_SCALES[name.removeprefix("paper/")]
 
