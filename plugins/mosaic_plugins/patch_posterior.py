@@ -34,7 +34,8 @@ class PatchPosterior(mosaic.AnalyticMachine):
     follow the noise: `--scales niedoba/cifar10-square` are those for CIFAR10.
     The published code's: agrees to 2e-6 with its numbers for sizes 3, 4, 7 and 16
     (tests/plugins/test_patch_posterior.py). By default it counts mirror images of the training set, too: `flips=true`.
-    Ours: boundary `circular`; a patch that is larger than the image on an axis is as large as the image there.
+    Ours: boundary `circular`; a patch that is larger than the image on an axis is as large as the image there; the
+    attribution.
     """
 
     name = "patch-posterior"
