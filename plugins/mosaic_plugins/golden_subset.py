@@ -41,9 +41,9 @@ class Counts(NamedTuple):
 class GoldenSubset(PCALocality):
     """`pca-locality` over a golden subset of the images: drawn at random, then chosen by a coarse and a fine look.
 
-    For each sample and step, with s' = s / sqrt(a^2 + s^2): k_max + (N - k_max) (1 - s') images are drawn without
-    replacement. Of these, the k_max remain whose proxies are nearest to that of x / a: small images, averaged over
-    blocks of pixels. Of these, the k_max - (k_max - k_min) (1 - s') remain that are nearest to x / a themselves. The
+    For each sample and step, with s' = s / sqrt(a^2 + s^2), k_max + (N - k_max) (1 - s') images are drawn without
+    replacement. The coarse look keeps the k_max of them whose means over blocks of pixels are nearest to those of
+    x / a. The fine look keeps the k_max - (k_max - k_min) (1 - s') of these that are nearest to x / a themselves. The
     posterior over them is that of PCA locality, with the masks of all images.
 
     References: Shang et al. 2026 (arXiv 2602.16498).
