@@ -71,6 +71,10 @@ class SoftELS(ELS):
         farthest = max(self.dataset.shape[1:]) - 1 if self.options.boundary == "zeros" else (side - 1) // 2
         return 2 * min(max(1, round(self.options.cutoff * scale / AREA)), farthest) + 1
 
+    def profile(self, scale: float) -> list[float]:
+        """Weights of a window's pixels along each axis."""
+        return gaussian_profile(scale / AREA, self.extent(scale) // 2)
+
     def border(self, scale: float) -> int | None:
         """How near to the border a pixel's candidates hang over alike, in pixels; None: all whose windows hang over."""
         given = self.options.border
@@ -86,14 +90,13 @@ class SoftELS(ELS):
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
-        k = self.extent(scale)
         return mosaic.equivariant_local_posterior(
             x,
             images,
             level,
-            k,
+            self.extent(scale),
             self.options.boundary,
-            profile=gaussian_profile(scale / AREA, k // 2),
+            profile=self.profile(scale),
             border=self.border(scale),
             compute=compute,
         )

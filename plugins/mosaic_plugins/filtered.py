@@ -1,0 +1,174 @@
+"""Filtered posterior means: windows, sources and temperature chosen one by one, by the fast engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+import mosaic
+from mosaic_plugins.machines import ELS
+from mosaic_plugins.soft_windows import SoftELS
+
+__all__ = ["Filtered"]
+
+
+class Filtered(SoftELS):
+    """One machine for the theories that answer for each pixel by the centre of what they compare: IS, ES, LS, ELS.
+
+    x0hat(p) = sum_c softmax_c( - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2 T) ) centre(c), with candidates c from the same
+    place or from everywhere, also mirrored and turned if so asked. `mosaic.filtered_posterior_mean` computes the same
+    and more (any precisions, masks, any responses) without windows' fast engines.
+
+    Of candidates that are mirrored or turned, equals are not counted.
+
+    The paper's: IS, ES, LS and ELS (Kamb & Ganguli 2025, eqs. 3-10), which are choices of `window` and `source`.
+    The published code's: not compared.
+    Ours: all else. The abstract of Niedoba, Zwartsenberg & Wood 2026 (arXiv 2605.24192) names the axes: query precisions,
+    response weights, source distributions; the formula is our reading of it.
+    """
+
+    name = "filtered"
+
+    class Options(SoftELS.Options):
+        """Windows, where candidates come from, and how sharply they are told apart."""
+
+        window: Literal["box", "gaussian", "whole"] = Field(
+            "gaussian",
+            description="What is compared: a box of k x k pixels, a soft window as of soft-els, or whole images.",
+        )
+        source: Literal["everywhere", "place"] = Field(
+            "everywhere", description="Candidates: from all places (of whole images all translates), or from the same."
+        )
+        mirrored: bool = Field(False, description="Whether mirror images (left to right) are candidates, too.")
+        turned: bool = Field(False, description="Whether images turned by quarters are candidates, too.")
+        temperature: float = Field(
+            1.0, gt=0, le=1e6, description="T: the variance of the noise is taken to be T s^2 where candidates compete."
+        )
+
+        @model_validator(mode="after")
+        def _used(self) -> Filtered.Options:
+            """Refuse options on which nothing would depend."""
+            fields, soft = type(self).model_fields, self.window == "gaussian"
+            used = {"cutoff": soft, "border": soft and self.source == "everywhere", "engine": self.window != "whole"}
+            for name, is_used in used.items():
+                if not is_used and getattr(self, name) != fields[name].default:
+                    raise ValueError(f"{name} is not used with window={self.window}, source={self.source}; leave it out")
+            if self.window == "whole" and self.boundary != "circular" and self.source == "everywhere":
+                raise ValueError("whole images have circular translates; use boundary=circular, or source=place")
+            if self.source == "place" and self.boundary == "valid":
+                raise ValueError("boundary=valid leaves pixels near the border without candidates at their place")
+            return self
+
+    options: Options
+
+    @property
+    def aligned(self) -> bool:  # type: ignore[override]
+        """Whether a window is a candidate at its own place only."""
+        return self.options.source == "place"
+
+    @property
+    def traits(self) -> mosaic.Traits:
+        """As the machine chosen; orientations multiply the comparisons."""
+        soft, whole = self.options.window == "gaussian", self.options.window == "whole"
+        return replace(
+            super().traits,
+            has_scale=not whole,
+            has_continuous_scale=soft,
+            is_equivariant=not self.aligned and self.options.boundary != "zeros",
+            window=(lambda scale: None) if whole else self.extent,
+        )
+
+    def orientations(self) -> list[tuple[bool, int]]:
+        """Whether candidates are mirrored, and by how many quarters they are turned; the first changes nothing."""
+        turns = range(4 if self.options.turned else 1)
+        return [(mirrored, turn) for mirrored in (False, True)[: 1 + self.options.mirrored] for turn in turns]
+
+    def extent(self, scale: float) -> int:
+        """Side of a window in pixels, cut off if it is soft."""
+        return super().extent(scale) if self.options.window == "gaussian" else int(scale)
+
+    def comparisons(self, scale: float) -> int:
+        """Count the windows or images that one sample is compared with."""
+        orientations, (_, height, width) = len(self.orientations()), self.dataset.shape
+        if self.options.window == "whole":
+            return orientations * len(self.dataset) * (1 if self.aligned else height * width)
+        if not self.aligned:
+            return orientations * super().comparisons(scale)
+        return orientations * len(self.dataset) * height * width
+
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
+        """Give the posterior over the candidates of each orientation, merged."""
+        warm, parts = mosaic.Level(level.signal, level.noise * self.options.temperature**0.5), []
+        for number, orientation in enumerate(self.orientations()):
+            part = self._posterior(x, oriented(images, orientation).contiguous(), warm, scale, compute)
+            if part.source is not None:  # images of each orientation are numbered after those of the one before
+                part.source = part.source + number * images[:, 0].numel()
+            parts.append(part)
+        return reduce(mosaic.Posterior.merge, parts)
+
+    def _posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
+        if self.options.window == "whole":
+            whole = mosaic.ideal_posterior if self.aligned else mosaic.equivariant_posterior
+            return whole(x, images, level, compute=compute)
+        k, boundary = self.extent(scale), self.options.boundary
+        profile = self.profile(scale) if self.options.window == "gaussian" else None
+        if self.aligned:
+            return mosaic.local_posterior(x, images, level, k, boundary, profile=profile, compute=compute)
+        border = self.border(scale) if profile else None
+        return mosaic.equivariant_local_posterior(
+            x, images, level, k, boundary, profile=profile, border=border, compute=compute
+        )
+
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+        """Give the best candidates, by their places in the images as they are."""
+        if len(self.orientations()) > 1:
+            return self._places(posterior, images)
+        if self.options.window == "whole":
+            return mosaic.resolve_image_ties(posterior, images, translates=not self.aligned)
+        return super().sources(posterior, images, level, scale)
+
+    def _places(self, posterior: mosaic.Posterior, images: Tensor) -> mosaic.Source:
+        image, row_there, column_there = posterior.candidate()
+        count, _, height, width = images.shape
+        if posterior.maximum.shape[1:] != (height, width):
+            raise mosaic.UsageError("Whole images that are mirrored or turned attribute no pixels; use windows.")
+        places = torch.arange(height * width, device=images.device, dtype=torch.int64).view(height, width)
+        place = torch.zeros_like(image)
+        for number, orientation in enumerate(self.orientations()):
+            mine = image // count == number
+            place[mine] = oriented(places, orientation)[row_there[mine], column_there[mine]]
+        return mosaic.Source(image % count, place // width, place % width, torch.zeros_like(image))
+
+    def check(
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
+    ) -> Sequence[str]:
+        """Refuse scales that the windows cannot have, and turns of images that are not square."""
+        _, height, width = self.dataset.shape
+        if self.options.turned and height != width:
+            raise mosaic.UsageError(f"Images of {height} x {width} pixels cannot be turned by quarters.")
+        if self.options.window == "whole":
+            return ()
+        return super().check(levels, scales, labels) if self.options.window == "gaussian" else ELS.check(
+            self, levels, scales, labels
+        )
+
+
+def oriented(images: Tensor, orientation: tuple[bool, int]) -> Tensor:
+    """Mirror images (..., H, W) left to right, if so, then turn them counter-clockwise by quarters."""
+    mirrored, quarters = orientation
+    return torch.rot90(images.flip(-1) if mirrored else images, quarters, (-2, -1))
+
+
+@mosaic.hookimpl
+def register_scores(register: mosaic.Register) -> None:
+    register(Filtered)

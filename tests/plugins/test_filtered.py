@@ -1,0 +1,114 @@
+"""The machine whose windows, sources and temperature are chosen one by one: IS, ES, LS, ELS and soft ELS are choices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import mosaic
+from mosaic.engine.filtered import Move, filtered_posterior_mean
+from mosaic.engine.filters import Filters
+
+LEVEL = mosaic.Level(0.8, 0.6)
+DATA = mosaic.DataSet("random", torch.rand(5, 2, 6, 6, generator=torch.Generator().manual_seed(3)) * 2 - 1)
+
+
+def made(name: str = "filtered", **options: Any) -> Any:
+    return mosaic.registry().make("score", name, options, DATA)
+
+
+def noisy() -> torch.Tensor:
+    noise = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    return LEVEL.signal * DATA.images[:2].double() + LEVEL.noise * noise
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "own", "scale"),
+    [
+        ({"window": "whole", "source": "place"}, "is", {}, 0),
+        ({"window": "whole", "boundary": "circular"}, "es", {}, 0),
+        *(({"window": "box", "source": "place", "boundary": at}, "ls", {"boundary": at}, 3) for at in ("zeros", "circular")),
+        *(({"window": "box", "boundary": at}, "els", {"boundary": at}, 3) for at in ("zeros", "circular", "valid")),
+        ({}, "soft-els", {}, 2.7),
+        ({"border": 0.5, "cutoff": 2}, "soft-els", {"border": 0.5, "cutoff": 2}, 2.7),
+    ],
+)
+def test_the_machines_are_choices(options: dict[str, Any], name: str, own: dict[str, Any], scale: float) -> None:
+    chosen, machine = made(**options), made(name, **own)
+    assert torch.equal(chosen.denoise(noisy(), LEVEL, None, scale), machine.denoise(noisy(), LEVEL, None, scale))
+    assert chosen.comparisons(scale) == machine.traits.comparisons(scale)
+    for trait in ("has_scale", "has_continuous_scale", "is_equivariant"):
+        assert getattr(chosen.traits, trait) == getattr(machine.traits, trait)
+    assert chosen.traits.window(scale) == machine.traits.window(scale)
+    one, other = (model.attribute(noisy(), LEVEL, None, scale) for model in (chosen, machine))
+    for field in ("image", "row", "column", "multiplicity"):
+        assert torch.equal(getattr(one.source, field), getattr(other.source, field))
+
+
+@pytest.mark.parametrize("window", ["box", "gaussian"])
+@pytest.mark.parametrize("source", ["everywhere", "place"])
+@pytest.mark.parametrize("boundary", ["zeros", "circular"])
+@pytest.mark.parametrize(("mirrored", "turned"), [(True, False), (True, True), (False, True)])
+def test_it_is_the_general_machine(window: str, source: str, boundary: str, mirrored: bool, turned: bool) -> None:
+    scale, temperature = 3 if window == "box" else 2.0, 1.7
+    options = {"window": window, "source": source, "boundary": boundary, "mirrored": mirrored, "turned": turned}
+    model = made(**options, temperature=temperature)
+    k = model.extent(scale)
+    width = None if window == "box" else scale / (2 * torch.pi) ** 0.5
+    filters = Filters.windows(DATA.shape, k, boundary, width=width)
+    moves = [Move()] if source == "place" else Move.translates(6, 6, k, boundary)
+    expected = filtered_posterior_mean(
+        noisy(),
+        DATA.images.double(),
+        LEVEL,
+        filters,
+        moves=Move.augmented(moves, flips=mirrored, turns=turned),
+        temperature=temperature,
+    )
+    torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-10)
+
+
+def test_attribution_of_moved_images_names_their_pixels() -> None:
+    model = made(mirrored=True, turned=True)
+    mirrored = torch.rot90(DATA.images[1:2].flip(3), 1, (2, 3))  # its best windows are those of this very image
+    attribution = model.attribute(mirrored, mosaic.Level(1.0, 0.0), None, 3.0)
+    assert torch.equal(attribution.denoised, mirrored)
+    assert attribution.source.image.unique().tolist() == [1]
+    plain = made().attribute(mirrored, mosaic.Level(1.0, 0.0), None, 3.0)
+    assert not torch.equal(plain.denoised, mirrored)
+
+
+def test_temperature_is_more_noise_where_candidates_compete() -> None:
+    cold, hot = (made(temperature=t).denoise(noisy(), LEVEL, None, 3.0) for t in (1e-4, 1e6))
+    mean = made().denoise(noisy(), mosaic.Level(0.8, 1e5), None, 3.0)
+    assert torch.allclose(hot, mean, atol=1e-3)
+    nearest = made().attribute(noisy(), LEVEL, None, 3.0).source
+    centres = DATA.images[nearest.image, :, nearest.row, nearest.column].movedim(-1, 1)
+    assert torch.allclose(cold, centres.double(), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": "box", "cutoff": 2},
+        {"window": "whole", "source": "place", "border": 1},
+        {"window": "whole", "source": "place", "engine": "torch"},
+        {"window": "whole"},
+        {"source": "place", "boundary": "valid"},
+        {"source": "place", "border": 1},
+        {"temperature": 0},
+    ],
+)
+def test_options_that_would_not_be_used_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(mosaic.UsageError):
+        made(**options)
+
+
+def test_what_the_data_cannot_do_is_refused() -> None:
+    wide = mosaic.DataSet("wide", torch.zeros(2, 1, 4, 5))
+    with pytest.raises(mosaic.UsageError, match="4 x 5"):
+        mosaic.registry().make("score", "filtered", {"turned": True}, wide).denoise(torch.zeros(1, 1, 4, 5), LEVEL, None, 3)
+    with pytest.raises(mosaic.UsageError, match="2.5"):
+        made(window="box").denoise(noisy(), LEVEL, None, 2.5)
