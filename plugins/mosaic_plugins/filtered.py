@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -52,8 +52,8 @@ class Filtered(SoftELS):
         )
 
         @model_validator(mode="after")
-        def _used(self) -> Filtered.Options:
-            """Refuse options on which nothing would depend."""
+        def _consistent(self) -> Self:
+            """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
             fields, soft = type(self).model_fields, self.window == "gaussian"
             used = {"cutoff": soft, "border": soft and self.source == "everywhere", "engine": self.window != "whole"}
             for name, is_used in used.items():
@@ -93,6 +93,10 @@ class Filtered(SoftELS):
         """Side of a window in pixels, cut off if it is soft."""
         return super().extent(scale) if self.options.window == "gaussian" else int(scale)
 
+    def border(self, scale: float) -> int | None:
+        """How near to the border pixels are compared with those just as near; None where windows are hard."""
+        return super().border(scale) if self.options.window == "gaussian" else None
+
     def comparisons(self, scale: float) -> int:
         """Count the windows or images that one sample is compared with."""
         orientations, (_, height, width) = len(self.orientations()), self.dataset.shape
@@ -124,9 +128,8 @@ class Filtered(SoftELS):
         profile = self.profile(scale) if self.options.window == "gaussian" else None
         if self.aligned:
             return mosaic.local_posterior(x, images, level, k, boundary, profile=profile, compute=compute)
-        border = self.border(scale) if profile else None
         return mosaic.equivariant_local_posterior(
-            x, images, level, k, boundary, profile=profile, border=border, compute=compute
+            x, images, level, k, boundary, profile=profile, border=self.border(scale), compute=compute
         )
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 import mosaic
@@ -30,8 +31,10 @@ class SoftELS(ELS):
     axis. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as much in all. It may be any
     positive number, so that scales made for ELS can be used, and calibration searches a continuum.
 
-    With boundary `zeros`, windows that hang over the border as far as they are not cut off have candidates that do so
-    alike, as in ELS.
+    With boundary `zeros`, pixels nearer to the border than `border` w are compared only with those just as near, as in
+    ELS. The windows of all others hold zeros beyond the border, as a network sees there, and are compared with each
+    other. Where windows were compared only if they hang over alike as far as they are cut off, pixels many widths from
+    the border would lose most of their candidates, for the sake of what hardly counts.
 
     The paper's: the machine whose windows are hard (Kamb & Ganguli 2025, eqs. 9-10 and app. B.2).
     The published code's: there is none of it.
@@ -47,13 +50,20 @@ class SoftELS(ELS):
         cutoff: float = Field(
             3.0, ge=0.5, le=10, description="Where windows are cut off along each axis, in widths w of their profile."
         )
-        border: float | None = Field(
-            None,
+        border: float = Field(
+            1.0,
             ge=0,
             le=10,
             description="With boundary zeros, how near to the border pixels are compared only with those just as near, "
-            "in widths w; the windows of the others hold zeros beyond it. Default: as far as windows reach.",
+            "in widths w, at most as far as windows reach; the windows of the others hold zeros beyond it.",
         )
+
+        @model_validator(mode="after")
+        def _used(self) -> Self:
+            """Refuse a border that nothing would depend on."""
+            if self.boundary != "zeros" and self.border != type(self).model_fields["border"].default:
+                raise ValueError(f"border is not used with boundary={self.boundary}; leave it out")
+            return self
 
     options: Options
 
@@ -76,9 +86,10 @@ class SoftELS(ELS):
         return gaussian_profile(scale / AREA, self.extent(scale) // 2)
 
     def border(self, scale: float) -> int | None:
-        """How near to the border a pixel's candidates hang over alike, in pixels; None: all whose windows hang over."""
-        given = self.options.border
-        return None if given is None or self.options.boundary != "zeros" else round(given * scale / AREA)
+        """How near to the border pixels are compared with those just as near, in pixels; None where windows wrap."""
+        if self.options.boundary != "zeros":
+            return None
+        return min(round(self.options.border * scale / AREA), self.extent(scale) // 2)
 
     def comparisons(self, scale: float) -> int:
         """Count the windows that the pixels of one sample are compared with."""
@@ -121,10 +132,6 @@ class SoftELS(ELS):
         """Refuse a scale that is not positive, and an option that would not be used."""
         if min(scales) <= 0:
             raise mosaic.UsageError(f"Scale {min(scales)} is not valid: it must be above 0.")
-        if self.options.border is not None and self.options.boundary != "zeros":
-            raise mosaic.UsageError(
-                f"`border` is not used with boundary '{self.options.boundary}'; leave it out, or use boundary zeros."
-            )
         return super().check(levels, tuple(map(self.extent, scales)), labels)
 
 

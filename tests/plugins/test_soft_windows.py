@@ -86,7 +86,7 @@ def test_x0hat_is_continuous_in_the_scale_but_where_the_cut_off_moves() -> None:
 def test_it_is_the_posterior_of_the_engine_with_a_gaussian_profile() -> None:
     data, scale = images(), 4.0
     x, width = noisy(data), scale / math.sqrt(2 * math.pi)
-    for options, border in (({}, None), ({"border": 0.5}, 1), ({"cutoff": 2.0}, None)):
+    for options, border in (({}, 2), ({"border": 0.5}, 1), ({"cutoff": 2.0, "border": 9}, 3)):
         k = 2 * round(options.get("cutoff", 3.0) * width) + 1
         profile = [math.exp(-((u - k // 2) ** 2) / 2 / width**2) for u in range(k)]
         expected = mosaic.equivariant_local_posterior(x, data.images, LEVEL, k, profile=profile, border=border).mean()
@@ -109,7 +109,7 @@ def test_attribution_names_the_nearest_windows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "scale"), [({}, 0), ({}, -2.5), ({}, math.nan), ({"boundary": "circular", "border": 1}, 3)]
+    ("options", "scale"), [({}, 0), ({}, -2.5), ({}, math.nan), ({"boundary": "circular", "border": 2}, 3)]
 )
 def test_what_cannot_be_used_is_refused(options: dict[str, Any], scale: float) -> None:
     data = images()
