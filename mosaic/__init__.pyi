@@ -2,6 +2,8 @@ from .device import standard_torch as standard_torch
 from .engine.compute import Compute as Compute
 from .engine.ideal import equivariant_posterior as equivariant_posterior
 from .engine.ideal import ideal_posterior as ideal_posterior
+from .engine.jacobian import ideal_jacobian as ideal_jacobian
+from .engine.jacobian import window_jacobian as window_jacobian
 from .engine.local import engine_of as engine_of
 from .engine.local import equivariant_local_posterior as equivariant_local_posterior
 from .engine.local import local_posterior as local_posterior

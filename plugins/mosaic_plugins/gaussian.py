@@ -84,6 +84,11 @@ class Moments:
         along = (x / level.signal - self.mean) @ self.vectors
         return self.mean + (along * (self.values / (self.values + level.ratio**2))) @ self.vectors.T
 
+    def jacobian(self, level: mosaic.Level) -> Tensor:
+        """Derivative (D, D) of `denoise`: the Wiener filter U diag(l / (l + s^2 / a^2)) U^T / a, the same at all x."""
+        kept = self.values / (self.values + level.ratio**2)
+        return (self.vectors * (kept / level.signal)) @ self.vectors.T
+
     def log_density(self, x: Tensor, level: mosaic.Level) -> Tensor:
         """Log density (B,) of flat x (B, D) under N(a mu, a^2 C + s^2), up to (D / 2) log 2 pi."""
         apart = x - level.signal * self.mean
@@ -117,6 +122,15 @@ class Gaussian(ByClass):
     def apply(self, fitted: Moments, x: Tensor, level: mosaic.Level) -> Tensor:
         """Give x0hat (B, D) of flat x (B, D), by the Wiener filter of the moments."""
         return fitted.denoise(x, level)
+
+    @mosaic.standard_torch()
+    @torch.no_grad()
+    def jacobian(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give d x0hat / d x: the Wiener filter itself, of all images or of a sample's class."""
+        result = x.new_empty(len(x), x[0].numel(), x[0].numel(), dtype=torch.float64)
+        for members, places in self.dataset.class_groups(labels):
+            result[members] = self.fitted(places).jacobian(level)
+        return result.view(len(x), *x.shape[1:], *x.shape[1:])
 
 
 def clusters_of(images: Tensor, count: int, seed: int) -> Tensor:
