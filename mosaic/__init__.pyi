@@ -58,6 +58,7 @@ from .registry.loading import registry as registry
 from .registry.registry import Registry as Registry
 from .reproduction.reproduce import reproduce as reproduce
 from .run.config import RunConfig as RunConfig
+from .run.derivative import Jacobian as Jacobian
 from .run.flow import FlowStep as FlowStep
 from .run.flow import flow as flow
 from .run.likelihood import log_likelihood as log_likelihood
