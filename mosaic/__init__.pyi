@@ -24,6 +24,7 @@ from .errors import UsageError as UsageError
 from .evaluate.calibration.calibrate import calibrate as calibrate
 from .evaluate.compare import compare as compare
 from .evaluate.leaderboard.leaderboard import leaderboard as leaderboard
+from .evaluate.probe.probe import probe as probe
 from .evaluate.receptive_field import receptive_field as receptive_field
 from .interfaces.attribution import Attribution as Attribution
 from .interfaces.attribution import Source as Source
