@@ -36,13 +36,21 @@ MEASURES = {
 
 @click.command("probe")
 @click.argument("scores", nargs=-1, metavar="[SCORE]...")
-@click.option("--checkpoint", type=PATH, help="Folder of a network, which then is the first score.")
+@click.option("--checkpoint", metavar="DIR", type=PATH, help="Folder of a network, which then is the first score.")
 @click.option("--dataset", metavar="NAME", help="Training set.  [default: the network's, else digits]")
 @click.option("--times", metavar="LIST", help="Times of the schedule.  [default: 0.1,0.3,0.5,0.7,0.9]")
-@click.option("--samples", type=click.IntRange(1), default=4, help="Training images, the first ones.  [default: 4]")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of noise and shifts.  [default: 0]")
-@click.option("--modes", type=click.IntRange(0), default=8, help="Eigenvalues and eigenvectors to keep.  [default: 8]")
-@click.option("--shifts", type=click.IntRange(1), default=4, help="Shifts of each image.  [default: 4]")
+@click.option(
+    "--samples", metavar="N", type=click.IntRange(1), default=4, help="Training images, the first ones.  [default: 4]"
+)
+@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, help="Seed of noise and shifts.  [default: 0]")
+@click.option(
+    "--modes",
+    metavar="N",
+    type=click.IntRange(0),
+    default=8,
+    help="Eigenvalues and eigenvectors to keep.  [default: 8]",
+)
+@click.option("--shifts", metavar="N", type=click.IntRange(1), default=4, help="Shifts of each image.  [default: 4]")
 @click.option("--scales", metavar="SPEC", help="Locality scales of the SCOREs that have some, as for mosaic run.")
 @click.option("--class-conditional", is_flag=True, help="Give the scores the images' classes.")
 @click.option(

@@ -209,7 +209,7 @@ class Plots:
 
     @checked()
     def modes(self, samples: Samples = 0, columns: int = 10) -> Figure:
-        """Draw the leading eigenvectors of a probe's Jacobians, a row for each score and time, by their eigenvalues.
+        """Draw the leading eigenvectors of a probe's Jacobians, at up to three times, below their eigenvalues.
 
         Parameters
         ----------

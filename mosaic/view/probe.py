@@ -32,6 +32,8 @@ FIELDS_NEED = ("score", "time", "field", "field_width")
 MODES_NEED = ("score", "time", "sample", "state", "eigenvalue", "eigenvector")
 MARKERS = "osD^vP"
 FAINTEST = 1e-3  # of the largest value of a field
+LEAST = 0.05  # that axes show, so that rounding errors are on the floor
+MOMENTS = 3  # times at which eigenvectors are drawn
 
 
 def draw_curves(probe: xr.Dataset) -> Figure:
@@ -65,8 +67,8 @@ def draw_curves(probe: xr.Dataset) -> Figure:
         axis.set_title(fitted(CURVES[measure].format(first=names[0]), 3.1, 9).replace(r"\$", "$"), fontsize=9)
         axis.set_xlabel("time t (1: noise)", fontsize=8)
         axis.tick_params(labelsize=7)
-        low = float(probe[measure].min())
-        axis.set_ylim(bottom=min(0.0, 1.05 * low))
+        low, high = float(probe[measure].min()), float(probe[measure].max())
+        axis.set_ylim(min(0.0, 1.05 * low), max(LEAST, 1.05 * high))
     for axis in axes.flat[len(kept) :]:
         axis.set_axis_off()
     figure.legend(handles=list(handles.values()), loc="outside right center", fontsize=8)
@@ -113,7 +115,9 @@ def draw_fields(probe: xr.Dataset, columns: int = 10) -> Figure:
 
 
 def draw_modes(probe: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Figure:
-    """Draw leading eigenvectors beside the noisy image that they belong to, each above its eigenvalue.
+    """Draw leading eigenvectors beside the noisy image that they belong to, each below its eigenvalue.
+
+    Of several times, the first, the middle one and the last are drawn; `probe.sel(time=[...])` chooses others.
 
     Parameters
     ----------
@@ -134,6 +138,7 @@ def draw_modes(probe: xr.Dataset, samples: Sequence[int], columns: int = 10) -> 
     count = probe.sizes["sample"]
     if beyond := [n for n in samples if not 0 <= n < count]:
         raise UsageError(f"`samples` {beyond} are not in this probe, which has {count}: 0 to {count - 1}.")
+    probe = probe.isel(time=evenly_spread(probe.sizes["time"], MOMENTS))
     names, times = probe["score"].values.tolist(), probe["time"].values.tolist()
     shown = min(columns, probe.sizes["mode"])
     places = [(n, column, row) for n in samples for column in range(len(times)) for row in range(len(names))]
