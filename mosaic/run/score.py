@@ -124,9 +124,8 @@ class Score:
     ) -> Jacobian:
         """Give the derivative d x0hat / d x, and how it was found; other arguments as for `denoise`.
 
-        It is a posterior covariance in closed form where the model has one (IS, LS, ELS, soft-els, gaussian). Networks,
-        and whatever computes with torch alone, are differentiated by torch; all else by central differences in float64,
-        which take two evaluations for each value of an image.
+        It is a closed form where the model has one (IS, LS, ELS, soft-els, gaussian). Networks, and whatever computes
+        with torch alone, are differentiated by torch; all else by central differences, two evaluations a value of x.
 
         Parameters
         ----------
@@ -151,12 +150,10 @@ class Score:
         self.model.dataset.check_batch(given)
         check_memory(len(given), given.shape[1:])
         told = None if labels is None else as_tensor(labels).to(given.device)
-        shape = given.shape[1:]
+        pixels = range(given[0].numel())
         with standard_torch():
-            matrix, method = differentiate(
-                self.model, given, level, told, scale, range(shape.numel()), difference=difference
-            )
-        return Jacobian(matrix.view(*given.shape, *shape), method)
+            matrix, method = differentiate(self.model, given, level, told, scale, pixels, difference)
+        return Jacobian(matrix.view(*given.shape, *given.shape[1:]), method)
 
     def posterior(
         self, x: Batch, t: float | None = None, *, level: Level | None = None, k: int | None = None
