@@ -124,7 +124,7 @@ def probe(
     >>> few = {"times": [0.5], "samples": 1, "dataset_options": {"limit": 50}, "progress": False}
     >>> probe = mosaic.probe(["is", "els"], "digits", **few)
     >>> [f"{curl:.1f}" for curl in probe.curl.values.ravel()]
-    ['0.0', '0.4']
+    ['0.0', '0.2']
     """
     _check_numbers(samples, seed, modes, shifts)
     check_difference(difference)

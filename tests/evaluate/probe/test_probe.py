@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,9 @@ def test_what_is_not_finite_or_does_not_fit_is_refused(tiny: mosaic.DataSet, mon
     monkeypatch.setattr(derivative, "physical_memory", lambda: 10**4)
     with pytest.raises(mosaic.UsageError, match="30 x 30"):
         probed("is", tiny)
+
+
+def test_the_examples_give_what_they_show() -> None:
+    for example, lines in ((mosaic.probe, 4), (mosaic.Score.jacobian, 3)):
+        (found,) = doctest.DocTestFinder(recurse=False).find(example, "example", globs={})
+        assert doctest.DocTestRunner().run(found) == (0, lines)
