@@ -6,6 +6,8 @@ from .engine.filtered import filtered_workspace_bytes as filtered_workspace_byte
 from .engine.filters import Filters as Filters
 from .engine.ideal import equivariant_posterior as equivariant_posterior
 from .engine.ideal import ideal_posterior as ideal_posterior
+from .engine.jacobian import ideal_jacobian as ideal_jacobian
+from .engine.jacobian import window_jacobian as window_jacobian
 from .engine.local import engine_of as engine_of
 from .engine.local import equivariant_local_posterior as equivariant_local_posterior
 from .engine.local import local_posterior as local_posterior
@@ -26,6 +28,7 @@ from .errors import UsageError as UsageError
 from .evaluate.calibration.calibrate import calibrate as calibrate
 from .evaluate.compare import compare as compare
 from .evaluate.leaderboard.leaderboard import leaderboard as leaderboard
+from .evaluate.probe.probe import probe as probe
 from .evaluate.receptive_field import receptive_field as receptive_field
 from .interfaces.attribution import Attribution as Attribution
 from .interfaces.attribution import Source as Source
@@ -60,6 +63,7 @@ from .registry.loading import registry as registry
 from .registry.registry import Registry as Registry
 from .reproduction.reproduce import reproduce as reproduce
 from .run.config import RunConfig as RunConfig
+from .run.derivative import Jacobian as Jacobian
 from .run.flow import FlowStep as FlowStep
 from .run.flow import flow as flow
 from .run.likelihood import log_likelihood as log_likelihood

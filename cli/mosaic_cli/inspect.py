@@ -27,7 +27,7 @@ ORDER = "scales go from noise to data, as step does; --scales takes them the oth
 def command(terminal: Terminal, as_json: bool, file: Path) -> None:
     """Tell what FILE holds, and where it came from.
 
-    It may be a run, calibration, comparison, leaderboard or reproduction, or the folder of a checkpoint.
+    It may be a run, calibration, comparison, leaderboard, probe or reproduction, or the folder of a checkpoint.
     """
     document = _checkpoint(file) if file.is_dir() else _stored(file)
     if as_json:
@@ -65,7 +65,7 @@ def _stored(file: Path) -> dict[str, Any]:
     from mosaic.storage.schema import JSON_ATTRIBUTES, TABLES
 
     with open_stored(file, tuple(TABLES), "a file of mosaic") as stored:
-        shown = ("label", "scale", "k", "compared", "role", "score")
+        shown = ("label", "scale", "k", "compared", "role", "score", "method")
         return {
             "path": str(file),
             "dimensions": {str(name): size for name, size in stored.sizes.items()},

@@ -19,6 +19,7 @@ COMMANDS = {
     "calibrate": ("mosaic_cli.calibrate", "Choose the scales at which a machine agrees best with a trained network."),
     "compare": ("mosaic_cli.compare", "Compare a run with a network's from the same noise, image by image."),
     "leaderboard": ("mosaic_cli.leaderboard", "Rank theories by how well they predict a trained network."),
+    "probe": ("mosaic_cli.probe", "Measure locality, eigenbasis, curl and equivariance of scores by their Jacobians."),
     "reproduce": ("mosaic_cli.reproduce", "Reproduce the paper's tables and figures."),
     "plot": ("mosaic_cli.plot", "Draw a stored run: its flow, images, provenance, entropy, scales or sources."),
     "report": ("mosaic_cli.report", "Make a page about stored runs, in which every pixel can be traced."),

@@ -19,7 +19,9 @@ __all__ = ["command"]
 @click.argument("file", type=PATH)
 @click.argument("kind", required=False)
 @click.option("--samples", metavar="LIST", help="Samples to draw, e.g. 0,1,5.  [default: 0]")
-@click.option("--columns", type=click.IntRange(2, 100), help="Steps to draw.  [default: 10; of entropy 8]")
+@click.option(
+    "--columns", type=click.IntRange(2, 100), help="Steps, times or modes to draw.  [default: 10; of entropy 8]"
+)
 @data_dir
 @click.option("--out", type=PATH, help="PNG or PDF to write.  [default: FILE's name, -KIND.png]")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
@@ -41,7 +43,8 @@ def command(
     final images), provenance (--samples as mosaics of the training images that their pixels come from, these beside;
     reads the training set), entropy (effective number of candidates; needs a run with --save entropy --save-steps all),
     scales (over time) or sources (how many training images each sample is made of, in what tiles). A comparison has
-    images (the default) and agreement, a calibration scales, a leaderboard agreement.
+    images (the default) and agreement, a calibration scales, a leaderboard agreement, a probe curves (the default, over
+    time), fields (receptive ones) and modes (leading eigenvectors of --samples).
     """
     from mosaic.run.settings import refuse_unused
     from mosaic.storage.files import check_free, open_stored

@@ -17,7 +17,7 @@ from mosaic.engine.precision import Arithmetic, choose_arithmetic, largest_magni
 from mosaic.engine.stream import stream
 from mosaic.interfaces.schedule import Level
 
-__all__ = ["equivariant_posterior", "ideal_posterior", "workspace_bytes"]
+__all__ = ["equivariant_posterior", "ideal_posterior", "logits_of", "workspace_bytes"]
 
 # Bytes for each logit of a block, at most: logits in float64, their products, weights and copies of the images.
 BYTES_PER_LOGIT = 224
@@ -62,7 +62,7 @@ def ideal_posterior(
     def part(first: int, block: Tensor) -> Posterior:
         flat = block.flatten(1).to(x.dtype)
         values = torch.cat([flat.new_ones(len(flat), 1), flat], dim=1)
-        logits = _logits(queries, flat.to(how.dtype), level, how)
+        logits = logits_of(queries, flat.to(how.dtype), level, how)
         if log_weights is not None:
             logits += log_weights[first : first + len(block)]
         maximum, total, weighted, *rest = attend(logits, values, compute.diagnostics)
@@ -125,10 +125,10 @@ def equivariant_posterior(
 def _row_of_rolls(noisy: Tensor, block: Tensor, level: Level, how: Arithmetic) -> Tensor:
     """Logits (B, n, W) of x against the translates of images (n, C, H, W) along their rows, by differences."""
     rolls = torch.stack([block.roll(-j, 3) for j in range(block.shape[3])], dim=1)
-    return _logits(noisy.flatten(1), rolls.flatten(0, 1).flatten(1), level, how).view(len(noisy), len(block), -1)
+    return logits_of(noisy.flatten(1), rolls.flatten(0, 1).flatten(1), level, how).view(len(noisy), len(block), -1)
 
 
-def _logits(queries: Tensor, keys: Tensor, level: Level, how: Arithmetic) -> Tensor:
+def logits_of(queries: Tensor, keys: Tensor, level: Level, how: Arithmetic) -> Tensor:
     """Logits (Q, M), in bits and up to a constant a query, of queries (Q, K) and keys (M, K)."""
     if not how.expanded:
         distances = torch.cdist(queries, level.signal * keys, compute_mode="donot_use_mm_for_euclid_dist")

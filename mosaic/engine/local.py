@@ -23,7 +23,7 @@ from mosaic.engine.posterior import BITS, Posterior, energy_of, weights_of
 from mosaic.engine.precision import choose_arithmetic, largest_magnitude
 from mosaic.engine.reference import reference_band
 from mosaic.engine.stream import stream
-from mosaic.engine.window_problem import WindowProblem, over_bands
+from mosaic.engine.window_problem import Values, WindowProblem, over_bands
 from mosaic.engine.windows import window_axis, window_sums
 from mosaic.errors import UsageError
 from mosaic.interfaces.schedule import Level
@@ -41,7 +41,7 @@ def local_posterior(
     boundary: str = "zeros",
     *,
     weights: Tensor | None = None,
-    values: Tensor | None = None,
+    values: Tensor | Values | None = None,
     profile: Sequence[float] | None = None,
     compute: Compute = DEFAULT,
 ) -> Posterior:
@@ -61,9 +61,10 @@ def local_posterior(
         What a window sees beyond the border: nothing (differences there count 0), or the other side.
     weights : Tensor (N, H, W), positive, optional
         How many times the window about each pixel counts; once by default.
-    values : Tensor (N, V, H, W), floating point, optional
+    values : Tensor (N, V, H, W), floating point, or callable, optional
         Values at the windows' centres that are averaged in place of the images' pixels: the mean is (B, V, H, W). The
-        compiled engine averages pixels only.
+        compiled engine averages pixels only. `values(images, rows, cols)` gives (n, V, rows, cols) of a block of
+        images, at these ranges of rows and columns, where values of all images would be too many to hold.
     profile : sequence of k floats, optional
         Weights g of a soft window, positive: the squared difference at row u and column v of a window counts g_u g_v
         times. All count once by default.
@@ -107,7 +108,7 @@ def _boxes(problem: WindowProblem, k: int, boundary: str) -> Posterior:
         maximum = logits.amax(1)
         best = logits.argmax(1) if problem.compute.diagnostics else None
         weights = weights_of(logits, maximum[:, None], x.dtype)
-        values = problem.values[first : first + len(block)].to(x.dtype)
+        values = problem.values_at(first, len(block), range(height), range(width)).to(x.dtype)
         weighted = torch.stack([(weights * value).sum(1) for value in values.unbind(1)], dim=1)
         posterior = Posterior(maximum.to(wide), weights.sum(1).to(wide), weighted.to(wide))
         if best is not None:
@@ -129,7 +130,7 @@ def equivariant_local_posterior(
     boundary: str = "zeros",
     *,
     weights: Tensor | None = None,
-    values: Tensor | None = None,
+    values: Tensor | Values | None = None,
     profile: Sequence[float] | None = None,
     border: int | None = None,
     compute: Compute = DEFAULT,
@@ -185,7 +186,7 @@ def _window_problem(
     boundary: str,
     *,
     weights: Tensor | None,
-    values: Tensor | None,
+    values: Tensor | Values | None,
     profile: Sequence[float] | None,
     border: int | None = None,
     compute: Compute,
@@ -204,10 +205,12 @@ def _window_problem(
     return WindowProblem(x, images, level, rows, cols, log_weights, _values(values, images), how, compute)
 
 
-def _values(values: Tensor | None, images: Tensor) -> Tensor:
+def _values(values: Tensor | Values | None, images: Tensor) -> Tensor | Values:
     """Check the values to average; by default the images themselves."""
     if values is None:
         return images
+    if not isinstance(values, Tensor):
+        return values
     count, _, height, width = images.shape
     if values.ndim != 4 or (len(values), *values.shape[2:]) != (count, height, width) or values.shape[1] == 0:
         raise UsageError(f"values must have shape ({count}, V, {height}, {width}), not {tuple(values.shape)}.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mosaic.device import standard_torch
+from mosaic.device import accumulator_dtype, standard_torch
 from mosaic.engine import compiled, convolved, ideal, reference
 from mosaic.engine.compiler import with_build
 from mosaic.engine.compute import DEFAULT, Compute
@@ -29,9 +30,15 @@ NEAREST = Level(1.0, 0.1)
 class AnalyticMachine(ScoreModel):
     """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
 
-    A subclass must define `posterior`, and then `sources` and the trait `comparisons` to match. It may also override
-    `evaluate`, `compute`, `engine_for`, `held_bytes` and `block_bytes`.
+    A subclass must define `posterior`, and then `sources`, `covariance` and the trait `comparisons` to match. It may
+    also override `evaluate`, `compute`, `engine_for`, `held_bytes` and `block_bytes`.
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Forget the `covariance` of a parent class whose x0hat this class does not have."""
+        super().__init_subclass__(**keywords)
+        if "covariance" not in vars(cls) and vars(cls).keys() & {"evaluate", "posterior"}:
+            cls.covariance = AnalyticMachine.covariance  # type: ignore[method-assign]
 
     @property
     def traits(self) -> Traits:
@@ -77,6 +84,14 @@ class AnalyticMachine(ScoreModel):
         """
         image, row, column = posterior.candidate()
         return Source(image, row, column, torch.zeros_like(image))
+
+    def covariance(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Tensor | None:
+        """Give d x0hat / d x (B, C, H, W, C, H, W) of float64 x by candidates from images; None if it is not known.
+
+        It is the posterior covariance of what is averaged with what is compared, times a / s^2 (`window_jacobian`,
+        `ideal_jacobian`). A subclass that overrides `posterior` or `evaluate` does not inherit it.
+        """
+        return None
 
     def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Bytes at most that all threads share: nothing, unless overridden."""
@@ -143,6 +158,21 @@ class AnalyticMachine(ScoreModel):
             weight = 1 / multiplicity.clamp_min(1).double()
             entropy = -weight.log()
         return Attribution(denoised, Source(image, row, column, multiplicity), weight, entropy)
+
+    @standard_torch()
+    @torch.no_grad()
+    def jacobian(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor | None:
+        """Give d x0hat / d x, if `covariance` does; arguments as for `denoise`."""
+        self.check((level,), (scale,), ())
+        wide = accumulator_dtype(x.device)
+        result = None
+        for members, places in self.dataset.class_groups(labels):
+            matrix = self.covariance(x[members].to(wide), self._images_at(places), level, scale)
+            if matrix is None:
+                return None
+            result = x.new_empty(len(x), *x.shape[1:], *x.shape[1:], dtype=wide) if result is None else result
+            result[members] = matrix
+        return result
 
     def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
         """Refuse scales that are not window sizes; note if windows are compared without the compiled engine."""

@@ -22,7 +22,10 @@ from mosaic.engine.precision import Arithmetic
 from mosaic.engine.windows import Band, WindowAxis, frame_of
 from mosaic.interfaces.schedule import Level
 
-__all__ = ["BandEngine", "WindowProblem", "as_posterior", "empty_sums", "over_bands"]
+__all__ = ["BandEngine", "Values", "WindowProblem", "as_posterior", "empty_sums", "over_bands"]
+
+Values = Callable[[Tensor, range, range], Tensor]
+"""Gives the values (n, V, rows, columns) at these rows and columns of images (n, C, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class WindowProblem:
         Windows along the two axes.
     log_weights : Tensor (N, H, W), optional
         Added to the logits of the windows with these centres, in bits.
-    values : Tensor (N, V, H, W)
-        What is averaged, at the centre of each window: the images' pixels, or other values given in their place.
+    values : Tensor (N, V, H, W) or Values
+        What is averaged, at the centre of each window: the images' pixels, or other values given in their place. What
+        would fill the memory if it were held is a function that gives it, of a block of images at a time.
     arithmetic : Arithmetic
         How logits are evaluated.
     compute : Compute
@@ -55,7 +59,7 @@ class WindowProblem:
     rows: WindowAxis
     cols: WindowAxis
     log_weights: Tensor | None
-    values: Tensor
+    values: Tensor | Values
     arithmetic: Arithmetic
     compute: Compute
 
@@ -92,9 +96,19 @@ class WindowProblem:
 
     def values_part(self, first: int, count: int, rows: Band, cols: Band) -> Tensor:
         """Values (n * windows, V) of the candidates of a pair of bands from image `first` on, row by row."""
-        height, width = rows.candidates, cols.candidates
-        values = self.values[first : first + count, :, height.start : height.stop, width.start : width.stop]
-        return values.permute(0, 2, 3, 1).reshape(-1, self.values.shape[1])
+        values = self.values_at(first, count, rows.candidates, cols.candidates)
+        return values.permute(0, 2, 3, 1).reshape(-1, values.shape[1])
+
+    def values_at(self, first: int, count: int, rows: range, cols: range) -> Tensor:
+        """Values (n, V, rows, columns) by the rows and columns of centres, from image `first` on."""
+        if isinstance(self.values, Tensor):
+            return self.values[first : first + count, :, rows.start : rows.stop, cols.start : cols.stop]
+        return self.values(self.images[first : first + count], rows, cols)
+
+    @property
+    def values_count(self) -> int:
+        """How many values a centre has, V."""
+        return self.values_at(0, 1, range(1), range(1)).shape[1]
 
     def source(self, index: Tensor, first: int, rows: range, cols: range) -> Tensor:
         """Turn indices among the candidates of images from `first` on into the numbers of `Posterior.source`."""
@@ -163,7 +177,7 @@ def _in_blocks(problem: WindowProblem, rows: Band, cols: Band, engine: BandEngin
 def empty_sums(problem: WindowProblem, queries: int) -> list[Tensor]:
     """Room for the results of `attend`, allocated at once: small tensors between large ones would fragment memory."""
     x, wide = problem.x, accumulator_dtype(problem.x.device)
-    sums = [x.new_empty(queries, *more, dtype=wide) for more in ((), (), (problem.values.shape[1],))]
+    sums = [x.new_empty(queries, *more, dtype=wide) for more in ((), (), (problem.values_count,))]
     if problem.compute.diagnostics:
         sums += [x.new_empty(queries, dtype=wide), x.new_empty(queries, dtype=torch.int64)]
     return sums

@@ -14,26 +14,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mosaic.device import standard_torch
-from mosaic.errors import UsageError, warn_of
+from mosaic.errors import UsageError
 from mosaic.interfaces.arguments import checked
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.sampler import uniform_times
 from mosaic.interfaces.schedule import Level
 from mosaic.progress import Progress, piece_of, prefixed, reporting
+from mosaic.run.derivative import DIFFERENCE, check_difference, differentiate
 from mosaic.run.score import Score
 from mosaic.sampling.noise import initial_noise
 from mosaic.storage.indexes import pixel_places
 from mosaic.storage.schema import PLACES
 
-__all__ = ["SHARE", "beside_the_centre", "receptive_field", "width_of"]
+__all__ = ["SHARE", "beside_the_centre", "centres_of", "classes_of", "field_of", "receptive_field", "width_of"]
 
 SHARE = 0.95
 STEPS = 20  # of the default times
-
-DIFFERENCE = 1e-4  # of x, in units of its noise, for what is not differentiable by torch
-
-TOGETHER = 64  # images evaluated at a time
-
-UNRESOLVED = 2e-3  # change of a derivative with the difference, from which on it is told
 
 
 @checked()
@@ -50,9 +46,9 @@ def receptive_field(
 ) -> xr.Dataset:
     """Measure how far the score at the central pixel looks: the mean of |d score(centre) / d x|.
 
-    The mean is over noisy training images, and over channels of both. Networks, and whatever computes with torch
-    alone, are differentiated by torch; machines, by central differences in float64, which take two evaluations for
-    each value of an image.
+    The mean is over noisy training images, and over channels of both. The derivatives are those of `Score.jacobian`:
+    closed forms of machines that have them; by torch of networks, and of whatever computes with torch alone; else
+    central differences in float64, which take two evaluations for each value of an image.
 
     Parameters
     ----------
@@ -65,8 +61,8 @@ def receptive_field(
     seed : int
         Of their noise.
     difference : float
-        Length of the difference of x, over its noise, where torch cannot differentiate. For a function that computes in
-        float32, 1e-2 is better.
+        Length of the difference of x, over its noise, where there is no closed form and torch cannot differentiate. For
+        a function that computes in float32, 1e-2 is better.
     class_conditional : bool
         Whether the score is given the images' classes.
     progress : bool or callable
@@ -95,12 +91,13 @@ def receptive_field(
     >>> mosaic.receptive_field(els, [0.5], images=1, progress=False).field_width.values.tolist()
     [3]
     """
-    if images < 1 or not 0 < difference < 1:
-        raise UsageError(f"`images` {images} must be at least 1, and `difference` {difference} between 0 and 1.")
+    if images < 1:
+        raise UsageError(f"`images` is {images}; it must be at least 1.")
+    check_difference(difference)
     dataset = score.model.dataset
     chosen = torch.arange(min(images, len(dataset)), dtype=torch.int64, device="cpu")
     x0 = dataset.images[chosen.to(dataset.images.device)].float()
-    labels = _labels(score, chosen) if class_conditional else None
+    labels = classes_of(dataset, chosen) if class_conditional else None
     noise = initial_noise(seed, range(len(chosen)), dataset.shape).to(x0)
     moments = [float(t) for t in (uniform_times(STEPS)[::-1] if times is None else times)]
     if not moments:
@@ -111,7 +108,10 @@ def receptive_field(
         for number, (t, level) in enumerate(zip(moments, levels, strict=True)):
             x, done = level.signal * x0 + level.noise * noise, number * len(x0)
             piece = piece_of(prefixed(report, f"t = {t:.2f}"), done, len(x0), total, "image")
-            field = _field(score, x, level, labels, difference, piece).cpu().numpy()
+            slopes, _ = differentiate(
+                score.model, x, level, labels, score.scale_at(level), centres_of(dataset.shape), difference, piece
+            )
+            field = field_of(slopes, level).cpu().numpy()
             if not np.isfinite(field).all():
                 raise UsageError(f"{score!r} is not finite at t = {t:.3g}, so it has no receptive field there.")
             fields.append(field)
@@ -125,79 +125,30 @@ def receptive_field(
     return xr.Dataset(variables, {"time": moments, **at, **places})
 
 
-def _labels(score: Score, chosen: Tensor) -> Tensor:
-    labels = score.model.dataset.labels
-    if labels is None:
-        raise UsageError(f"`class_conditional`: data set '{score.model.dataset.name}' has no classes; leave it out.")
-    return labels[chosen.to(labels.device)]
+def classes_of(dataset: DataSet, chosen: Tensor) -> Tensor:
+    """Classes of chosen images.
+
+    Raises
+    ------
+    UsageError
+        If the data set has none.
+    """
+    if dataset.labels is None:
+        raise UsageError(f"`class_conditional`: data set '{dataset.name}' has no classes; leave it out.")
+    return dataset.labels[chosen.to(dataset.labels.device)]
 
 
-def _field(
-    score: Score, x: Tensor, level: Level, labels: Tensor | None, difference: float, progress: Progress
-) -> Tensor:
-    """Mean of |d score(centre) / d x| (H, W), float64."""
-    by_torch = _slopes(score, x, level, labels)
-    if by_torch is None:
-        by_torch = _slopes_by_differences(score, x.double(), level, labels, difference, progress)
-    return (_of_score(torch.stack(by_torch), level) / level.noise**2).abs().mean((0, 1, 2))
+def centres_of(shape: Sequence[int]) -> list[int]:
+    """Places of the central pixel (H // 2, W // 2) in a flat image (C, H, W), one for each channel."""
+    channels, height, width = shape
+    return [(channel * height + height // 2) * width + width // 2 for channel in range(channels)]
 
 
-def _of_score(slopes: Tensor, level: Level) -> Tensor:
-    """Derivatives of a x0hat(centre) - x(centre) by those of x0hat (C, B, C, H, W), the first axis its channels."""
-    result = level.signal * slopes.double()
-    for channel in range(len(result)):
-        result[channel, :, channel, result.shape[3] // 2, result.shape[4] // 2] -= 1
-    return result
-
-
-def _slopes(score: Score, x: Tensor, level: Level, labels: Tensor | None) -> list[Tensor] | None:
-    """d x0hat(centre) / d x (B, C, H, W), for each channel of x0hat; None if torch cannot differentiate it."""
-    row, column = x.shape[2] // 2, x.shape[3] // 2
-    with torch.enable_grad():
-        given = x.clone().requires_grad_()
-        denoised = score.denoise(given, level=level, labels=labels)
-        if not denoised.requires_grad:
-            return None
-        centres = denoised[:, :, row, column].sum(0)
-        return [torch.autograd.grad(centre, given, retain_graph=True)[0] for centre in centres]
-
-
-@torch.no_grad()
-def _slopes_by_differences(
-    score: Score, x: Tensor, level: Level, labels: Tensor | None, difference: float, progress: Progress
-) -> list[Tensor]:
-    """The same by central differences, image by image."""
-    of_images = []
-    for number, image in enumerate(x):
-        progress(number, len(x), "image", "by differences")
-        own = None if labels is None else labels[number]
-        of_images.append(_slopes_of(score, image, level, own, difference))
-    wider = _slopes_of(score, x[0], level, None if labels is None else labels[0], 4 * difference)
-    largest = _of_score(of_images[0][:, None], level).abs().max()
-    apart = float(level.signal * (wider - of_images[0]).abs().max() / largest)
-    if apart > UNRESOLVED:
-        warn_of(
-            [
-                f"The receptive field of {score!r} at noise {level.noise:.3g} changes by {apart:.0%} if `difference` "
-                f"is {4 * difference:g}, not {difference:g}; if the score computes in float32, 1e-2 is better."
-            ]
-        )
-    return list(torch.stack(of_images, 1))
-
-
-def _slopes_of(score: Score, image: Tensor, level: Level, label: Tensor | None, difference: float) -> Tensor:
-    """d x0hat(centre) / d x (C, C, H, W) of one image, by the channels of both."""
-    shape, length = image.shape, difference * level.noise
-    units = torch.eye(shape.numel(), dtype=torch.float64, device=image.device).unflatten(1, shape)
-    slopes = []
-    for directions in units.split(TOGETHER // 2):
-        moved = torch.cat([image + length * directions, image - length * directions])
-        labels = None if label is None else label.expand(len(moved))
-        denoised = score.denoise(moved, level=level, labels=labels)
-        ahead, behind = denoised[:, :, shape[1] // 2, shape[2] // 2].chunk(2)
-        slopes.append((ahead - behind) / (2 * length))
-    result: Tensor = torch.cat(slopes).mT.unflatten(1, shape)
-    return result
+def field_of(slopes: Tensor, level: Level) -> Tensor:
+    """Mean of |d score(centre) / d x| (H, W), by d x0hat(centre) / d x (B, C, C, H, W), float64."""
+    centres, of_score = centres_of(slopes.shape[2:]), level.signal * slopes.flatten(2)
+    of_score[:, range(len(centres)), centres] -= 1
+    return (of_score.view(slopes.shape) / level.noise**2).abs().mean((0, 1, 2))
 
 
 def width_of(field: NDArray[np.float64], share: float = SHARE) -> int:

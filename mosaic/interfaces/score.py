@@ -114,7 +114,8 @@ class ScoreModel(ABC):
     """Interface of a score model plugin; subclass it, give it a `name` and register it.
 
     Analytic machines and trained networks are both score models. The constructor only stores its arguments.
-    What `denoise` and `attribute` of a subclass are called with is checked before they are, so they need not do it.
+    What `denoise`, `attribute` and `jacobian` of a subclass are called with is checked before they are, so they need
+    not do it.
 
     Attributes
     ----------
@@ -131,11 +132,13 @@ class ScoreModel(ABC):
     path_options: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Have the arguments of `denoise` and `attribute` checked."""
+        """Have the arguments of `denoise`, `attribute` and `jacobian` checked."""
         super().__init_subclass__(**keywords)
-        for name in ("denoise", "attribute"):
+        for name in ("denoise", "attribute", "jacobian"):
             if name in vars(cls):
                 setattr(cls, name, _with_checked_inputs(vars(cls)[name]))
+        if "denoise" in vars(cls) and "jacobian" not in vars(cls):  # a parent's is the derivative of the parent's x0hat
+            cls.jacobian = ScoreModel.jacobian  # type: ignore[method-assign]
 
     def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:
         self.options: Any = options if options is not None else self.Options()
@@ -187,6 +190,19 @@ class ScoreModel(ABC):
         """
         raise UsageError(f"Score model '{self.name}' has no posterior over candidates, so it attributes no pixels.")
 
+    def jacobian(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor | None:
+        """Give the derivative d x0hat / d x of each sample in closed form, if the model has one.
+
+        Arguments as for `denoise`. A subclass that overrides `denoise` does not inherit it. `mosaic.Score.jacobian`
+        differentiates where there is none.
+
+        Returns
+        -------
+        Tensor (B, C, H, W, C, H, W), float64, or None
+            The first three axes after the batch's are those of x0hat. None if there is no closed form.
+        """
+        return None
+
     @classmethod
     def of_object(cls, what: object, dataset: DataSet) -> Self | None:
         """Make a score model of an object of another library, such as a pipeline, or of a folder that it wrote.
@@ -231,7 +247,7 @@ class ScoreModel(ABC):
 
 
 def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Check what `denoise` or `attribute` is called with, and make a tensor of the labels."""
+    """Check what `denoise`, `attribute` or `jacobian` is called with, and make a tensor of the labels."""
     takes_finished = method.__name__ == "attribute"  # images at noise 0
 
     @wraps(method)
@@ -250,7 +266,13 @@ def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
         self.dataset.check_batch(x, labels)
         # Weights that could be trained must not make torch keep what only a gradient would need.
         with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
-            return method(self, x, level, None if labels is None else labels.to(x.device), int(scale) if scale.is_integer() else scale)
+            return method(
+                self,
+                x,
+                level,
+                None if labels is None else labels.to(x.device),
+                int(scale) if scale.is_integer() else scale,
+            )
 
     return call
 

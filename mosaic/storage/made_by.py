@@ -54,6 +54,7 @@ IDLE = (
     "view/images.py",
     "view/leaderboard.py",
     "view/plot.py",
+    "view/probe.py",
     "view/provenance.py",
     "view/report/",
     "view/scales.py",

@@ -29,6 +29,7 @@ __all__ = [
     "LEADERBOARD",
     "NETWORK",
     "PLACES",
+    "PROBE",
     "REPRODUCTION",
     "RUN",
     "SAVED",
@@ -79,6 +80,7 @@ COMPARISON_SCHEMA = "mosaic-comparison/1"
 LEADERBOARD_SCHEMA = "mosaic-leaderboard/1"
 ENTRY_SCHEMA = "mosaic-single-steps/1"
 HISTORY_SCHEMA = "mosaic-training/1"
+PROBE_SCHEMA = "mosaic-probe/1"
 REPRODUCTION_SCHEMA = "mosaic-reproduction/1"
 CHECKPOINT_SCHEMA = "mosaic-checkpoint/1"  # of checkpoint.json, beside safetensors
 
@@ -86,6 +88,7 @@ FLOW = ("sample", "step", "channel", "height", "width")
 IMAGE = ("sample", "channel", "height", "width")
 PIXELS = ("sample", "height", "width")
 STEPS = ("sample", "step", "height", "width")
+PROBED = ("score", "time", "sample")
 
 # --- a run: mosaic-trajectory -----------------------------------------------------------------------------------------
 
@@ -212,6 +215,34 @@ LEADERBOARD = {
     "peak_bytes": Variable("peak memory, program and data included", ("score",), "byte"),
     "score": Variable("score model", ("score",)),
 }
+PROBE = {
+    "state": Variable("noisy image x_t where the scores were probed", ("time", *IMAGE)),
+    "field": Variable("mean |d score(centre) / d x| over channels", (*PROBED, "height", "width")),
+    "field_width": Variable(
+        "side of the square about the centre that holds 95 % of the squared field beside the centre", PROBED, "pixel"
+    ),
+    "eigenvalue": Variable("largest eigenvalues of the symmetric part of a d x0hat / d x", (*PROBED, "mode")),
+    "eigenvector": Variable("their eigenvectors", (*PROBED, "mode", "channel", "height", "width")),
+    "trace": Variable("trace of a d x0hat / d x", PROBED),
+    "effective_rank": Variable("(sum |l|)^2 / sum l^2 over its eigenvalues l, of the symmetric part", PROBED),
+    "curl": Variable("share of it that is antisymmetric: |J - J^T| / 2 |J|, 0 of the gradient of a density", PROBED),
+    "equivariance_error": Variable(
+        "root mean square of x0hat(shifted x) - shifted x0hat(x), over the standard deviation of the data's pixels",
+        PROBED,
+    ),
+    "equivariance_error_interior": Variable(
+        "the same over pixels whose windows do not meet the border, before or after the shift", PROBED
+    ),
+    "similarity": Variable("cosine of the Jacobian with that of the first score", PROBED),
+    "score": Variable("score", ("score",)),
+    "method": Variable("how its Jacobian was found", ("score",)),
+    "time": Variable("time t of the schedule, 1 at pure noise", ("time",)),
+    "signal": Variable("signal a of the noisy images x_t = a x_0 + s eps", ("time",)),
+    "noise": Variable("noise s of the noisy images x_t = a x_0 + s eps", ("time",)),
+    "scale": Variable("locality scale k, 0 where the score has none", ("score", "time"), "pixel"),
+    "sample": Variable("index of the training image x_0", ("sample",)),
+    "mode": Variable("number of the eigenvalue, the largest first", ("mode",)),
+}
 REPRODUCTION = {
     "R2": Variable("1 - SSE / SST against the network's final image"),
     "agreement": Variable("consistent images among those whose parts are whole"),
@@ -292,6 +323,7 @@ TABLES: dict[str, Mapping[str, Variable]] = {
     LEADERBOARD_SCHEMA: {**COORDINATES, **LEADERBOARD},
     ENTRY_SCHEMA: {**COORDINATES, **ENTRY},
     HISTORY_SCHEMA: HISTORY,
+    PROBE_SCHEMA: {**{name: COORDINATES[name] for name in ("seed", "label")}, **PLACES, **PROBE},
     REPRODUCTION_SCHEMA: REPRODUCTION,
 }
 

@@ -203,6 +203,26 @@ def x0hat_depends_on_no_more_than_the_window(case: PluginCase) -> None:
             require(worst <= 1e-6, f"a change at {row}, {col} moves x0hat by {worst:.2g} beyond {side} x {side} pixels")
 
 
+def a_closed_form_of_the_jacobian_is_the_derivative_of_x0hat(case: PluginCase) -> None:
+    """Where `jacobian` gives one: along random directions, x0hat changes as it says, in float64."""
+    score = ScoreCase(case)
+    for noise in (0.3, 1.0):
+        level = score.level(noise)
+        x = case.noisy(level, 2, torch.float64)
+        matrix = score.model.jacobian(x, level, score.labels(x), score.scale)
+        if matrix is None:
+            raise NotApplicable
+        wanted = (*x.shape, *x.shape[1:])
+        require(tuple(matrix.shape) == wanted, f"jacobian gave shape {tuple(matrix.shape)}, not {wanted}")
+        direction = case.noisy(level, 2, torch.float64, seed=3)
+        along = 1e-5 * direction / direction.square().mean().sqrt()
+        change = (score(x + along, level) - score(x - along, level)).flatten(1) / 2e-5
+        linear = torch.einsum("bij,bj->bi", matrix.flatten(4).flatten(1, 3), along.flatten(1)) / 1e-5
+        require_close(
+            linear, change, "jacobian is not the derivative of x0hat", 1e-5 * max(1.0, float(change.abs().max()))
+        )
+
+
 def options_survive_json(case: PluginCase) -> None:
     """Options are the same after a round trip through JSON, as in a stored run; each has a description."""
     case.check_options()
@@ -270,6 +290,7 @@ CHECKS: dict[str, Callable[[PluginCase], None]] = {
         an_unknown_label_is_refused,
         x0hat_of_an_equivariant_model_follows_shifts,
         x0hat_depends_on_no_more_than_the_window,
+        a_closed_form_of_the_jacobian_is_the_derivative_of_x0hat,
         options_survive_json,
         check_returns_notes,
         attribution_agrees_with_denoise,

@@ -74,7 +74,7 @@ def score(
     Returns
     -------
     Score
-        With `denoise`, `eps`, `score`, `attribute`, `posterior` and `as_denoiser`; `mosaic.run` takes it.
+        With `denoise`, `eps`, `score`, `attribute`, `posterior`, `jacobian` and `as_denoiser`; `mosaic.run` takes it.
 
     Raises
     ------

@@ -16,6 +16,7 @@ from mosaic.storage.schema import (
     CALIBRATION_SCHEMA,
     COMPARISON_SCHEMA,
     LEADERBOARD_SCHEMA,
+    PROBE_SCHEMA,
     TRAJECTORY_SCHEMA,
 )
 from mosaic.storage.trajectory import training_set_of
@@ -23,6 +24,7 @@ from mosaic.view.comparison import COMPARISON_NEEDS, draw_agreement, draw_side_b
 from mosaic.view.entropy import draw_entropy, entropy_needs
 from mosaic.view.images import FLOW_NEEDS, IMAGES_NEED, draw_flow, draw_images
 from mosaic.view.leaderboard import draw_leaderboard, leaderboard_needs
+from mosaic.view.probe import CURVES_NEED, FIELDS_NEED, MODES_NEED, draw_curves, draw_fields, draw_modes
 from mosaic.view.provenance import PROVENANCE_NEEDS, draw_provenance
 from mosaic.view.scales import RUN_SCALES_NEED, SCALES_NEED, draw_run_scales, draw_scales
 from mosaic.view.sources import SOURCES_NEED, draw_sources
@@ -46,12 +48,14 @@ NEEDS: Mapping[str, Mapping[str, tuple[str, ...] | Callable[[xr.Dataset], tuple[
     COMPARISON_SCHEMA: {"images": COMPARISON_NEEDS, "agreement": COMPARISON_NEEDS},
     CALIBRATION_SCHEMA: {"scales": SCALES_NEED},
     LEADERBOARD_SCHEMA: {"agreement": leaderboard_needs},
+    PROBE_SCHEMA: {"curves": CURVES_NEED, "fields": FIELDS_NEED, "modes": MODES_NEED},
 }
 PICTURED = {
     TRAJECTORY_SCHEMA: "a run",
     COMPARISON_SCHEMA: "a comparison",
     CALIBRATION_SCHEMA: "a calibration",
     LEADERBOARD_SCHEMA: "a leaderboard",
+    PROBE_SCHEMA: "a probe",
 }
 Samples = int | Sequence[int]
 
@@ -82,7 +86,7 @@ def _schema_of(result: xr.Dataset) -> str:
 
 
 class Plots:
-    """Pictures of a run, comparison, calibration or leaderboard, as matplotlib figures that a notebook shows.
+    """Pictures of a run, comparison, calibration, leaderboard or probe, as matplotlib figures that a notebook shows.
 
     `dir(result.mosaic.plot)` lists those that it has; others are refused. `figure.savefig(path)` keeps one.
     """
@@ -184,6 +188,38 @@ class Plots:
         self._check("agreement")
         is_board = _schema_of(self._result) == LEADERBOARD_SCHEMA
         return draw_leaderboard(self._result) if is_board else draw_agreement(self._result)
+
+    @checked()
+    def curves(self) -> Figure:
+        """Draw what a probe measures of each score over time: curl, rank, receptive field, equivariance error, ..."""
+        self._check("curves")
+        return draw_curves(self._result)
+
+    @checked()
+    def fields(self, columns: int = 10) -> Figure:
+        """Draw the receptive fields of a probe, a row for each score.
+
+        Parameters
+        ----------
+        columns : int
+            Times shown, evenly spaced, first and last included.
+        """
+        self._check("fields")
+        return draw_fields(self._result, _positive("columns", columns))
+
+    @checked()
+    def modes(self, samples: Samples = 0, columns: int = 10) -> Figure:
+        """Draw the leading eigenvectors of a probe's Jacobians, at up to three times, below their eigenvalues.
+
+        Parameters
+        ----------
+        samples : int or sequence of int
+            Positions in the probe.
+        columns : int
+            Eigenvectors shown, the first ones.
+        """
+        self._check("modes")
+        return draw_modes(self._result, _listed(samples), _positive("columns", columns))
 
     def _check(self, kind: str) -> None:
         """Refuse a picture that the result does not have.

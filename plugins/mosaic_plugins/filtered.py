@@ -58,7 +58,9 @@ class Filtered(SoftELS):
             used = {"cutoff": soft, "border": soft and self.source == "everywhere", "engine": self.window != "whole"}
             for name, is_used in used.items():
                 if not is_used and getattr(self, name) != fields[name].default:
-                    raise ValueError(f"{name} is not used with window={self.window}, source={self.source}; leave it out")
+                    raise ValueError(
+                        f"{name} is not used with window={self.window}, source={self.source}; leave it out"
+                    )
             if self.window == "whole" and self.boundary != "circular" and self.source == "everywhere":
                 raise ValueError("whole images have circular translates; use boundary=circular, or source=place")
             if self.source == "place" and self.boundary == "valid":
@@ -161,8 +163,10 @@ class Filtered(SoftELS):
             raise mosaic.UsageError(f"Images of {height} x {width} pixels cannot be turned by quarters.")
         if self.options.window == "whole":
             return ()
-        return super().check(levels, scales, labels) if self.options.window == "gaussian" else ELS.check(
-            self, levels, scales, labels
+        return (
+            super().check(levels, scales, labels)
+            if self.options.window == "gaussian"
+            else ELS.check(self, levels, scales, labels)
         )
 
 

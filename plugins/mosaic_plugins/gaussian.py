@@ -92,6 +92,10 @@ class Moments:
         """The Wiener filter (D, D): U diag(a^2 l / (s^2 + a^2 l)) U^T."""
         return (self.vectors * (self.values / (self.values + level.ratio**2))) @ self.vectors.T
 
+    def jacobian(self, level: mosaic.Level) -> Tensor:
+        """Derivative (D, D) of `denoise`, the same at all x: the Wiener filter over the signal."""
+        return self.wiener(level) / level.signal
+
     def log_density(self, x: Tensor, level: mosaic.Level) -> Tensor:
         """Log density (B,) of flat x (B, D) under N(a mu, a^2 C + s^2), up to (D / 2) log 2 pi."""
         apart = x - level.signal * self.mean
@@ -198,6 +202,13 @@ class Gaussian(ByClass):
             moved = self.fitted(places).flow(x[members].flatten(1).double(), level, following)
             result[members] = moved.to(x.dtype).reshape(-1, *x.shape[1:])
         return result
+
+    def jacobian(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        """Give d x0hat / d x: the Wiener filter itself, of all images or of a sample's class."""
+        result = x.new_empty(len(x), x[0].numel(), x[0].numel(), dtype=torch.float64)
+        for members, places in self.dataset.class_groups(labels):
+            result[members] = self.fitted(places).jacobian(level)
+        return result.view(len(x), *x.shape[1:], *x.shape[1:])
 
 
 def clusters_of(images: Tensor, count: int, seed: int) -> Tensor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -42,6 +43,10 @@ class IS(mosaic.AnalyticMachine):
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
         """Give the nearest training image; of equal ones the first."""
         return mosaic.resolve_image_ties(posterior, images, translates=False)
+
+    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+        """Give d x0hat / d x: the posterior covariance of the training images."""
+        return mosaic.ideal_jacobian(x, images, level)
 
 
 class ES(mosaic.AnalyticMachine):
@@ -90,6 +95,28 @@ class Windowed(mosaic.AnalyticMachine):
 
     aligned: ClassVar[bool]
     """Whether a window is a candidate at its own place only."""
+
+    @abstractmethod
+    def averaging(
+        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
+        """Give each pixel's posterior over windows, with `values` in place of pixels if they are not None."""
+
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
+        """Give each pixel's posterior over the windows that it may be compared with."""
+        return self.averaging(None, x, images, level, scale, compute)
+
+    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+        """Give d x0hat / d x: the posterior covariance of a window's centre with its pixels."""
+        return mosaic.window_jacobian(
+            lambda values, compute: self.averaging(values, x, images, level, scale, compute),
+            images,
+            level,
+            scale,
+            self.options.boundary,
+        )
 
     @property
     def traits(self) -> mosaic.Traits:
@@ -152,11 +179,11 @@ class LS(Windowed):
 
     options: Options
 
-    def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    def averaging(
+        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows at its place."""
-        return mosaic.local_posterior(x, images, level, scale, self.options.boundary, compute=compute)
+        return mosaic.local_posterior(x, images, level, scale, self.options.boundary, values=values, compute=compute)
 
 
 class ELS(Windowed):
@@ -190,11 +217,13 @@ class ELS(Windowed):
         """Equivariant, except with `zeros`, where pixels at the border have their own candidates."""
         return replace(super().traits, is_equivariant=self.options.boundary != "zeros")
 
-    def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+    def averaging(
+        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
-        return mosaic.equivariant_local_posterior(x, images, level, scale, self.options.boundary, compute=compute)
+        return mosaic.equivariant_local_posterior(
+            x, images, level, scale, self.options.boundary, values=values, compute=compute
+        )
 
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]

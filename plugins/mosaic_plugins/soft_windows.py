@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -97,8 +97,8 @@ class SoftELS(ELS):
         axes = (mosaic.window_axis(size, k, self.options.boundary, border=border) for size in self.dataset.shape[1:])
         return len(self.dataset) * math.prod(axis.pairs for axis in axes)
 
-    def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+    def averaging(
+        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
         return mosaic.equivariant_local_posterior(
@@ -107,9 +107,22 @@ class SoftELS(ELS):
             level,
             self.extent(scale),
             self.options.boundary,
+            values=values,
             profile=self.profile(scale),
             border=self.border(scale),
             compute=compute,
+        )
+
+    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
+        """Give d x0hat / d x: as of ELS, with each pixel of a window weighted by its profile."""
+        k = self.extent(scale)
+        return mosaic.window_jacobian(
+            lambda values, compute: self.averaging(values, x, images, level, scale, compute),
+            images,
+            level,
+            k,
+            self.options.boundary,
+            profile=gaussian_profile(scale / AREA, k // 2),
         )
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:

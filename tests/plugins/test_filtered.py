@@ -29,7 +29,10 @@ def noisy() -> torch.Tensor:
     [
         ({"window": "whole", "source": "place"}, "is", {}, 0),
         ({"window": "whole", "boundary": "circular"}, "es", {}, 0),
-        *(({"window": "box", "source": "place", "boundary": at}, "ls", {"boundary": at}, 3) for at in ("zeros", "circular")),
+        *(
+            ({"window": "box", "source": "place", "boundary": at}, "ls", {"boundary": at}, 3)
+            for at in ("zeros", "circular")
+        ),
         *(({"window": "box", "boundary": at}, "els", {"boundary": at}, 3) for at in ("zeros", "circular", "valid")),
         ({}, "soft-els", {}, 2.7),
         ({"border": 0.5, "cutoff": 2}, "soft-els", {"border": 0.5, "cutoff": 2}, 2.7),
@@ -111,6 +114,8 @@ def test_options_that_would_not_be_used_are_refused(options: dict[str, Any]) -> 
 def test_what_the_data_cannot_do_is_refused() -> None:
     wide = mosaic.DataSet("wide", torch.zeros(2, 1, 4, 5))
     with pytest.raises(mosaic.UsageError, match="4 x 5"):
-        mosaic.registry().make("score", "filtered", {"turned": True}, wide).denoise(torch.zeros(1, 1, 4, 5), LEVEL, None, 3)
+        mosaic.registry().make("score", "filtered", {"turned": True}, wide).denoise(
+            torch.zeros(1, 1, 4, 5), LEVEL, None, 3
+        )
     with pytest.raises(mosaic.UsageError, match="2.5"):
         made(window="box").denoise(noisy(), LEVEL, None, 2.5)

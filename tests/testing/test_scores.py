@@ -37,6 +37,11 @@ class Shifting(Ideal):
         return replace(super().traits, is_equivariant=True)
 
 
+class Steep(Ideal):
+    def jacobian(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        return 1.01 * mosaic.ideal_jacobian(x, self.dataset.images, level)
+
+
 class Local(Ideal):
     @property
     def traits(self) -> mosaic.Traits:
@@ -86,6 +91,7 @@ WRONG: dict[str, type[mosaic.ScoreModel]] = {
     "labels_choose_the_training_images": Deaf,
     "an_unknown_label_is_refused": Deaf,
     "x0hat_of_an_equivariant_model_follows_shifts": Shifting,
+    "a_closed_form_of_the_jacobian_is_the_derivative_of_x0hat": Steep,
     "x0hat_depends_on_no_more_than_the_window": Local,
     "options_survive_json": Forgetful,
     "check_returns_notes": Silent,
