@@ -58,9 +58,10 @@ class Filtered(SoftELS):
             used = {"cutoff": soft, "border": soft and self.source == "everywhere", "engine": not whole}
             used["boundary"] = not whole or self.source == "everywhere"
             for name, is_used in used.items():
-                if not is_used and getattr(self, name) != fields[name].default:
-                    chosen = f"window={self.window}, source={self.source}"
-                    raise ValueError(f"{name} is not used with {chosen}; leave it out")
+                default = fields[name].default
+                if not is_used and getattr(self, name) != default:
+                    chosen, left = f"window={self.window}, source={self.source}", "out" if default is None else default
+                    raise ValueError(f"{name} is not used with {chosen}; leave it {left}")
             if whole and self.boundary != "circular" and self.source == "everywhere":
                 raise ValueError("whole images have circular translates; use boundary=circular, or source=place")
             if self.source == "place" and self.boundary == "valid":
