@@ -97,13 +97,13 @@ class Filtered(SoftELS):
         return "torch" if self.options.window == "whole" else super().engine_for(dtype)
 
     def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
-        """Count, beside what windows take, the images of one orientation and the posteriors of all."""
+        """Count, beside what windows take, the images of one orientation, twice while made, and posteriors of all."""
         held, count = super().held_bytes(batch, scale, dtype), len(self.orientations())
         if count == 1:
             return held
         images, (channels, height, width) = self.dataset.images, self.dataset.shape
         posteriors = 8 * (count + 1) * batch * (channels + 5) * height * width
-        return held + images.numel() * images.element_size() + posteriors
+        return held + 2 * images.numel() * images.element_size() + posteriors
 
     def extent(self, scale: float) -> int:
         """Side of a window in pixels, cut off if it is soft."""
