@@ -60,8 +60,8 @@ class Filtered(SoftELS):
             for name, is_used in used.items():
                 default = fields[name].default
                 if not is_used and getattr(self, name) != default:
-                    chosen, left = f"window={self.window}, source={self.source}", "out" if default is None else default
-                    raise ValueError(f"{name} is not used with {chosen}; leave it {left}")
+                    chosen = f"window={self.window}, source={self.source}"
+                    raise ValueError(f"{name} is not used with {chosen}; leave it at {default}")
             if whole and self.boundary != "circular" and self.source == "everywhere":
                 raise ValueError("whole images have circular translates; use boundary=circular, or source=place")
             if self.source == "place" and self.boundary == "valid":
