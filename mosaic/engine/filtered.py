@@ -56,9 +56,10 @@ class Move:
     allowed: Tensor | None = None
 
     def apply(self, images: Tensor) -> Tensor:
-        """Move images (n, C, H, W)."""
+        """Move images (n, C, H, W); those themselves where nothing moves."""
         images = images.flip(3) if self.flip else images
-        return torch.rot90(images, self.turns, (2, 3)).roll(self.shift, (2, 3))
+        images = torch.rot90(images, self.turns, (2, 3)) if self.turns % 4 else images
+        return images.roll(self.shift, (2, 3)) if any(self.shift) else images  # each would copy, though it does nothing
 
     @staticmethod
     def translates(height: int, width: int, k: int | None = None, boundary: str = "circular") -> list[Move]:

@@ -39,6 +39,7 @@ from mosaic.view.measure import describe_metric, metric_for
 __all__ = ["compare", "open_comparison"]
 
 NEEDED = ("image", "state", "label")  # of every run
+SAMPLER = ("sampler", "sampler_options")
 
 
 @checked()
@@ -59,7 +60,7 @@ def compare(
     run, baseline : xarray.Dataset, path or Score
         Trajectories from the reference's noise and labels: a theory, and another theory such as IS. `init` of a run
         starts it from the noise and labels of another. A score is run from them here, in as many steps as the
-        reference, as `mosaic.run(score, init=reference, steps=...)` does.
+        reference and by its sampler, as `mosaic.run(score, init=reference, steps=..., sampler=...)` does.
     reference : xarray.Dataset or path
         The trajectory to compare with, of a network in most cases.
     metrics : str or collection of str, optional
@@ -117,14 +118,24 @@ def compare(
         report = opened.enter_context(reporting(progress))
         for role, each in given.items():
             if isinstance(each, Score):
-                runs[role] = run_score(
-                    each,
-                    dataset if role == "run" else None,
-                    init=runs["reference"],
-                    steps=setting_of(runs["reference"], "steps", "reference"),
-                    progress=prefixed(report, role),
-                )
+                own_data = dataset if role == "run" else None
+                runs[role] = _run_beside(runs["reference"], each, own_data, prefixed(report, role))
         return _compared({role: runs[role] for role in given}, names, options or {}, own, report)
+
+
+def _run_beside(reference: xr.Dataset, score: Score, dataset: DataSet | None, progress: Progress) -> xr.Dataset:
+    """Run a score from the reference's noise and labels, in its steps and by its sampler; only images are needed."""
+    steps, sampler, options = (setting_of(reference, name, "reference") for name in ("steps", *SAMPLER))
+    return run_score(
+        score,
+        dataset,
+        init=reference,
+        steps=steps,
+        sampler=sampler,
+        sampler_options=options or {},
+        save="none",
+        progress=progress,
+    )
 
 
 def _compared(

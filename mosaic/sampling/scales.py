@@ -102,7 +102,8 @@ class ScaleSchedule:
         if continuous:
             entries = sorted(zip(self.ratios, self.scales, strict=True))
             ratios, scales = np.log(np.array(entries, dtype=float)).T
-            return as_scale(math.exp(np.interp(math.log(level.ratio), ratios, scales)))
+            # Rounded, so that an entry's own level has the entry: exp(log(3)) is not 3.
+            return as_scale(round(math.exp(np.interp(math.log(level.ratio), ratios, scales)), 9))
         distances = [abs(math.log(ratio / level.ratio)) for ratio in self.ratios]
         return self.scales[distances.index(min(distances))]
 

@@ -401,6 +401,8 @@ SETTINGS: dict[str, Any] = {
     "dataset": str,
     "dataset_options": dict[str, Any],
     "score_options": dict[str, Any],
+    "sampler": str,
+    "sampler_options": dict[str, Any] | None,  # runs of the first schema have none
     "steps": PositiveInt,
 }
 

@@ -21,16 +21,17 @@ __all__ = ["Filtered"]
 class Filtered(SoftELS):
     """One machine for the theories that answer for each pixel by the centre of what they compare: IS, ES, LS, ELS.
 
-    x0hat(p) = sum_c softmax_c( - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2 T) ) centre(c), with candidates c from the same
-    place or from everywhere, also mirrored and turned if so asked. `mosaic.filtered_posterior_mean` computes the same
-    and more (any precisions, masks, any responses) without windows' fast engines.
+    x0hat(p) = sum_c softmax_c( - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2 T) ) centre(c), with candidates c from the
+    same place or from everywhere, also mirrored and turned if so asked. `mosaic.filtered_posterior_mean` computes the
+    same and more (any precisions, masks, any responses) without windows' fast engines; but candidates of its windows
+    hold no zeros beyond the border, as those of soft windows do that reach farther over it than `border`.
 
-    Of candidates that are mirrored or turned, equals are not counted.
+    Of candidates that are mirrored or turned, equals are not counted, and whole images attribute no pixels.
 
     The paper's: IS, ES, LS and ELS (Kamb & Ganguli 2025, eqs. 3-10), which are choices of `window` and `source`.
     The published code's: not compared.
-    Ours: all else. The abstract of Niedoba, Zwartsenberg & Wood 2026 (arXiv 2605.24192) names the axes: query precisions,
-    response weights, source distributions; the formula is our reading of it.
+    Ours: all else. The abstract of Niedoba, Zwartsenberg & Wood 2026 (arXiv 2605.24192) names the axes: query
+    precisions, response weights, source distributions; the formula is our reading of it.
     """
 
     name = "filtered"
@@ -54,14 +55,15 @@ class Filtered(SoftELS):
         @model_validator(mode="after")
         def _consistent(self) -> Self:
             """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
-            fields, soft = type(self).model_fields, self.window == "gaussian"
-            used = {"cutoff": soft, "border": soft and self.source == "everywhere", "engine": self.window != "whole"}
+            fields, soft, whole = type(self).model_fields, self.window == "gaussian", self.window == "whole"
+            used = {"cutoff": soft, "border": soft and self.source == "everywhere", "engine": not whole}
+            used["boundary"] = not whole or self.source == "everywhere"
             for name, is_used in used.items():
-                if not is_used and getattr(self, name) != fields[name].default:
-                    raise ValueError(
-                        f"{name} is not used with window={self.window}, source={self.source}; leave it out"
-                    )
-            if self.window == "whole" and self.boundary != "circular" and self.source == "everywhere":
+                default = fields[name].default
+                if not is_used and getattr(self, name) != default:
+                    chosen = f"window={self.window}, source={self.source}"
+                    raise ValueError(f"{name} is not used with {chosen}; leave it at {default}")
+            if whole and self.boundary != "circular" and self.source == "everywhere":
                 raise ValueError("whole images have circular translates; use boundary=circular, or source=place")
             if self.source == "place" and self.boundary == "valid":
                 raise ValueError("boundary=valid leaves pixels near the border without candidates at their place")
@@ -80,16 +82,29 @@ class Filtered(SoftELS):
         soft, whole = self.options.window == "gaussian", self.options.window == "whole"
         return replace(
             super().traits,
+            has_attribution=not whole or len(self.orientations()) == 1,
             has_scale=not whole,
             has_continuous_scale=soft,
             is_equivariant=not self.aligned and self.options.boundary != "zeros",
             window=(lambda scale: None) if whole else self.extent,
         )
 
-    def orientations(self) -> list[tuple[bool, int]]:
-        """Whether candidates are mirrored, and by how many quarters they are turned; the first changes nothing."""
-        turns = range(4 if self.options.turned else 1)
-        return [(mirrored, turn) for mirrored in (False, True)[: 1 + self.options.mirrored] for turn in turns]
+    def orientations(self) -> list[mosaic.Move]:
+        """What becomes of images before they are candidates; the first changes nothing."""
+        return mosaic.Move.augmented([mosaic.Move()], flips=self.options.mirrored, turns=self.options.turned)
+
+    def engine_for(self, dtype: torch.dtype) -> str:
+        """Name the engine; whole images are compared by torch."""
+        return "torch" if self.options.window == "whole" else super().engine_for(dtype)
+
+    def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
+        """Count, beside what windows take, the images of one orientation, twice while made, and posteriors of all."""
+        held, count = super().held_bytes(batch, scale, dtype), len(self.orientations())
+        if count == 1:
+            return held
+        images, (channels, height, width) = self.dataset.images, self.dataset.shape
+        posteriors = 8 * (count + 1) * batch * (channels + 5) * height * width
+        return held + 2 * images.numel() * images.element_size() + posteriors
 
     def extent(self, scale: float) -> int:
         """Side of a window in pixels, cut off if it is soft."""
@@ -114,7 +129,7 @@ class Filtered(SoftELS):
         """Give the posterior over the candidates of each orientation, merged."""
         warm, parts = mosaic.Level(level.signal, level.noise * self.options.temperature**0.5), []
         for number, orientation in enumerate(self.orientations()):
-            part = self._posterior(x, oriented(images, orientation).contiguous(), warm, scale, compute)
+            part = self._posterior(x, orientation.apply(images).contiguous(), warm, scale, compute)
             if part.source is not None:  # images of each orientation are numbered after those of the one before
                 part.source = part.source + number * images[:, 0].numel()
             parts.append(part)
@@ -147,11 +162,11 @@ class Filtered(SoftELS):
         count, _, height, width = images.shape
         if posterior.maximum.shape[1:] != (height, width):
             raise mosaic.UsageError("Whole images that are mirrored or turned attribute no pixels; use windows.")
-        places = torch.arange(height * width, device=images.device, dtype=torch.int64).view(height, width)
+        places = torch.arange(height * width, device=images.device, dtype=torch.int64).view(1, 1, height, width)
         place = torch.zeros_like(image)
         for number, orientation in enumerate(self.orientations()):
             mine = image // count == number
-            place[mine] = oriented(places, orientation)[row_there[mine], column_there[mine]]
+            place[mine] = orientation.apply(places)[0, 0, row_there[mine], column_there[mine]]
         return mosaic.Source(image % count, place // width, place % width, torch.zeros_like(image))
 
     def check(
@@ -168,12 +183,6 @@ class Filtered(SoftELS):
             if self.options.window == "gaussian"
             else ELS.check(self, levels, scales, labels)
         )
-
-
-def oriented(images: Tensor, orientation: tuple[bool, int]) -> Tensor:
-    """Mirror images (..., H, W) left to right, if so, then turn them counter-clockwise by quarters."""
-    mirrored, quarters = orientation
-    return torch.rot90(images.flip(-1) if mirrored else images, quarters, (-2, -1))
 
 
 @mosaic.hookimpl

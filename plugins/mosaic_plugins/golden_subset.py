@@ -123,7 +123,7 @@ class GoldenSubset(PCALocality):
         counts = self.counts(len(fitted.images), level)
         clean = sample.double()[None] / level.signal
         # Stable sorts of differences, not of products: of equally near images the first ones are chosen.
-        far = torch.cdist(self.proxies(clean), fitted.proxies, compute_mode="donot_use_mm_for_euclid_dist")[0, pool]
+        far = torch.cdist(self.proxies(clean), fitted.proxies[pool], compute_mode="donot_use_mm_for_euclid_dist")[0]
         coarse = pool[far.sort(stable=True).indices[: counts.coarse].sort().values]
         flat = fitted.images[coarse].flatten(1).double()
         near = torch.cdist(clean.flatten(1), flat, compute_mode="donot_use_mm_for_euclid_dist")[0]

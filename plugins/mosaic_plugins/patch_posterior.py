@@ -69,10 +69,13 @@ class PatchPosterior(mosaic.AnalyticMachine):
         return ()
 
     def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
-        """Count a block of squared differences, logits and their sums over patches; all of it is one thread's work."""
+        """Count a block of squared differences, logits and their sums over patches; all of it is one thread's work.
+
+        What is computed of a block is still held while that of the next one is.
+        """
         channels, height, width = self.dataset.shape
         block = max(BLOCK, batch * height * width)
-        return dtype.itemsize * (4 * channels + 7) * block + 8 * (2 * channels + 8) * batch * height * width
+        return dtype.itemsize * (2 * channels + 17) * block + 8 * (2 * channels + 8) * batch * height * width
 
     def block_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Nothing beside what is held."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import prod
+from math import hypot, prod
 
 import torch
 from pydantic import Field
@@ -22,8 +22,8 @@ SEARCHED = 2**23  # pixels of training images that a search for neighbours holds
 class Smoothed(IS):
     """The ideal machine's score, averaged over perturbed inputs: x0hat is the mean of x0hat(x + sigma z_m), m = 1 .. M.
 
-    z_m is standard normal noise, drawn afresh for each sample at each step. It attributes pixels by the posterior of x
-    itself.
+    z_m is standard normal noise, drawn afresh for each sample at each step. At a level (a, s) that does not preserve
+    the variance, sigma is multiplied by sqrt(a^2 + s^2). It attributes pixels by the posterior of x itself.
 
     References: Scarvelis, Borde & Solomon 2023 (Closed-form diffusion models, arXiv 2310.12395).
 
@@ -45,8 +45,8 @@ class Smoothed(IS):
             None,
             gt=0,
             le=100,
-            description="Standard deviation of the perturbations, in units of pixels of x. Default: as published, 1 "
-            "for data set mnist, else 0.1.",
+            description="Standard deviation of the perturbations, in units of a variance preserving x. Default: as "
+            "published, 1 for data set mnist, else 0.1.",
         )
         neighbours: int | None = Field(
             None,
@@ -61,7 +61,7 @@ class Smoothed(IS):
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the perturbations."""
+        """Standard deviation of the perturbations of a variance preserving x."""
         if self.options.sigma is not None:
             return self.options.sigma
         return 1.0 if self.dataset.name == "mnist" else 0.1
@@ -82,9 +82,10 @@ class Smoothed(IS):
     def perturbations(self, x: Tensor, level: mosaic.Level) -> Iterator[Tensor]:
         """Draw the M perturbations of x (B, C, H, W) at a level, each like x."""
         generators = [generator_for(sample, level, self.options.seed) for sample in x]
+        sigma = self.sigma * hypot(level.signal, level.noise)
         for _ in range(self.options.draws):
             drawn = [torch.randn(x.shape[1:], generator=each, dtype=torch.float64, device="cpu") for each in generators]
-            yield self.sigma * torch.stack(drawn).to(x)
+            yield sigma * torch.stack(drawn).to(x)
 
     def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
         """Count a perturbed batch in float64, and a search for neighbours with the images that it finds."""

@@ -17,11 +17,13 @@ from mosaic_plugins.machines import ELS
 __all__ = ["SoftELS", "gaussian_profile"]
 
 AREA = math.sqrt(2 * math.pi)  # of a Gaussian profile of width 1
+LEAST = 1e-300  # weight of a pixel so far that the exponential is 0: weights are positive, and this adds nothing
 
 
 def gaussian_profile(width: float, radius: int) -> list[float]:
     """Weights exp(-u^2 / 2 w^2) of the pixels at u = -radius .. radius from the centre; `width` is w, in pixels."""
-    return [math.exp(-(u**2) / (2 * width**2)) for u in range(-radius, radius + 1)]
+    exponents = (-(u / width) * (u / width) / 2 for u in range(-radius, radius + 1))
+    return [max(math.exp(exponent), LEAST) for exponent in exponents]
 
 
 class SoftELS(ELS):

@@ -74,6 +74,13 @@ class Switch(mosaic.ScoreModel):
         super().__init__(options, dataset)
         self.above = self._model("above")
         self.below = self._model("below")
+        models = (self.above, self.below)
+        takes_checkpoint = any("checkpoint" in type(model.options).model_fields for model in models)
+        if self.options.checkpoint is not None and not takes_checkpoint:
+            raise mosaic.UsageError(
+                f"`checkpoint` is not used: neither '{self.options.above}' nor '{self.options.below}' has this option; "
+                f"leave it out, or name `below` {TrainedNetwork.name}."
+            )
 
     def _model(self, which: str) -> mosaic.ScoreModel:
         name = getattr(self.options, which)
@@ -95,8 +102,10 @@ class Switch(mosaic.ScoreModel):
     def traits(self) -> mosaic.Traits:
         """What both can do; the wider of their windows, the more comparisons, and either's schedule and scale."""
         above, below = self.above.traits, self.below.traits
+        with_scale = [traits for traits in (above, below) if traits.has_scale]
         return mosaic.Traits(
-            has_scale=above.has_scale or below.has_scale,
+            has_scale=bool(with_scale),
+            has_continuous_scale=bool(with_scale) and all(traits.has_continuous_scale for traits in with_scale),
             has_attribution=above.has_attribution and below.has_attribution,
             is_conditional=above.is_conditional and below.is_conditional,
             is_equivariant=above.is_equivariant and below.is_equivariant,

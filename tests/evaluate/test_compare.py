@@ -232,6 +232,14 @@ def test_a_score_is_run_from_the_references_noise_and_labels(runs: dict[str, xr.
     np.testing.assert_allclose(few["mse"], expected["mse"].sel(compared=["run"])[:, [3, 1]], rtol=1e-5)
 
 
+def test_a_score_is_run_by_the_references_sampler(data: mosaic.DataSet) -> None:
+    options = {"grid": "leading", "clip": 0.5, "eta": 0.5}
+    reference = mosaic.run("is", data, steps=5, samples=2, sampler_options=options)
+    assert mosaic.compare(mosaic.score("is", data), reference, metrics="mse")["mse"].max() < 1e-10
+    uniform = mosaic.run("is", data, steps=5, init=reference)
+    assert mosaic.compare(uniform, reference, metrics="mse")["mse"].max() > 0.1  # the sampler matters
+
+
 def test_its_example_gives_what_it_says() -> None:
     (example,) = doctest.DocTestFinder(recurse=False).find(mosaic.compare, "compare", globs={})
     assert doctest.DocTestRunner().run(example) == (0, 3)

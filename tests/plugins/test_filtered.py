@@ -1,4 +1,4 @@
-"""The machine whose windows, sources and temperature are chosen one by one: IS, ES, LS, ELS and soft ELS are choices."""
+"""The machine whose windows, sources and temperature are chosen one by one: the machines of the paper are choices."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mosaic.engine.filtered import Move, filtered_posterior_mean
 from mosaic.engine.filters import Filters
 
 LEVEL = mosaic.Level(0.8, 0.6)
+BORDERS = ("zeros", "circular", "valid")
 DATA = mosaic.DataSet("random", torch.rand(5, 2, 6, 6, generator=torch.Generator().manual_seed(3)) * 2 - 1)
 
 
@@ -29,11 +30,8 @@ def noisy() -> torch.Tensor:
     [
         ({"window": "whole", "source": "place"}, "is", {}, 0),
         ({"window": "whole", "boundary": "circular"}, "es", {}, 0),
-        *(
-            ({"window": "box", "source": "place", "boundary": at}, "ls", {"boundary": at}, 3)
-            for at in ("zeros", "circular")
-        ),
-        *(({"window": "box", "boundary": at}, "els", {"boundary": at}, 3) for at in ("zeros", "circular", "valid")),
+        *(({"window": "box", "source": "place", "boundary": at}, "ls", {"boundary": at}, 3) for at in BORDERS[:2]),
+        *(({"window": "box", "boundary": at}, "els", {"boundary": at}, 3) for at in BORDERS),
         ({}, "soft-els", {}, 2.7),
         ({"border": 0.5, "cutoff": 2}, "soft-els", {"border": 0.5, "cutoff": 2}, 2.7),
     ],
@@ -45,6 +43,7 @@ def test_the_machines_are_choices(options: dict[str, Any], name: str, own: dict[
     for trait in ("has_scale", "has_continuous_scale", "is_equivariant"):
         assert getattr(chosen.traits, trait) == getattr(machine.traits, trait)
     assert chosen.traits.window(scale) == machine.traits.window(scale)
+    assert chosen.traits.engine(torch.float32) == machine.traits.engine(torch.float32)
     one, other = (model.attribute(noisy(), LEVEL, None, scale) for model in (chosen, machine))
     for field in ("image", "row", "column", "multiplicity"):
         assert torch.equal(getattr(one.source, field), getattr(other.source, field))
@@ -101,6 +100,7 @@ def test_temperature_is_more_noise_where_candidates_compete() -> None:
         {"window": "whole", "source": "place", "border": 2},
         {"window": "whole", "source": "place", "engine": "torch"},
         {"window": "whole"},
+        {"window": "whole", "source": "place", "boundary": "circular"},
         {"source": "place", "boundary": "valid"},
         {"source": "place", "border": 2},
         {"temperature": 0},
@@ -114,8 +114,23 @@ def test_options_that_would_not_be_used_are_refused(options: dict[str, Any]) -> 
 def test_what_the_data_cannot_do_is_refused() -> None:
     wide = mosaic.DataSet("wide", torch.zeros(2, 1, 4, 5))
     with pytest.raises(mosaic.UsageError, match="4 x 5"):
-        mosaic.registry().make("score", "filtered", {"turned": True}, wide).denoise(
-            torch.zeros(1, 1, 4, 5), LEVEL, None, 3
-        )
-    with pytest.raises(mosaic.UsageError, match="2.5"):
+        mosaic.registry().make("score", "filtered", {"turned": True}, wide).check((LEVEL,), (3,), ())
+    with pytest.raises(mosaic.UsageError, match=r"2\.5"):
         made(window="box").denoise(noisy(), LEVEL, None, 2.5)
+
+
+def test_whole_images_in_several_orientations_run_without_attribution() -> None:
+    options = {"window": "whole", "source": "place", "mirrored": True}
+    run = mosaic.run("filtered", DATA, score_options=options, steps=2, samples=1, progress=False)
+    assert "source_image" not in run
+    both = mosaic.DataSet("both", torch.cat([DATA.images, DATA.images.flip(3)]))
+    ideal = mosaic.registry().make("score", "is", {}, both).denoise(noisy(), LEVEL)
+    torch.testing.assert_close(made(**options).denoise(noisy(), LEVEL), ideal, rtol=0, atol=1e-12)
+    with pytest.raises(mosaic.UsageError):
+        made(**options).attribute(noisy(), LEVEL)
+
+
+def test_orientations_take_the_memory_of_the_images_of_one() -> None:
+    alone, both = (made(mirrored=mirrored).traits.memory(1, 3.0, torch.float32, (-1,)) for mirrored in (False, True))
+    assert both.held - alone.held >= DATA.images.numel() * 4
+    assert both.block == alone.block

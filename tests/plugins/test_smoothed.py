@@ -82,6 +82,15 @@ def test_perturbations_are_fresh_for_every_draw_sample_level_and_seed_and_the_sa
     torch.testing.assert_close(model.denoise(x, HALF)[1:2], model.denoise(x[1:2], HALF), rtol=0, atol=1e-12)
 
 
+def test_sigma_is_that_of_a_variance_preserving_x() -> None:
+    images = images_of()
+    model = model_of("smoothed", images, draws=500, sigma=0.5)
+    x = torch.as_tensor(noisy(images, (0.8, 0.6)))[:1]
+    for scale in (1 / 0.8, 1.0, 10.0):  # the same ratio of noise to signal
+        drawn = perturbations_of(model, scale * x, mosaic.Level(0.8 * scale, 0.6 * scale))
+        assert float(drawn.std()) == pytest.approx(0.5 * scale, rel=0.03)
+
+
 def test_its_defaults_are_the_published_ones_of_the_data_set() -> None:
     images = torch.as_tensor(images_of())
     kind = mosaic.registry().get("score", "smoothed")

@@ -47,9 +47,10 @@ def test_windows_are_cut_off_at_widths() -> None:
 def test_narrow_windows_are_hard_ones_of_a_pixel() -> None:
     data = images()
     x = noisy(data)
-    soft = made(data, boundary="circular").denoise(x, LEVEL, None, 0.2)
     hard = made(data, "els", boundary="circular").denoise(x, LEVEL, None, 1)
-    assert torch.allclose(soft, hard, atol=1e-5)
+    for scale in (0.2, 1e-3, 1e-200):
+        soft = made(data, boundary="circular").denoise(x, LEVEL, None, scale)
+        assert torch.allclose(soft, hard, atol=1e-5)
 
 
 @pytest.mark.parametrize("boundary", ["circular", "valid"])

@@ -72,6 +72,22 @@ def test_switch_refuses_itself_and_what_does_not_exist() -> None:
         switch_of(images_of(), above="smoothed", above_options={"sigma": -1})
 
 
+def test_a_checkpoint_that_no_model_would_read_is_refused() -> None:
+    with pytest.raises(mosaic.UsageError, match="'els'"):
+        switch_of(images_of(), below="els", checkpoint="net")
+
+
+def test_its_scale_is_continuous_if_no_model_needs_a_window_size() -> None:
+    images = images_of()
+    for above, below, continuous in (
+        ("gaussian", "soft-els", True),
+        ("els", "soft-els", False),
+        ("gaussian", "els", False),
+        ("gaussian", "is", False),
+    ):
+        assert switch_of(images, above=above, below=below).traits.has_continuous_scale == continuous
+
+
 def test_switch_asks_each_model_for_its_own_levels() -> None:
     model = switch_of(images_of(), above="is", below_options={"boundary": "valid"})
     levels = (mosaic.Level(0.1, 1.0), mosaic.Level(1.0, 0.1))

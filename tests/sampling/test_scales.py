@@ -177,6 +177,10 @@ def test_continuous_scales_are_interpolated_in_the_logarithms(ratio: float, expe
     assert table.at(mosaic.Level(1.0, ratio)) in (40, 2.5, 5)
 
 
+def test_a_continuous_scale_at_an_entry_is_the_entry() -> None:
+    assert resolve_scales("paper/mnist-resnet-zeros", rising(20), True) == PAPER_SCALES["mnist-resnet-zeros"]
+
+
 def test_whole_numbers_are_integers() -> None:
     assert [type(scale) for scale in ScaleSchedule((3.0, 3.5), (1.0, 2.0)).scales] == [int, float]
     assert resolve_scales("3.0,5", rising(2)) == (3, 5)
