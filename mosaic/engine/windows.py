@@ -217,9 +217,7 @@ def cut_windows(frame: Tensor, height: int, width: int) -> Tensor:
     return windows.reshape(-1, frame.shape[1], height, width)
 
 
-def window_sums(
-    values: Tensor, dim: int, k: int, boundary: str, profile: Sequence[float] | None = None
-) -> Tensor:
+def window_sums(values: Tensor, dim: int, k: int, boundary: str, profile: Sequence[float] | None = None) -> Tensor:
     """Sum of `values` over the window of k about each pixel along an axis, which has zeros beyond its ends or wraps.
 
     Sums of 1, 2, 4, ... neighbours add up to those of k in about 2 log2(k) passes; with a profile there are k passes.

@@ -34,13 +34,13 @@ class FlowStep(Step):
         Time of the state, 1 at noise.
     level : Level
         Its noise level.
-    k : int
+    k : float
         Locality scale that was used; 0 for a score without one.
     """
 
     t: float
     level: Level
-    k: int
+    k: float
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "following" and name in self.__dict__:
@@ -143,7 +143,7 @@ def flow(
     return _steps(made, denoise, start, times, levels, scales, StepNoise(own))
 
 
-def _scales(score: Score, levels: Sequence[Level]) -> list[int]:
+def _scales(score: Score, levels: Sequence[Level]) -> list[float]:
     if score.scales is None or not score.model.traits.has_scale:
         return [score.scale_at(level) for level in levels]
     continuous = score.model.traits.has_continuous_scale
@@ -156,7 +156,7 @@ def _steps(
     start: Tensor,
     times: Sequence[float],
     levels: Sequence[Level],
-    scales: Sequence[int],
+    scales: Sequence[float],
     noise: StepNoise,
 ) -> Iterator[FlowStep]:
     for step in sampler.flow(denoise, start, levels, noise):

@@ -1,7 +1,7 @@
 """Locality scales k(t): the one free hyperparameter of the local machines.
 
 The noise-to-signal ratio s / a decides a scale, so a `ScaleSchedule` is a table of k against s / a. Runs of any
-schedule and number of steps look up their steps in it. What numbers k may be, the score model says (`ScoreModel.check`).
+schedule and number of steps look up their steps in it. `ScoreModel.check` says what numbers k may be.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ COORDINATES = {
     "signal": Variable("signal a of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64, least=0),
     "noise": Variable("noise s of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64, least=0),
     "scale": Variable(
-        "locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel", np.float64, least=0
+        "locality scale k, such as a window's side; 0 where the model has none", ("step",), "pixel", np.float64, least=0
     ),
 }
 # Of pixels: the axes count as plots do, from the lower left pixel, so that `plot.imshow` is the right way up, and are

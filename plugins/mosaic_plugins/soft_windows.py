@@ -27,8 +27,8 @@ class SoftELS(ELS):
     """ELS with soft windows: the farther a pixel is from the centre of its window, the less it counts.
 
     logit(c) = - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2),  g(u) = exp(-|u|^2 / 2 w^2), cut off at `cutoff` w along each
-    axis. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as much in all. It may be any
-    positive number, so that scales made for ELS can be used, and calibration searches a continuum.
+    axis. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as much in all. It may be
+    any positive number, so that scales made for ELS can be used, and calibration searches a continuum.
 
     With boundary `zeros`, windows that hang over the border as far as they are not cut off have candidates that do so
     alike, as in ELS.
@@ -60,7 +60,7 @@ class SoftELS(ELS):
     @property
     def traits(self) -> mosaic.Traits:
         """As ELS with a window as wide as the soft one before it is cut off, and a scale that is continuous."""
-        return replace(super().traits, has_continuous_scale=True, window=self.extent)
+        return replace(super().traits, has_continuous_scale=True)
 
     def extent(self, scale: float) -> int:
         """Side of a window in pixels, cut off.
@@ -97,10 +97,6 @@ class SoftELS(ELS):
             border=self.border(scale),
             compute=compute,
         )
-
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
-        """Give the best windows; of equal ones the first."""
-        return self.resolved(posterior, images, self.extent(scale))
 
     def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most: as ELS with windows of the same extent, and weighted rows of x."""

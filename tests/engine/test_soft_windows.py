@@ -47,11 +47,15 @@ def candidates(i: int, j: int, k: int, boundary: str, border: int) -> Iterator[t
     """Places of the windows that are compared with that about (i, j)."""
     r = k // 2
     for p, q in np.ndindex(H, W):
-        if boundary == "circular":
-            yield p, q
-        elif boundary == "valid" and r <= p < H - r and r <= q < W - r:
-            yield p, q
-        elif boundary == "zeros" and kind(p, H, border) == kind(i, H, border) and kind(q, W, border) == kind(j, W, border):
+        if (
+            boundary == "circular"
+            or (boundary == "valid" and r <= p < H - r and r <= q < W - r)
+            or (
+                boundary == "zeros"
+                and kind(p, H, border) == kind(i, H, border)
+                and kind(q, W, border) == kind(j, W, border)
+            )
+        ):
             yield p, q
 
 
@@ -80,7 +84,12 @@ BOUNDARIES = [("zeros", 5, 2), ("zeros", 5, 1), ("zeros", 5, 0), ("zeros", 13, 2
 @pytest.mark.parametrize(("channels", "noise"), [(1, 0.4), (3, 0.6)])
 @pytest.mark.parametrize(
     ("engine", "dtype", "tolerance"),
-    [("compiled", "float32", 2e-6), ("torch", "float32", 1e-5), ("torch", "float64", 1e-11), ("reference", "float64", 1e-11)],
+    [
+        ("compiled", "float32", 2e-6),
+        ("torch", "float32", 1e-5),
+        ("torch", "float64", 1e-11),
+        ("reference", "float64", 1e-11),
+    ],
 )
 def test_every_engine_weighs_the_pixels_of_windows(
     boundary: str, k: int, border: int, channels: int, noise: float, engine: str, dtype: str, tolerance: float
@@ -140,7 +149,12 @@ def test_the_best_window_is_the_nearest_by_the_profile() -> None:
     profile = gaussian(5, 0.9)
     sources = [
         mosaic.equivariant_local_posterior(
-            torch.from_numpy(x), torch.from_numpy(images), level, 5, profile=profile, compute=mosaic.Compute(engine, True)
+            torch.from_numpy(x),
+            torch.from_numpy(images),
+            level,
+            5,
+            profile=profile,
+            compute=mosaic.Compute(engine, True),
         ).source
         for engine in ("compiled", "reference")
     ]
@@ -151,7 +165,9 @@ def test_the_best_window_is_the_nearest_by_the_profile() -> None:
     for n, i, j in np.ndindex(2, H, W):
         p, q = divmod(int(place[n, i, j]), W)
         nearest = {
-            (m, *at): (np.outer(profile, profile) * (window(x, i, j, 5, False)[n] - A * window(images, *at, 5, False)[m]) ** 2).sum()
+            (m, *at): (
+                np.outer(profile, profile) * (window(x, i, j, 5, False)[n] - A * window(images, *at, 5, False)[m]) ** 2
+            ).sum()
             for at in candidates(i, j, 5, "zeros", 2)
             for m in range(len(images))
         }

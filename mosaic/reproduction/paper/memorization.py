@@ -30,7 +30,7 @@ FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0)
 SAMPLES = 16
 
 
-def multiplied(scales: list[int], factor: float) -> list[int]:
+def multiplied(scales: list[float], factor: float) -> list[int]:
     """Multiply scales and round them to the nearest odd number, up if two are equally near."""
     return [2 * int(k * factor / 2) + 1 for k in scales]
 

@@ -54,7 +54,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _listed(scales: list[int]) -> str:
+def _listed(scales: list[float]) -> str:
     """Window sizes from noise to data, such as `5, 3 (19 steps)`."""
     runs = [(scale, len(list(group))) for scale, group in groupby(scales)]
     if not any(scales):  # of a score model that has none

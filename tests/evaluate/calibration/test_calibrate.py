@@ -213,7 +213,7 @@ def test_a_score_has_its_own_data(tiny: mosaic.DataSet) -> None:
 def test_the_best_of_a_continuum_is_the_extremum_of_a_parabola() -> None:
     tried = np.array([2.0, 2.5, 3.5, 5.0, 8.0])
     best = np.array([[3.1, 2.6], [6.0, 2.6]])
-    values = -(np.log(tried) - np.log(best)[:, :, None]) ** 2  # a parabola: found exactly
+    values = -((np.log(tried) - np.log(best)[:, :, None]) ** 2)  # a parabola: found exactly
     table = xr.Dataset({"cosine": (("sample", "step", "k"), values), "distance": (("sample", "step", "k"), -values)})
     table = table.assign_coords(k=tried)
     for criterion in ("cosine", "l2"):
