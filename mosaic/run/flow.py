@@ -48,7 +48,7 @@ class FlowStep(Step):
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        return f"FlowStep({self.index}, t = {self.t:.3g}, k = {self.k}, B, C, H, W = {tuple(self.state.shape)})"
+        return f"FlowStep({self.index}, t = {self.t:.3g}, k = {self.k:.4g}, B, C, H, W = {tuple(self.state.shape)})"
 
     @property
     def eps(self) -> Tensor:

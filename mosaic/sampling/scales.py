@@ -29,6 +29,7 @@ __all__ = [
     "Scales",
     "as_scale",
     "coarse_to_fine",
+    "nearest_window",
     "paper_scales",
     "preset_names",
     "resolve_scales",
@@ -132,6 +133,11 @@ def paper_scales(name: str) -> ScaleSchedule:
     return ScaleSchedule(scales, tuple(math.tan(angle) for angle in angles))
 
 
+def nearest_window(k: float) -> int:
+    """Round a scale to the nearest window size, an odd number; up if two are equally near: 4 gives 5."""
+    return 2 * math.floor(k / 2) + 1
+
+
 def coarse_to_fine(size: int, times: Sequence[float], levels: Sequence[Level]) -> ScaleSchedule:
     """Default scales if none are calibrated: k from about half the image at t = 1 down to 3 at t = 0.
 
@@ -143,8 +149,7 @@ def coarse_to_fine(size: int, times: Sequence[float], levels: Sequence[Level]) -
         The run's steps, in rising order of noise.
     """
     half = max(3.0, size / 2)
-    # Rounded to the nearest odd number, up if halfway between two: for 8 pixels, 4 at t = 1 gives k = 5.
-    scales = [2 * math.floor((3 + (half - 3) * t) / 2) + 1 for t in times]
+    scales = [nearest_window(3 + (half - 3) * t) for t in times]
     return ScaleSchedule(tuple(min(k, 2 * size - 1) for k in scales), tuple(level.ratio for level in levels))
 
 

@@ -18,6 +18,7 @@ from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.steps import calibration_steps, scaled_step
 from mosaic.reproduction.study.target import Target
 from mosaic.run.config import RunConfig
+from mosaic.sampling.scales import nearest_window
 from mosaic.view.colours import BLUE, ORANGE
 from mosaic.view.images import draw_image
 
@@ -31,8 +32,8 @@ SAMPLES = 16
 
 
 def multiplied(scales: list[float], factor: float) -> list[int]:
-    """Multiply scales and round them to the nearest odd number, up if two are equally near."""
-    return [2 * int(k * factor / 2) + 1 for k in scales]
+    """Multiply scales, and round them to window sizes."""
+    return [nearest_window(k * factor) for k in scales]
 
 
 def _stem(factor: float) -> str:

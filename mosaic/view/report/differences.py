@@ -55,11 +55,11 @@ def _text(value: Any) -> str:
 
 
 def _listed(scales: list[float]) -> str:
-    """Window sizes from noise to data, such as `5, 3 (19 steps)`."""
-    runs = [(scale, len(list(group))) for scale, group in groupby(scales)]
+    """Scales from noise to data, such as `5, 3 (19 steps)`."""
+    runs = [(f"{scale:.4g}", len(list(group))) for scale, group in groupby(scales)]
     if not any(scales):  # of a score model that has none
         return "none"
-    return ", ".join(f"{scale} ({count} steps)" if count > 1 else str(scale) for scale, count in runs)
+    return ", ".join(f"{scale} ({count} steps)" if count > 1 else scale for scale, count in runs)
 
 
 @standard_torch()
