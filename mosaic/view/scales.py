@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from mosaic.errors import DataError
 from mosaic.storage.requirements import known_values, require, title_of
@@ -36,8 +37,8 @@ def draw_scales(calibration: xr.Dataset) -> Figure:
     ordered = calibration.sortby("time")
     sizes, times = ordered["k"].values, ordered["time"].values
 
-    def place(name: str) -> np.ndarray:
-        return np.interp(ordered[name].values, sizes, np.arange(len(sizes)))
+    def place(name: str) -> NDArray[np.float64]:
+        return np.asarray(np.interp(ordered[name].values, sizes, np.arange(len(sizes))))
 
     shares = (place("best").round()[:, :, None] == np.arange(len(sizes))).mean(0).T
     figure = Picture(6.4, 3.6, str(calibration.attrs.get("title", "")))
