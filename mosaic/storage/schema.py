@@ -234,6 +234,8 @@ REPRODUCTION = {
     "field": Variable("mean |d score(centre) / d x|"),
     "forward_std": Variable("standard deviation of noisy data"),
     "gain": Variable("pearson_r of ELS minus that of IS: median over samples"),
+    "soft_gain": Variable("pearson_r of soft ELS minus that of ELS: median over samples"),
+    "soft_gain_mse": Variable("mean squared error of soft ELS minus that of ELS: median over samples"),
     "image": Variable("final image"),
     "in_majority": Variable("whether the pixel has the colour of most of its window"),
     "k": Variable("locality scale", units="pixel"),

@@ -42,7 +42,7 @@ def _stem(factor: float) -> str:
 
 def _config(experiment: Experiment, factor: float) -> RunConfig:
     """Configuration of ELS at a factor on the calibrated scales."""
-    with open_calibration(experiment.scales_owner().scales_file) as calibration:
+    with open_calibration(experiment.scales_owner().scales_file()) as calibration:
         scales = multiplied(calibration.sortby("time")["scale"].values.tolist(), factor)
     more = {"samples": min(SAMPLES, experiment.samples), "save": "provenance,entropy", "save_steps": "all"}
     return experiment.run_config("els", ",".join(map(str, scales))).model_copy(update=more)
