@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,8 +20,13 @@ AREA = math.sqrt(2 * math.pi)  # of a Gaussian profile of width 1
 
 
 def gaussian_profile(width: float, radius: int) -> list[float]:
-    """Weights exp(-u^2 / 2 w^2) of the pixels at u = -radius .. radius from the centre; `width` is w, in pixels."""
-    return [math.exp(-(u**2) / (2 * width**2)) for u in range(-radius, radius + 1)]
+    """Weights exp(-u^2 / 2 w^2) of the pixels at u = -radius .. radius from the centre; `width` is w, in pixels.
+
+    All are positive: those that are no numbers of float64 are its smallest.
+    """
+    places = (u / width for u in range(-radius, radius + 1))
+    weights = (math.exp(-u * u / 2) for u in places)
+    return [max(weight, sys.float_info.min) for weight in weights]
 
 
 class SoftELS(ELS):

@@ -44,10 +44,11 @@ def test_windows_are_cut_off_at_widths() -> None:
     assert made(data, boundary="valid").extent(1000) == 29
 
 
-def test_narrow_windows_are_hard_ones_of_a_pixel() -> None:
+@pytest.mark.parametrize("scale", [0.2, 0.01, 1e-300])
+def test_narrow_windows_are_hard_ones_of_a_pixel(scale: float) -> None:
     data = images()
     x = noisy(data)
-    soft = made(data, boundary="circular").denoise(x, LEVEL, None, 0.2)
+    soft = made(data, boundary="circular").denoise(x, LEVEL, None, scale)
     hard = made(data, "els", boundary="circular").denoise(x, LEVEL, None, 1)
     assert torch.allclose(soft, hard, atol=1e-5)
 
