@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mosaic.run.configuration import OTHERS, Configuration
 
@@ -46,6 +46,14 @@ class LeaderboardConfig(Configuration):
     )
     dataset_options: dict[str, Any] = Field({}, description="Options of the network's data set, such as a path.")
     score_options: dict[str, dict[str, Any]] = Field({}, description="Options of score models, by their names.")
+
+    @field_validator("scales", mode="before")
+    @classmethod
+    def _texts(cls, scales: Any) -> Any:
+        named = list(scales.values()) if isinstance(scales, dict) else [scales or ""]
+        if not named or not all(isinstance(text, str) for text in named):
+            raise ValueError("it must be scales as for a run, or a mapping from names of score models to such")
+        return scales
 
     def scales_of(self, name: str) -> str | None:
         """Give the scales of a theory."""

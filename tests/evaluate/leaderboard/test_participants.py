@@ -45,7 +45,7 @@ def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> No
         ({"scores": "els,is", "scales": {"is": "3"}}, "'is'"),
         ({"scores": "els,is", "scales": {"network": "3"}}, "'network'"),
         ({"scales": {"els": "4"}}, r"'els'.* 4 "),
-        ({"scales": {"els": {"ls": "3"}}}, "scales"),
+        *(({"scales": scales}, "'scales'") for scales in ({"els": {"ls": "3"}}, {"els": None}, {}, 3j)),
     ],
 )
 def test_what_cannot_be_ranked_is_refused(network: Path, settings: dict[str, object], message: str) -> None:
