@@ -118,8 +118,9 @@ class SoftELS(ELS):
         self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse a scale that is not positive, and an option that would not be used."""
-        if min(scales) <= 0:
-            raise mosaic.UsageError(f"Scale {min(scales)} is not valid: it must be above 0.")
+        for scale in scales:
+            if not 0 < scale < math.inf:
+                raise mosaic.UsageError(f"Scale {scale} is not valid: it must be a finite number above 0.")
         if self.options.border is not None and self.options.boundary != "zeros":
             raise mosaic.UsageError(
                 f"`border` is not used with boundary '{self.options.boundary}'; leave it out, or use boundary zeros."

@@ -116,6 +116,8 @@ def test_what_cannot_be_used_is_refused(options: dict[str, Any], scale: float) -
     data = images()
     with pytest.raises(mosaic.UsageError):
         made(data, **options).denoise(noisy(data), LEVEL, None, scale)
+    with pytest.raises(mosaic.UsageError):
+        mosaic.score("soft-els", data, **options).posterior(noisy(data), level=LEVEL, k=scale)
 
 
 def test_a_run_interpolates_the_scales_of_another_schedule() -> None:
