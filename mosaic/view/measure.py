@@ -38,7 +38,9 @@ def metric_for(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: 
     if "k" in missing:
         check_steps(run)
         scale = float(known_values(run, "scale")[-1])
-        own["k"] = nearest_window(scale) if scale else None  # a soft window counts as much as a hard one of its scale
+        # A soft window counts as much as a hard one of its scale; none sees more than all of the image from any pixel.
+        most = 2 * max(tensor_of(run, "image").shape[2:]) - 1
+        own["k"] = min(nearest_window(scale), most) if scale else None
     if "boundary" in missing:
         own["boundary"] = setting_of(run, "score_options").get("boundary")
     known = {key: value for key, value in own.items() if value is not None}
