@@ -107,7 +107,7 @@ def _report(
     """Print the scales, or the path."""
     scales = calibration["scale"].values.tolist()[::-1]
     ratios = (calibration["noise"] / calibration["signal"]).values.tolist()[::-1]
-    terminal.note(f"Took {duration(seconds)}. Scales, from the lowest noise up: {' '.join(map(str, scales))}")
+    terminal.note(f"Took {duration(seconds)}. Scales, from the lowest noise up: {' '.join(f'{k:.4g}' for k in scales)}")
     if as_json:
         document = {"path": str(path), "picture": str(picture), "seconds": round(seconds, 3)}
         print_json({**document, "scales": scales, "noise_to_signal": ratios})

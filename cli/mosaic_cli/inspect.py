@@ -39,7 +39,14 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
             for inner, entry in value.items():
                 say(f"  {inner}: {entry}")
         else:
-            say(f"{key}: {value}")
+            say(f"{key}: {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    """Write a value for people: numbers of a list to four digits, such as scales."""
+    if not isinstance(value, list) or not all(isinstance(item, (int, float)) for item in value):
+        return str(value)
+    return f"[{', '.join(f'{item:.4g}' if isinstance(item, float) else str(item) for item in value)}]"
 
 
 def _checkpoint(folder: Path) -> dict[str, Any]:

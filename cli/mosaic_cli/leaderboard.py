@@ -51,7 +51,7 @@ def command(
     memory: str | None,
     out: Path,
     dry_run: bool,
-    **flags: str | None,
+    **flags: str | tuple[str, ...] | None,
 ) -> None:
     """Rank theories by how well they predict a trained network, and by what they cost.
 
@@ -85,7 +85,9 @@ def command(
         say(str(board.file))
 
 
-def _configured(flags: Mapping[str, str | None], options: tuple[str, ...], config: Path | None) -> LeaderboardConfig:
+def _configured(
+    flags: Mapping[str, str | tuple[str, ...] | None], options: tuple[str, ...], config: Path | None
+) -> LeaderboardConfig:
     """Validate the settings; options of score models go by their names."""
     from mosaic.interfaces.data_source import DataSetOptions
     from mosaic.registry.loading import registry

@@ -12,7 +12,7 @@ import click
 from mosaic.errors import ExitCode
 from mosaic.progress import progress_bar
 from mosaic.reproduction.study.config import ReproduceConfig
-from mosaic.reproduction.study.rows import ROWS, THEORIES
+from mosaic.reproduction.study.rows import PAPER_THEORIES, ROWS, THEORIES
 from mosaic_cli.data_options import PATH, data_dir, download, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.settings import configured, settings
@@ -57,7 +57,7 @@ def command(
     """Reproduce NAME, a table or figure of Kamb & Ganguli (ICML 2025), or an experiment of mosaic's own.
 
     \b
-    table2        trained networks against ELS, LS and IS, image by image, beside the paper's medians
+    table2        networks against ELS, soft ELS, LS and IS, image by image, beside the paper's medians
     fig3          mosaics of a black and a white image
     fig4          receptive fields of networks over time, and calibrated scales
     fig5c         excess limbs: scales as calibrated, and doubled late in the flow
@@ -141,17 +141,19 @@ def _print(measured: xr.Dataset) -> None:
     """Print the table, where there is one."""
     if "gain" not in measured:
         return
-    header = ("ROW", *(f"{theory.upper()} (paper)" for theory in THEORIES), "ELS - IS", "SAMPLES")
+    named = [f"{label} (paper)" if theory in PAPER_THEORIES else label for theory, label in THEORIES.items()]
+    header = ("ROW", *named, "ELS - IS", "soft ELS - ELS", "SAMPLES")
     lines = []
     for name in ROWS:
         row = measured.sel(row=name)
         cells = [
-            f"{_interval([float(row[f'pearson_r_{end}'].sel(theory=theory)) for end in ('median', 'low', 'high')])} "
-            f"({float(row['paper'].sel(theory=theory)):.2f})"
+            _interval([float(row[f"pearson_r_{end}"].sel(theory=theory)) for end in ("median", "low", "high")])
+            + (f" ({float(row['paper'].sel(theory=theory)):.2f})" if theory in PAPER_THEORIES else "")
             for theory in THEORIES
         ]
+        cells += [_interval(row[gain].values.tolist()) for gain in ("gain", "soft_gain")]
         count = int(row["pearson_r"].sel(theory="els").notnull().sum())
-        lines.append((name, *cells, _interval(row["gain"].values.tolist()), str(count) if count else "not run"))
+        lines.append((name, *cells, str(count) if count else "not run"))
     print_table(header, lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -9,7 +10,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from click.shell_completion import CompletionItem
 
+from mosaic.errors import UsageError
 from mosaic.interfaces.options import Options
+from mosaic.run.configuration import OTHERS
 from mosaic.run.settings import from_environment, from_file, layered, plugin_options, sections_of, setting_names
 from mosaic_cli.data_options import PATH
 from mosaic_cli.terminal import in_flags
@@ -18,6 +21,8 @@ __all__ = ["configured", "layers_of", "settings"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Config = TypeVar("Config", bound=Options)
+
+NAMED = re.compile(r"([\w.:-]+)=(.+)", re.DOTALL)  # a file whose name has "=" in it is written ./a=b.nc
 
 METAVARS = {
     "checkpoint": "DIR",
@@ -61,6 +66,30 @@ def _metavar(name: str, annotation: Any) -> str:
     return METAVARS.get(name, "X" if annotation is float else "NAME")
 
 
+def _is_by_name(model: type[Options], name: str) -> bool:
+    """Whether a setting may be given several times, as NAME=TEXT."""
+    return dict[str, str] in get_args(model.model_fields[name].annotation)
+
+
+def _by_name(flag: str, texts: Sequence[str]) -> str | dict[str, str] | None:
+    """Sort what a flag was given several times into a mapping; without a name, it is for all others.
+
+    Raises
+    ------
+    UsageError
+        If a name is given twice.
+    """
+    named: dict[str, str] = {}
+    for text in texts:
+        match = NAMED.fullmatch(text)
+        name, value = (match[1], match[2]) if match else (OTHERS, text)
+        if name in named:
+            whose = "all others" if name == OTHERS else f"'{name}'"
+            raise UsageError(f"`{flag}` is given twice for {whose}: '{named[name]}' and '{value}'; give it once.")
+        named[name] = value
+    return named.get(OTHERS) if named.keys() <= {OTHERS} else named
+
+
 def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """Add -o, --config, and a flag for every setting of `model` but those in `without`, described by its field."""
 
@@ -75,12 +104,13 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
         )
         command = add_options(add_config(command))
         for name in reversed([name for name in setting_names(model) if name not in without]):
-            field = model.model_fields[name]
+            field, by_name = model.model_fields[name], _is_by_name(model, name)
             known = "required" if field.is_required() else f"default: {field.default}"
             default = "" if field.default is None else f"  [{known}]"
             command = click.option(
                 f"--{name.replace('_', '-')}",
-                metavar=_metavar(name, field.annotation),
+                metavar=f"[NAME=]{_metavar(name, field.annotation)}" if by_name else _metavar(name, field.annotation),
+                multiple=by_name,
                 help=in_flags(f"{field.description}{default}", setting_names(model)),
                 shell_complete=_complete(model),
             )(command)
@@ -91,7 +121,7 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
 
 def layers_of(
     model: type[Options],
-    flags: Mapping[str, str | None],
+    flags: Mapping[str, str | tuple[str, ...] | None],
     options: tuple[str, ...],
     config: Path | None,
     kept: Mapping[str, Any] | None = None,
@@ -118,11 +148,12 @@ def layers_of(
         For a file that cannot be read, or an unknown key.
     """
     known = tuple(sections_of(model) if sections is None else sections)
+    given = {name: _by_name(name, value) if isinstance(value, tuple) else value for name, value in flags.items()}
     return [
         from_environment(model),
         dict(kept or {}),
         from_file(config, model, known) if config is not None else {},
-        {**{name: value for name, value in flags.items() if value is not None}, **plugin_options(options, known)},
+        {**{name: value for name, value in given.items() if value is not None}, **plugin_options(options, known)},
     ]
 
 

@@ -200,7 +200,7 @@ def _flow(case: Case, dataset: DataSet, x: Tensor) -> dict[str, Any]:
     plan = _plan(case, dataset)
     plan.model.denoise(x[:1], _level(case.scale), plan.labels_of(range(1)), 3)  # loads the kernel, starts threads
     seconds = _times(partial(run_batch, plan, plan.batches[0]), case.repeats)
-    each = {k**2: plan.scales.count(k) * plan.model.traits.comparisons(k) for k in set(plan.scales)}
+    each = {int(k) ** 2: plan.scales.count(k) * plan.model.traits.comparisons(k) for k in set(plan.scales)}
     amount = _amount(dataset.images, each, plan.comparisons() / sum(each.values()))
     return {"seconds": seconds, **amount, "scales": list(plan.scales)}
 

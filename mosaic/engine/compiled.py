@@ -149,7 +149,7 @@ def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
 
 
 def _weighted_rows(noisy: Tensor, rows: WindowAxis, tables: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Copy the rows that each row of queries sees, times the profile, one copy after the other; and where they start."""
+    """Copy the rows that each row of queries sees, times the profile, one after the other; and where copies start."""
     bands = sorted((pixel, i, band) for band in rows.bands for i, pixel in enumerate(band.pixels))
     parts, starts, length = [], [], 0
     for _, i, band in bands:

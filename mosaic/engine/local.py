@@ -197,7 +197,7 @@ def _window_problem(
     rows, cols = (
         window_axis(size, k, boundary, aligned=aligned, profile=profile, border=border) for size in (height, width)
     )
-    pixels = channels * (k**2 if boundary == "circular" else min(k**2, height * width))
+    pixels: float = channels * (k**2 if boundary == "circular" else min(k**2, height * width))
     if profile is not None:  # what counts less is rounded by less
         pixels = min(pixels * max(profile) ** 2, channels * sum(profile) ** 2)
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))

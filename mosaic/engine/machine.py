@@ -60,14 +60,14 @@ class AnalyticMachine(ScoreModel):
         return DEFAULT
 
     @abstractmethod
-    def posterior(self, x: Tensor, images: Tensor, level: Level, scale: int, compute: Compute) -> Posterior:
+    def posterior(self, x: Tensor, images: Tensor, level: Level, scale: float, compute: Compute) -> Posterior:
         """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W).
 
         Pass `compute` on to the function that compares the candidates.
         """
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: Level, scale: int, compute: Compute
+        self, x: Tensor, images: Tensor, level: Level, scale: float, compute: Compute
     ) -> tuple[Tensor, Posterior | None]:
         """Give x0hat of x by candidates from images, and the posterior that says what it is made of.
 
@@ -77,7 +77,7 @@ class AnalyticMachine(ScoreModel):
         posterior = self.posterior(x, images, level, scale, compute)
         return posterior.mean(), posterior
 
-    def sources(self, posterior: Posterior, images: Tensor, level: Level, scale: int) -> Source:
+    def sources(self, posterior: Posterior, images: Tensor, level: Level, scale: float) -> Source:
         """Give the best candidates (B, h, w) of a posterior over images, with ties resolved.
 
         The default returns `Posterior.candidate` with multiplicity 0, which means that equals were not counted.
@@ -85,7 +85,7 @@ class AnalyticMachine(ScoreModel):
         image, row, column = posterior.candidate()
         return Source(image, row, column, torch.zeros_like(image))
 
-    def covariance(self, x: Tensor, images: Tensor, level: Level, scale: int) -> Tensor | None:
+    def covariance(self, x: Tensor, images: Tensor, level: Level, scale: float) -> Tensor | None:
         """Give d x0hat / d x (B, C, H, W, C, H, W) of float64 x by candidates from images; None if it is not known.
 
         It is the posterior covariance of what is averaged with what is compared, times a / s^2 (`window_jacobian`,
@@ -93,27 +93,27 @@ class AnalyticMachine(ScoreModel):
         """
         return None
 
-    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+    def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes at most that all threads share: nothing, unless overridden."""
         return 0
 
-    def block_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+    def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most, by the engine's own count, for any number of training images."""
         shape, engine = self.dataset.shape, self.engine_for(dtype)
         block = self.compute.block_on(self.dataset.images.device)
         if not self.traits.has_scale:
             return ideal.workspace_bytes(block)
         if engine == "compiled":
-            return compiled.workspace_bytes(batch, shape, scale)
+            return compiled.workspace_bytes(batch, shape, int(scale))
         measure = reference.workspace_bytes if engine == "reference" else convolved.workspace_bytes
-        return measure(batch, shape, scale, block)
+        return measure(batch, shape, int(scale), block)
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> Memory:
+    def _memory(self, batch: int, scale: float, dtype: torch.dtype, labels: tuple[int, ...]) -> Memory:
         return Memory(self.held_bytes(batch, scale, dtype), self.block_bytes(batch, scale, dtype))
 
     @standard_torch()
     @torch.no_grad()
-    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat; a sample with a label is compared only with the training images of its class.
 
         Raises
@@ -130,7 +130,7 @@ class AnalyticMachine(ScoreModel):
 
     @standard_torch()
     @torch.no_grad()
-    def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Attribution:
+    def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Attribution:
         """Give x0hat and what it is made of, in the same pass; arguments as for `denoise`, and noise may be 0.
 
         At noise 0 every pixel is that of the nearest candidate, which shares the weight with its equals, if counted.
@@ -161,7 +161,7 @@ class AnalyticMachine(ScoreModel):
 
     @standard_torch()
     @torch.no_grad()
-    def jacobian(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor | None:
+    def jacobian(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Tensor | None:
         """Give d x0hat / d x, if `covariance` does; arguments as for `denoise`."""
         self.check((level,), (scale,), ())
         wide = accumulator_dtype(x.device)
@@ -174,7 +174,7 @@ class AnalyticMachine(ScoreModel):
             result[members] = matrix
         return result
 
-    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
+    def check(self, levels: tuple[Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]) -> Sequence[str]:
         """Refuse scales that are not window sizes; note if windows are compared without the compiled engine."""
         if not self.traits.has_scale:
             return ()

@@ -215,7 +215,7 @@ class FunctionModel(ScoreModel):
         schedule = self.schedule.name, repr(self.schedule.options.model_dump(mode="json"))
         return fingerprint_of((self.function, *schedule))
 
-    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
+    def check(self, levels: tuple[Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]) -> Sequence[str]:
         """Refuse arguments, labels too, that the function does not take, and levels that its schedule does not have.
 
         Raises
@@ -248,7 +248,7 @@ class FunctionModel(ScoreModel):
             ) from None
 
     @standard_torch()
-    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat (B, C, H, W) of x by what the function predicts; not bounded by the range of the data.
 
         Raises

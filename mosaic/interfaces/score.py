@@ -38,11 +38,11 @@ class Memory(NamedTuple):
     block: int = 0
 
 
-def _whole_image(scale: int) -> None:
+def _whole_image(scale: float) -> None:
     return None
 
 
-def _no_comparisons(scale: int) -> int:
+def _no_comparisons(scale: float) -> int:
     return 0
 
 
@@ -54,7 +54,7 @@ def _nothing() -> None:
     return None
 
 
-def _unknown(batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> None:
+def _unknown(batch: int, scale: float, dtype: torch.dtype, labels: tuple[int, ...]) -> None:
     return None
 
 
@@ -101,13 +101,13 @@ class Traits:
     has_attribution: bool = False
     is_conditional: bool = False
     is_equivariant: bool = False
-    window: Callable[[int], int | None] = _whole_image
-    comparisons: Callable[[int], int] = _no_comparisons
+    window: Callable[[float], int | None] = _whole_image
+    comparisons: Callable[[float], int] = _no_comparisons
     schedule: Callable[[], NoiseSchedule | None] = _nothing
     engine: Callable[[torch.dtype], str] = _torch
     fingerprint: Callable[[], str | None] = _nothing
     plugins: Callable[[], Sequence[tuple[str, str]]] = tuple
-    memory: Callable[[int, int, torch.dtype, tuple[int, ...]], Memory | None] = _unknown
+    memory: Callable[[int, float, torch.dtype, tuple[int, ...]], Memory | None] = _unknown
 
 
 class ScoreModel(ABC):
@@ -150,7 +150,7 @@ class ScoreModel(ABC):
         return Traits()
 
     @abstractmethod
-    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give the posterior mean x0hat = E[x_0 | x_t = x].
 
         Parameters
@@ -161,7 +161,7 @@ class ScoreModel(ABC):
             Their noise level.
         labels : Tensor (B,), int64, optional
             Class of each sample; -1 for none. Where it is called, a list or an array of integers becomes a tensor.
-        scale : int
+        scale : float
             Locality scale k in pixels (an odd window size, unless `has_continuous_scale`) for a model with the trait
             `has_scale`; ignored elsewhere.
 
@@ -177,7 +177,7 @@ class ScoreModel(ABC):
             If an argument is of another kind, or x does not fit the data set (`DataSet.check_batch`).
         """
 
-    def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Attribution:
+    def attribute(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Attribution:
         """Give x0hat and what each pixel of it is made of, for a model with the trait `has_attribution`.
 
         Arguments and `Attribution.denoised` as for `denoise`. At noise 0 (a finished image) it is the limit: which
@@ -190,7 +190,7 @@ class ScoreModel(ABC):
         """
         raise UsageError(f"Score model '{self.name}' has no posterior over candidates, so it attributes no pixels.")
 
-    def jacobian(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: int = 0) -> Tensor | None:
+    def jacobian(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Tensor | None:
         """Give the derivative d x0hat / d x of each sample in closed form, if the model has one.
 
         Arguments as for `denoise`. A subclass that overrides `denoise` does not inherit it. `mosaic.Score.jacobian`
@@ -223,7 +223,7 @@ class ScoreModel(ABC):
         """
         return None
 
-    def check(self, levels: tuple[Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Sequence[str]:
+    def check(self, levels: tuple[Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]) -> Sequence[str]:
         """Refuse, before a run starts, a combination of options, data, levels, scales and labels that cannot work.
 
         Parameters
@@ -251,7 +251,7 @@ def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
     takes_finished = method.__name__ == "attribute"  # images at noise 0
 
     @wraps(method)
-    def call(self: ScoreModel, x: Tensor, level: Level, labels: Any = None, scale: int = 0) -> Any:
+    def call(self: ScoreModel, x: Tensor, level: Level, labels: Any = None, scale: float = 0) -> Any:
         if not isinstance(level, Level):
             raise UsageError(
                 f"level is {shown(level)} ({type(level).__name__}); it must be a mosaic.Level(signal, noise), such as "
@@ -261,18 +261,12 @@ def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError(f"{level} is not a level that {method.__name__} takes; its noise must be positive.")
         if not isinstance(scale, Real) or isinstance(scale, bool) or not isfinite(scale):
             raise UsageError(f"scale is {shown(scale)} ({type(scale).__name__}); it must be a finite number.")
-        scale = float(scale)
+        scale = int(scale) if float(scale).is_integer() else float(scale)
         labels = None if labels is None else _as_tensor(labels)
         self.dataset.check_batch(x, labels)
         # Weights that could be trained must not make torch keep what only a gradient would need.
         with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
-            return method(
-                self,
-                x,
-                level,
-                None if labels is None else labels.to(x.device),
-                int(scale) if scale.is_integer() else scale,
-            )
+            return method(self, x, level, None if labels is None else labels.to(x.device), scale)
 
     return call
 

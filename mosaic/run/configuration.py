@@ -33,7 +33,10 @@ if TYPE_CHECKING:
         | ScaleSchedule
     )
 
-__all__ = ["Configuration", "as_text"]
+__all__ = ["OTHERS", "Configuration", "as_text"]
+
+OTHERS = "*"
+"""Stands for all that a setting which is given by names does not name."""
 
 
 class Configuration(Options):
@@ -49,7 +52,7 @@ class Configuration(Options):
     @classmethod
     def accepts(cls, name: str) -> str:
         """Write what a setting takes as an annotation; `Values` are numbers, paths, lists and arrays."""
-        text = super().accepts(name)
+        text = super().accepts(name).replace("Mapping[str, str]", "Mapping[str, str | Values]")
         if f"{name}_options" in cls.model_fields:  # the name of a plugin
             return text
         if name in ("device", "dtype"):
@@ -60,12 +63,16 @@ class Configuration(Options):
 def as_text(model: type[Options], key: str, value: Any) -> Any:
     """Write a value as the text that a setting takes: a list as `1,2,3`, a number, a path or a torch device as itself.
 
-    What is neither stays as it is, for the model to refuse.
+    Where a setting takes texts by names, so does each value of a mapping. What is neither stays as it is, for the model
+    to refuse.
     """
     if key == "dtype":
         return _name_of_type(value)
     if value is None or not _takes_text(model, key):
         return value
+    if isinstance(value, Mapping) and not hasattr(value, "data_vars"):  # a data set of xarray is a mapping, too
+        by_name = dict[str, str] in get_args(model.model_fields[key].annotation)
+        return {name: as_text(model, key, each) for name, each in value.items()} if by_name else value
     if key == "scales" and not isinstance(value, (str, Real, PathLike, list, tuple)):
         from mosaic.sampling.scales import scales_as_text  # it loads torch, which commands do later
 

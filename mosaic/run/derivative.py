@@ -83,7 +83,7 @@ def differentiate(
     x: Tensor,
     level: Level,
     labels: Tensor | None,
-    scale: int,
+    scale: float,
     pixels: Sequence[int],
     difference: float = DIFFERENCE,
     progress: Progress = silent,
@@ -132,7 +132,7 @@ def differentiate(
 
 
 def _by_torch(
-    model: ScoreModel, x: Tensor, level: Level, labels: Tensor | None, scale: int, pixels: Sequence[int]
+    model: ScoreModel, x: Tensor, level: Level, labels: Tensor | None, scale: float, pixels: Sequence[int]
 ) -> Tensor | None:
     """Derivatives (B, P, C, H, W), several pixels at a time, each in a copy of the batch; None if torch cannot."""
     parts, copies = [], max(1, TOGETHER // len(x))
@@ -156,7 +156,7 @@ def _by_differences(
     image: Tensor,
     level: Level,
     label: Tensor | None,
-    scale: int,
+    scale: float,
     pixels: Sequence[int],
     difference: float,
 ) -> Tensor:

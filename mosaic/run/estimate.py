@@ -35,7 +35,7 @@ def predict_seconds(plan: Plan) -> float | None:
         return None
     with limited_threads(plan.threads):
         _seconds(plan, 0, plan.scales[0], 1)  # the first call pays for starting threads
-        seconds: dict[tuple[int, Arithmetic], float] = {}
+        seconds: dict[tuple[float, Arithmetic], float] = {}
         total = 0.0
         for index, scale in enumerate(plan.scales):
             kind = (scale, _arithmetic(plan, index, scale))
@@ -45,7 +45,7 @@ def predict_seconds(plan: Plan) -> float | None:
     return total * plan.samples / len(plan.batches[0])
 
 
-def _arithmetic(plan: Plan, index: int, scale: int) -> Arithmetic:
+def _arithmetic(plan: Plan, index: int, scale: float) -> Arithmetic:
     """How the machine evaluates distances at one step."""
     channels, height, width = plan.dataset.shape
     pixels = channels * (min(scale**2, height * width) if plan.model.traits.has_scale else height * width)
@@ -59,7 +59,7 @@ def _state(plan: Plan, index: int) -> Tensor:
     return plan.starts(plan.batches[0]) * (math.hypot(level.signal, level.noise) / plan.levels[0].noise)
 
 
-def _step_seconds(plan: Plan, index: int, scale: int) -> float:
+def _step_seconds(plan: Plan, index: int, scale: float) -> float:
     """Predict the time of one step: time more and more images until it takes long enough, then extrapolate."""
     total = len(plan.dataset)
     few, count = min(FIRST_IMAGES, total), min(2 * FIRST_IMAGES, total)
@@ -73,7 +73,7 @@ def _step_seconds(plan: Plan, index: int, scale: int) -> float:
     return seconds + max(0.0, seconds - less) / (count - few) * (total - count)
 
 
-def _seconds(plan: Plan, index: int, scale: int, count: int) -> float:
+def _seconds(plan: Plan, index: int, scale: float, count: int) -> float:
     """Time one evaluation of a machine of the same kind, on `count` training images and the first batch."""
     dataset, batch = plan.dataset, plan.batches[0]
     if count < len(dataset):

@@ -34,13 +34,13 @@ class FlowStep(Step):
         Time of the state, 1 at noise.
     level : Level
         Its noise level.
-    k : int
+    k : float
         Locality scale that was used; 0 for a score without one.
     """
 
     t: float
     level: Level
-    k: int
+    k: float
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "following" and name in self.__dict__:
@@ -48,7 +48,7 @@ class FlowStep(Step):
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        return f"FlowStep({self.index}, t = {self.t:.3g}, k = {self.k}, B, C, H, W = {tuple(self.state.shape)})"
+        return f"FlowStep({self.index}, t = {self.t:.3g}, k = {self.k:.4g}, B, C, H, W = {tuple(self.state.shape)})"
 
     @property
     def eps(self) -> Tensor:
@@ -144,7 +144,7 @@ def flow(
     return _steps(made, denoise, start, times, levels, scales, StepNoise(own))
 
 
-def _scales(score: Score, levels: Sequence[Level]) -> list[int]:
+def _scales(score: Score, levels: Sequence[Level]) -> list[float]:
     if score.scales is None or not score.model.traits.has_scale:
         return [score.scale_at(level) for level in levels]
     continuous = score.model.traits.has_continuous_scale
@@ -157,7 +157,7 @@ def _steps(
     start: Tensor,
     times: Sequence[float],
     levels: Sequence[Level],
-    scales: Sequence[int],
+    scales: Sequence[float],
     noise: StepNoise,
 ) -> Iterator[FlowStep]:
     for step in sampler.flow(denoise, start, levels, noise):

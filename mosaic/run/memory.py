@@ -31,8 +31,10 @@ class Size:
 
     Attributes
     ----------
-    samples, steps, batch, largest_scale : int
-        Samples in all and in a batch, steps, and largest window.
+    samples, steps, batch : int
+        Samples in all and in a batch, and steps.
+    largest_scale : float
+        Largest locality scale, 0 for a model without one.
     dtype : torch.dtype
         Precision of states.
     save : tuple of str
@@ -44,7 +46,7 @@ class Size:
     samples: int
     steps: int
     batch: int
-    largest_scale: int
+    largest_scale: float
     dtype: torch.dtype
     save: tuple[str, ...] = ()
     labels: tuple[int, ...] = (-1,)

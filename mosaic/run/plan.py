@@ -61,7 +61,7 @@ class Plan:
     model: ScoreModel
     times: tuple[float, ...]
     levels: tuple[Level, ...]
-    scales: tuple[int, ...]
+    scales: tuple[float, ...]
     labels: tuple[int, ...]
     seeds: tuple[int, ...]
     start: Tensor | None

@@ -116,7 +116,7 @@ def prepare(
     )
 
 
-def _size(config: RunConfig, save: tuple[str, ...], labels: tuple[int, ...], largest_scale: int) -> Size:
+def _size(config: RunConfig, save: tuple[str, ...], labels: tuple[int, ...], largest_scale: float) -> Size:
     """What the run's memory depends on."""
     samples = len(labels)
     return Size(
@@ -168,7 +168,7 @@ def _device(config: RunConfig, score: ScoreModel | EpsFunction | None, dataset: 
 
 def _scales(
     config: RunConfig, model: ScoreModel, dataset: DataSet, levels: Sequence[Level], times: Sequence[float]
-) -> tuple[tuple[int, ...], list[str]]:
+) -> tuple[tuple[float, ...], list[str]]:
     """Scale of each step, from noise to data, and notes for the user."""
     if not model.traits.has_scale:
         note = [f"Score model '{config.score}' has no locality scale; `scales` is not used."] if config.scales else []
@@ -181,7 +181,7 @@ def _scales(
     return coarse_to_fine(side, times[::-1], rising).scales[::-1], []
 
 
-def _oddities(dataset: DataSet, scales: Sequence[int]) -> list[str]:
+def _oddities(dataset: DataSet, scales: Sequence[float]) -> list[str]:
     """Notes on scales and data that are allowed but probably unintended."""
     notes, side = [], min(dataset.shape[1:])
     if dataset.range[0] < 0 <= float(dataset.images.min()):
@@ -190,5 +190,5 @@ def _oddities(dataset: DataSet, scales: Sequence[int]) -> list[str]:
             f"say so (`dataset.range=0,1`, where the data set has this option)."
         )
     if max(scales) > side:
-        notes.append(f"Scales up to {max(scales)} exceed the images' {side} pixels.")
+        notes.append(f"Scales up to {max(scales):g} exceed the images' {side} pixels.")
     return notes

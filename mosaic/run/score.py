@@ -39,7 +39,7 @@ class At(TypedDict, total=False):
     """Where a score is evaluated, besides at a time: each entry may be left out."""
 
     level: Level | None
-    k: int | None
+    k: float | None
     labels: Labels | None
 
 
@@ -48,7 +48,7 @@ class Score:
     """A score model with a noise schedule and locality scales, evaluated wherever one likes.
 
     Noisy images x (B, C, H, W) are tensors or arrays, float32 or float64. The level is given as a time `t` of the
-    schedule or as a `level`. `k` is the window of a local machine, by default that of the scales at this level;
+    schedule or as a `level`. `k` is the scale of a local machine, by default that of the scales at this level;
     `labels` (B,) are classes, -1 for none.
 
     Attributes
@@ -156,7 +156,7 @@ class Score:
         return Jacobian(matrix.view(*given.shape, *given.shape[1:]), method)
 
     def posterior(
-        self, x: Batch, t: float | None = None, *, level: Level | None = None, k: int | None = None
+        self, x: Batch, t: float | None = None, *, level: Level | None = None, k: float | None = None
     ) -> Posterior:
         """Give the posterior over the candidates of all training images, with entropy and the best candidate.
 
@@ -202,8 +202,13 @@ class Score:
         return denoiser
 
     def _arguments(
-        self, x: Batch, t: float | None, level: Level | None = None, k: int | None = None, labels: Labels | None = None
-    ) -> tuple[Tensor, Level, Any, int]:
+        self,
+        x: Batch,
+        t: float | None,
+        level: Level | None = None,
+        k: float | None = None,
+        labels: Labels | None = None,
+    ) -> tuple[Tensor, Level, Any, float]:
         """What `ScoreModel.denoise` takes."""
         if (t is None) == (level is None):
             raise UsageError("Say at what level x is: by `t`, a time of the schedule, or by `level`.")
@@ -225,8 +230,8 @@ class Score:
         except (TypeError, ValueError):
             raise UsageError(f"`t` is {t!r}; it must be a number from 0 (data) to 1 (noise).") from None
 
-    def scale_at(self, level: Level) -> int:
-        """Window of a local machine at a level; 0 for a model that has none."""
+    def scale_at(self, level: Level) -> float:
+        """Locality scale of a machine at a level; 0 for a model that has none."""
         if not self.model.traits.has_scale:
             return 0
         spec, continuous = self.scales or self.model.dataset.scales, self.model.traits.has_continuous_scale

@@ -13,12 +13,12 @@ from mosaic.interfaces.score import ScoreModel
 __all__ = ["count_comparisons", "step_work", "unit_of"]
 
 
-def count_comparisons(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -> int:
+def count_comparisons(model: ScoreModel, scales: Sequence[float], labels: Sequence[int]) -> int:
     """Count the comparisons, of windows or of whole images, of samples with these labels at one step of each scale."""
     return round(sum(map(model.traits.comparisons, scales)) * _share(model, labels))
 
 
-def step_work(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -> list[float]:
+def step_work(model: ScoreModel, scales: Sequence[float], labels: Sequence[int]) -> list[float]:
     """Give the work of samples with these labels at one step of each scale: weighted comparisons.
 
     Where the model compares nothing, a step of a sample counts 1.
@@ -28,7 +28,7 @@ def step_work(model: ScoreModel, scales: Sequence[int], labels: Sequence[int]) -
     return steps if any(steps) else [float(len(labels))] * len(scales)
 
 
-def unit_of(model: ScoreModel, scales: Sequence[int]) -> str:
+def unit_of(model: ScoreModel, scales: Sequence[float]) -> str:
     """Name what `step_work` counts: weighted comparisons, or steps where the model compares nothing."""
     return "weighted comparison" if any(map(model.traits.comparisons, scales)) else "step"
 

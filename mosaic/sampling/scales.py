@@ -1,7 +1,7 @@
 """Locality scales k(t): the one free hyperparameter of the local machines.
 
 The noise-to-signal ratio s / a decides a scale, so a `ScaleSchedule` is a table of k against s / a. Runs of any
-schedule and number of steps look up their steps in it. What numbers k may be, the score model says (`ScoreModel.check`).
+schedule and number of steps look up their steps in it. `ScoreModel.check` says what numbers k may be.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "Scales",
     "as_scale",
     "coarse_to_fine",
+    "nearest_window",
     "paper_scales",
     "preset_names",
     "preset_scales",
@@ -147,6 +148,11 @@ def paper_scales(name: str) -> ScaleSchedule:
     return ScaleSchedule(scales, tuple(math.tan(angle) for angle in angles))
 
 
+def nearest_window(k: float) -> int:
+    """Round a scale to the nearest window size, an odd number; up if two are equally near: 4 gives 5."""
+    return 2 * math.floor(k / 2) + 1
+
+
 def coarse_to_fine(size: int, times: Sequence[float], levels: Sequence[Level]) -> ScaleSchedule:
     """Default scales if none are calibrated: k from about half the image at t = 1 down to 3 at t = 0.
 
@@ -158,8 +164,7 @@ def coarse_to_fine(size: int, times: Sequence[float], levels: Sequence[Level]) -
         The run's steps, in rising order of noise.
     """
     half = max(3.0, size / 2)
-    # Rounded to the nearest odd number, up if halfway between two: for 8 pixels, 4 at t = 1 gives k = 5.
-    scales = [2 * math.floor((3 + (half - 3) * t) / 2) + 1 for t in times]
+    scales = [nearest_window(3 + (half - 3) * t) for t in times]
     return ScaleSchedule(tuple(min(k, 2 * size - 1) for k in scales), tuple(level.ratio for level in levels))
 
 

@@ -101,7 +101,7 @@ COORDINATES = {
     "signal": Variable("signal a of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64, least=0),
     "noise": Variable("noise s of the forward process x_t = a x_0 + s eps", ("step",), dtype=np.float64, least=0),
     "scale": Variable(
-        "locality scale k, window size in pixels, 0 where the model has none", ("step",), "pixel", np.float64, least=0
+        "locality scale k, such as a window's side; 0 where the model has none", ("step",), "pixel", np.float64, least=0
     ),
 }
 # Of pixels: the axes count as plots do, from the lower left pixel, so that `plot.imshow` is the right way up, and are
@@ -265,6 +265,8 @@ REPRODUCTION = {
     "field": Variable("mean |d score(centre) / d x|"),
     "forward_std": Variable("standard deviation of noisy data"),
     "gain": Variable("pearson_r of ELS minus that of IS: median over samples"),
+    "soft_gain": Variable("pearson_r of soft ELS minus that of ELS: median over samples"),
+    "soft_gain_mse": Variable("mean squared error of soft ELS minus that of ELS: median over samples"),
     "image": Variable("final image"),
     "in_majority": Variable("whether the pixel has the colour of most of its window"),
     "k": Variable("locality scale", units="pixel"),

@@ -63,8 +63,8 @@ class PluginCase:
         Its options.
     dataset : DataSet
         Training set of a score model or metric; by default a small one with labels.
-    scale : int
-        Window size that score models with a scale are evaluated with.
+    scale : float
+        Locality scale, an odd window size or any, that score models with a scale are evaluated with.
     oracle : callable, optional
         x0hat of a score model by other means: oracle(x, images, level, scale), float64 arrays (B, C, H, W) and (N, C,
         H, W), gives (B, C, H, W).
@@ -75,8 +75,8 @@ class PluginCase:
     plugin: type[Any]
     options: Mapping[str, Any] = field(default_factory=dict)
     dataset: DataSet = field(default_factory=small_dataset)
-    scale: int = 3
-    oracle: Callable[[np.ndarray, np.ndarray, Level, int], np.ndarray] | None = None
+    scale: float = 3
+    oracle: Callable[[np.ndarray, np.ndarray, Level, float], np.ndarray] | None = None
     access: DataAccess = field(default_factory=DataAccess)
 
     def parsed(self) -> Any:

@@ -163,7 +163,7 @@ def check_score(plugin: type[Any], **settings: Any) -> dict[str, str]:
     plugin : type
         A subclass of `mosaic.ScoreModel`.
     **settings
-        `options`; `dataset`, else a small one with labels; `scale`, window size (3); `oracle`, called as
+        `options`; `dataset`, else a small one with labels; `scale` (3); `oracle`, called as
         oracle(x, images, level, scale) with float64 arrays, giving x0hat in the same shape; `expected_failures`.
 
     Returns

@@ -116,7 +116,7 @@ def draw_flow(run: xr.Dataset, samples: Sequence[int], columns: int = 10) -> Fig
             draw_image(axes[2 * row, col], states[row, col], run)
             draw_image(axes[2 * row + 1, col], denoised[row, col], run)
             if row == 0:
-                scale = f"\nk = {int(scales[col])}" if int(scales[col]) else ""
+                scale = f"\nk = {float(scales[col]):.3g}" if scales[col] else ""
                 axes[0, col].set_title(f"t = {float(times[col]):.2f}{scale}", fontsize=7, pad=3)
     names = [fitted(f"sample {n} {name}".strip(), 0.8, 7, 2) for n, name in zip(samples, classes, strict=True)]
     name_rows(axes, [text for name in names for text in (f"{name}\n$x_t$", r"$\hat{x}_0$")])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from mosaic.errors import DataError
 from mosaic.storage.requirements import known_values, require, title_of
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["RUN_SCALES_NEED", "SCALES_NEED", "draw_run_scales", "draw_scales"]
 
 RUN_SCALES_NEED = ("scale", "time")
+MOST_NAMED = 20  # scales along an axis
 SCALES_NEED = ("best", "scale", "scale_q25", "scale_q75", "k", "time")
 
 
 def draw_scales(calibration: xr.Dataset) -> Figure:
     """Draw which scales agree best at each noise level: the share of samples, the median and the quartiles.
+
+    A best scale that lies between two that were tried counts for the nearer one.
 
     Parameters
     ----------
@@ -32,17 +36,20 @@ def draw_scales(calibration: xr.Dataset) -> Figure:
 
     ordered = calibration.sortby("time")
     sizes, times = ordered["k"].values, ordered["time"].values
-    shares = (ordered["best"].values[:, :, None] == sizes).mean(0).T
+
+    def place(name: str) -> NDArray[np.float64]:
+        return np.asarray(np.interp(ordered[name].values, sizes, np.arange(len(sizes))))
+
+    shares = (place("best").round()[:, :, None] == np.arange(len(sizes))).mean(0).T
     figure = Picture(6.4, 3.6, str(calibration.attrs.get("title", "")))
     axis = figure.subplots()
     edges = (np.arange(count + 1) - 0.5 for count in (len(times), len(sizes)))  # also of a single step or scale
     mesh = axis.pcolormesh(*edges, shares, cmap="Blues", vmin=0, vmax=1)
-    place = dict(zip(sizes.tolist(), range(len(sizes)), strict=True))
     steps = np.arange(len(times))
-    low, high = (np.interp(ordered[name].values, sizes, np.arange(len(sizes))) for name in ("scale_q25", "scale_q75"))
-    axis.vlines(steps, low, high, color="black", linewidth=1, label="quartiles")
-    axis.plot(steps, [place[k] for k in ordered["scale"].values.tolist()], "o", color=ORANGE, label="median")
-    axis.set_yticks(np.arange(len(sizes)), [str(size) for size in sizes])
+    axis.vlines(steps, place("scale_q25"), place("scale_q75"), color="black", linewidth=1, label="quartiles")
+    axis.plot(steps, place("scale"), "o", color=ORANGE, label="median")
+    named = np.arange(len(sizes))[:: -(-len(sizes) // MOST_NAMED)]
+    axis.set_yticks(named, [f"{sizes[number]:.3g}" for number in named])
     shown = steps[:: max(1, len(steps) // 10)]
     axis.set_xticks(shown, [f"{times[step]:.2f}" for step in shown])
     axis.set_xlabel("time t (noise rises to the right)")

@@ -123,7 +123,7 @@ class ELSAttention(ELS):
     options: Options
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Give x0hat of x (B, C, H, W) by candidates from images (N, C, H, W), and the posterior before attention."""
         options = self.options
@@ -150,7 +150,7 @@ class ELSAttention(ELS):
         return "torch" if self.options.embedding == "window" else super().engine_for(dtype)
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse to exclude the only pixel there is."""
         notes = super().check(levels, scales, labels)
@@ -158,7 +158,7 @@ class ELSAttention(ELS):
             raise mosaic.UsageError("Images of one pixel have no other to attend to; leave exclude_self out.")
         return notes
 
-    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+    def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Count weights of all pairs of pixels, up to five times at once; all windows (float32), means and copies."""
         if self.options.attention == "identity":
             return 0
@@ -167,11 +167,11 @@ class ELSAttention(ELS):
         fields = batch if self.options.form == "compose" else min(CHUNK, len(self.dataset))
         if self.options.embedding != "window":
             return 5 * dtype.itemsize * fields * pixels**2
-        window = channels * scale**2 * pixels
+        window = channels * self.extent(scale) ** 2 * pixels
         return dtype.itemsize * fields * (5 * pixels**2 + 4 * window) + 2 * 4 * len(self.dataset) * window
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior: that of ELS, or (mixture) with weighted windows."""
         options = self.options
@@ -179,17 +179,17 @@ class ELSAttention(ELS):
             return super().posterior(x, images, level, scale, compute)
         weights = self.window_weights(images, level, scale)
         return mosaic.equivariant_local_posterior(
-            x, images, level, scale, options.boundary, weights=weights, compute=compute
+            x, images, level, self.extent(scale), options.boundary, weights=weights, compute=compute
         )
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         """Give the best windows; windows with different weights are not ties."""
         if self.options.form == "compose" or self.options.attention == "identity":
             return super().sources(posterior, images, level, scale)
-        return self.resolved(posterior, images, scale, self.window_weights(images, level, scale))
+        return self.resolved(posterior, images, self.extent(scale), self.window_weights(images, level, scale))
 
     def attribute(
-        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
+        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0
     ) -> mosaic.Attribution:
         """Give what x0hat is made of before attention; at noise 0 the weights of windows have no effect."""
         if level.noise > 0:
@@ -198,7 +198,7 @@ class ELSAttention(ELS):
         return plain.attribute(x, level, labels, scale)
 
     def field(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute | None = None
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute | None = None
     ) -> tuple[Tensor, Tensor, mosaic.Posterior]:
         """Give x0hat (B, C, H, W) of plain ELS, the embedding (B, D, H, W) that attends, and the posterior of both."""
         compute = compute or self.compute
@@ -206,13 +206,11 @@ class ELSAttention(ELS):
             posterior = ELS.posterior(self, x, images, level, scale, compute)
             local = posterior.mean().to(x.dtype)
             return local, mosaic.eps_from_denoised(x, local, level), posterior
-        compute, boundary = replace(compute, engine="torch"), self.options.boundary
-        windows = windows_of(images, scale, "zeros" if boundary == "zeros" else "circular")
-        posterior = mosaic.equivariant_local_posterior(
-            x, images, level, scale, boundary, values=windows, compute=compute
-        )
+        compute, boundary, k = replace(compute, engine="torch"), self.options.boundary, self.extent(scale)
+        windows = windows_of(images, k, "zeros" if boundary == "zeros" else "circular")
+        posterior = mosaic.equivariant_local_posterior(x, images, level, k, boundary, values=windows, compute=compute)
         means = posterior.mean().to(x.dtype)
-        local = means.unflatten(1, (x.shape[1], -1))[:, :, scale**2 // 2]
+        local = means.unflatten(1, (x.shape[1], -1))[:, :, k**2 // 2]
         return local, means, posterior
 
     def weights_of(self, embedding: Tensor) -> Tensor:
@@ -220,7 +218,7 @@ class ELSAttention(ELS):
         options = self.options
         return attention_weights(embedding, options.attention, options.temperature, options.exclude_self)
 
-    def window_weights(self, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+    def window_weights(self, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
         """How often the window about each pixel of images (N, C, H, W) counts: 1 + its in-degree, (N, H, W), float32.
 
         The in-degree of q is the sum over p of alpha_pq, in the field of plain ELS at a x_i + s eps with one seeded eps
@@ -231,14 +229,14 @@ class ELSAttention(ELS):
             "what": "in-degrees 1",
             "images": mosaic.digest_of(images),
             "level": [level.signal, level.noise],
-            "scale": scale,
+            "scale": self.extent(scale),
             "device": images.device.type,
             "engine": self.traits.engine(images.dtype),
             **{name: getattr(self.options, name) for name in decisive},
         }
         return mosaic.cached_tensor(key, lambda: self._window_weights(images, level, scale).cpu()).to(images.device)
 
-    def _window_weights(self, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+    def _window_weights(self, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
         count, _, height, width = images.shape
         degrees = torch.zeros(count, height * width, dtype=torch.float32, device="cpu")
         generator = torch.Generator().manual_seed(self.options.seed)

@@ -61,7 +61,7 @@ class ByClass(mosaic.ScoreModel):
 
     @mosaic.standard_torch()
     @torch.no_grad()
-    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat (B, C, H, W)."""
         result = torch.empty_like(x)
         for members, places in self.dataset.class_groups(labels):

@@ -197,7 +197,7 @@ class Diffusers(mosaic.ScoreModel):
         return folder
 
     @mosaic.standard_torch()
-    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat of x (B, C, H, W); not bounded by the range of the data.
 
         Raises
@@ -222,7 +222,7 @@ class Diffusers(mosaic.ScoreModel):
         return convention.denoised(x, scaled, predict, pipeline.time)
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse images, noise levels and labels that the network was not trained for; note if samplers would clip."""
         pipeline, (channels, height, width) = self.load(), self.dataset.shape
@@ -270,7 +270,7 @@ class Diffusers(mosaic.ScoreModel):
             for name in clips
         ]
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
+    def _memory(self, batch: int, scale: float, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """The weights, and the tensors that are alive at a time when the network evaluates a batch."""
         unet = self.load().unet
         return network_memory(unet, (batch, *self.dataset.shape), dtype, bool(unet.config.num_class_embeds))

@@ -97,13 +97,13 @@ class FlexiblePatches(mosaic.ScoreModel):
         )
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse images and levels that the network was not trained for."""
         checkpoint = self.network.read_checkpoint()
         return self.network.check(levels, scales, (0,) if checkpoint.is_conditional else (-1,))
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
+    def _memory(self, batch: int, scale: float, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """The network with all that a gradient needs, heat maps, filters, and a block of logits."""
         shape = (min(BATCH, self.options.images), *self.dataset.shape)
         is_conditional = self.network.read_checkpoint().is_conditional
@@ -126,7 +126,7 @@ class FlexiblePatches(mosaic.ScoreModel):
 
     @mosaic.standard_torch()
     @torch.no_grad()
-    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat (B, C, H, W); a sample with a label is compared only with the training images of its class."""
         filters, result = self.filters_at(level), torch.empty_like(x)
         for members, places in self.dataset.class_groups(labels):

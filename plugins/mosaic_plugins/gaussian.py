@@ -203,7 +203,7 @@ class Gaussian(ByClass):
             result[members] = moved.to(x.dtype).reshape(-1, *x.shape[1:])
         return result
 
-    def jacobian(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def jacobian(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give d x0hat / d x: the Wiener filter itself, of all images or of a sample's class."""
         result = x.new_empty(len(x), x[0].numel(), x[0].numel(), dtype=torch.float64)
         for members, places in self.dataset.class_groups(labels):

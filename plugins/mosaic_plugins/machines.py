@@ -35,16 +35,16 @@ class IS(mosaic.AnalyticMachine):
         return replace(super().traits, comparisons=lambda scale: len(self.dataset))
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posterior over the training images; `scale` is ignored."""
         return mosaic.ideal_posterior(x, images, level, compute=compute)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         """Give the nearest training image; of equal ones the first."""
         return mosaic.resolve_image_ties(posterior, images, translates=False)
 
-    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
         """Give d x0hat / d x: the posterior covariance of the training images."""
         return mosaic.ideal_jacobian(x, images, level)
 
@@ -67,12 +67,12 @@ class ES(mosaic.AnalyticMachine):
         return replace(super().traits, is_equivariant=True, comparisons=lambda scale: self.dataset.images[:, 0].numel())
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posterior over the translates; `scale` is ignored."""
         return mosaic.equivariant_posterior(x, images, level, compute=compute)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         """Give the nearest translate; of equal ones the first."""
         return mosaic.resolve_image_ties(posterior, images, translates=True)
 
@@ -98,24 +98,25 @@ class Windowed(mosaic.AnalyticMachine):
 
     @abstractmethod
     def averaging(
-        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over windows, with `values` in place of pixels if they are not None."""
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows that it may be compared with."""
         return self.averaging(None, x, images, level, scale, compute)
 
-    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int) -> Tensor:
+    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
         """Give d x0hat / d x: the posterior covariance of a window's centre with its pixels."""
         return mosaic.window_jacobian(
             lambda values, compute: self.averaging(values, x, images, level, scale, compute),
             images,
             level,
-            scale,
+            self.extent(scale),
             self.options.boundary,
+            profile=self.profile(scale),
         )
 
     @property
@@ -124,7 +125,7 @@ class Windowed(mosaic.AnalyticMachine):
         return replace(
             super().traits,
             has_scale=True,
-            window=lambda scale: scale,
+            window=self.extent,
             comparisons=self.comparisons,
         )
 
@@ -137,24 +138,30 @@ class Windowed(mosaic.AnalyticMachine):
         """Name the engine of the options; for `auto` the one that is used."""
         return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
 
-    def comparisons(self, scale: int) -> int:
+    def extent(self, scale: float) -> int:
+        """Side of a window in pixels: the scale, which `check` has found to be one."""
+        return int(scale)
+
+    def profile(self, scale: float) -> Sequence[float] | None:
+        """How much the pixels of a window count along each axis; None where all count 1."""
+        return None
+
+    def comparisons(self, scale: float) -> int:
         """Count the windows that the pixels of one sample are compared with."""
-        _, height, width = self.dataset.shape
-        axes = (
-            mosaic.window_axis(size, scale, self.options.boundary, aligned=self.aligned) for size in (height, width)
-        )
+        k, boundary = self.extent(scale), self.options.boundary
+        axes = (mosaic.window_axis(size, k, boundary, aligned=self.aligned) for size in self.dataset.shape[1:])
         return len(self.dataset) * math.prod(axis.pairs for axis in axes)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         """Give the best windows; of equal ones the first."""
-        return self.resolved(posterior, images, scale)
+        return self.resolved(posterior, images, self.extent(scale))
 
     def resolved(
-        self, posterior: mosaic.Posterior, images: Tensor, scale: int, weights: Tensor | None = None
+        self, posterior: mosaic.Posterior, images: Tensor, k: int, weights: Tensor | None = None
     ) -> mosaic.Source:
-        """Give the best windows of a posterior over windows with these weights, with ties resolved."""
+        """Give the best k x k windows of a posterior over windows with these weights, with ties resolved."""
         wraps = self.options.boundary == "circular"
-        return mosaic.resolve_window_ties(posterior, images, scale, wraps, self.aligned, weights)
+        return mosaic.resolve_window_ties(posterior, images, k, wraps, self.aligned, weights)
 
 
 class LS(Windowed):
@@ -180,10 +187,12 @@ class LS(Windowed):
     options: Options
 
     def averaging(
-        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows at its place."""
-        return mosaic.local_posterior(x, images, level, scale, self.options.boundary, values=values, compute=compute)
+        return mosaic.local_posterior(
+            x, images, level, self.extent(scale), self.options.boundary, values=values, compute=compute
+        )
 
 
 class ELS(Windowed):
@@ -218,15 +227,15 @@ class ELS(Windowed):
         return replace(super().traits, is_equivariant=self.options.boundary != "zeros")
 
     def averaging(
-        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
         return mosaic.equivariant_local_posterior(
-            x, images, level, scale, self.options.boundary, values=values, compute=compute
+            x, images, level, self.extent(scale), self.options.boundary, values=values, compute=compute
         )
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse scales that leave a pixel without candidates."""
         notes = super().check(levels, scales, labels)

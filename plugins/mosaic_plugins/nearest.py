@@ -25,7 +25,7 @@ class Nearest(IS):
     name = "nearest"
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posterior that is certain of the nearest image; of equally near ones the first."""
         compute = replace(compute, diagnostics=True)
@@ -45,12 +45,12 @@ class NearestPatch(ELS):
     name = "nearest-patch"
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posteriors that are certain of the nearest windows."""
         compute = replace(compute, diagnostics=True)
         posterior = mosaic.equivariant_local_posterior(
-            x / level.signal, images, NEAREST, scale, self.options.boundary, compute=compute
+            x / level.signal, images, NEAREST, self.extent(scale), self.options.boundary, compute=compute
         )
         return posterior.certain(images)
 

@@ -58,7 +58,7 @@ class PatchPosterior(mosaic.AnalyticMachine):
         return replace(super().traits, has_scale=True, window=self._window, comparisons=self._comparisons)
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Take patches of any size, even ones too."""
         for scale in scales:
@@ -68,7 +68,7 @@ class PatchPosterior(mosaic.AnalyticMachine):
                 )
         return ()
 
-    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+    def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Count a block of squared differences, logits and their sums over patches; all of it is one thread's work.
 
         What is computed of a block is still held while that of the next one is.
@@ -77,29 +77,29 @@ class PatchPosterior(mosaic.AnalyticMachine):
         block = max(BLOCK, batch * height * width)
         return dtype.itemsize * (2 * channels + 17) * block + 8 * (2 * channels + 8) * batch * height * width
 
-    def block_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+    def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Nothing beside what is held."""
         return 0
 
-    def _window(self, scale: int) -> int | None:
+    def _window(self, scale: float) -> int | None:
         """Side of the union of all patches that hold a pixel; None (all of x) if a patch is the whole image."""
-        return 2 * scale - 1 if scale < max(self.dataset.shape[1:]) else None
+        return 2 * int(scale) - 1 if scale < max(self.dataset.shape[1:]) else None
 
-    def _comparisons(self, scale: int) -> int:
+    def _comparisons(self, scale: float) -> int:
         """Count the patches of one sample, times the images."""
         sides = self.dataset.shape[1:]
         wraps = self.options.boundary == "circular"
         images = len(self.dataset) * (2 if self.options.flips else 1)
-        return images * math.prod(size if wraps else size - min(scale, size) + 1 for size in sides)
+        return images * math.prod(size if wraps else size - min(int(scale), size) + 1 for size in sides)
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's mean, over the patches that hold it, of their posteriors over images."""
         wraps, flips = self.options.boundary == "circular", self.options.flips
-        return composite(x, images, level, scale, wraps, flips=flips, diagnostics=compute.diagnostics)
+        return composite(x, images, level, int(scale), wraps, flips=flips, diagnostics=compute.diagnostics)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         """Give the best images; of those that are equal in all patches that hold the pixel the first.
 
         Where mirror images count, equals are not counted.
@@ -107,7 +107,7 @@ class PatchPosterior(mosaic.AnalyticMachine):
         if self.options.flips:
             return super().sources(posterior, images, level, scale)
         wraps = self.options.boundary == "circular"
-        union = 2 * min(scale, max(self.dataset.shape[1:])) - 1
+        union = 2 * min(int(scale), max(self.dataset.shape[1:])) - 1
         return mosaic.resolve_window_ties(posterior, images, union, wraps, aligned=True)
 
 

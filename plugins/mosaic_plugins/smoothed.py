@@ -67,7 +67,7 @@ class Smoothed(IS):
         return 1.0 if self.dataset.name == "mnist" else 0.1
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Average x0hat (B, C, H, W) over the perturbations, in float64; with diagnostics, the posterior of x."""
         total = torch.zeros_like(x, dtype=torch.float64)
@@ -87,7 +87,7 @@ class Smoothed(IS):
             drawn = [torch.randn(x.shape[1:], generator=each, dtype=torch.float64, device="cpu") for each in generators]
             yield sigma * torch.stack(drawn).to(x)
 
-    def held_bytes(self, batch: int, scale: int, dtype: torch.dtype) -> int:
+    def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Count a perturbed batch in float64, and a search for neighbours with the images that it finds."""
         pixels, count = prod(self.dataset.shape), min(self.options.neighbours or 0, len(self.dataset))
         search = 8 * (SEARCHED + 8 * batch * (count + SEARCHED // pixels)) if count else 0

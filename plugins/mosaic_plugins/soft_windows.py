@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -17,21 +18,24 @@ from mosaic_plugins.machines import ELS
 __all__ = ["SoftELS", "gaussian_profile"]
 
 AREA = math.sqrt(2 * math.pi)  # of a Gaussian profile of width 1
-LEAST = 1e-300  # weight of a pixel so far that the exponential is 0: weights are positive, and this adds nothing
 
 
 def gaussian_profile(width: float, radius: int) -> list[float]:
-    """Weights exp(-u^2 / 2 w^2) of the pixels at u = -radius .. radius from the centre; `width` is w, in pixels."""
-    exponents = (-(u / width) * (u / width) / 2 for u in range(-radius, radius + 1))
-    return [max(math.exp(exponent), LEAST) for exponent in exponents]
+    """Weights exp(-u^2 / 2 w^2) of the pixels at u = -radius .. radius from the centre; `width` is w, in pixels.
+
+    All are positive: those that are no numbers of float64 are its smallest.
+    """
+    places = (u / width for u in range(-radius, radius + 1))
+    weights = (math.exp(-u * u / 2) for u in places)
+    return [max(weight, sys.float_info.min) for weight in weights]
 
 
 class SoftELS(ELS):
     """ELS with soft windows: the farther a pixel is from the centre of its window, the less it counts.
 
     logit(c) = - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2),  g(u) = exp(-|u|^2 / 2 w^2), cut off at `cutoff` w along each
-    axis. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as much in all. It may be any
-    positive number, so that scales made for ELS can be used, and calibration searches a continuum.
+    axis. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as much in all. It may be
+    any positive number, so that scales made for ELS can be used, and calibration searches a continuum.
 
     With boundary `zeros`, pixels nearer to the border than `border` w are compared only with those just as near, as in
     ELS. The windows of all others hold zeros beyond the border, as a network sees there, and are compared with each
@@ -72,7 +76,7 @@ class SoftELS(ELS):
     @property
     def traits(self) -> mosaic.Traits:
         """As ELS with a window as wide as the soft one before it is cut off, and a scale that is continuous."""
-        return replace(super().traits, has_continuous_scale=True, window=self.extent)
+        return replace(super().traits, has_continuous_scale=True)
 
     def extent(self, scale: float) -> int:
         """Side of a window in pixels, cut off.
@@ -115,22 +119,6 @@ class SoftELS(ELS):
             compute=compute,
         )
 
-    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
-        """Give d x0hat / d x: as of ELS, with each pixel of a window weighted by its profile."""
-        k = self.extent(scale)
-        return mosaic.window_jacobian(
-            lambda values, compute: self.averaging(values, x, images, level, scale, compute),
-            images,
-            level,
-            k,
-            self.options.boundary,
-            profile=gaussian_profile(scale / AREA, k // 2),
-        )
-
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
-        """Give the best windows; of equal ones the first."""
-        return self.resolved(posterior, images, self.extent(scale))
-
     def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most: as ELS with windows of the same extent, and weighted rows of x."""
         k, (channels, height, width) = self.extent(scale), self.dataset.shape
@@ -145,8 +133,9 @@ class SoftELS(ELS):
         self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse a scale that is not positive, and an option that would not be used."""
-        if min(scales) <= 0:
-            raise mosaic.UsageError(f"Scale {min(scales)} is not valid: it must be above 0.")
+        for scale in scales:
+            if not 0 < scale < math.inf:
+                raise mosaic.UsageError(f"Scale {scale} is not valid: it must be a finite number above 0.")
         return super().check(levels, tuple(map(self.extent, scales)), labels)
 
 

@@ -119,7 +119,7 @@ class Switch(mosaic.ScoreModel):
         )
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse what the model used at each level refuses."""
         scales = scales or (0,) * len(levels)
@@ -135,19 +135,19 @@ class Switch(mosaic.ScoreModel):
         used = [("score", self.options.above), ("score", self.options.below)]
         return [*used, *self.above.traits.plugins(), *self.below.traits.plugins()]
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
+    def _memory(self, batch: int, scale: float, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """What both hold, and a block of the one that needs more; None if one does not say."""
         above, below = (model.traits.memory(batch, scale, dtype, labels) for model in (self.above, self.below))
         if above is None or below is None:
             return None
         return mosaic.Memory(above.held + below.held, max(above.block, below.block))
 
-    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat of the model used at the level."""
         return self.model_at(level).denoise(x, level, labels, scale)
 
     def attribute(
-        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
+        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0
     ) -> mosaic.Attribution:
         """Give the attribution of the model used at the level; noise 0 is low noise."""
         return self.model_at(level).attribute(x, level, labels, scale)

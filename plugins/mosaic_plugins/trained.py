@@ -78,13 +78,13 @@ class TrainedNetwork(mosaic.ScoreModel):
             self._loaded = module.to(self.dataset.images.device), fingerprint
         return self._loaded
 
-    def _memory(self, batch: int, scale: int, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
+    def _memory(self, batch: int, scale: float, dtype: torch.dtype, labels: tuple[int, ...]) -> mosaic.Memory | None:
         """The weights, and the tensors that are alive at a time when the network evaluates a batch."""
         is_conditional = self.read_checkpoint().is_conditional
         return network_memory(self.load(), (batch, *self.dataset.shape), dtype, is_conditional)
 
     @mosaic.standard_torch()
-    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat of x (B, C, H, W); not bounded by the range of the data.
 
         Raises
@@ -103,7 +103,7 @@ class TrainedNetwork(mosaic.ScoreModel):
         return checkpoint.convention.denoised(x, level, predict, self._time_of)
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse images, noise levels and labels that the network was not trained for, and unreadable weights."""
         self._refuse(levels, labels)

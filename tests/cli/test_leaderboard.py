@@ -72,6 +72,7 @@ def test_a_dry_run_forecasts_and_writes_nothing(invoke: Invoke, checkpoint: Path
     assert document["seconds"]["gaussian"] is None
     assert document["left_out"] == {}
     assert not Path("leaderboard").exists()
+    refused(invoke("leaderboard", *given, "--scales", "ls=5", "--dry-run"), 2, "--scales names 'ls'")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ SMALL += ["-o", "network.blocks=1", "--epochs", "2", "--calibration-samples", "2
 def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     announced = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")
     document = json.loads(announced.stdout)
-    names = ["train", "network", "is", "calibrate", "els", "ls"]
+    names = ["train", "network", "is", "calibrate", "calibrate soft-els", "els", "soft-els", "ls"]
     assert list(document["steps"]) == [f"mnist-resnet-zeros: {name}" for name in names]
     predicted = {name: seconds for name, seconds in document["steps"].items() if seconds is not None}
     assert list(predicted) == [f"mnist-resnet-zeros: {name}" for name in names if name != "network"]
@@ -39,8 +39,13 @@ def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pyte
     lines = {line.split()[0]: line for line in made.stdout.splitlines()}
     with xr.open_dataset("reproduction/cpu/table2.nc") as actual:
         median = float(actual["pearson_r_median"].sel(row="mnist-resnet-zeros", theory="els"))
+        gain = float(actual["soft_gain"].sel(row="mnist-resnet-zeros", end="median"))
     assert f"{median:.3f} [" in lines["mnist-resnet-zeros"]
     assert "(0.94)" in lines["mnist-resnet-zeros"]
+    assert f"  {gain:.3f} [" in lines["mnist-resnet-zeros"]
+    assert lines["mnist-resnet-zeros"].count("[") == 6  # four theories and two gains
+    assert "  soft ELS  " in made.stdout.splitlines()[0]
+    assert announced_in(made, "mnist-resnet-zeros: mean squared error of soft ELS minus that of ELS").count(",") == 1
     assert "[" not in lines["celeba-resnet-zeros"]  # no interval, since it has not been run
 
     output = invoke("inspect", "reproduction/cpu/mnist-resnet-zeros/comparison-els.nc").stdout

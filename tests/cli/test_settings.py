@@ -17,8 +17,9 @@ from distributions import MOSAIC
 from pydantic import Field
 
 import mosaic
+from mosaic.run.settings import layered
 from mosaic_cli.main import cli
-from mosaic_cli.settings import configured, settings
+from mosaic_cli.settings import configured, layers_of, settings
 
 Invoke = Callable[..., Result]
 
@@ -118,3 +119,40 @@ def test_shell_completion_offers_commands_and_names() -> None:
         }
         result = subprocess.run(MOSAIC, env=environment, capture_output=True, text=True, check=True)
         assert f"plain,{expected}" in result.stdout
+
+
+class ByName(mosaic.Options):
+    """A configuration of which one setting may be given by names."""
+
+    scales: str | dict[str, str] | None = Field(None, description="Scales.")
+
+
+@click.command()
+@settings(ByName)
+def print_by_name(**flags: str | tuple[str, ...] | None) -> None:
+    rest = {name: flags.pop(name) for name in ("options", "config")}
+    layers = layers_of(ByName, flags, rest["options"] or (), None)  # type: ignore[arg-type]
+    click.echo(json.dumps(layered(ByName, *layers).scales))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), None),
+        (("a.nc",), "a.nc"),
+        (("els=a.nc",), {"els": "a.nc"}),
+        (("b.nc", "soft-els=a=b.nc"), {"*": "b.nc", "soft-els": "a=b.nc"}),
+        (("./a=b.nc",), "./a=b.nc"),
+        (('{"scales": [3], "noise_to_signal": [1]}',), '{"scales": [3], "noise_to_signal": [1]}'),
+    ],
+)
+def test_a_flag_by_names_is_a_mapping_or_a_text(given: tuple[str, ...], expected: object) -> None:
+    result = CliRunner().invoke(print_by_name, [part for text in given for part in ("--scales", text)])
+    assert json.loads(result.stdout) == expected
+
+
+@pytest.mark.parametrize("given", [("a.nc", "b.nc"), ("els=a.nc", "els=b.nc")])
+def test_a_name_is_given_once(given: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(print_by_name, [part for text in given for part in ("--scales", text)])
+    assert isinstance(result.exception, mosaic.UsageError)
+    assert "b.nc" in str(result.exception)

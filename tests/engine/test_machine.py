@@ -208,7 +208,7 @@ class Plain(mosaic.AnalyticMachine):
     name = "plain"
 
     def posterior(
-        self, x: torch.Tensor, images: torch.Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: torch.Tensor, images: torch.Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         return mosaic.ideal_posterior(x, images, level, compute=compute)
 

@@ -47,14 +47,14 @@ def candidates(i: int, j: int, k: int, boundary: str, border: int) -> Iterator[t
     """Places of the windows that are compared with that about (i, j)."""
     r = k // 2
     for p, q in np.ndindex(H, W):
-        if boundary == "circular":
-            yield p, q
-        elif boundary == "valid" and r <= p < H - r and r <= q < W - r:
-            yield p, q
-        elif (
-            boundary == "zeros"
-            and kind(p, H, border) == kind(i, H, border)
-            and kind(q, W, border) == kind(j, W, border)
+        if (
+            boundary == "circular"
+            or (boundary == "valid" and r <= p < H - r and r <= q < W - r)
+            or (
+                boundary == "zeros"
+                and kind(p, H, border) == kind(i, H, border)
+                and kind(q, W, border) == kind(j, W, border)
+            )
         ):
             yield p, q
 

@@ -37,7 +37,7 @@ def model(tiny: mosaic.DataSet) -> mosaic.ScoreModel:
     class Plain(mosaic.ScoreModel):
         name = "plain"
 
-        def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
             return x
 
     return Plain(None, tiny)

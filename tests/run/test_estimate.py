@@ -21,7 +21,7 @@ def test_the_prediction_adds_up_the_time_of_every_step(monkeypatch: pytest.Monke
     plan = prepare(config, DataAccess())
     asked = []
 
-    def seconds(plan: Plan, index: int, scale: int, count: int) -> float:
+    def seconds(plan: Plan, index: int, scale: float, count: int) -> float:
         asked.append(count)
         return 0.5 + count * scale * 1e-3  # an overhead, and time in proportion to the images
 

@@ -115,7 +115,7 @@ def test_only_registered_machines_are_identified_by_their_names(tiny: mosaic.Dat
     ideal = mosaic.registry().get("score", "is")
 
     class Scaled(ideal):  # type: ignore[valid-type, misc]
-        def denoise(self, x: Any, level: Any, labels: Any = None, scale: int = 0) -> Any:
+        def denoise(self, x: Any, level: Any, labels: Any = None, scale: float = 0) -> Any:
             return 0.5 * super().denoise(x, level, labels, scale)
 
     assert "Scaled" in repr(mosaic.score(Scaled(None, tiny)))

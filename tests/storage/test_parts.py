@@ -194,3 +194,10 @@ def test_work_that_may_replace_a_file_still_may_when_it_is_resumed(files: PartFi
     with held(files, resume=True) as replaces:
         files.finish(1, {}, lambda whole: whole, replaces)
     xr.load_dataset(files.path)
+
+
+def test_parts_whose_numbers_were_stored_as_integers_are_joined_with_those_that_were_not() -> None:
+    older, newer = (
+        batch(n).assign_coords(scale=("step", np.array([5, 3], kind))) for n, kind in ((0, int), (1, float))
+    )
+    assert join([older, newer], {})["scale"].values.tolist() == [5, 3]  # scales were window sizes once

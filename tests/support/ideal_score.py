@@ -21,7 +21,7 @@ class Ideal(mosaic.ScoreModel):
     def traits(self) -> mosaic.Traits:
         return mosaic.Traits(is_conditional=True)
 
-    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         rows = [self.sample(x[n], level, -1 if labels is None else int(labels[n])) for n in range(len(x))]
         return torch.stack(rows).to(x.dtype)
 
@@ -35,7 +35,7 @@ class Ideal(mosaic.ScoreModel):
         return torch.einsum("n,nchw->chw", (-apart / (2 * level.noise**2)).softmax(0), images)
 
 
-def ideal(x: np.ndarray, images: np.ndarray, level: mosaic.Level, scale: int) -> np.ndarray:
+def ideal(x: np.ndarray, images: np.ndarray, level: mosaic.Level, scale: float) -> np.ndarray:
     """Evaluate x0hat (B, C, H, W) of the ideal score."""
     logits = -((x[:, None] - level.signal * images) ** 2).sum((2, 3, 4)) / (2 * level.noise**2)
     weights = np.exp(logits - logits.max(1, keepdims=True))
@@ -48,7 +48,7 @@ def denoising(change: Callable[[Any, Tensor, mosaic.Level, Tensor], Tensor]) -> 
     class Wrong(Ideal):
         calls = 0
 
-        def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+        def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
             type(self).calls += 1
             return change(self, x, level, super().denoise(x, level, labels, scale))
 

@@ -25,7 +25,7 @@ class Attributing(Ideal):
         return replace(super().traits, has_attribution=True)
 
     def attribute(
-        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
+        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0
     ) -> mosaic.Attribution:
         index = torch.zeros(len(x), *x.shape[2:], dtype=torch.int64)
         source = mosaic.Source(index, index, index, index)
@@ -39,11 +39,11 @@ class Misplacing(mosaic.AnalyticMachine):
     name = "misplacing"
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         return mosaic.ideal_posterior(x, images, level, compute=compute)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         source = mosaic.resolve_image_ties(posterior, images, translates=False)
         return replace(source, image=(source.image + 1) % len(images))
 
@@ -54,7 +54,7 @@ class Blurring(Misplacing):
     sources = mosaic.AnalyticMachine.sources
 
     def attribute(
-        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
+        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0
     ) -> mosaic.Attribution:
         attribution = super().attribute(x, level, labels, scale)
         return attribution if level.noise else replace(attribution, denoised=0.9 * attribution.denoised)
@@ -71,7 +71,7 @@ def attributing(**changes: Callable[[mosaic.Attribution], Any]) -> type[Whole]:
 
     class Wrong(Whole):
         def attribute(
-            self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0
+            self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0
         ) -> mosaic.Attribution:
             attribution = super().attribute(x, level, labels, scale)
             return replace(attribution, **{name: change(attribution) for name, change in changes.items()})

@@ -59,7 +59,7 @@ def oracle_of(name: str, options: dict[str, Any]) -> Callable[..., np.ndarray] |
     if name not in ("is", "es", "ls", "els"):
         return None
 
-    def exact(x: np.ndarray, images: np.ndarray, level: mosaic.Level, scale: int) -> np.ndarray:
+    def exact(x: np.ndarray, images: np.ndarray, level: mosaic.Level, scale: float) -> np.ndarray:
         boundary = options.get("boundary")
         return np.stack([oracle.denoise(name, boundary, row, images, level.signal, level.noise, scale) for row in x])
 

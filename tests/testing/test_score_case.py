@@ -33,7 +33,7 @@ class Quiet(Ideal):
     """Refuses noise above 10."""
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         if any(level.noise > 10 for level in levels):
             raise mosaic.UsageError("too much noise")
@@ -44,7 +44,7 @@ class Labelled(Ideal):
     """Needs a label."""
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         if -1 in labels:
             raise mosaic.UsageError("a label is needed")

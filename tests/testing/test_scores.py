@@ -27,7 +27,7 @@ class Lossy(mosaic.Options):
 
 
 class Deaf(Ideal):
-    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         return super().denoise(x, level, None, scale)
 
 
@@ -38,7 +38,7 @@ class Shifting(Ideal):
 
 
 class Steep(Ideal):
-    def jacobian(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def jacobian(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         return 1.01 * mosaic.ideal_jacobian(x, self.dataset.images, level)
 
 
@@ -49,7 +49,7 @@ class Local(Ideal):
 
 
 class Silent(Ideal):
-    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]) -> Any:
+    def check(self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]) -> Any:
         return None
 
 
@@ -58,7 +58,7 @@ class Remembering(Ideal):
 
     first: mosaic.Level | None = None
 
-    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: int = 0) -> Tensor:
+    def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         self.first = self.first or level
         return super().denoise(x, level, labels, scale) * (1 - 1e-4 * self.first.noise)
 
@@ -106,7 +106,7 @@ class Selective(Ideal):
     least = 0.3
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         if any(level.noise < self.least for level in levels):
             raise mosaic.UsageError("too little noise")

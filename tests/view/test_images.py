@@ -83,3 +83,9 @@ def test_a_figure_is_written_in_the_format_of_its_name(run: xr.Dataset, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.PNG", "c.pdf"]
     with pytest.raises(mosaic.UsageError, match="nowhere"):
         save_figure(figure, tmp_path / "nowhere" / "a.png")
+
+
+def test_scales_that_are_no_window_sizes_are_written_to_three_digits(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("soft-els", tiny, steps=3, samples=1, scales="0.75,2,4.5678")
+    titles = [axis.get_title() for axis in draw_flow(run, [0], columns=3).axes[:3]]
+    assert titles == ["t = 1.00\nk = 4.57", "t = 0.67\nk = 2", "t = 0.33\nk = 0.75"]

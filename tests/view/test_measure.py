@@ -32,6 +32,15 @@ def test_a_run_that_was_cut_has_no_last_window_size(tiny: mosaic.DataSet) -> Non
         assert measure(cut, "memorized", {}, tiny).sizes == {"sample": 2}
 
 
+@pytest.mark.parametrize(("scale", "k"), [(2.4, 3), (4, 5), (0.8, 1), (3, 3), (1e5, 11)])
+def test_a_soft_window_is_judged_by_the_nearest_hard_one_within_the_image(
+    tiny: mosaic.DataSet, scale: float, k: int
+) -> None:
+    run = mosaic.run("soft-els", tiny, samples=2, steps=2, scales="3")
+    run = run.assign_coords(scale=run["scale"] * 0 + scale)
+    assert metric_for(run, "local_consistency", {}, tiny).options.k == k
+
+
 def test_values_have_the_name_and_the_description_of_the_metric(tiny: mosaic.DataSet) -> None:
     values = measure(mosaic.run("is", tiny, samples=2, steps=2), "memorized", {}, tiny)
     assert (values.name, values.dims, values.dtype) == ("memorized", ("sample",), np.float64)

@@ -59,3 +59,24 @@ def test_scales_of_a_run_are_drawn_against_time(tiny: mosaic.DataSet) -> None:
 def test_a_run_without_scales_has_none_to_draw(tiny: mosaic.DataSet) -> None:
     with pytest.raises(mosaic.DataError):
         draw_run_scales(mosaic.run("is", tiny, steps=2, samples=1, save="none"))
+
+
+def test_best_scales_between_those_tried_count_for_the_nearer_one(calibration: xr.Dataset) -> None:
+    best = np.array([[3.2, 5.5], [3.8, 5.5], [4.1, 7.9], [5.0, 9.0]])
+    quartiles = np.quantile(best, [0.25, 0.5, 0.75], axis=0)
+    values = {"best": (("sample", "step"), best)} | {
+        name: ("step", end) for name, end in zip(("scale_q25", "scale", "scale_q75"), quartiles, strict=True)
+    }
+    axis = draw_scales(calibration.assign(values)).axes[0]
+    shares = np.asarray(axis.collections[0].get_array()).reshape(4, 2)
+    np.testing.assert_array_equal(shares, [[0, 0.5], [0.5, 0.5], [0.25, 0], [0.25, 0]])
+    np.testing.assert_allclose(axis.lines[0].get_xydata(), [[0, 1.85], [1, 0.475]])  # 6.7 and 3.95 pixels
+
+
+def test_many_scales_are_named_as_far_as_there_is_room() -> None:
+    tried = np.geomspace(2, 17, 50)
+    at = {name: ("step", [tried[3]]) for name in ("scale", "scale_q25", "scale_q75")}
+    table = xr.Dataset({"best": (("sample", "step"), [[tried[3]]]), **at}, {"k": tried, "time": ("step", [1.0])})
+    labels = [text.get_text() for text in draw_scales(table).axes[0].get_yticklabels()]
+    assert labels[:3] == ["2", "2.28", "2.6"]
+    assert len(labels) == 17

@@ -17,6 +17,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mosaic.device import limited_threads
@@ -76,7 +77,7 @@ def calibrate_batch(plan: CalibrationPlan, batch: range, progress: Progress = si
                 predicted = eps_from_denoised(x, plan.machine.denoise(x, level, labels, size), level)
                 for row, values in enumerate(cosine_and_distance(eps, predicted)):
                     table[row, :, step, column] = values.cpu().numpy()
-                note = f"step {step + 1}/{len(network.levels)}, k = {size}"
+                note = f"step {step + 1}/{len(network.levels)}, k = {size:.4g}"
                 progress(ends[step * len(sizes) + column], ends[-1], plan.unit, note)
     dims = ("sample", "step", "k")
     measured = xr.Dataset({"cosine": (dims, table[0]), "distance": (dims, table[1])}, {"k": np.array(sizes)})
@@ -120,10 +121,10 @@ def chosen_scales(table: xr.Dataset, criterion: str, continuous: bool = False) -
     return described(table.assign(chosen), CALIBRATION_SCHEMA)
 
 
-def _between(values: np.ndarray, places: np.ndarray, tried: np.ndarray) -> np.ndarray:
+def _between(values: np.ndarray, places: np.ndarray, tried: np.ndarray) -> NDArray[np.float64]:
     """Where parabolas in log k through the largest values (sample, step, k) and their neighbours are largest."""
     if len(tried) < 3:
-        return tried[places].astype(float)
+        return np.asarray(tried[places], dtype=np.float64)
     middle = places.clip(1, len(tried) - 2)
     x = np.log(tried)[np.stack([middle - 1, middle, middle + 1])]
     y = np.take_along_axis(values, np.stack([middle - 1, middle, middle + 1], axis=2), axis=2).transpose(2, 0, 1)
@@ -131,7 +132,7 @@ def _between(values: np.ndarray, places: np.ndarray, tried: np.ndarray) -> np.nd
     curvature = (fall - rise) / (x[2] - x[0])
     inside = (places == middle) & (curvature < 0)  # the largest at an end of what was tried stays there
     vertex = (x[0] + x[1]) / 2 - rise / (2 * np.where(inside, curvature, -1.0))
-    return np.where(inside, np.exp(vertex), tried[places])
+    return np.where(inside, np.exp(np.where(inside, vertex, 0.0)), tried[places])
 
 
 def identity_of(plan: CalibrationPlan) -> dict[str, Any]:

@@ -27,9 +27,9 @@ class CalibrationConfig(Configuration):
     dataset_options: dict[str, Any] = Field({}, description="Options of the training set.")
     sizes: str | None = Field(
         None,
-        description="Scales to choose from: 3-17 (odd numbers from 3 to 17; of a continuous scale, numbers that rise by "
-        "a tenth each), or a list 3,5,9. Default: from 3 to the network's receptive field, or to the image's side where "
-        "that is smaller.",
+        description="Scales to choose from: 3-17 (odd numbers from 3 to 17; of a score model whose scale is any "
+        "number, such that each is a fifth above the one before), or a list 3,5,9. Default: from 3 (1 where the scale "
+        "is any number) to the network's receptive field, or to the image's side where that is smaller.",
     )
     criterion: Literal["cosine", "l2"] = Field(
         "cosine", description="What agreement of eps is: cosine similarity, or Euclidean distance."

@@ -28,13 +28,13 @@ from mosaic.train.runs import network_runs
 __all__ = ["all_sizes", "parse_sizes", "prepare_calibration"]
 
 LARGEST = 9999  # largest scale allowed in a range, more than any image needs
-RATIO = 1.1  # of neighbouring scales in a range, if the scale is continuous
+RATIO = 1.2  # of neighbouring scales in a range, if the scale is continuous; a parabola finds those between
 
 
 def parse_sizes(text: str, continuous: bool = False) -> tuple[float, ...]:
     """Read scales to choose from: `3-17` or `3,5,9`.
 
-    A range holds odd numbers, or of a `continuous` scale numbers that rise by about a tenth each.
+    A range holds odd numbers, or of a `continuous` scale numbers that rise by about a fifth each.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def parse_sizes(text: str, continuous: bool = False) -> tuple[float, ...]:
     number: Callable[[str], float] = float if continuous else int
     try:
         parts = [number(part) for part in text.split("-" if "-" in text else ",")]
-        sizes = tuple(map(as_scale, _range(*parts, continuous) if "-" in text else parts))
+        sizes = tuple(map(as_scale, _range(*parts, continuous=continuous) if "-" in text else parts))
     except (TypeError, ValueError, OverflowError):
         sizes = ()
     if not sizes or list(sizes) != sorted(set(sizes)) or not 0 < sizes[0] <= sizes[-1] <= LARGEST:
@@ -56,13 +56,14 @@ def parse_sizes(text: str, continuous: bool = False) -> tuple[float, ...]:
     return sizes
 
 
-def _range(first: float, last: float, continuous: bool) -> Iterable[float]:
+def _range(first: float, last: float, *, continuous: bool) -> Iterable[float]:
     if not continuous:
         return range(int(first), int(min(last, LARGEST)) + 1, 2)
     if not 0 < first <= last:
         return []
     count = round(math.log(min(last, LARGEST) / first) / math.log(RATIO)) + 1
-    return [first] if first == last else np.geomspace(first, min(last, LARGEST), max(2, count)).round(6).tolist()
+    numbers = [first] if first == last else np.geomspace(first, min(last, LARGEST), max(2, count)).tolist()
+    return [round(number, 6) for number in numbers]
 
 
 @standard_torch()
@@ -110,10 +111,10 @@ def prepare_calibration(
     images = runs.model.dataset if dataset is None and runs.model is not None else dataset
     plan = prepare(runs.own(**_shared(config)), access, score=runs.model, dataset=images, memory=memory)
     machine: ScoreModel = registry().get("score", config.score)(options, plan.dataset)
-    tried = config.sizes or all_sizes(plan.dataset.shape, runs.receptive_field)
-    sizes = parse_sizes(tried, machine.traits.has_continuous_scale)
     if not machine.traits.has_scale:
         raise UsageError(f"Score model '{config.score}' has no locality scale to calibrate; name one that has.")
+    continuous = machine.traits.has_continuous_scale
+    sizes = parse_sizes(config.sizes or all_sizes(plan.dataset.shape, runs.receptive_field, continuous), continuous)
     notes = [*plan.notes, *machine.check(plan.levels, sizes, plan.labels)]
     config = config.model_copy(
         update={
@@ -130,13 +131,14 @@ def prepare_calibration(
     return CalibrationPlan(config, plan, machine, sizes, threads, output, tuple(notes))
 
 
-def all_sizes(shape: tuple[int, int, int], receptive_field: int | None) -> str:
+def all_sizes(shape: tuple[int, int, int], receptive_field: int | None, continuous: bool = False) -> str:
     """Give the setting `sizes` that tries all that are worth it.
 
-    That is up to the network's receptive field, or to the side of its images (C, H, W), rounded down to an odd number.
+    That is from 3 (1 if the scale is `continuous`) up to the network's receptive field, or to the side of its images
+    (C, H, W), rounded down to an odd number.
     """
     side = (min(shape[1:]) - 1) | 1
-    return f"3-{max(3, side if receptive_field is None else min(side, receptive_field))}"
+    return f"{1 if continuous else 3}-{max(3, side if receptive_field is None else min(side, receptive_field))}"
 
 
 def _shared(config: CalibrationConfig) -> dict[str, Any]:

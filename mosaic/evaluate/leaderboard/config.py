@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from mosaic.run.configuration import Configuration
+from mosaic.run.configuration import OTHERS, Configuration
 
 if TYPE_CHECKING:
     import torch
@@ -32,10 +32,11 @@ class LeaderboardConfig(Configuration):
     steps: int = Field(20, ge=1, le=100_000, description="Steps of the theories' reverse flows.")
     network_steps: int = Field(150, ge=1, le=100_000, description="Steps of the network's.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the noise (and of random labels).")
-    scales: str | None = Field(
+    scales: str | dict[str, str] | None = Field(
         None,
-        description="Locality scales, as for a run: best a file that a calibration wrote. Default: the data set's own "
-        "preset, else from about half the image at t = 1 to 3 at t = 0.",
+        description="Locality scales, as for a run: best a file that a calibration wrote; or those of each score model "
+        "by its name, with '*' for all others. Default: the data set's own preset, else from about half the image at "
+        "t = 1 to 3 at t = 0.",
     )
     labels: str | None = Field(
         None, description="Classes: none, random, or a list. Default: random for a network with classes, else none."
@@ -46,6 +47,18 @@ class LeaderboardConfig(Configuration):
     dataset_options: dict[str, Any] = Field({}, description="Options of the network's data set, such as a path.")
     sampler_options: dict[str, Any] = Field({}, description="Options of DDIM, which all run with, such as its grid.")
     score_options: dict[str, dict[str, Any]] = Field({}, description="Options of score models, by their names.")
+
+    @field_validator("scales", mode="before")
+    @classmethod
+    def _texts(cls, scales: Any) -> Any:
+        named = list(scales.values()) if isinstance(scales, dict) else [scales or ""]
+        if not named or not all(isinstance(text, str) for text in named):
+            raise ValueError("it must be scales as for a run, or a mapping from names of score models to such")
+        return scales
+
+    def scales_of(self, name: str) -> str | None:
+        """Give the scales of a theory."""
+        return self.scales.get(name, self.scales.get(OTHERS)) if isinstance(self.scales, dict) else self.scales
 
 
 class LeaderboardSettings(TypedDict, total=False):
@@ -59,7 +72,7 @@ class LeaderboardSettings(TypedDict, total=False):
     steps: int
     network_steps: int
     seed: int
-    scales: str | Values | None
+    scales: str | Values | Mapping[str, str | Values] | None
     labels: str | Values | None
     device: str | torch.device
     dataset_options: Mapping[str, Any]

@@ -146,7 +146,8 @@ def plan_along(entry: LeaderboardEntry, plan: Plan) -> Plan:
         steps = along.sizes["step"]
     # A list of scales has an entry for each of the theory's steps. Scales at the network's steps are looked up in the
     # theory's run, by noise-to-signal ratio.
-    scales = str(entry.out) if "," in (entry.run.scales or "") else entry.run.scales
+    is_list = "," in (entry.run.scales or "") and not (entry.run.scales or "").lstrip().startswith("{")
+    scales = str(entry.out) if is_list else entry.run.scales
     config = entry.run.model_copy(update={"steps": steps, "scales": scales})
     return prepare(config, DataAccess(), score=plan.model, dataset=plan.dataset, memory=entry.memory)
 

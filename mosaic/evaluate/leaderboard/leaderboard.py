@@ -45,7 +45,7 @@ def leaderboard(
         Folder of the trained network; or any network, as `mosaic.score` gives it, with its data and schedule.
     theories : mapping, optional
         Theories of your own, as `mosaic.score` gives them or as score models, by the names they get; besides those
-        of `scores`, on the network's data.
+        of `scores`, on the network's data. Scales that they have go before those of `scales`.
     out : path
         Folder of all files; what is there already is used, and what is unfinished is resumed.
     data_dir, memory
@@ -53,7 +53,7 @@ def leaderboard(
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
-        The settings below: scores="els,is", samples=64, score_options={"els": {...}}, ...
+        The settings below: scores="els,is", samples=64, score_options={"els": {...}}, scales={"els": ...}, ...
 
     Returns
     -------

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from mosaic.errors import MosaicError, UsageError
+from mosaic.engine.windows import check_window_size
+from mosaic.errors import MosaicError, UsageError, did_you_mean
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
+from mosaic.interfaces.schedule import Level
+from mosaic.interfaces.score import ScoreModel, Traits
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
+from mosaic.run.configuration import OTHERS
 from mosaic.run.score import Score, is_registered, name_of
+from mosaic.sampling.scales import resolve_scales
 from mosaic.storage.schema import NETWORK
 from mosaic.train.runs import NetworkRuns
 
@@ -23,12 +28,14 @@ __all__ = [
     "STEPS",
     "TABLE",
     "Participants",
+    "check_scales",
     "check_theories",
     "metrics_of",
     "participants_of",
     "run_of_network",
     "run_of_object",
     "run_of_theory",
+    "scales_at",
 ]
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -94,14 +101,15 @@ def run_of_network(config: LeaderboardConfig, network: NetworkRuns) -> RunConfig
 def run_of_theory(config: LeaderboardConfig, network: NetworkRuns, name: str, dataset: DataSet) -> RunConfig:
     """Configure the run of a theory: on the data, with the schedule, and with the boundary of the network."""
     options = {**network.boundary_for(name), **config.score_options.get(name, {})}
-    scales = config.scales if _has_scale(name, options, dataset) else None
+    traits = _traits_of(name, options, dataset)
+    scales = config.scales_of(name) if traits.has_scale else None
     return network.beside(score=name, score_options=options, scales=scales, steps=config.steps, **_shared(config))
 
 
-def run_of_object(config: LeaderboardConfig, network: NetworkRuns, theory: Score) -> RunConfig:
+def run_of_object(config: LeaderboardConfig, network: NetworkRuns, name: str, theory: Score) -> RunConfig:
     """Configure the run of a theory that is an object; its own scales go before the leaderboard's."""
     model = theory.model
-    scales = (theory.scales or config.scales) if model.traits.has_scale else None
+    scales = (theory.scales or config.scales_of(name)) if model.traits.has_scale else None
     options = model.options.model_dump(mode="json")
     return network.beside(
         score=name_of(model), score_options=options, scales=scales, steps=config.steps, **_shared(config)
@@ -135,11 +143,58 @@ def check_theories(theories: Mapping[str, Score], named: Collection[str], datase
             )
 
 
-def _has_scale(name: str, options: dict[str, object], dataset: DataSet) -> bool:
+def check_scales(config: LeaderboardConfig, runs: Mapping[str, RunConfig], theories: Mapping[str, Score]) -> None:
+    """Refuse scales of score models that do not use them; `theories` are objects, `runs` those of all.
+
+    Raises
+    ------
+    UsageError
+        If there are.
+    """
+    if not isinstance(config.scales, dict):
+        return
+    others = [name for name in runs if name != NETWORK]
+    for name in config.scales.keys() - {OTHERS}:
+        if name not in others:
+            raise UsageError(
+                f"`scales` names '{name}', which takes no part.{did_you_mean(name, others)} Theories: "
+                f"{', '.join(others)}; '{OTHERS}' stands for all others."
+            )
+        if runs[name].scales is None:
+            raise UsageError(f"`scales` names '{name}', which has no locality scale; leave it out.")
+        if name in theories and theories[name].scales is not None:
+            raise UsageError(f"`scales` names '{name}', which has scales of its own; leave it out.")
+
+
+def scales_at(
+    run: RunConfig, levels: Sequence[Level], dataset: DataSet, model: ScoreModel | None = None
+) -> list[float] | None:
+    """Give the scales of a run at levels, in rising order of noise; `model` if its score model is an object.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be read, or are no window sizes where they must be.
+    """
+    if run.scales is None:
+        return None
+    traits = _traits_of(run.score, run.score_options, dataset) if model is None else model.traits
+    scales = resolve_scales(run.scales, levels, traits.has_continuous_scale)
+    if not traits.has_continuous_scale:
+        try:
+            for scale in scales:
+                check_window_size(scale)
+        except UsageError as error:
+            raise UsageError(f"`scales` cannot be used for '{run.score}'. {error}") from None
+    return list(scales)
+
+
+def _traits_of(name: str, options: Mapping[str, Any], dataset: DataSet) -> Traits:
     try:
-        return bool(registry().make("score", name, options, dataset).traits.has_scale)
+        model: ScoreModel = registry().make("score", name, options, dataset)
+        return model.traits
     except MosaicError:
-        return False  # reported when it is run
+        return Traits()  # reported when it is run
 
 
 def _shared(config: LeaderboardConfig) -> dict[str, Any]:

@@ -10,19 +10,20 @@ from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.participants import (
     STEPS,
+    check_scales,
     check_theories,
     metrics_of,
     participants_of,
     run_of_network,
     run_of_object,
     run_of_theory,
+    scales_at,
 )
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.sampler import levels_at
 from mosaic.run.memory import access_within
 from mosaic.run.prepare import prepare
 from mosaic.run.score import Score, check_resumable
-from mosaic.sampling.scales import resolve_scales
 from mosaic.storage.files import check_reachable
 from mosaic.storage.made_by import command_line, versions_of
 from mosaic.storage.schema import NETWORK
@@ -74,7 +75,8 @@ def prepare_leaderboard(
     dataset, metrics = plan.dataset, metrics_of(config, plan.dataset)
     check_theories(theories, participants.theories, dataset)
     runs |= {name: run_of_theory(config, runs_of, name, dataset) for name in participants.theories}
-    runs |= {name: run_of_object(config, runs_of, theory) for name, theory in theories.items()}
+    runs |= {name: run_of_object(config, runs_of, name, theory) for name, theory in theories.items()}
+    check_scales(config, runs, theories)
     objects = {name: theory.model for name, theory in theories.items()}
     if runs_of.is_object and runs_of.model is not None:
         objects[NETWORK] = runs_of.model
@@ -91,7 +93,7 @@ def prepare_leaderboard(
             facts={
                 **facts,
                 "versions": versions_of(run, plan.model.traits.plugins() if name == NETWORK else ()),
-                "scales": None if run.scales is None else list(resolve_scales(run.scales, levels)),
+                "scales": scales_at(run, levels, dataset, objects.get(name)),
                 **({} if name not in objects else {"score": objects[name].traits.fingerprint()}),
             },
         )

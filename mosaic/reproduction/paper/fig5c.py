@@ -136,7 +136,7 @@ class Fig5c(Target):
 
 def _scales(experiment: Experiment) -> tuple[list[int], list[int], list[float]]:
     """Scales as calibrated, and doubled late, with their times, in rising order."""
-    with open_calibration(experiment.scales_owner().scales_file) as calibration:
+    with open_calibration(experiment.scales_owner().scales_file()) as calibration:
         rising = calibration.sortby("time")
         scales, times = rising["scale"].values.tolist(), rising["time"].values.tolist()
     late = [twice if t < LATE else k for k, twice, t in zip(scales, multiplied(scales, 2.0), times, strict=True)]

@@ -18,6 +18,7 @@ from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.steps import calibration_steps, scaled_step
 from mosaic.reproduction.study.target import Target
 from mosaic.run.config import RunConfig
+from mosaic.sampling.scales import nearest_window
 from mosaic.view.colours import BLUE, ORANGE
 from mosaic.view.images import draw_image
 
@@ -30,9 +31,9 @@ FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0)
 SAMPLES = 16
 
 
-def multiplied(scales: list[int], factor: float) -> list[int]:
-    """Multiply scales and round them to the nearest odd number, up if two are equally near."""
-    return [2 * int(k * factor / 2) + 1 for k in scales]
+def multiplied(scales: list[float], factor: float) -> list[int]:
+    """Multiply scales, and round them to window sizes."""
+    return [nearest_window(k * factor) for k in scales]
 
 
 def _stem(factor: float) -> str:
@@ -41,7 +42,7 @@ def _stem(factor: float) -> str:
 
 def _config(experiment: Experiment, factor: float) -> RunConfig:
     """Configuration of ELS at a factor on the calibrated scales."""
-    with open_calibration(experiment.scales_owner().scales_file) as calibration:
+    with open_calibration(experiment.scales_owner().scales_file()) as calibration:
         scales = multiplied(calibration.sortby("time")["scale"].values.tolist(), factor)
     more = {"samples": min(SAMPLES, experiment.samples), "save": "provenance,entropy", "save_steps": "all"}
     return experiment.run_config("els", ",".join(map(str, scales))).model_copy(update=more)

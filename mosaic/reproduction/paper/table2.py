@@ -1,6 +1,6 @@
-"""Table 2: how well ELS, LS and IS predict, image by image, what trained networks generate.
+"""Table 2: how well ELS, LS and IS predict, image by image, what trained networks generate; and soft ELS beside them.
 
-References: Kamb & Ganguli 2025, table 2.
+References: Kamb & Ganguli 2025, table 2. Soft ELS is not in it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import xarray as xr
 from mosaic.errors import DataError
 from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.evaluate.compare import open_comparison
-from mosaic.reproduction.study.experiment import Experiment
+from mosaic.reproduction.study.experiment import CALIBRATED, PAPER_SCALED, Experiment, scales_name
 from mosaic.reproduction.study.forecast import Step
-from mosaic.reproduction.study.rows import ROWS, THEORIES
+from mosaic.reproduction.study.rows import PAPER_THEORIES, ROWS, THEORIES, Row
 from mosaic.reproduction.study.steps import steps_of
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
 from mosaic.storage.files import as_attribute
 from mosaic.storage.made_by import record
-from mosaic.view.colours import BLUE, GREEN, ORANGE
+from mosaic.view.colours import BLUE, GREEN, ORANGE, SKY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,40 +33,48 @@ __all__ = ["Table2", "table_of"]
 
 MEASURES = ("pearson_r", "r2", "R2")
 ENDS = ("median", "low", "high")
-COLORS = {"els": BLUE, "ls": GREEN, "is": ORANGE}
+# What each gain is of, on its baseline, and by what it is measured.
+GAINS = {"gain": ("els", "pearson_r"), "soft_gain": ("soft-els", "pearson_r"), "soft_gain_mse": ("soft-els", "mse")}
+COLORS = {"els": BLUE, "soft-els": SKY, "ls": GREEN, "is": ORANGE}
 
 
 def table_of(root: Path) -> xr.Dataset:
-    """Gather the comparisons of all rows under a folder; rows that are not there are NaN.
+    """Gather the comparisons of all rows under a folder; rows that are not there are NaN, and so is what they lack.
 
     Returns
     -------
     xarray.Dataset
         `pearson_r`, `r2` and `R2` (row, theory, sample) of each theory against the network; their `_median`, `_low` and
-        `_high` (row, theory), with the bootstrap interval; `gain` (row, end) of ELS on IS in pearson_r; `paper` (row,
-        theory), the paper's medians; `done` (row).
+        `_high` (row, theory), with the bootstrap interval; `gain` (row, end) of ELS on IS in pearson_r; `soft_gain` and
+        `soft_gain_mse` (row, end) of soft ELS on ELS in pearson_r and in the mean squared error; `paper` (row, theory),
+        the paper's medians, NaN for soft ELS; `done` (row), whether ELS, LS and IS have been compared.
     """
     rows = {name: comparisons for name in ROWS if (comparisons := _comparisons(root / name))}
     samples = max((comparisons["els"].sizes["sample"] for comparisons in rows.values()), default=0)
     shape = (len(ROWS), len(THEORIES))
     values = {name: np.full((*shape, samples), np.nan) for name in MEASURES}
     ends = {f"{name}_{end}": np.full(shape, np.nan) for name in MEASURES for end in ENDS}
-    gain = np.full((len(ROWS), len(ENDS)), np.nan)
+    gains = {name: np.full((len(ROWS), len(ENDS)), np.nan) for name in GAINS}
     for number, name in enumerate(ROWS):
         if name not in rows:
             continue
         for column, theory in enumerate(THEORIES):
             compared = _of_theory(rows[name], theory)
+            if compared is None:
+                continue
             for measure in MEASURES:
                 values[measure][number, column, : compared.sizes["sample"]] = compared[measure].values
                 for end in ENDS:
                     ends[f"{measure}_{end}"][number, column] = float(compared[f"{measure}_{end}"])
-        gain[number] = [float(rows[name]["els"][f"pearson_r_gain{end}"]) for end in ("", "_low", "_high")]
+        for gain, (theory, measure) in GAINS.items():
+            compared = rows[name].get(theory)
+            if compared is not None:
+                gains[gain][number] = [float(compared[f"{measure}_gain{end}"]) for end in ("", "_low", "_high")]
     variables: dict[str, tuple[Any, ...]] = {
         **{name: (("row", "theory", "sample"), array) for name, array in values.items()},
         **{name: (("row", "theory"), array) for name, array in ends.items()},
-        "gain": (("row", "end"), gain),
-        "paper": (("row", "theory"), np.array([row.paper for row in ROWS.values()])),
+        **{name: (("row", "end"), array) for name, array in gains.items()},
+        "paper": (("row", "theory"), np.array([_papers(row) for row in ROWS.values()])),
         "done": ("row", [name in rows for name in ROWS]),
     }
     coords = {
@@ -79,35 +87,43 @@ def table_of(root: Path) -> xr.Dataset:
     return xr.Dataset(variables, coords, {"recipes": as_attribute(recipes)})
 
 
+def _papers(row: Row) -> list[float]:
+    """The paper's medians of a row, in the order of `THEORIES`."""
+    medians = dict(zip(PAPER_THEORIES, row.paper, strict=True))
+    return [medians.get(theory, np.nan) for theory in THEORIES]
+
+
 def _comparisons(folder: Path) -> dict[str, xr.Dataset]:
-    """Comparisons of a row's ELS and LS; empty where they are not all there."""
-    paths = {theory: folder / f"comparison-{theory}.nc" for theory in ("els", "ls")}
-    if not all(path.is_file() for path in paths.values()):
+    """Comparisons of a row's theories that are there; empty where ELS or LS is not."""
+    paths = {theory: folder / f"comparison-{theory}.nc" for theory in CALIBRATED}
+    there = {theory: path for theory, path in paths.items() if path.is_file()}
+    if not there.keys() >= set(PAPER_SCALED):
         return {}
-    return {theory: open_comparison(path).load() for theory, path in paths.items()}
+    return {theory: open_comparison(path).load() for theory, path in there.items()}
 
 
-def _of_theory(comparisons: Mapping[str, xr.Dataset], theory: str) -> xr.Dataset:
-    """Select one theory from the comparisons; IS is the baseline of each."""
+def _of_theory(comparisons: Mapping[str, xr.Dataset], theory: str) -> xr.Dataset | None:
+    """Select one theory from the comparisons; IS is the baseline of ELS. None if it is not there."""
     if theory == "is":
         return comparisons["els"].sel(compared="baseline")
-    return comparisons[theory].sel(compared="run")
+    return comparisons[theory].sel(compared="run") if theory in comparisons else None
 
 
 def _recipe(root: Path, name: str, comparisons: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """Collect how a row was made: its training, runs and calibration."""
-    els, ls = (comparisons[theory].attrs for theory in ("els", "ls"))
-    runs = {**json.loads(els["runs"]), "ls": json.loads(ls["runs"])["run"]}
-    recipe = {"training": json.loads(els["training"]), "runs": runs}
-    scales = root / ROWS[name].scales_of / "scales.nc"
-    if scales.is_file():
-        with open_calibration(scales) as calibration:
-            recipe["calibration"] = record(calibration.attrs)
+    els = comparisons["els"].attrs
+    others = {theory: json.loads(each.attrs["runs"])["run"] for theory, each in comparisons.items() if theory != "els"}
+    recipe = {"training": json.loads(els["training"]), "runs": {**json.loads(els["runs"]), **others}}
+    for key, theory in (("calibration", "els"), ("soft_calibration", "soft-els")):
+        scales = root / ROWS[name].scales_of / scales_name(theory)
+        if scales.is_file():
+            with open_calibration(scales) as calibration:
+                recipe[key] = record(calibration.attrs)
     return recipe
 
 
 class Table2(Target):
-    """Table 2: medians of pearson_r of ELS, LS and IS with trained networks, beside the paper's."""
+    """Table 2: medians of pearson_r of ELS, soft ELS, LS and IS with trained networks, beside the paper's."""
 
     name = "table2"
     default_rows = tuple(ROWS)
@@ -149,13 +165,21 @@ class Table2(Target):
 
     def steps(self) -> Iterator[Step]:
         """Give the steps of the rows whose data are there."""
-        return (step for experiment in self._experiments() for step in steps_of(experiment))
+        return (step for experiment in self._experiments() for step in steps_of(experiment, tuple(CALIBRATED)))
 
     def measure(self) -> xr.Dataset:
         """Run the rows whose data are there, and gather all that have been run."""
         for experiment in self._experiments():
-            experiment.compare()
+            experiment.compare(tuple(CALIBRATED))
         return table_of(self.study.folder)
+
+    def summary(self, measured: xr.Dataset) -> list[str]:
+        """Say by how much the error of soft ELS is less than that of ELS, where both have been compared."""
+        gains = measured["soft_gain_mse"].sel(row=list(self.rows)).dropna("row")
+        return [
+            "{}: mean squared error of soft ELS minus that of ELS: {:.3g} [{:.3g}, {:.3g}]".format(row, *gain)
+            for row, gain in zip(gains["row"].values.tolist(), gains.values.tolist(), strict=True)
+        ]
 
     def draw(self, measured: xr.Dataset) -> Figure:
         """Draw the rows that are done, by `draw_table`."""
@@ -170,9 +194,9 @@ def draw_table(table: xr.Dataset) -> Figure:
     count = shown.sizes["row"]
     figure = Picture(6.8, 1.4 + 0.5 * max(count, 1))
     axis = figure.subplots()
-    for column, theory in enumerate(THEORIES):
+    for column, (theory, label) in enumerate(THEORIES.items()):
         medians = shown.sel(theory=theory)
-        y = np.arange(count) + 0.2 * (column - 1)
+        y = np.arange(count) + 0.17 * (column - 1.5)
         median, low, high = (medians[f"pearson_r_{end}"].values for end in ENDS)
         axis.errorbar(
             median,
@@ -181,9 +205,10 @@ def draw_table(table: xr.Dataset) -> Figure:
             fmt="o",
             color=COLORS[theory],
             markersize=5,
-            label=theory.upper(),
+            label=label,
         )
-        axis.plot(medians["paper"].values, y, "x", color=COLORS[theory], markersize=7)
+        if theory in PAPER_THEORIES:
+            axis.plot(medians["paper"].values, y, "x", color=COLORS[theory], markersize=7)
     axis.plot([], [], "x", color="black", label="the paper's")
     axis.set_yticks(np.arange(count), shown["title"].values.tolist())
     axis.set_ylim(max(count, 1) - 0.5, -0.5)

@@ -8,6 +8,7 @@ References: Kamb & Ganguli 2025, sec. 5 and app. C.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,7 @@ from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.evaluate.compare import compare
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import prefixed
-from mosaic.reproduction.study.rows import THEORY_STEPS, Row, row_named, sizes_of
+from mosaic.reproduction.study.rows import THEORIES, THEORY_STEPS, Row, row_named, sizes_of
 from mosaic.reproduction.study.study import Study
 from mosaic.run.config import RunConfig
 from mosaic.run.memory import access_within
@@ -40,10 +41,19 @@ from mosaic.view.comparison import draw_agreement, draw_side_by_side
 from mosaic.view.images import save_figure, write_figure
 from mosaic.view.scales import draw_scales
 
-__all__ = ["NETWORK", "SCALED", "Experiment"]
+__all__ = ["CALIBRATED", "NETWORK", "PAPER_SCALED", "Experiment", "scales_name"]
 
 NETWORK = "network"  # the role of the trained network among the runs
-SCALED = ("els", "ls")  # theories that have a scale and a boundary
+# Theories that have a scale and a boundary, and the one whose calibration each uses.
+CALIBRATED = {"els": "els", "soft-els": "soft-els", "ls": "els"}
+PAPER_SCALED = ("els", "ls")
+BASELINES = {"els": "is", "soft-els": "els", "ls": "is"}
+
+
+def scales_name(score: str) -> str:
+    """Name of the file, in a row's folder, of the scales that a theory uses."""
+    theory = CALIBRATED[score]
+    return "scales.nc" if theory == "els" else f"scales-{theory}.nc"
 
 
 class Experiment:
@@ -62,12 +72,12 @@ class Experiment:
         self.sizes = sizes_of(row, study.config.preset)
         self.samples = study.config.samples or self.sizes.samples
         self.folder = study.folder / row.name
-        self.network_folder, self.scales_file = self.folder / "network", self.folder / "scales.nc"
+        self.network_folder = self.folder / "network"
         # Read or made once, then kept: every run of the row uses it.
         self._plan: TrainPlan | None = None
         self._checkpoint: Checkpoint | None = None
         self._owner: Experiment | None = None
-        self._is_calibrated = False
+        self._calibrated: set[str] = set()
 
     def step(self, name: str) -> str:
         """Name, unique in a study, under which a step of the row is forecast, reported and recorded."""
@@ -139,20 +149,30 @@ class Experiment:
             self._owner = Experiment(row_named(self.row.scales_of), replace(self.study, config=config))
         return self._owner
 
-    def calibration_job(self) -> FileJob:
-        """Give the job of the calibration of ELS by the trained network, from other noise than what is compared."""
+    def scales_file(self, score: str = "els") -> Path:
+        """Give the file of the scales that a theory uses, of this row's network."""
+        return self.folder / scales_name(score)
+
+    def calibration_step(self, score: str = "els") -> str:
+        """Name of the step that calibrates the scales which a theory uses."""
+        theory = CALIBRATED[score]
+        return self.step("calibrate" if theory == "els" else f"calibrate {theory}")
+
+    def calibration_job(self, score: str = "els") -> FileJob:
+        """Give the job of a calibration by the trained network, from other noise than what is compared."""
         config = self.study.config
         settings = CalibrationConfig(
             checkpoint=str(self.network_folder),
+            score=CALIBRATED[score],
             samples=config.calibration_samples or self.sizes.calibration_samples,
             seed=config.seed + 1,
             device=config.device,
         )
         plan = prepare_calibration(settings, self.study.access, memory=self.study.memory, dataset=self.load_dataset())
-        return job_of(plan, self.scales_file)
+        return job_of(plan, self.scales_file(score))
 
-    def calibrate(self) -> Path:
-        """Calibrate the scales that the row uses, as far as that has not been done, and draw them; gives their file.
+    def calibrate(self, score: str = "els") -> Path:
+        """Calibrate the scales that a theory uses, as far as that has not been done, and draw them; gives their file.
 
         Raises
         ------
@@ -160,15 +180,15 @@ class Experiment:
             If others are there, or those of another network.
         """
         if self.scales_owner() is not self:
-            return self.scales_owner().calibrate()
-        if not self._is_calibrated:
+            return self.scales_owner().calibrate(score)
+        file, step = self.scales_file(score), self.calibration_step(score)
+        if step not in self._calibrated:
             self.train()
-            step = self.step("calibrate")
-            with self.study.execute(step, self.calibration_job()) as calibration:
-                save_figure(draw_scales(calibration), self.scales_file.with_suffix(".png"))
+            with self.study.execute(step, self.calibration_job(score)) as calibration:
+                save_figure(draw_scales(calibration), file.with_suffix(".png"))
                 self.study.records[step] = record(calibration.attrs)
-            self._is_calibrated = True
-        return self.scales_file
+            self._calibrated.add(step)
+        return file
 
     # --- the runs -----------------------------------------------------------------------------------------------------
 
@@ -184,7 +204,7 @@ class Experiment:
         score : str
             A theory, or NETWORK for the trained network.
         scales : str, optional
-            Its scales, for ELS and LS.
+            Its scales, for those of `CALIBRATED`.
         """
         config, runs = self.study.config, self.network_runs()
         shared: dict[str, Any] = {"samples": self.samples, "seed": config.seed, "device": config.device}
@@ -193,14 +213,14 @@ class Experiment:
         return runs.beside(
             score=score,
             score_options=runs.boundary_for(score),
-            scales=scales if score in SCALED else None,
+            scales=scales if score in CALIBRATED else None,
             steps=THEORY_STEPS,
             **shared,
         )
 
     def calibrated_config(self, score: str) -> RunConfig:
         """Configure a run at the calibrated scales, which need not be there yet."""
-        return self.run_config(score, str(self.scales_owner().scales_file) if score in SCALED else None)
+        return self.run_config(score, str(self.scales_owner().scales_file(score)) if score in CALIBRATED else None)
 
     def run_job(self, stem: str, config: RunConfig) -> FileJob:
         """Give the job of a run that is kept as `stem`.nc in the row's folder."""
@@ -214,8 +234,8 @@ class Experiment:
         """Run a theory at the calibrated scales, or the network, after what it depends on; gives the trajectory."""
         if score == NETWORK:
             self.train()
-        elif score in SCALED:
-            self.calibrate()
+        elif score in CALIBRATED:
+            self.calibrate(score)
         return self.execute(score, self.calibrated_config(score))
 
     def execute(self, stem: str, config: RunConfig) -> xr.Dataset:
@@ -224,23 +244,24 @@ class Experiment:
 
     # --- the comparison -----------------------------------------------------------------------------------------------
 
-    def compare(self) -> dict[str, xr.Dataset]:
-        """Compare ELS and LS with the network, and both with IS; keeps the comparisons and their pictures.
+    def compare(self, theories: Sequence[str] = PAPER_SCALED) -> dict[str, xr.Dataset]:
+        """Compare theories with the network; keeps the comparisons and their pictures.
 
         Returns
         -------
         dict
-            The comparisons by theory, `els` and `ls`; the baseline of both is IS.
+            The comparisons by theory; the baseline of ELS and LS is IS, and that of soft ELS is ELS.
         """
         comparisons = {}
         with ExitStack() as stack:
-            runs = {score: stack.enter_context(self.run(score)) for score in (NETWORK, "is", "els", "ls")}
-            for theory in SCALED:
-                progress = prefixed(self.study.progress, self.step(f"compare {theory}"))
+            needed = dict.fromkeys((NETWORK, *(BASELINES[theory] for theory in theories), *theories))
+            runs = {score: stack.enter_context(self.run(score)) for score in needed}
+            for theory in theories:
+                progress, baseline = prefixed(self.study.progress, self.step(f"compare {theory}")), BASELINES[theory]
                 comparison = compare(
-                    runs[theory], runs[NETWORK], runs["is"], dataset=self.load_dataset(), progress=progress
+                    runs[theory], runs[NETWORK], runs[baseline], dataset=self.load_dataset(), progress=progress
                 ).assign_attrs(training=as_attribute(dict(self.train().description)))
-                names = {"run": theory.upper(), "reference": self.row.title, "baseline": "IS"}
+                names = {"run": THEORIES[theory], "reference": self.row.title, "baseline": THEORIES[baseline]}
                 writers = {
                     self.folder / f"comparison-{theory}.nc": partial(store, comparison),
                     self.folder / f"images-{theory}.png": partial(write_figure, draw_side_by_side(comparison, names)),

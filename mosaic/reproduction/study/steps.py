@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mosaic.evaluate.calibration.prepare import all_sizes, parse_sizes
-from mosaic.reproduction.study.experiment import NETWORK, SCALED, Experiment
+from mosaic.registry.loading import registry
+from mosaic.reproduction.study.experiment import CALIBRATED, NETWORK, PAPER_SCALED, Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.run.config import RunConfig
 from mosaic.sampling.scales import preset_names
@@ -22,17 +23,17 @@ def training_step(experiment: Experiment) -> Step:
     return Step(experiment.step("train"), experiment.training_job, seconds=partial(_training_seconds, experiment))
 
 
-def calibration_steps(experiment: Experiment) -> list[Step]:
-    """Steps that the scales of a row come from: training and calibration, perhaps another row's."""
+def calibration_steps(experiment: Experiment, score: str = "els") -> list[Step]:
+    """Steps that the scales of a theory come from: training and calibration, perhaps another row's."""
     owner = experiment.scales_owner()
-    train, seconds = training_step(owner), partial(_calibration_seconds, owner)
-    return [train, Step(owner.step("calibrate"), owner.calibration_job, train, seconds)]
+    train, seconds = training_step(owner), partial(_calibration_seconds, owner, score)
+    return [train, Step(owner.calibration_step(score), partial(owner.calibration_job, score), train, seconds)]
 
 
 def run_step(experiment: Experiment, score: str) -> Step:
     """Step that runs the network, or a theory at the calibrated scales."""
     name, config = experiment.step(score), partial(experiment.calibrated_config, score)
-    if score in SCALED:
+    if score in CALIBRATED:
         return scaled_step(experiment, name, stem=score, config=config, score=score)
     if score == NETWORK:
         return Step(name, lambda: experiment.run_job(score, config()), training_step(experiment))
@@ -54,19 +55,20 @@ def scaled_step(
     """
 
     def seconds() -> float | None:
-        if experiment.scales_owner().scales_file.exists():
+        if experiment.scales_owner().scales_file(score).exists():
             return experiment.run_seconds(config())
         preset = f"paper/{experiment.row.scales_of}"
         rough = experiment.run_config(score, preset if preset in preset_names() else None)
         return experiment.run_seconds(rough.model_copy(update={"samples": samples or experiment.samples}))
 
-    return Step(name, lambda: experiment.run_job(stem, config()), calibration_steps(experiment)[-1], seconds)
+    return Step(name, lambda: experiment.run_job(stem, config()), calibration_steps(experiment, score)[-1], seconds)
 
 
-def steps_of(experiment: Experiment) -> list[Step]:
-    """Steps of a row's comparison: training, runs of the network and IS, calibration, runs of ELS and LS."""
-    unscaled, scaled = ([run_step(experiment, score) for score in scores] for scores in ((NETWORK, "is"), SCALED))
-    return [training_step(experiment), *unscaled, *calibration_steps(experiment), *scaled]
+def steps_of(experiment: Experiment, theories: Sequence[str] = PAPER_SCALED) -> list[Step]:
+    """Steps of a row's comparison: training, runs of the network and IS, calibrations and runs of theories."""
+    unscaled, scaled = ([run_step(experiment, score) for score in scores] for scores in ((NETWORK, "is"), theories))
+    calibrated = {step.name: step for score in theories for step in calibration_steps(experiment, score)}
+    return [training_step(experiment), *unscaled, *calibrated.values(), *scaled]
 
 
 def _training_seconds(experiment: Experiment) -> float:
@@ -83,10 +85,12 @@ def _training_seconds(experiment: Experiment) -> float:
     return experiment.training_job().steps_left() * seconds_per_step
 
 
-def _calibration_seconds(experiment: Experiment) -> float:
+def _calibration_seconds(experiment: Experiment, score: str) -> float:
     """Seconds of a calibration: every scale at every step."""
+    theory, dataset = CALIBRATED[score], experiment.load_dataset()
     field = experiment.load_plan().network.receptive_field()
     samples = experiment.study.config.calibration_samples or experiment.sizes.calibration_samples
-    sizes = parse_sizes(all_sizes(experiment.load_dataset().shape, field))
-    configs = [experiment.run_config("els", str(k)).model_copy(update={"samples": samples}) for k in sizes]
+    continuous = registry().make("score", theory, {}, dataset).traits.has_continuous_scale
+    sizes = parse_sizes(all_sizes(dataset.shape, field, continuous), continuous)
+    configs = [experiment.run_config(theory, str(k)).model_copy(update={"samples": samples}) for k in sizes]
     return sum(experiment.run_seconds(config) or 0.0 for config in configs)

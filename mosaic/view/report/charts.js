@@ -18,6 +18,11 @@ function thinned(ticks, most) {
   return ticks.filter((_, n) => n === ticks.length - 1 || (n % every === 0 && ticks.length - 1 - n >= every / 2));
 }
 
+// Those of some rising ticks that are at least `gap` of the height below the next one.
+function apart(ticks, gap) {
+  return ticks.reduceRight((kept, tick) => (kept.length && kept[0].share - tick.share < gap ? kept : [tick, ...kept]), []);
+}
+
 // `series`: { steps, shares, colour } with shares of the height; ticks: { share, text }; `note` stands at the chosen step.
 function drawChart(chart, total, chosen, series, ticks, rightTicks, note) {
   const { left, right, top, bottom } = CHART, w = CHART.width - left - right, h = CHART.height - top - bottom;
@@ -47,7 +52,8 @@ function drawChart(chart, total, chosen, series, ticks, rightTicks, note) {
 // The locality scale k along the steps.
 function drawScales(chart, run, frame) {
   const { numbers, scales } = run.course, most = Math.max(...scales);
-  const ticks = thinned([...new Set(scales)].sort((a, b) => a - b), 5).map((k) => ({ share: k / most, text: String(k) }));
+  const text = (k) => String(k < 10 ? Number(k.toFixed(1)) : Math.round(k));  // of a soft window any number
+  const ticks = apart(thinned([...new Set(scales)].sort((a, b) => a - b), 5).map((k) => ({ share: k / most, text: text(k) })), 0.1);
   const shares = scales.map((k) => k / most);
   drawChart(chart, run.total, run.numbers[frame], [{ steps: numbers, shares, colour: BLUE }], ticks, [], `k = ${run.scales[frame]}`);
 }

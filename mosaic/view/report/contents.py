@@ -61,7 +61,7 @@ def contents_of(
     chosen = run.isel(sample=samples)
     steps = _frames(chosen, frames)
     states, denoised = (known_values(chosen.isel(step=steps), variable).values for variable in ("state", "denoised"))
-    times, scales = known_values(run, "time").values, known_values(run, "scale").values
+    times, scales = known_values(run, "time").values, known_values(run, "scale").values.round(2)
     numbers = known_values(run, "step").values + 1
     images = known_values(chosen, "image").values
     # All frames beside each other, what was denoised below.
@@ -77,7 +77,7 @@ def contents_of(
         "labels": [class_of(run, label) for label in known_values(chosen, "label").values.tolist()],
         "span": high - low,
         "steps": [len(steps), run.sizes["step"]],
-        "last_scale": int(scales[-1]),
+        "last_scale": float(scales[-1]),
         "total": setting_of(run, "steps"),
         "numbers": numbers[steps].tolist(),
         "times": times[steps].round(4).tolist(),

@@ -54,12 +54,12 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _listed(scales: list[int]) -> str:
-    """Window sizes from noise to data, such as `5, 3 (19 steps)`."""
-    runs = [(scale, len(list(group))) for scale, group in groupby(scales)]
+def _listed(scales: list[float]) -> str:
+    """Scales from noise to data, such as `5, 3 (19 steps)`."""
+    runs = [(f"{scale:.4g}", len(list(group))) for scale, group in groupby(scales)]
     if not any(scales):  # of a score model that has none
         return "none"
-    return ", ".join(f"{scale} ({count} steps)" if count > 1 else str(scale) for scale, count in runs)
+    return ", ".join(f"{scale} ({count} steps)" if count > 1 else scale for scale, count in runs)
 
 
 @standard_torch()

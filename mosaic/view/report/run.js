@@ -29,7 +29,7 @@ function makeView(run) {
   view.candidate.figure.hidden = !run.training || kept.length < 2;
   const charts = [];
   if (run.course.scales.some((k) => k > 0)) {
-    view.scales = makeChartFigure(`${run.name}: locality scale along the steps`, "Locality scale k: side of the windows compared, in pixels.");
+    view.scales = makeChartFigure(`${run.name}: locality scale along the steps`, "Locality scale k: side of the windows compared, in pixels (of soft ones: of as large hard ones).");
     charts.push(view.scales.figure);
   }
   if (kept.length > 1) {
@@ -85,7 +85,7 @@ function drawTrainingImages(view, frame, sources, sheet) {
   const { image, distance } = run.training.nearest[state.sample];
   drawTraining(view.nearest, run, sheet, image, `nearest to the sample, distance ${distance.toPrecision(3)}`);
   if (!sources) return;
-  const k = run.last_scale ? `, window ${run.last_scale}\u00a0x\u00a0${run.last_scale}` : "";
+  const k = run.last_scale ? `, k\u00a0=\u00a0${run.last_scale}` : "";
   const equals = sources.last.multiplicity > 1 ? ` (one of ${sources.last.multiplicity.toLocaleString("en")})` : "";
   const pen = drawTraining(view.source, run, sheet, sources.last.image, `source of the pixel${k}${equals}`);
   if (pen) {

@@ -64,7 +64,7 @@ class DihedralELS(mosaic.AnalyticMachine):
         """Name the engine that serves; windows may be compared by any."""
         return mosaic.engine_of("auto", self.dataset.images, dtype)
 
-    def comparisons(self, scale: int) -> int:
+    def comparisons(self, scale: float) -> int:
         """Count those of ELS, once for each orientation."""
         _, height, width = self.dataset.shape
         rows, cols = (mosaic.window_axis(size, scale, self.options.boundary) for size in (height, width))
@@ -75,7 +75,7 @@ class DihedralELS(mosaic.AnalyticMachine):
         return GROUPS[self.options.group]
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: int, compute: mosaic.Compute
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows of all orientations: those of each, merged."""
         boundary, parts = self.options.boundary, []
@@ -87,7 +87,7 @@ class DihedralELS(mosaic.AnalyticMachine):
             parts.append(part)
         return reduce(mosaic.Posterior.merge, parts)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: int) -> mosaic.Source:
+    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         """Give the best windows' places in the training images as they are; equal ones are not counted."""
         image, turned_row, turned_column = posterior.candidate()
         count, _, height, width = images.shape
@@ -100,7 +100,7 @@ class DihedralELS(mosaic.AnalyticMachine):
         return mosaic.Source(image % count, row, column, torch.zeros_like(image))
 
     def check(
-        self, levels: tuple[mosaic.Level, ...], scales: tuple[int, ...], labels: tuple[int, ...]
+        self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]
     ) -> Sequence[str]:
         """Refuse scales that are not window sizes, and turns of images that are not square."""
         notes = super().check(levels, scales, labels)

@@ -25,11 +25,14 @@ def test_a_row_is_what_the_four_commands_make(made: Path, tmp_path: Path) -> Non
     row = made / "cpu" / "fashion-resnet-zeros"
     assert network.fingerprint() == mosaic.load_checkpoint(row / "network").fingerprint()
     mosaic.calibrate("net", out="scales.nc", samples=2, seed=1)
+    mosaic.calibrate("net", "soft-els", out="soft.nc", samples=2, seed=1)
     same(xr.open_dataset("scales.nc"), xr.open_dataset(row / "scales.nc"))
+    same(xr.open_dataset("soft.nc"), xr.open_dataset(row / "scales-soft-els.nc"))
     common = {**data, "samples": 3, "labels": "random"}
     runs = {
         "network": mosaic.run("network", **common, score_options={"checkpoint": "net"}, steps=150),
         "els": mosaic.run("els", **common, scales="scales.nc"),
+        "soft-els": mosaic.run("soft-els", **common, scales="soft.nc"),
         "ls": mosaic.run("ls", **common, scales="scales.nc"),
         "is": mosaic.run("is", **common),
     }
@@ -37,12 +40,15 @@ def test_a_row_is_what_the_four_commands_make(made: Path, tmp_path: Path) -> Non
         with xr.open_dataset(row / f"{name}.nc") as stored:
             same(run, stored)
     actual = xr.open_dataset(made / "cpu" / "table2.nc").sel(row="fashion-resnet-zeros")
-    for theory in ("els", "ls", "is"):
+    for theory in ("els", "soft-els", "ls", "is"):
         compared = mosaic.compare(runs[theory], runs["network"], metrics=["pearson_r", "R2"])
         for name in ("pearson_r", "R2"):
             assert actual[name].sel(theory=theory).values.tolist() == compared[name][0].values.tolist()
             assert float(actual[f"{name}_median"].sel(theory=theory)) == float(compared[f"{name}_median"][0])
-    assert actual["paper"].values.tolist() == [0.94, 0.88, 0.68]
+    assert actual["paper"].sel(theory=["els", "ls", "is"]).values.tolist() == [0.94, 0.88, 0.68]
+    compared = mosaic.compare(runs["soft-els"], runs["network"], runs["els"], metrics=["pearson_r", "mse"])
+    for gain, name in (("soft_gain", "pearson_r_gain"), ("soft_gain_mse", "mse_gain")):
+        assert actual[gain].values.tolist() == [float(compared[f"{name}{end}"]) for end in ("", "_low", "_high")]
 
 
 def test_what_is_there_is_not_made_again(folder: Path) -> None:
@@ -50,13 +56,13 @@ def test_what_is_there_is_not_made_again(folder: Path) -> None:
         path for path in folder.rglob("*") if path.suffix in (".nc", ".safetensors") and "comparison" not in path.name
     ]
     before = {path: path.stat().st_mtime_ns for path in kept if path.name != "table2.nc"}
-    assert len(before) == 8
+    assert len(before) == 10
     mosaic.reproduce("table2", ["fashion-resnet-zeros"], out=folder, **SMALL)
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("step", ["train", "calibrate", "network", "els"])
+@pytest.mark.parametrize("step", ["train", "calibrate", "network", "els", "calibrate soft-els", "soft-els"])
 def test_an_interruption_anywhere_changes_no_number(made: Path, step: str) -> None:
     def stop(done: float, total: float, unit: str, note: str = "") -> None:
         if note.startswith(f"fashion-resnet-zeros: {step},"):
@@ -84,6 +90,9 @@ def test_the_attention_row_uses_the_scales_of_the_resnet_of_the_same_settings() 
     scales = experiment.calibrate()
     assert scales == Path("root/cifar10-resnet-zeros/scales.nc")
     assert experiment.run_config("els", str(scales)).scales == str(scales)
+    assert experiment.calibrated_config("ls").scales == str(scales)
+    assert experiment.calibrated_config("soft-els").scales == "root/cifar10-resnet-zeros/scales-soft-els.nc"
+    assert experiment.calibrate("soft-els").exists()
     other = Experiment(row, Study(ReproduceConfig(**{**settings, "seed": 1}), Path("root")))
     with pytest.raises(mosaic.UsageError, match="seed: 0, now 1"):
         other.calibrate()
@@ -104,12 +113,12 @@ def experiment_of(row: str | Row, **settings: Any) -> Experiment:
 )
 def test_all_runs_of_a_row_start_from_the_same_noise_and_labels(row: str, boundary: str, labels: str) -> None:
     experiment = experiment_of(row, seed=7)
-    runs = {score: experiment.calibrated_config(score) for score in ("els", "ls", "is", NETWORK)}
+    runs = {score: experiment.calibrated_config(score) for score in ("els", "soft-els", "ls", "is", NETWORK)}
     assert {(run.seed, run.samples, run.labels, run.dataset) for run in runs.values()} == {(7, 3, labels, "digits")}
-    assert [run.steps for run in runs.values()] == [THEORY_STEPS] * 3 + [NETWORK_STEPS]
-    for score in ("els", "ls"):
+    assert [run.steps for run in runs.values()] == [THEORY_STEPS] * 4 + [NETWORK_STEPS]
+    for score, file in (("els", "scales.nc"), ("soft-els", "scales-soft-els.nc"), ("ls", "scales.nc")):
         assert runs[score].score_options == {"boundary": boundary}
-        assert runs[score].scales == str(Path("root") / row / "scales.nc")
+        assert runs[score].scales == str(Path("root") / row / file)
     assert runs["is"].scales is None
     assert runs[NETWORK].scales is None
     assert runs[NETWORK].score_options == {"checkpoint": str(Path("root") / row / "network")}
@@ -121,6 +130,8 @@ def test_scales_are_calibrated_from_other_noise_than_what_is_compared(made: Path
     configuration = experiment.calibration_job().identity["configuration"]
     assert configuration["seed"] == 8
     assert configuration["samples"] == 2
+    soft = experiment.calibration_job("soft-els").identity["configuration"]
+    assert {key for key in soft if soft[key] != configuration[key]} == {"score", "score_options", "sizes"}
 
 
 def test_options_of_the_presets_data_are_for_the_rows_own_data_only() -> None:

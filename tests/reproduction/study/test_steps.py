@@ -11,7 +11,7 @@ from small_reproduction import SMALL
 import mosaic
 from mosaic.reproduction.attention.theories import NETWORKS
 from mosaic.reproduction.study.config import ReproduceConfig
-from mosaic.reproduction.study.experiment import Experiment
+from mosaic.reproduction.study.experiment import CALIBRATED, Experiment
 from mosaic.reproduction.study.rows import row_named
 from mosaic.reproduction.study.steps import calibration_steps, run_step, scaled_step, steps_of
 from mosaic.reproduction.study.study import Study
@@ -44,6 +44,17 @@ def test_theories_rest_on_the_scales_and_the_network_on_its_training() -> None:
         f"{row}: els": f"{owner}: calibrate",
         f"{row}: ls": f"{owner}: calibrate",
     }
+
+
+def test_soft_els_rests_on_its_own_calibration_by_the_same_network() -> None:
+    owner, row = "cifar10-resnet-zeros", "cifar10-unet-attention"
+    steps = {step.name: step for step in steps_of(experiment_of(row), tuple(CALIBRATED))}
+    assert steps.keys() >= {f"{row}: els", f"{row}: ls", f"{owner}: calibrate"}
+    for name, before in ((f"{row}: soft-els", "calibrate soft-els"), (f"{owner}: calibrate soft-els", "train")):
+        rests_on = steps[name].rests_on
+        assert rests_on is not None
+        assert rests_on.name == f"{owner}: {before}"
+    assert len(steps) == 9
 
 
 def test_the_job_of_a_run_is_the_run_itself() -> None:
@@ -84,8 +95,8 @@ def test_once_there_are_scales_the_time_is_that_of_the_run(monkeypatch: pytest.M
     asked: list[RunConfig] = []
     monkeypatch.setattr(Experiment, "run_seconds", lambda experiment, config: asked.append(config) or 7.0)
     experiment = experiment_of("mnist-resnet-zeros")
-    experiment.scales_file.parent.mkdir(parents=True)
-    experiment.scales_file.touch()
+    experiment.scales_file().parent.mkdir(parents=True)
+    experiment.scales_file().touch()
     config = experiment.run_config("els", "5")
     assert scaled_step(experiment, "a name", "stem", lambda: config).seconds() == 7.0
     assert asked == [config]
@@ -96,4 +107,6 @@ def test_machines_are_predicted_and_the_network_is_not() -> None:
     assert 0 < (run_step(experiment, "is").seconds() or 0) < 60
     assert 0 < (run_step(experiment, "ls").seconds() or 0) < 60
     assert run_step(experiment, "network").seconds() is None
-    assert 0 < (calibration_steps(experiment)[1].seconds() or 0) < 600
+    assert 0 < (run_step(experiment, "soft-els").seconds() or 0) < 60
+    for score in ("els", "soft-els"):
+        assert 0 < (calibration_steps(experiment, score)[1].seconds() or 0) < 600

@@ -72,3 +72,9 @@ def test_steps_that_are_kept_are_shown(tiny: mosaic.DataSet) -> None:
     actual = shown_of(run, [0], tiny, 20)
     assert actual["times"] == run["time"].values[[0, 1, 17, 49, 59]].round(4).tolist()
     assert actual["provenance"]["kept"] == [1, 2, 3]
+
+
+def test_scales_that_are_no_window_sizes_are_kept_to_two_digits(tiny: mosaic.DataSet) -> None:
+    run = mosaic.run("soft-els", tiny, steps=2, samples=1, scales="2.3456,4.5")
+    actual = shown_of(run, [0], None, 3)
+    assert (actual["scales"], actual["last_scale"]) == ([4.5, 2.35], 2.35)
