@@ -8,6 +8,7 @@ References: Niedoba, Zwartsenberg & Wood 2026 (arXiv 2605.24192), of which only 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,7 +78,7 @@ class Filters:
         k: int,
         boundary: str = "zeros",
         *,
-        width: float | None = None,
+        profile: Sequence[float] | None = None,
         response: str = "centre",
         device: torch.device | str = "cpu",
     ) -> Filters:
@@ -91,9 +92,9 @@ class Filters:
             Window size.
         boundary : {"zeros", "circular", "valid"}
             `zeros`: windows see nothing beyond the border; else they wrap.
-        width : float, optional
-            Standard deviation w of a Gaussian profile exp(-(i^2 + j^2) / (2 w^2)) about the window's centre, cut off
-            at the window's ends. Default: a box, in which all pixels count 1.
+        profile : sequence of k floats, optional
+            Weights g of a soft window: the pixel at row i and column j of a window counts g_i g_j times. All count once
+            by default.
         response : {"centre", "covered"}
             `centre`: one filter about each pixel, odd k, which answers for this pixel. `covered`: one filter for each
             window that lies wholly inside (with `circular`, for all), of any k; all that hold a pixel answer for it
@@ -104,7 +105,7 @@ class Filters:
         Raises
         ------
         UsageError
-            If k, boundary, width or response is none of these.
+            If k, boundary, profile or response is none of these.
         """
         if response not in ("centre", "covered"):
             raise UsageError(f"There is no response '{response}'; there are: centre, covered.")
@@ -114,18 +115,16 @@ class Filters:
             check_window_size(k)
         elif k < 1 or (boundary == "zeros" and k > min(shape[1:])):
             raise UsageError(f"No window of {k} pixels lies inside {shape[1]} x {shape[2]}; use Filters.whole.")
-        if width is not None and not width > 0:
-            raise UsageError(f"`width` is {width}; it must be above 0.")
-        offsets = torch.arange(k, dtype=torch.float64, device=device) - (k - 1) / 2
-        box = torch.ones_like(offsets)
-        profile = box if width is None else torch.exp(-0.5 * (offsets / width).square())
+        if profile is not None and len(profile) != k:
+            raise UsageError(f"The profile of a window of {k} pixels has {k} weights, not {len(profile)}.")
+        box = torch.ones(k, dtype=torch.float64, device=device)
 
         def of_profile(profile: Tensor) -> Tensor:
             rows, cols = (_windows_of_axis(size, profile, boundary, covers) for size in shape[1:])
             windows = torch.einsum("ai,bj->abij", rows, cols).flatten(0, 1)
             return windows[:, None].expand(-1, shape[0], -1, -1).flatten(1)
 
-        precisions = of_profile(profile)
+        precisions = of_profile(box if profile is None else torch.tensor(profile, dtype=torch.float64, device=device))
         if covers:
             covered = of_profile(box)
             return cls(precisions, covered / covered.sum(0))

@@ -24,7 +24,9 @@ TABLE = 2**20  # entries of the table that rules out most windows not asked for
 NONE = torch.iinfo(torch.int64).max
 
 
-def window_keys(images: Tensor, k: int, wraps: bool, weights: Tensor | None = None) -> Tensor:
+def window_keys(
+    images: Tensor, k: int, wraps: bool, weights: Tensor | None = None, border: int | None = None
+) -> Tensor:
     """Name the k x k window about every pixel, so that equal windows have equal names.
 
     Parameters
@@ -37,6 +39,9 @@ def window_keys(images: Tensor, k: int, wraps: bool, weights: Tensor | None = No
         Whether windows wrap round the border; else they hang over it, and are equal only to those that do so alike.
     weights : Tensor (N, H, W), optional
         Weights of the windows as candidates; windows with different weights are different.
+    border : int, optional
+        As of `equivariant_local_posterior`: less than k // 2 if windows hold zeros beyond the border, and only those
+        about pixels nearer to it than that are different from others.
 
     Returns
     -------
@@ -45,13 +50,16 @@ def window_keys(images: Tensor, k: int, wraps: bool, weights: Tensor | None = No
     """
     codes = _codes(images)
     r, (channels, height, width) = k // 2, codes.shape[1:]
+    padded = border if border is not None and border < r else None  # windows hold zeros beyond the border
     if wraps:
         rows, cols = (
             torch.arange(-r, size + r, device=codes.device, dtype=torch.int64) % size for size in (height, width)
         )
         codes = codes[:, :, rows][:, :, :, cols]
     else:
-        codes = functional.pad(codes, (r, r, r, r))  # 0 marks pixels beyond the border: no pixel has this code
+        # 0 marks pixels beyond the border, as no pixel has this code; unless they hold zeros like others.
+        beyond = int(_codes(images.new_zeros(1))) if padded is not None else 0
+        codes = functional.pad(codes, (r, r, r, r), value=beyond)
     factors = _factors(channels + 2 * k, images.device)
     # The hash of a window is the sum of its codes, each times random odd factors of its channel, row and column, modulo
     # 2^64. Such a sum separates, so it is taken one axis after the other: 2 k additions a window, not k^2.
@@ -61,7 +69,18 @@ def window_keys(images: Tensor, k: int, wraps: bool, weights: Tensor | None = No
     keys = _summed([tall[:, :, j : j + width] for j in range(k)], sideways)
     if weights is not None:
         keys = keys + _codes(weights) * factors[0]
+    if padded is not None:
+        keys = keys + _mixed(_kinds(height, width, padded, images.device)) * factors[0]
     return keys
+
+
+def _kinds(height: int, width: int, border: int, device: torch.device) -> Tensor:
+    """Number the kinds of pixels (H, W): those nearer to the border than `border` by their own row, column or both."""
+    kinds = []
+    for size in (height, width):
+        place = torch.arange(1, size + 1, dtype=torch.int64, device=device)
+        kinds.append(torch.where((place <= border) | (place > size - border), place, 0))
+    return kinds[0][:, None] * (width + 1) + kinds[1]
 
 
 def resolve_window_ties(
@@ -71,6 +90,7 @@ def resolve_window_ties(
     wraps: bool,
     aligned: bool = False,
     weights: Tensor | None = None,
+    border: int | None = None,
 ) -> Source:
     """Find the first window that equals a pixel's best one, and how many do.
 
@@ -78,7 +98,7 @@ def resolve_window_ties(
     ----------
     posterior : Posterior (B, H, W)
         Over windows of `images`, with diagnostics.
-    images, k, wraps, weights
+    images, k, wraps, weights, border
         As for `window_keys`: the candidates.
     aligned : bool
         Whether windows are candidates at their own place only (LS).
@@ -87,7 +107,8 @@ def resolve_window_ties(
     height, width = images.shape[2:]
 
     def keys_of(sources: slice | Tensor) -> Tensor:
-        return window_keys(images[sources], k, wraps, None if weights is None else weights[sources]).flatten(1)
+        own = None if weights is None else weights[sources]
+        return window_keys(images[sources], k, wraps, own, border).flatten(1)
 
     wanted, place = torch.empty_like(image), row * width + column
     for sources in image.unique().split(max(1, CHUNK // (height * width))):

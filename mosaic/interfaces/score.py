@@ -262,6 +262,8 @@ def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
         if not isinstance(scale, Real) or isinstance(scale, bool) or not isfinite(scale):
             raise UsageError(f"scale is {shown(scale)} ({type(scale).__name__}); it must be a finite number.")
         scale = int(scale) if float(scale).is_integer() else float(scale)
+        if not isinstance(scale, int) and self.traits.has_scale and not self.traits.has_continuous_scale:
+            raise UsageError(f"Scale {scale} is not one of score model '{self.name}': its scales are whole numbers.")
         labels = None if labels is None else _as_tensor(labels)
         self.dataset.check_batch(x, labels)
         # Weights that could be trained must not make torch keep what only a gradient would need.

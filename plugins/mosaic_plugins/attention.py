@@ -186,7 +186,7 @@ class ELSAttention(ELS):
         """Give the best windows; windows with different weights are not ties."""
         if self.options.form == "compose" or self.options.attention == "identity":
             return super().sources(posterior, images, level, scale)
-        return self.resolved(posterior, images, self.extent(scale), self.window_weights(images, level, scale))
+        return self.resolved(posterior, images, scale, self.window_weights(images, level, scale))
 
     def attribute(
         self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0

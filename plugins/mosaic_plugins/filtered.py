@@ -40,7 +40,6 @@ class Filtered(SoftELS):
         """Windows, where candidates come from, and how sharply they are told apart."""
 
         window: Literal["box", "gaussian", "whole"] = Field(
-            "gaussian",
             description="What is compared: a box of k x k pixels, a soft window as of soft-els, or whole images.",
         )
         source: Literal["everywhere", "place"] = Field(
@@ -110,18 +109,20 @@ class Filtered(SoftELS):
         """Side of a window in pixels, cut off if it is soft."""
         return super().extent(scale) if self.options.window == "gaussian" else int(scale)
 
+    def profile(self, scale: float) -> Sequence[float] | None:
+        """Weights of a window's pixels along each axis; None where windows are hard."""
+        return super().profile(scale) if self.options.window == "gaussian" else None
+
     def border(self, scale: float) -> int | None:
         """How near to the border pixels are compared with those just as near; None where windows are hard."""
-        return super().border(scale) if self.options.window == "gaussian" else None
+        return super().border(scale) if self.options.window == "gaussian" and not self.aligned else None
 
     def comparisons(self, scale: float) -> int:
         """Count the windows or images that one sample is compared with."""
-        orientations, (_, height, width) = len(self.orientations()), self.dataset.shape
+        _, height, width = self.dataset.shape
         if self.options.window == "whole":
-            return orientations * len(self.dataset) * (1 if self.aligned else height * width)
-        if not self.aligned:
-            return orientations * super().comparisons(scale)
-        return orientations * len(self.dataset) * height * width
+            return len(self.orientations()) * len(self.dataset) * (1 if self.aligned else height * width)
+        return len(self.orientations()) * super().comparisons(scale)
 
     def posterior(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
@@ -141,13 +142,10 @@ class Filtered(SoftELS):
         if self.options.window == "whole":
             whole = mosaic.ideal_posterior if self.aligned else mosaic.equivariant_posterior
             return whole(x, images, level, compute=compute)
-        k, boundary = self.extent(scale), self.options.boundary
-        profile = self.profile(scale) if self.options.window == "gaussian" else None
-        if self.aligned:
-            return mosaic.local_posterior(x, images, level, k, boundary, profile=profile, compute=compute)
-        return mosaic.equivariant_local_posterior(
-            x, images, level, k, boundary, profile=profile, border=self.border(scale), compute=compute
-        )
+        if not self.aligned:
+            return self.averaging(None, x, images, level, scale, compute)
+        k, boundary, profile = self.extent(scale), self.options.boundary, self.profile(scale)
+        return mosaic.local_posterior(x, images, level, k, boundary, profile=profile, compute=compute)
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         """Give the best candidates, by their places in the images as they are."""

@@ -146,22 +146,29 @@ class Windowed(mosaic.AnalyticMachine):
         """How much the pixels of a window count along each axis; None where all count 1."""
         return None
 
+    def border(self, scale: float) -> int | None:
+        """How near to the border candidates hang over alike, in pixels; None for all windows that hang over."""
+        return None
+
     def comparisons(self, scale: float) -> int:
         """Count the windows that the pixels of one sample are compared with."""
+        how: dict[str, Any] = {"aligned": self.aligned, "border": self.border(scale)}
         k, boundary = self.extent(scale), self.options.boundary
-        axes = (mosaic.window_axis(size, k, boundary, aligned=self.aligned) for size in self.dataset.shape[1:])
+        axes = (mosaic.window_axis(size, k, boundary, **how) for size in self.dataset.shape[1:])
         return len(self.dataset) * math.prod(axis.pairs for axis in axes)
 
     def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
         """Give the best windows; of equal ones the first."""
-        return self.resolved(posterior, images, self.extent(scale))
+        return self.resolved(posterior, images, scale)
 
     def resolved(
-        self, posterior: mosaic.Posterior, images: Tensor, k: int, weights: Tensor | None = None
+        self, posterior: mosaic.Posterior, images: Tensor, scale: float, weights: Tensor | None = None
     ) -> mosaic.Source:
-        """Give the best k x k windows of a posterior over windows with these weights, with ties resolved."""
+        """Give the best windows of a posterior over windows with these weights, with ties resolved."""
         wraps = self.options.boundary == "circular"
-        return mosaic.resolve_window_ties(posterior, images, k, wraps, self.aligned, weights)
+        return mosaic.resolve_window_ties(
+            posterior, images, self.extent(scale), wraps, self.aligned, weights, self.border(scale)
+        )
 
 
 class LS(Windowed):
@@ -190,9 +197,8 @@ class LS(Windowed):
         self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows at its place."""
-        return mosaic.local_posterior(
-            x, images, level, self.extent(scale), self.options.boundary, values=values, compute=compute
-        )
+        k, boundary, profile = self.extent(scale), self.options.boundary, self.profile(scale)
+        return mosaic.local_posterior(x, images, level, k, boundary, values=values, profile=profile, compute=compute)
 
 
 class ELS(Windowed):
@@ -230,8 +236,9 @@ class ELS(Windowed):
         self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
+        how: dict[str, Any] = {"values": values, "profile": self.profile(scale), "border": self.border(scale)}
         return mosaic.equivariant_local_posterior(
-            x, images, level, self.extent(scale), self.options.boundary, values=values, compute=compute
+            x, images, level, self.extent(scale), self.options.boundary, **how, compute=compute
         )
 
     def check(

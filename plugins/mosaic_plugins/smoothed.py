@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from math import hypot, prod
 
 import torch
@@ -95,8 +96,15 @@ class Smoothed(IS):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """Each sample is compared with N images for each of the M perturbations."""
-        return replace(super().traits, comparisons=lambda scale: self.options.draws * len(self.dataset))
+        """Each sample is compared with N images for each of the M perturbations.
+
+        The fingerprint names how they are drawn: runs of another way to draw are not resumed.
+        """
+        return replace(
+            super().traits,
+            comparisons=lambda scale: self.options.draws * len(self.dataset),
+            fingerprint=lambda: sha256(b"drawn afresh for each sample and step").hexdigest(),
+        )
 
 
 def nearest_mean(x: Tensor, images: Tensor, level: mosaic.Level, count: int) -> Tensor:

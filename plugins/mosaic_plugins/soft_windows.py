@@ -6,11 +6,10 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 import mosaic
 from mosaic_plugins.machines import ELS
@@ -41,6 +40,8 @@ class SoftELS(ELS):
     ELS. The windows of all others hold zeros beyond the border, as a network sees there, and are compared with each
     other. Where windows were compared only if they hang over alike as far as they are cut off, pixels many widths from
     the border would lose most of their candidates, for the sake of what hardly counts.
+
+    x0hat is continuous in the scale but where cut-off or border move by a pixel.
 
     The paper's: the machine whose windows are hard (Kamb & Ganguli 2025, eqs. 9-10 and app. B.2).
     The published code's: there is none of it.
@@ -75,7 +76,7 @@ class SoftELS(ELS):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """As ELS with a window as wide as the soft one before it is cut off, and a scale that is continuous."""
+        """As ELS with windows of their extent, and a scale that is continuous."""
         return replace(super().traits, has_continuous_scale=True)
 
     def extent(self, scale: float) -> int:
@@ -87,7 +88,7 @@ class SoftELS(ELS):
         farthest = max(self.dataset.shape[1:]) - 1 if self.options.boundary == "zeros" else (side - 1) // 2
         return 2 * min(max(1, round(self.options.cutoff * scale / AREA)), farthest) + 1
 
-    def profile(self, scale: float) -> list[float]:
+    def profile(self, scale: float) -> Sequence[float] | None:
         """Weights of a window's pixels along each axis."""
         return gaussian_profile(scale / AREA, self.extent(scale) // 2)
 
@@ -96,28 +97,6 @@ class SoftELS(ELS):
         if self.options.boundary != "zeros":
             return None
         return min(round(self.options.border * scale / AREA), self.extent(scale) // 2)
-
-    def comparisons(self, scale: float) -> int:
-        """Count the windows that the pixels of one sample are compared with."""
-        k, border = self.extent(scale), self.border(scale)
-        axes = (mosaic.window_axis(size, k, self.options.boundary, border=border) for size in self.dataset.shape[1:])
-        return len(self.dataset) * math.prod(axis.pairs for axis in axes)
-
-    def averaging(
-        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
-    ) -> mosaic.Posterior:
-        """Give each pixel's posterior over the windows it may be compared with."""
-        return mosaic.equivariant_local_posterior(
-            x,
-            images,
-            level,
-            self.extent(scale),
-            self.options.boundary,
-            values=values,
-            profile=self.profile(scale),
-            border=self.border(scale),
-            compute=compute,
-        )
 
     def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most: as ELS with windows of the same extent, and weighted rows of x."""

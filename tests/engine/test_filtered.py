@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -67,6 +68,10 @@ def test_it_is_the_formula(level: tuple[float, float], temperature: float, compu
         np.testing.assert_allclose(mean, expected, rtol=0, atol=1e-12)
 
 
+def gaussian(k: int, width: float) -> list[float]:
+    return [math.exp(-(u**2) / (2 * width**2)) for u in range(-(k // 2), k // 2 + 1)]
+
+
 @pytest.mark.parametrize("boundary", ["zeros", "circular", "valid", "aligned"])
 @pytest.mark.parametrize(("k", "width"), [(3, 0.8), (3, 5.0), (1, 1.0)])
 def test_windows_may_be_soft(boundary: str, k: int, width: float) -> None:
@@ -74,7 +79,7 @@ def test_windows_may_be_soft(boundary: str, k: int, width: float) -> None:
     x, images = case(level, shape, 4)
     aligned = boundary == "aligned"
     boundary = "zeros" if aligned else boundary
-    filters = Filters.windows(shape, k, boundary, width=width)
+    filters = Filters.windows(shape, k, boundary, profile=gaussian(k, width))
     moves = [Move()] if aligned else Move.translates(*shape[1:], k, boundary)
     actual = filtered_posterior_mean(x, images, Level(*level), filters, moves=moves)
     for sample, mean in zip(x.numpy(), actual.numpy(), strict=True):
@@ -202,7 +207,7 @@ def test_a_source_with_symmetries_makes_the_machine_equivariant(symmetry: str) -
     }[symmetry]
     moves = Move.augmented(Move.translates(4, 4, 3), flips=True, turns=True)
     assert len(moves) == 8 * 16
-    filters = Filters.windows(shape, 3, "circular", width=1.0)
+    filters = Filters.windows(shape, 3, "circular", profile=gaussian(3, 1.0))
     still, moved = (
         filtered_posterior_mean(each, images, Level(*level), filters, moves=moves) for each in (x, change(x))
     )

@@ -23,7 +23,8 @@ def test_one_filter_for_whole_images() -> None:
 @pytest.mark.parametrize("k", [1, 3, 5, 9])
 def test_windows_are_products_of_profiles_about_each_pixel(k: int, width: float | None, boundary: str) -> None:
     channels, height, widths = 2, 5, 4
-    filters = Filters.windows((channels, height, widths), k, boundary, width=width)
+    profile = None if width is None else [np.exp(-(u**2) / (2 * width**2)) for u in range(-(k // 2), k // 2 + 1)]
+    filters = Filters.windows((channels, height, widths), k, boundary, profile=profile)
     expected = np.zeros((height * widths, channels, height, widths))
     for row in range(height):
         for column in range(widths):
@@ -88,7 +89,7 @@ def test_filters_that_do_not_fit_are_refused(precisions: Any, responses: Any, va
         ({"k": 3, "boundary": "valid", "response": "covered"}, "valid"),
         ({"k": 3, "response": "all"}, "all"),
         ({"k": 5, "response": "covered"}, "5 pixels"),
-        ({"k": 3, "width": 0.0}, "0.0"),
+        ({"k": 3, "profile": [1.0, 1.0]}, "3 weights"),
     ],
 )
 def test_windows_that_cannot_be_are_refused_with_their_value(arguments: dict[str, Any], value: str) -> None:

@@ -49,3 +49,18 @@ def test_a_window_the_size_of_a_pixel_compares_colours_only() -> None:
     distances = ((X.permute(0, 2, 3, 1)[..., None, :] - level.signal * colours) ** 2).sum(-1)
     expected = (-distances / (2 * level.noise**2)).softmax(-1) @ colours
     torch.testing.assert_close(naive_els(X, IMAGES, level, 1), expected.permute(0, 3, 1, 2), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("boundary", ["zeros", "circular", "valid"])
+def test_soft_windows_on_one_page_are_those_of_the_engines(boundary: str) -> None:
+    generator = torch.Generator().manual_seed(6)
+    images = torch.rand(4, 2, 7, 6, generator=generator, dtype=torch.float64) * 2 - 1
+    x, level = (
+        images[:2] + 0.4 * torch.randn(2, 2, 7, 6, generator=generator, dtype=torch.float64),
+        mosaic.Level(0.9, 0.4),
+    )
+    profile = torch.tensor([0.2, 0.7, 1.0, 0.6, 0.1], dtype=torch.float64)
+    soft = naive_els(x, images, level, 5, boundary, profile=profile)
+    expected = mosaic.equivariant_local_posterior(x, images, level, 5, boundary, profile=profile.tolist()).mean()
+    torch.testing.assert_close(soft, expected, rtol=0, atol=1e-10)
+    assert float((soft - naive_els(x, images, level, 5, boundary)).abs().max()) > 1e-2

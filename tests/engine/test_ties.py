@@ -53,6 +53,32 @@ def test_windows_that_are_equal_have_equal_keys_and_no_others(
         assert bool(keys[first] == keys[second]) == (meaning[first] == meaning[second])
 
 
+@pytest.mark.parametrize(("k", "border"), [(3, 0), (5, 1), (5, 2), (5, 9)])
+def test_windows_that_hold_zeros_beyond_a_narrow_border_equal_others_that_do(k: int, border: int) -> None:
+    images = torch.randint(-1, 2, (4, 1, 5, 4), generator=torch.Generator().manual_seed(3)).float() * 0.5
+    images[2:] = 0
+    keys = mosaic.window_keys(images, k, wraps=False, border=border)
+    meaning = {}
+    for n, i, j in np.ndindex(4, 5, 4):
+        own = window(images[n], i, j, k, wraps=False)
+        kind = [place if place < border or place >= size - border else None for place, size in ((i, 5), (j, 4))]
+        if border >= k // 2:
+            meaning[n, i, j] = own, None
+        else:
+            meaning[n, i, j] = tuple((0.0,) if pixel is None else pixel for pixel in own), tuple(kind)
+    for first, second in itertools.combinations(meaning, 2):
+        assert bool(keys[first] == keys[second]) == (meaning[first] == meaning[second])
+
+
+def test_blank_windows_of_a_narrow_border_are_all_counted() -> None:
+    blank = mosaic.DataSet("blank", torch.zeros(2, 1, 8, 8))
+    soft = mosaic.registry().make("score", "soft-els", {"border": 1}, blank)
+    attribution = soft.attribute(torch.zeros(1, 1, 8, 8), mosaic.Level(1.0, 0.5), None, 2.6)  # w = 1.04
+    assert attribution.source.multiplicity[0, 3, 3] == 2 * 36
+    assert attribution.source.multiplicity[0, 0, 3] == 2 * 6
+    assert torch.allclose(attribution.weight[0, 3, 3], torch.tensor(1 / 72, dtype=torch.float64))
+
+
 def test_many_different_windows_have_different_keys() -> None:
     images = torch.rand(200, 1, 32, 32, generator=torch.Generator().manual_seed(0)).mul(255).round() / 127.5 - 1
     assert len(mosaic.window_keys(images, 3, wraps=True).unique()) == 200 * 32 * 32

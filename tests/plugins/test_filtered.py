@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ DATA = mosaic.DataSet("random", torch.rand(5, 2, 6, 6, generator=torch.Generator
 
 
 def made(name: str = "filtered", **options: Any) -> Any:
-    return mosaic.registry().make("score", name, options, DATA)
+    given = {"window": "gaussian", **options} if name == "filtered" else options
+    return mosaic.registry().make("score", name, given, DATA)
 
 
 def noisy() -> torch.Tensor:
@@ -56,12 +58,13 @@ def test_the_machines_are_choices(options: dict[str, Any], name: str, own: dict[
 def test_it_is_the_general_machine(window: str, source: str, boundary: str, mirrored: bool, turned: bool) -> None:
     scale, temperature = 3 if window == "box" else 2.0, 1.7
     options = {"window": window, "source": source, "boundary": boundary, "mirrored": mirrored, "turned": turned}
-    width = None if window == "box" else scale / (2 * torch.pi) ** 0.5
     if window == "gaussian" and boundary == "zeros" and source == "everywhere":
         options["border"] = 9  # translates hold no zeros beyond the border
     model = made(**options, temperature=temperature)
-    k = model.extent(scale)
-    filters = Filters.windows(DATA.shape, k, boundary, width=width)
+    k, width = model.extent(scale), scale / (2 * math.pi) ** 0.5
+    soft = [math.exp(-(u**2) / (2 * width**2)) for u in range(-(k // 2), k // 2 + 1)]
+    profile = None if window == "box" else soft
+    filters = Filters.windows(DATA.shape, k, boundary, profile=profile)
     moves = [Move()] if source == "place" else Move.translates(6, 6, k, boundary)
     expected = filtered_posterior_mean(
         noisy(),
@@ -114,7 +117,7 @@ def test_options_that_would_not_be_used_are_refused(options: dict[str, Any]) -> 
 def test_what_the_data_cannot_do_is_refused() -> None:
     wide = mosaic.DataSet("wide", torch.zeros(2, 1, 4, 5))
     with pytest.raises(mosaic.UsageError, match="4 x 5"):
-        mosaic.registry().make("score", "filtered", {"turned": True}, wide).check((LEVEL,), (3,), ())
+        mosaic.registry().make("score", "filtered", {"window": "box", "turned": True}, wide).check((LEVEL,), (3,), ())
     with pytest.raises(mosaic.UsageError, match=r"2\.5"):
         made(window="box").denoise(noisy(), LEVEL, None, 2.5)
 

@@ -20,7 +20,11 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "ls": [{"boundary": boundary} for boundary in ("zeros", "circular")],
     "els": [{"boundary": boundary} for boundary in ("zeros", "circular", "valid")],
     "soft-els": [{"boundary": "zeros"}, {"border": 0, "cutoff": 2}, {"boundary": "circular"}],
-    "filtered": [{"window": "box", "mirrored": True}, {"source": "place"}, {"temperature": 2}],
+    "filtered": [
+        {"window": "box", "mirrored": True},
+        {"window": "gaussian", "source": "place"},
+        {"window": "gaussian", "temperature": 2},
+    ],
     "els-attention": [
         {"form": form, "attention": attention, "boundary": boundary}
         for form in ("compose", "mixture")

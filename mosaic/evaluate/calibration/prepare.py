@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from mosaic.device import standard_torch
-from mosaic.engine.windows import check_window_size
 from mosaic.errors import UsageError
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.plan import CalibrationPlan
@@ -34,7 +33,8 @@ RATIO = 1.2  # of neighbouring scales in a range, if the scale is continuous; a 
 def parse_sizes(text: str, continuous: bool = False) -> tuple[float, ...]:
     """Read scales to choose from: `3-17` or `3,5,9`.
 
-    A range holds odd numbers, or of a `continuous` scale numbers that rise by about a fifth each.
+    A range goes up by 2, or of a `continuous` scale by about a fifth each. The score model's `check` says which numbers
+    its scale may be.
 
     Raises
     ------
@@ -48,11 +48,8 @@ def parse_sizes(text: str, continuous: bool = False) -> tuple[float, ...]:
     except (TypeError, ValueError, OverflowError):
         sizes = ()
     if not sizes or list(sizes) != sorted(set(sizes)) or not 0 < sizes[0] <= sizes[-1] <= LARGEST:
-        numbers = "positive" if continuous else "odd"
-        raise UsageError(f"`sizes` '{text}' must be {numbers} numbers: a range 3-17, or a rising list 3,5,9.")
-    if not continuous:
-        for size in sizes:
-            check_window_size(size)
+        numbers = "positive numbers" if continuous else "whole numbers from 1 on"
+        raise UsageError(f"`sizes` '{text}' must be {numbers}: a range 3-17, or a rising list 3,5,9.")
     return sizes
 
 

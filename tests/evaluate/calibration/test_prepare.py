@@ -23,13 +23,13 @@ def network(tiny: mosaic.DataSet) -> mosaic.Checkpoint:
 
 
 @pytest.mark.parametrize(
-    ("text", "sizes"), [("3-9", (3, 5, 7, 9)), ("5", (5,)), ("3,9,11", (3, 9, 11)), ("3-8", (3, 5, 7))]
+    ("text", "sizes"), [("3-9", (3, 5, 7, 9)), ("5", (5,)), ("3,9,11", (3, 9, 11)), ("3-8", (3, 5, 7)), ("2,4", (2, 4))]
 )
 def test_sizes_are_read(text: str, sizes: tuple[int, ...]) -> None:
     assert parse_sizes(text) == sizes
 
 
-@pytest.mark.parametrize("text", ["", "9-3", "5,3", "3,3", "2-8", "3,4", "-1", "many", "3-5-7"])
+@pytest.mark.parametrize("text", ["", "9-3", "5,3", "3,3", "0-8", "3,4.5", "-1", "many", "3-5-7"])
 def test_what_is_not_a_list_of_sizes_is_refused(text: str) -> None:
     with pytest.raises(mosaic.UsageError):
         parse_sizes(text)
