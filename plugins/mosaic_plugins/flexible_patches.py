@@ -31,8 +31,8 @@ class FlexiblePatches(mosaic.ScoreModel):
 
     There is a patch for each pixel p of the image: the fewest pixels that hold a given share of the network's heat map
     of p. The heat map at pixel u is the mean, over noisy training images at the level, of the sum over channels c of
-    |d x0hat(p, c) / d x(u, c)|. Patches are compared with the training patches at their own place. Heat maps are kept
-    in the cache folder.
+    |d x0hat(p, c) / d x(u, c)|. Patches are compared with the training patches at their own place. At each new level
+    heat maps take C H W backward passes of the network for each batch of images; they are kept in the cache folder.
 
     References: Niedoba, Zwartsenberg, Murphy & Wood 2024 (arXiv 2411.19339), eq. 8 and 11, PSPC-Flex.
 
