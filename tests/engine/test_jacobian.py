@@ -141,8 +141,9 @@ def test_whoever_computes_x0hat_otherwise_does_not_inherit_the_closed_form() -> 
     x = noisy(dataset, level)
     for cls in (Halved, Sharper, Shifted):
         assert cls(None, dataset).jacobian(x, level, None, 3) is None
-    for name in ("es", "smoothed", "golden-subset", "nearest", "nearest-patch", "patch-posterior", "switch"):
-        assert mosaic.score(name, dataset).model.jacobian(x, level, None, 3) is None
+    others = {name: {} for name in ("es", "smoothed", "golden-subset", "nearest", "nearest-patch", "patch-posterior")}
+    for name, options in {**others, "switch": {"below": "els"}, "filtered": {"window": "box"}}.items():
+        assert mosaic.score(name, dataset, **options).model.jacobian(x, level, None, 3) is None
     torch.testing.assert_close(closed(Same(None, dataset), x, level, 3), closed(ELS(None, dataset), x, level, 3))
 
 
