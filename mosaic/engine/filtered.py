@@ -215,8 +215,8 @@ def _checked(
         raise UsageError(f"The filters are of {pixels} pixels; images like x have {x[0].numel()}.")
     if not temperature > 0:
         raise UsageError(f"`temperature` is {temperature}; it must be above 0.")
-    if batch is not None and batch < 1:
-        raise UsageError(f"`batch` is {batch}; it must be at least 1.")
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        raise UsageError(f"`batch` is {batch}; it must be a whole number of at least 1.")
     if x.shape[2] != x.shape[3] and any(move.turns % 2 for move in moves):
         raise UsageError(f"Images of {x.shape[2]} x {x.shape[3]} pixels cannot be turned by a quarter.")
     for move in moves:

@@ -21,7 +21,9 @@ def generator_for(sample: Tensor, level: mosaic.Level, seed: int) -> torch.Gener
 
     Draws are independent from step to step and from sample to sample, as if they were fresh. But a run can be resumed
     and repeated, and what a sample becomes does not depend on the others of its batch. For that, pixels are rounded
-    before they are hashed: the same sample in another batch, precision or device differs by rounding errors.
+    before they are hashed: the same sample in another batch, precision or device differs by rounding errors. A pixel
+    that lies nearer to where rounding turns than these errors are still changes the draws: with errors of 1e-6 about
+    one in a hundred samples of 3,000 values (5 of 400 did), with 1e-7 one in a thousand.
 
     Parameters
     ----------
