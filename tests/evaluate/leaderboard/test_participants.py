@@ -15,7 +15,12 @@ from mosaic.run.settings import layered
 def test_all_take_part_that_need_no_options(network: Path, tmp_path: Path) -> None:
     board = prepare_leaderboard(layered(LeaderboardConfig, {"checkpoint": str(network)}), tmp_path, mosaic.DataAccess())
     assert next(iter(board.entries)) == "network"
-    needed = {"diffusers": "pipeline", "patch-posterior-flex": "checkpoint", "switch": "checkpoint"}
+    needed = {
+        "diffusers": "pipeline",
+        "filtered": "window",
+        "patch-posterior-flex": "checkpoint",
+        "switch": "checkpoint",
+    }
     assert {*board.entries, *needed} == set(mosaic.registry().names("score"))
     assert board.left_out == {name: f"it needs `{name}.{option}=VALUE`" for name, option in needed.items()}
     assert board.entries["ls"].run.score_options == {"boundary": "circular"}
