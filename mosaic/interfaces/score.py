@@ -67,7 +67,7 @@ class Traits:
     has_scale : bool
         Whether `denoise` uses a locality scale k.
     has_continuous_scale : bool
-        Whether k may be any positive number; else it is a window size. Tables of scales are then interpolated.
+        Whether k may be any positive number, so that tables of scales are interpolated; else it is a whole number.
     has_attribution : bool
         Whether `attribute` says what images are made of.
     is_conditional : bool

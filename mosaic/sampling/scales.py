@@ -24,6 +24,7 @@ from mosaic.interfaces.schedule import Level
 from mosaic.netcdf.access import open_netcdf
 
 __all__ = [
+    "LARGEST",
     "PAPER_SCALES",
     "PSPC_SQUARE_CIFAR10",
     "ScaleSchedule",
@@ -55,8 +56,7 @@ PAPER_SCALES = {
 # Niedoba et al. 2024, side of the square patches on CIFAR10: from the lowest to the highest of the 18 levels of Karras
 # et al. 2022, eq. 5, with sigma^(1/7) equidistant from 0.002 to 80.
 PSPC_SQUARE_CIFAR10 = (3, 3, 3, 3, 3, 3, 5, 7, 11, 15, 23, 32, 32, 32, 32, 32, 32, 32)
-
-LARGEST = 9999
+LARGEST = 9999  # more than any image needs
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,12 @@ from mosaic.registry.loading import registry
 from mosaic.run.memory import threads_within
 from mosaic.run.prepare import prepare
 from mosaic.run.score import Score
-from mosaic.sampling.scales import as_scale
+from mosaic.sampling.scales import LARGEST, as_scale
 from mosaic.storage.output import Output
 from mosaic.train.runs import network_runs
 
 __all__ = ["all_sizes", "parse_sizes", "prepare_calibration"]
 
-LARGEST = 9999  # largest scale allowed in a range, more than any image needs
 RATIO = 1.2  # of neighbouring scales in a range, if the scale is continuous; a parabola finds those between
 
 
