@@ -55,7 +55,8 @@ class Filtered(SoftELS):
         def _consistent(self) -> Self:
             """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
             fields, soft, whole = type(self).model_fields, self.window == "gaussian", self.window == "whole"
-            used = {"cutoff": soft, "border": soft and self.source == "everywhere", "engine": not whole}
+            used = {"cutoff": soft, "engine": not whole}
+            used["border"] = used["border_limit"] = soft and self.source == "everywhere"
             used["boundary"] = not whole or self.source == "everywhere"
             for name, is_used in used.items():
                 default = fields[name].default

@@ -36,10 +36,11 @@ class SoftELS(ELS):
     axis. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as much in all. It may be
     any positive number, so that scales made for ELS can be used, and calibration searches a continuum.
 
-    With boundary `zeros`, pixels nearer to the border than `border` w are compared only with those just as near, as in
-    ELS. The windows of all others hold zeros beyond the border, as a network sees there, and are compared with each
-    other. Where windows were compared only if they hang over alike as far as they are cut off, pixels many widths from
-    the border would lose most of their candidates, for the sake of what hardly counts.
+    With boundary `zeros`, pixels nearer to the border than `border` w, and than `border_limit` pixels, are compared
+    only with those just as near, as in ELS. The windows of all others hold zeros beyond the border, as a network sees
+    there, and are compared with each other. Where windows were compared only if they hang over alike as far as they
+    are cut off (`border` and `border_limit` as large as can be), pixels many widths from the border would lose most of
+    their candidates, for the sake of what hardly counts.
 
     x0hat is continuous in the scale but where cut-off or border move by a pixel.
 
@@ -55,7 +56,7 @@ class SoftELS(ELS):
         """The windows' cut-off and border, beside the options of ELS."""
 
         cutoff: float = Field(
-            3.0, ge=0.5, le=10, description="Where windows are cut off along each axis, in widths w of their profile."
+            2.5, ge=0.5, le=10, description="Where windows are cut off along each axis, in widths w of their profile."
         )
         border: float = Field(
             1.0,
@@ -64,12 +65,14 @@ class SoftELS(ELS):
             description="With boundary zeros, how near to the border pixels are compared only with those just as near, "
             "in widths w, at most as far as windows reach; the windows of the others hold zeros beyond it.",
         )
+        border_limit: int = Field(4, ge=0, description="The most pixels that `border` comes to, at any width.")
 
         @model_validator(mode="after")
         def _used(self) -> Self:
             """Refuse a border that nothing would depend on."""
-            if self.boundary != "zeros" and self.border != type(self).model_fields["border"].default:
-                raise ValueError(f"border is not used with boundary={self.boundary}; leave it out")
+            for name in ("border", "border_limit"):
+                if self.boundary != "zeros" and getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is not used with boundary={self.boundary}; leave it out")
             return self
 
     options: Options
@@ -96,7 +99,8 @@ class SoftELS(ELS):
         """How near to the border pixels are compared with those just as near, in pixels; None where windows wrap."""
         if self.options.boundary != "zeros":
             return None
-        return min(round(self.options.border * scale / AREA), self.extent(scale) // 2)
+        near = round(self.options.border * scale / AREA)
+        return min(near, self.options.border_limit, self.extent(scale) // 2)
 
     def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most: as ELS with windows of the same extent, and weighted rows of x."""

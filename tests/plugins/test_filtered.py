@@ -36,6 +36,7 @@ def noisy() -> torch.Tensor:
         *(({"window": "box", "boundary": at}, "els", {"boundary": at}, 3) for at in BORDERS),
         ({}, "soft-els", {}, 2.7),
         ({"border": 0.5, "cutoff": 2}, "soft-els", {"border": 0.5, "cutoff": 2}, 2.7),
+        ({"border_limit": 1, "cutoff": 2}, "soft-els", {"border_limit": 1, "cutoff": 2}, 5),
     ],
 )
 def test_the_machines_are_choices(options: dict[str, Any], name: str, own: dict[str, Any], scale: float) -> None:
@@ -59,7 +60,7 @@ def test_it_is_the_general_machine(window: str, source: str, boundary: str, mirr
     scale, temperature = 3 if window == "box" else 2.0, 1.7
     options = {"window": window, "source": source, "boundary": boundary, "mirrored": mirrored, "turned": turned}
     if window == "gaussian" and boundary == "zeros" and source == "everywhere":
-        options["border"] = 9  # translates hold no zeros beyond the border
+        options |= {"border": 9, "border_limit": 9}  # translates hold no zeros beyond the border
     model = made(**options, temperature=temperature)
     k, width = model.extent(scale), scale / (2 * math.pi) ** 0.5
     soft = [math.exp(-(u**2) / (2 * width**2)) for u in range(-(k // 2), k // 2 + 1)]
@@ -101,6 +102,7 @@ def test_temperature_is_more_noise_where_candidates_compete() -> None:
     [
         {"window": "box", "cutoff": 2},
         {"window": "whole", "source": "place", "border": 2},
+        {"window": "box", "border_limit": 2},
         {"window": "whole", "source": "place", "engine": "torch"},
         {"window": "whole"},
         {"window": "whole", "source": "place", "boundary": "circular"},

@@ -77,6 +77,14 @@ def test_without_a_border_every_translate_is_a_candidate() -> None:
     assert not torch.allclose(made(data).denoise(x, noise, None, 5), everywhere, atol=1e-2)
 
 
+def test_the_border_grows_with_the_windows_up_to_its_limit() -> None:
+    data = images(side=30)
+    assert [made(data).border(AREA * w) for w in (1, 2, 4, 6, 9)] == [1, 2, 4, 4, 4]
+    assert [made(data, border_limit=20).border(AREA * w) for w in (1, 2, 4, 6, 9)] == [1, 2, 4, 6, 9]
+    assert made(data, border=2.5, border_limit=20).border(AREA * 6) == made(data).extent(AREA * 6) // 2
+    assert made(data, boundary="circular").border(AREA * 2) is None
+
+
 def test_x0hat_is_continuous_in_the_scale_but_where_the_cut_off_moves() -> None:
     data = images()
     x, soft = noisy(data), made(data)
@@ -87,8 +95,8 @@ def test_x0hat_is_continuous_in_the_scale_but_where_the_cut_off_moves() -> None:
 def test_it_is_the_posterior_of_the_engine_with_a_gaussian_profile() -> None:
     data, scale = images(), 4.0
     x, width = noisy(data), scale / math.sqrt(2 * math.pi)
-    for options, border in (({}, 2), ({"border": 0.5}, 1), ({"cutoff": 2.0, "border": 9}, 3)):
-        k = 2 * round(options.get("cutoff", 3.0) * width) + 1
+    for options, border in (({}, 2), ({"border": 0.5}, 1), ({"cutoff": 2.0, "border": 9}, 3), ({"border_limit": 1}, 1)):
+        k = 2 * round(options.get("cutoff", 2.5) * width) + 1
         profile = [math.exp(-((u - k // 2) ** 2) / 2 / width**2) for u in range(k)]
         expected = mosaic.equivariant_local_posterior(x, data.images, LEVEL, k, profile=profile, border=border).mean()
         assert torch.equal(made(data, **options).denoise(x, LEVEL, None, scale), expected.float())
@@ -110,7 +118,14 @@ def test_attribution_names_the_nearest_windows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "scale"), [({}, 0), ({}, -2.5), ({}, math.nan), ({"boundary": "circular", "border": 2}, 3)]
+    ("options", "scale"),
+    [
+        ({}, 0),
+        ({}, -2.5),
+        ({}, math.nan),
+        ({"boundary": "circular", "border": 2}, 3),
+        ({"boundary": "valid", "border_limit": 2}, 3),
+    ],
 )
 def test_what_cannot_be_used_is_refused(options: dict[str, Any], scale: float) -> None:
     data = images()
