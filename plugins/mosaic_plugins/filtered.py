@@ -26,6 +26,9 @@ class Filtered(SoftELS):
     same and more (any precisions, masks, any responses) without windows' fast engines; but candidates of its windows
     hold no zeros beyond the border, as those of soft windows do that reach farther over it than `border`.
 
+    A soft window's weights are g(u) = exp(-|u / w|^e / 2) along each axis. The scale is their area, k = 2 w 2^(1/e)
+    Gamma(1 + 1/e), in pixels; `cutoff` and `border` are in widths w.
+
     Of candidates that are mirrored or turned, equals are not counted, and whole images attribute no pixels.
 
     The paper's: IS, ES, LS and ELS (Kamb & Ganguli 2025, eqs. 3-10), which are choices of `window` and `source`.
@@ -39,7 +42,7 @@ class Filtered(SoftELS):
     class Options(SoftELS.Options):
         """Windows, where candidates come from, and how sharply they are told apart."""
 
-        window: Literal["box", "gaussian", "whole"] = Field(
+        window: Literal["box", "soft", "whole"] = Field(
             description="What is compared: a box of k x k pixels, a soft window as of soft-els, or whole images.",
         )
         source: Literal["everywhere", "place"] = Field(
@@ -50,12 +53,18 @@ class Filtered(SoftELS):
         temperature: float = Field(
             1.0, gt=0, le=1e6, description="T: the variance of the noise is taken to be T s^2 where candidates compete."
         )
+        exponent: float = Field(
+            2.0,
+            ge=0.5,
+            le=16,
+            description="e: weights of soft windows are exp(-|u / w|^e / 2) along each axis; 2 is a Gaussian.",
+        )
 
         @model_validator(mode="after")
         def _consistent(self) -> Self:
             """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
-            fields, soft, whole = type(self).model_fields, self.window == "gaussian", self.window == "whole"
-            used = {"cutoff": soft, "engine": not whole}
+            fields, soft, whole = type(self).model_fields, self.window == "soft", self.window == "whole"
+            used = {"cutoff": soft, "exponent": soft, "engine": not whole}
             used["border"] = used["border_limit"] = soft and self.source == "everywhere"
             used["boundary"] = not whole or self.source == "everywhere"
             for name, is_used in used.items():
@@ -72,6 +81,11 @@ class Filtered(SoftELS):
     options: Options
 
     @property
+    def exponent(self) -> float:  # type: ignore[override]
+        """That of the profile of a soft window."""
+        return self.options.exponent
+
+    @property
     def aligned(self) -> bool:  # type: ignore[override]
         """Whether a window is a candidate at its own place only."""
         return self.options.source == "place"
@@ -79,7 +93,7 @@ class Filtered(SoftELS):
     @property
     def traits(self) -> mosaic.Traits:
         """As the machine chosen; orientations multiply the comparisons."""
-        soft, whole = self.options.window == "gaussian", self.options.window == "whole"
+        soft, whole = self.options.window == "soft", self.options.window == "whole"
         return replace(
             super().traits,
             has_attribution=not whole or len(self.orientations()) == 1,
@@ -108,15 +122,15 @@ class Filtered(SoftELS):
 
     def extent(self, scale: float) -> int:
         """Side of a window in pixels, cut off if it is soft."""
-        return super().extent(scale) if self.options.window == "gaussian" else int(scale)
+        return super().extent(scale) if self.options.window == "soft" else int(scale)
 
     def profile(self, scale: float) -> Sequence[float] | None:
         """Weights of a window's pixels along each axis; None where windows are hard."""
-        return super().profile(scale) if self.options.window == "gaussian" else None
+        return super().profile(scale) if self.options.window == "soft" else None
 
     def border(self, scale: float) -> int | None:
         """How near to the border pixels are compared with those just as near; None where windows are hard."""
-        return super().border(scale) if self.options.window == "gaussian" and not self.aligned else None
+        return super().border(scale) if self.options.window == "soft" and not self.aligned else None
 
     def comparisons(self, scale: float) -> int:
         """Count the windows or images that one sample is compared with."""
@@ -179,7 +193,7 @@ class Filtered(SoftELS):
             return ()
         return (
             super().check(levels, scales, labels)
-            if self.options.window == "gaussian"
+            if self.options.window == "soft"
             else ELS.check(self, levels, scales, labels)
         )
 

@@ -1,4 +1,4 @@
-"""Soft windows: the equivariant local machine with a Gaussian profile in place of a box."""
+"""Soft windows: the equivariant local machine with a smooth profile, such as a Gaussian, in place of a box."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -14,19 +14,27 @@ from pydantic import Field, model_validator
 import mosaic
 from mosaic_plugins.machines import ELS
 
-__all__ = ["SoftELS", "gaussian_profile"]
+__all__ = ["SoftELS", "profile_area", "soft_profile"]
 
-AREA = math.sqrt(2 * math.pi)  # of a Gaussian profile of width 1
+FARTHEST = 1e9  # widths from the centre, beyond which no exponent leaves a weight
 
 
-def gaussian_profile(width: float, radius: int) -> list[float]:
-    """Weights exp(-u^2 / 2 w^2) of the pixels at u = -radius .. radius from the centre; `width` is w, in pixels.
+def soft_profile(width: float, radius: int, exponent: float = 2.0) -> list[float]:
+    """Weights exp(-|u / w|^e / 2) of the pixels at u = -radius .. radius from the centre.
 
-    All are positive: those that are no numbers of float64 are its smallest.
+    `width` is w, in pixels; the `exponent` e is that of a Gaussian by default, and larger ones approach a box. All
+    weights are positive: those that are no numbers of float64 are its smallest.
     """
-    places = (u / width for u in range(-radius, radius + 1))
-    weights = (math.exp(-u * u / 2) for u in places)
+    places = (min(abs(u / width), FARTHEST) for u in range(-radius, radius + 1))
+    # Of the square, so that a Gaussian's weights are rounded once.
+    weights = (math.exp(-((u * u) ** (exponent / 2)) / 2) for u in places)
     return [max(weight, sys.float_info.min) for weight in weights]
+
+
+def profile_area(exponent: float = 2.0) -> float:
+    """Area 2 2^(1/e) Gamma(1 + 1/e) of a profile of width 1; sqrt(2 pi) of a Gaussian, exactly rounded."""
+    own, gaussian = (2 ** (1 / e) * math.gamma(1 + 1 / e) for e in (exponent, 2.0))
+    return math.sqrt(2 * math.pi) * (own / gaussian)
 
 
 class SoftELS(ELS):
@@ -77,6 +85,13 @@ class SoftELS(ELS):
 
     options: Options
 
+    exponent: ClassVar[float] = 2.0
+    """That of the profile."""
+
+    def width(self, scale: float) -> float:
+        """Width w of the profile whose area is the scale."""
+        return scale / profile_area(self.exponent)
+
     @property
     def traits(self) -> mosaic.Traits:
         """As ELS with windows of their extent, and a scale that is continuous."""
@@ -89,17 +104,17 @@ class SoftELS(ELS):
         """
         side = min(self.dataset.shape[1:])
         farthest = max(self.dataset.shape[1:]) - 1 if self.options.boundary == "zeros" else (side - 1) // 2
-        return 2 * min(max(1, round(self.options.cutoff * scale / AREA)), farthest) + 1
+        return 2 * min(max(1, round(self.options.cutoff * self.width(scale))), farthest) + 1
 
     def profile(self, scale: float) -> Sequence[float] | None:
         """Weights of a window's pixels along each axis."""
-        return gaussian_profile(scale / AREA, self.extent(scale) // 2)
+        return soft_profile(self.width(scale), self.extent(scale) // 2, self.exponent)
 
     def border(self, scale: float) -> int | None:
         """How near to the border pixels are compared with those just as near, in pixels; None where windows wrap."""
         if self.options.boundary != "zeros":
             return None
-        near = round(self.options.border * scale / AREA)
+        near = round(self.options.border * self.width(scale))
         return min(near, self.options.border_limit, self.extent(scale) // 2)
 
     def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:

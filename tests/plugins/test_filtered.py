@@ -18,7 +18,7 @@ DATA = mosaic.DataSet("random", torch.rand(5, 2, 6, 6, generator=torch.Generator
 
 
 def made(name: str = "filtered", **options: Any) -> Any:
-    given = {"window": "gaussian", **options} if name == "filtered" else options
+    given = {"window": "soft", **options} if name == "filtered" else options
     return mosaic.registry().make("score", name, given, DATA)
 
 
@@ -52,14 +52,14 @@ def test_the_machines_are_choices(options: dict[str, Any], name: str, own: dict[
         assert torch.equal(getattr(one.source, field), getattr(other.source, field))
 
 
-@pytest.mark.parametrize("window", ["box", "gaussian"])
+@pytest.mark.parametrize("window", ["box", "soft"])
 @pytest.mark.parametrize("source", ["everywhere", "place"])
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
 @pytest.mark.parametrize(("mirrored", "turned"), [(True, False), (True, True), (False, True)])
 def test_it_is_the_general_machine(window: str, source: str, boundary: str, mirrored: bool, turned: bool) -> None:
     scale, temperature = 3 if window == "box" else 2.0, 1.7
     options = {"window": window, "source": source, "boundary": boundary, "mirrored": mirrored, "turned": turned}
-    if window == "gaussian" and boundary == "zeros" and source == "everywhere":
+    if window == "soft" and boundary == "zeros" and source == "everywhere":
         options |= {"border": 9, "border_limit": 9}  # translates hold no zeros beyond the border
     model = made(**options, temperature=temperature)
     k, width = model.extent(scale), scale / (2 * math.pi) ** 0.5
@@ -74,6 +74,25 @@ def test_it_is_the_general_machine(window: str, source: str, boundary: str, mirr
         filters,
         moves=Move.augmented(moves, flips=mirrored, turns=turned),
         temperature=temperature,
+    )
+    torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 4.0])
+@pytest.mark.parametrize("boundary", ["zeros", "circular"])
+def test_profiles_of_any_exponent_are_filters(exponent: float, boundary: str) -> None:
+    far = {"border": 9, "border_limit": 9} if boundary == "zeros" else {}
+    model, scale = made(exponent=exponent, boundary=boundary, cutoff=1.5, **far), 3.0
+    width = scale / (2 * 2 ** (1 / exponent) * math.gamma(1 + 1 / exponent))
+    k = 2 * round(1.5 * width) + 1
+    assert model.extent(scale) == k
+    profile = [math.exp(-(abs(u / width) ** exponent) / 2) for u in range(-(k // 2), k // 2 + 1)]
+    expected = filtered_posterior_mean(
+        noisy(),
+        DATA.images.double(),
+        LEVEL,
+        Filters.windows(DATA.shape, k, boundary, profile=profile),
+        moves=Move.translates(6, 6, k, boundary),
     )
     torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-10)
 
@@ -103,6 +122,8 @@ def test_temperature_is_more_noise_where_candidates_compete() -> None:
         {"window": "box", "cutoff": 2},
         {"window": "whole", "source": "place", "border": 2},
         {"window": "box", "border_limit": 2},
+        {"window": "box", "exponent": 4},
+        {"exponent": 0.4},
         {"window": "whole", "source": "place", "engine": "torch"},
         {"window": "whole"},
         {"window": "whole", "source": "place", "boundary": "circular"},

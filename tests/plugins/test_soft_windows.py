@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import mosaic
-from mosaic_plugins.soft_windows import AREA, gaussian_profile
+from mosaic_plugins.soft_windows import profile_area, soft_profile
 
+AREA = math.sqrt(2 * math.pi)  # of a Gaussian of width 1
 LEVEL = mosaic.Level(0.8, 0.6)
 
 
@@ -28,10 +29,22 @@ def noisy(dataset: mosaic.DataSet, count: int = 2) -> torch.Tensor:
     return LEVEL.signal * dataset.images[:count] + LEVEL.noise * noise
 
 
-def test_a_scale_is_what_its_windows_count_in_all() -> None:
+@pytest.mark.parametrize("exponent", [0.5, 1, 2, 3.5, 16])
+def test_a_scale_is_what_its_windows_count_in_all(exponent: float) -> None:
     for scale in (3, 4.5, 9):
-        width = scale / AREA
-        assert sum(gaussian_profile(width, 60)) == pytest.approx(scale, rel=1e-3)
+        fine = 50  # pixels for one, so that the sum is an integral
+        width = scale / profile_area(exponent)
+        total = sum(soft_profile(width * fine, round(99 * scale) * fine // 5, exponent)) / fine
+        assert total == pytest.approx(scale, rel=1e-2 if exponent < 1 else 1e-4)
+
+
+def test_profiles_are_from_peaks_to_boxes() -> None:
+    assert profile_area() == AREA
+    for exponent in (0.5, 1.0, 2.0, 4.0):
+        expected = [math.exp(-(abs(u / 1.7) ** exponent) / 2) for u in range(-6, 7)]
+        assert soft_profile(1.7, 6, exponent) == pytest.approx(expected, rel=1e-14)
+    assert soft_profile(4.5, 6, 200) == pytest.approx([0, 0, *[1] * 9, 0, 0], abs=1e-6)
+    assert min(soft_profile(1e-300, 3, 16)) > 0
 
 
 def test_windows_are_cut_off_at_widths() -> None:

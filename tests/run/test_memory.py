@@ -181,7 +181,7 @@ HOLDING: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("patch-posterior", {}, (3, 32, 600, 5)),
     ("patch-posterior", {"dtype": "float64"}, (1, 32, 600, 5)),
     ("patch-posterior", {"score_options": {"flips": True, "boundary": "circular"}}, (1, 28, 3000, 8)),
-    ("filtered", {"score_options": {"window": "gaussian", "mirrored": True, "turned": True}}, (1, 28, 1500, 5)),
+    ("filtered", {"score_options": {"window": "soft", "mirrored": True, "turned": True}}, (1, 28, 1500, 5)),
     ("golden-subset", {"score_options": {"proxy": 32}}, (1, 32, 4000, 5)),
     ("golden-subset", {"score_options": {"high": 1.0}, "labels": CLASSES}, (3, 16, 6000, 5)),
     ("smoothed", {"score_options": {"draws": 20}}, (3, 64, 10, 5)),

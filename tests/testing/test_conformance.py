@@ -22,8 +22,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "soft-els": [{"boundary": "zeros"}, {"border": 0, "cutoff": 2}, {"boundary": "circular"}],
     "filtered": [
         {"window": "box", "mirrored": True},
-        {"window": "gaussian", "source": "place"},
-        {"window": "gaussian", "temperature": 2},
+        {"window": "soft", "source": "place"},
+        {"window": "soft", "temperature": 2},
     ],
     "els-attention": [
         {"form": form, "attention": attention, "boundary": boundary}
