@@ -70,6 +70,7 @@ from .run.likelihood import log_likelihood as log_likelihood
 from .run.runner import run as run
 from .run.score import Score as Score
 from .sampling.scales import ScaleSchedule as ScaleSchedule
+from .sampling.scales import nearest_window as nearest_window
 from .storage.tensor_cache import cached_tensor as cached_tensor
 from .storage.tensor_cache import digest_of as digest_of
 from .train.checkpoint import Checkpoint as Checkpoint

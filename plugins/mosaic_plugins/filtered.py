@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal, Self
 
 import torch
@@ -25,6 +25,9 @@ class Filtered(SoftELS):
     same place or from everywhere, also mirrored and turned if so asked. `mosaic.filtered_posterior_mean` computes the
     same and more (any precisions, masks, any responses) without windows' fast engines; but candidates of its windows
     hold no zeros beyond the border, as those of soft windows do that reach farther over it than `border`.
+
+    With a `mixture` m, x0hat is the mean of those at the scales k m and k / m: each pixel has two filters, whose
+    response weights are 1/2.
 
     A soft window's weights are g(u) = exp(-|u / w|^e / 2) along each axis. The scale is their area, k = 2 w 2^(1/e)
     Gamma(1 + 1/e), in pixels; `cutoff` and `border` are in widths w.
@@ -59,12 +62,19 @@ class Filtered(SoftELS):
             le=16,
             description="e: weights of soft windows are exp(-|u / w|^e / 2) along each axis; 2 is a Gaussian.",
         )
+        mixture: float = Field(
+            1.0,
+            ge=1,
+            le=4,
+            description="m: x0hat is the mean of those at scales k m and k / m (of boxes the nearest odd numbers); "
+            "unless m is 1, pixels are not attributed.",
+        )
 
         @model_validator(mode="after")
         def _consistent(self) -> Self:
             """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
             fields, soft, whole = type(self).model_fields, self.window == "soft", self.window == "whole"
-            used = {"cutoff": soft, "exponent": soft, "engine": not whole}
+            used = {"cutoff": soft, "exponent": soft, "mixture": not whole, "engine": not whole}
             used["border"] = used["border_limit"] = soft and self.source == "everywhere"
             used["boundary"] = not whole or self.source == "everywhere"
             for name, is_used in used.items():
@@ -92,20 +102,29 @@ class Filtered(SoftELS):
 
     @property
     def traits(self) -> mosaic.Traits:
-        """As the machine chosen; orientations multiply the comparisons."""
+        """As the machine chosen; orientations and scales multiply the comparisons."""
         soft, whole = self.options.window == "soft", self.options.window == "whole"
         return replace(
             super().traits,
-            has_attribution=not whole or len(self.orientations()) == 1,
+            has_attribution=len(self.orientations()) == 1 if whole else self.options.mixture == 1,
             has_scale=not whole,
             has_continuous_scale=soft,
             is_equivariant=not self.aligned and self.options.boundary != "zeros",
-            window=(lambda scale: None) if whole else self.extent,
+            window=(lambda scale: None) if whole else (lambda scale: self.extent(max(self.scales(scale)))),
         )
 
     def orientations(self) -> list[mosaic.Move]:
         """What becomes of images before they are candidates; the first changes nothing."""
         return mosaic.Move.augmented([mosaic.Move()], flips=self.options.mirrored, turns=self.options.turned)
+
+    def scales(self, scale: float) -> tuple[float, ...]:
+        """Give the scales whose x0hat are averaged, each once."""
+        mixture, box = self.options.mixture, self.options.window == "box"
+        if mixture == 1:
+            return (scale,)
+        return tuple(
+            dict.fromkeys(mosaic.nearest_window(each) if box else each for each in (scale / mixture, scale * mixture))
+        )
 
     def engine_for(self, dtype: torch.dtype) -> str:
         """Name the engine; whole images are compared by torch."""
@@ -113,12 +132,16 @@ class Filtered(SoftELS):
 
     def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Count, beside what windows take, the images of one orientation, twice while made, and posteriors of all."""
-        held, count = super().held_bytes(batch, scale, dtype), len(self.orientations())
+        held, count = super().held_bytes(batch, max(self.scales(scale)), dtype), len(self.orientations())
         if count == 1:
             return held
         images, (channels, height, width) = self.dataset.images, self.dataset.shape
         posteriors = 8 * (count + 1) * batch * (channels + 5) * height * width
         return held + 2 * images.numel() * images.element_size() + posteriors
+
+    def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
+        """Count what the widest windows take."""
+        return super().block_bytes(batch, max(self.scales(scale)), dtype)
 
     def extent(self, scale: float) -> int:
         """Side of a window in pixels, cut off if it is soft."""
@@ -137,12 +160,36 @@ class Filtered(SoftELS):
         _, height, width = self.dataset.shape
         if self.options.window == "whole":
             return len(self.orientations()) * len(self.dataset) * (1 if self.aligned else height * width)
-        return len(self.orientations()) * super().comparisons(scale)
+        return len(self.orientations()) * sum(map(super().comparisons, self.scales(scale)))
+
+    def evaluate(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+    ) -> tuple[Tensor, mosaic.Posterior | None]:
+        """Give x0hat, and its posterior where it is the mean of one."""
+        if self.options.mixture == 1:
+            return super().evaluate(x, images, level, scale, compute)
+        means = [self._merged(x, images, level, each, compute).mean() for each in self.scales(scale)]
+        return torch.stack(means).mean(0), None
 
     def posterior(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
-        """Give the posterior over the candidates of each orientation, merged."""
+        """Give the posterior over the candidates of each orientation, merged.
+
+        Raises
+        ------
+        UsageError
+            If x0hat is a mean over several scales, each of which has a posterior of its own.
+        """
+        if self.options.mixture != 1:
+            raise mosaic.UsageError(
+                f"With mixture={self.options.mixture} x0hat is no mean of one posterior; use mixture=1, or `denoise`."
+            )
+        return self._merged(x, images, level, scale, compute)
+
+    def _merged(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
         warm, parts = mosaic.Level(level.signal, level.noise * self.options.temperature**0.5), []
         for number, orientation in enumerate(self.orientations()):
             part = self._posterior(x, orientation.apply(images).contiguous(), warm, scale, compute)
@@ -191,11 +238,10 @@ class Filtered(SoftELS):
             raise mosaic.UsageError(f"Images of {height} x {width} pixels cannot be turned by quarters.")
         if self.options.window == "whole":
             return ()
-        return (
-            super().check(levels, scales, labels)
-            if self.options.window == "soft"
-            else ELS.check(self, levels, scales, labels)
-        )
+        refuse = super().check if self.options.window == "soft" else partial(ELS.check, self)
+        notes = refuse(levels, scales, labels)  # before they are rounded to those of a mixture
+        widest = tuple(max(self.scales(scale)) for scale in scales)
+        return notes if widest == scales else refuse(levels, widest, labels)
 
 
 @mosaic.hookimpl

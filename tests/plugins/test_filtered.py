@@ -97,6 +97,55 @@ def test_profiles_of_any_exponent_are_filters(exponent: float, boundary: str) ->
     torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("window", "scale", "mixture", "mixed"),
+    [("box", 3, 1.5, (3, 5)), ("box", 3, 2, (1, 7)), ("soft", 2.0, 1.5, (4 / 3, 3.0)), ("box", 1, 1.4, (1,))],
+)
+@pytest.mark.parametrize("boundary", ["zeros", "circular"])
+def test_a_mixture_has_two_filters_at_each_pixel(
+    window: str, scale: float, mixture: float, mixed: tuple[float, ...], boundary: str
+) -> None:
+    options = {"window": window, "boundary": boundary}
+    if window == "soft" and boundary == "zeros":
+        options |= {"border": 9, "border_limit": 9}
+    model, filters, allowed = made(**options, mixture=mixture), [], []
+    for each in mixed:
+        alone = made(**options)
+        k = alone.extent(each)
+        filters.append(Filters.windows(DATA.shape, k, boundary, profile=alone.profile(each)))
+        moves = Move.translates(6, 6, k, boundary)
+        allowed.append([move.allowed for move in moves])
+    responses = [torch.nn.functional.one_hot(each.responses, 36).double().T / len(mixed) for each in filters]
+    expected = filtered_posterior_mean(
+        noisy(),
+        DATA.images.double(),
+        LEVEL,
+        Filters(torch.cat([each.precisions for each in filters]), torch.cat(responses)),
+        moves=[Move(shift=move.shift, allowed=torch.cat(of)) for move, *of in zip(moves, *allowed, strict=True)],
+    )
+    torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-10)
+    assert model.comparisons(scale) == sum(made(**options).comparisons(each) for each in mixed)
+    assert model.traits.window(scale) == made(**options).extent(mixed[-1])
+    for name in ("held_bytes", "block_bytes"):
+        sizes = [
+            getattr(each, name)(2, at, torch.float32) for each, at in ((model, scale), (made(**options), mixed[-1]))
+        ]
+        assert sizes[0] == sizes[1]
+
+
+def test_a_mixture_attributes_nothing() -> None:
+    model = made(mixture=1.5)
+    assert not model.traits.has_attribution
+    with pytest.raises(mosaic.UsageError):
+        model.attribute(noisy(), LEVEL, None, 2.0)
+    with pytest.raises(mosaic.UsageError, match=r"1\.5"):
+        model.posterior(noisy(), DATA.images, LEVEL, 2.0, mosaic.Compute())
+    run = mosaic.run(
+        "filtered", DATA, score_options={"window": "box", "mixture": 2}, steps=2, samples=1, progress=False
+    )
+    assert "source_image" not in run
+
+
 def test_attribution_of_moved_images_names_their_pixels() -> None:
     model = made(mirrored=True, turned=True)
     mirrored = torch.rot90(DATA.images[1:2].flip(3), 1, (2, 3))  # its best windows are those of this very image
@@ -124,6 +173,8 @@ def test_temperature_is_more_noise_where_candidates_compete() -> None:
         {"window": "box", "border_limit": 2},
         {"window": "box", "exponent": 4},
         {"exponent": 0.4},
+        {"window": "whole", "source": "place", "mixture": 2},
+        {"mixture": 0.9},
         {"window": "whole", "source": "place", "engine": "torch"},
         {"window": "whole"},
         {"window": "whole", "source": "place", "boundary": "circular"},
@@ -143,6 +194,11 @@ def test_what_the_data_cannot_do_is_refused() -> None:
         mosaic.registry().make("score", "filtered", {"window": "box", "turned": True}, wide).check((LEVEL,), (3,), ())
     with pytest.raises(mosaic.UsageError, match=r"2\.5"):
         made(window="box").denoise(noisy(), LEVEL, None, 2.5)
+    for scale in (4, math.nan):
+        with pytest.raises(mosaic.UsageError, match=str(scale)):
+            made(window="box", mixture=2).denoise(noisy(), LEVEL, None, scale)
+    with pytest.raises(mosaic.UsageError, match="7"):  # 5 x 1.5
+        made(window="box", mixture=1.5, boundary="valid").denoise(noisy(), LEVEL, None, 5)
 
 
 def test_whole_images_in_several_orientations_run_without_attribution() -> None:

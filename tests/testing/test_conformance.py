@@ -24,6 +24,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"window": "box", "mirrored": True},
         {"window": "soft", "source": "place"},
         {"window": "soft", "temperature": 2},
+        {"window": "soft", "exponent": 4, "mixture": 1.5},
+        {"window": "box", "mixture": 1.5},
     ],
     "els-attention": [
         {"form": form, "attention": attention, "boundary": boundary}
