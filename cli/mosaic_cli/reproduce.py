@@ -65,6 +65,7 @@ def command(
     memorization  ELS at multiplied scales: from mosaics towards copies
     attention     images whose halves must agree: ELS with and without attention, and networks
     attention-tradeoff  their consistency against novelty as the scale grows
+    windows       which windows predict networks best: hard, soft, and other kinds
 
     Trains (or reuses) networks, calibrates scales, runs theories and network from the same noise, and compares.
     Everything is kept in --out, in a folder for each preset and row; the same command resumes what was interrupted.

@@ -1,4 +1,4 @@
-"""Medians and means with bootstrap intervals, shares with binomial ones."""
+"""Medians, means and ratios of means with bootstrap intervals, shares with binomial ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-__all__ = ["CONFIDENCE", "RESAMPLES", "interval_of"]
+__all__ = ["CONFIDENCE", "RESAMPLES", "interval_of", "ratio_of_means"]
 
 RESAMPLES, CONFIDENCE = 10_000, 0.95
 
@@ -47,6 +47,39 @@ def interval_of(values: NDArray[np.float64], statistic: str = "median", seed: in
         summarise = np.mean if statistic == "mean" else np.median
         low, high = np.quantile(summarise(known[draws], axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return float(summarise(known)), float(low), float(high)
+
+
+def ratio_of_means(
+    values: NDArray[np.float64], baseline: NDArray[np.float64], seed: int = 0
+) -> tuple[float, float, float]:
+    """Give the ratio of the means of two paired samples, or the geometric mean of several such ratios, and an interval.
+
+    Parameters
+    ----------
+    values, baseline : array (n,) or (ratios, n), positive
+        Of the same n samples.
+    seed : int
+        Seed of the resampling.
+
+    Returns
+    -------
+    value, low, high : float
+        The interval holds the middle `CONFIDENCE` of the ratios of `RESAMPLES` samples of n drawn with replacement, the
+        same ones of `values` and `baseline`, and of all ratios (paired percentile bootstrap).
+
+    References
+    ----------
+    Efron & Tibshirani 1993, ch. 13.
+    """
+    pair = np.stack([np.atleast_2d(values), np.atleast_2d(baseline)])
+
+    def ratio(means: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of means (2, ratios, ...)."""
+        return np.asarray(np.exp(np.log(means[0] / means[1]).mean(0)))
+
+    draws = np.random.default_rng(seed).integers(pair.shape[2], size=(RESAMPLES, pair.shape[2]))
+    low, high = np.quantile(ratio(pair[:, :, draws].mean(3)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(ratio(pair.mean(2))), float(low), float(high)
 
 
 def _share_of(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -62,6 +62,7 @@ IDLE = (
     "view/summary.py",
     "reproduction/attention/picture.py",
     "reproduction/paper/pictures.py",
+    "reproduction/windows/picture.py",
 )
 
 # Root attributes that say how a stored result was made; results that use it record them.

@@ -251,12 +251,16 @@ REPRODUCTION = {
     "between_training": Variable("median L2 distance of 200 training images from the next"),
     "beyond_chance": Variable("agreement minus chance"),
     "boundary": Variable("boundary of ELS"),
+    "calibration_error": Variable(
+        "mean squared error of x0hat at the scale tried, mean over samples of the calibration"
+    ),
     "chance": Variable("agreement if whole parts kept their frequencies but were independent"),
     "consistency": Variable("consistent images among all"),
     "copy": Variable("whether the image is a copy of a training image"),
     "cover": Variable("training images that together hold all nearest windows"),
     "done": Variable("whether the row has been run"),
     "end": Variable("value, or end of its interval"),
+    "error": Variable("mean squared error of x0hat against the network's, at a state of the network's flow"),
     "excess": Variable("limbs beyond the mean of the training images of the class"),
     "factor": Variable("factor on the calibrated scales"),
     "field_width": Variable(
@@ -284,6 +288,8 @@ REPRODUCTION = {
     "pearson_r": Variable("Pearson correlation with the network's final image"),
     "pixel": Variable("pixel that attends"),
     "r2": Variable("squared Pearson correlation with the network's final image"),
+    "ratio": Variable("mean error over that of hard windows"),
+    "ratio_overall": Variable("geometric mean over times of the mean error over that of hard windows"),
     "role": Variable("what made the image"),
     "row": Variable("row of table 2"),
     "sample": Variable("sample"),
@@ -302,6 +308,9 @@ REPRODUCTION = {
     "tied": Variable("share of the pixels whose source window has equals"),
     "time": Variable("time t"),
     "title": Variable("row as printed"),
+    "trial": Variable("number of the scale tried, the smallest first"),
+    "tried": Variable("locality scale that was tried", units="pixel"),
+    "variant": Variable("choice of windows"),
     "verdict": Variable("what the image is judged by the data set's rule"),
 }
 # What may follow a variable's name.
@@ -355,7 +364,7 @@ ATTRIBUTES = {
     "dataset_fingerprint": "SHA-256 of the training set, JSON",
     "score_fingerprint": "SHA-256 of weights, JSON",
     "network_fingerprint": "SHA-256 of the network's weights, JSON",
-    "job": "what a leaderboard entry must agree with, JSON",
+    "job": "what a leaderboard entry, or a variant of windows, must agree with, JSON",
     # Of runs and calibrations: the training set.
     "dataset_size": "training images",
     "dataset_source": "where the training set came from",

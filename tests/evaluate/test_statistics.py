@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mosaic.evaluate.statistics import interval_of
+from mosaic.evaluate.statistics import interval_of, ratio_of_means
 
 
 @pytest.mark.parametrize(("statistic", "truth"), [("median", math.log(2)), ("mean", 1.0)])
@@ -56,3 +56,31 @@ def test_intervals_of_shares_hold_the_truth_about_as_often_as_they_say(truth: fl
     draws = (np.random.default_rng(2).random((400, 120)) < truth).astype(float)
     intervals = [interval_of(row, "share") for row in draws]
     assert 0.92 <= np.mean([low <= truth <= high for _, low, high in intervals]) <= 0.98
+
+
+def test_a_ratio_of_means_is_resampled_in_pairs() -> None:
+    """The four draws of two out of two are equally likely: the first twice, both, both, and the second twice."""
+    values, baseline = np.array([1.0, 6.0]), np.array([2.0, 3.0])
+    value, low, high = ratio_of_means(values, baseline)
+    assert value == pytest.approx(7 / 5)
+    assert (low, high) == pytest.approx((1 / 2, 6 / 3))  # each in a quarter of the draws
+    same = ratio_of_means(values, 3 * values)
+    assert same == pytest.approx((1 / 3, 1 / 3, 1 / 3))  # unpaired, it would have a width
+
+
+def test_several_ratios_have_a_geometric_mean_over_the_same_draws() -> None:
+    random = np.random.default_rng(3)
+    values, baseline = random.uniform(1, 2, (3, 9)), random.uniform(1, 2, (3, 9))
+    expected = np.prod([own.mean() / other.mean() for own, other in zip(values, baseline, strict=True)]) ** (1 / 3)
+    value, low, high = ratio_of_means(values, baseline)
+    assert value == pytest.approx(expected)
+    assert low < value < high
+    single = ratio_of_means(values[0], baseline[0])
+    assert ratio_of_means(values[[0, 0, 0]], baseline[[0, 0, 0]]) == pytest.approx(single)
+
+
+def test_intervals_of_ratios_hold_the_truth_about_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic.evaluate.statistics.RESAMPLES", 500)
+    draws = np.random.default_rng(4).exponential(size=(300, 2, 100))
+    held = np.mean([low <= 0.5 <= high for _, low, high in (ratio_of_means(own, own + other) for own, other in draws)])
+    assert 0.90 <= held <= 0.98

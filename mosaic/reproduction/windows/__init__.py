@@ -1,0 +1,1 @@
+"""Which windows predict networks best: an experiment of mosaic's own."""
