@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mosaic.engine.windows import check_boundary, check_window_size
+from mosaic.engine.windows import Profile, check_boundary, check_window_size, profiles_of
 from mosaic.errors import UsageError
 
 __all__ = ["Filters"]
@@ -78,7 +78,7 @@ class Filters:
         k: int,
         boundary: str = "zeros",
         *,
-        profile: Sequence[float] | None = None,
+        profile: Profile | None = None,
         response: str = "centre",
         device: torch.device | str = "cpu",
     ) -> Filters:
@@ -92,9 +92,9 @@ class Filters:
             Window size.
         boundary : {"zeros", "circular", "valid"}
             `zeros`: windows see nothing beyond the border; else they wrap.
-        profile : sequence of k floats, optional
-            Weights g of a soft window: the pixel at row i and column j of a window counts g_i g_j times. All count once
-            by default.
+        profile : sequence of k floats, or pair of sequences, optional
+            Weights g of a soft window: the pixel at row i and column j of a window counts g_i g_j times; of a pair g, h
+            it counts g_i h_j times. All count once by default.
         response : {"centre", "covered"}
             `centre`: one filter about each pixel, odd k, which answers for this pixel. `covered`: one filter for each
             window that lies wholly inside (with `circular`, for all), of any k; all that hold a pixel answer for it
@@ -115,18 +115,22 @@ class Filters:
             check_window_size(k)
         elif k < 1 or (boundary == "zeros" and k > min(shape[1:])):
             raise UsageError(f"No window of {k} pixels lies inside {shape[1]} x {shape[2]}; use Filters.whole.")
-        if profile is not None and len(profile) != k:
-            raise UsageError(f"The profile of a window of {k} pixels has {k} weights, not {len(profile)}.")
-        box = torch.ones(k, dtype=torch.float64, device=device)
+        for each in (profiles := profiles_of(profile)):
+            if each is not None and len(each) != k:
+                raise UsageError(f"The profile of a window of {k} pixels has {k} weights, not {len(each)}.")
 
-        def of_profile(profile: Tensor) -> Tensor:
-            rows, cols = (_windows_of_axis(size, profile, boundary, covers) for size in shape[1:])
+        def of_profiles(profiles: Sequence[Sequence[float] | None]) -> Tensor:
+            weights = ([1.0] * k if each is None else each for each in profiles)
+            rows, cols = (
+                _windows_of_axis(size, torch.tensor(each, dtype=torch.float64, device=device), boundary, covers)
+                for size, each in zip(shape[1:], weights, strict=True)
+            )
             windows = torch.einsum("ai,bj->abij", rows, cols).flatten(0, 1)
             return windows[:, None].expand(-1, shape[0], -1, -1).flatten(1)
 
-        precisions = of_profile(box if profile is None else torch.tensor(profile, dtype=torch.float64, device=device))
+        precisions = of_profiles(profiles)
         if covers:
-            covered = of_profile(box)
+            covered = of_profiles((None, None))
             return cls(precisions, covered / covered.sum(0))
         return cls(precisions, torch.arange(len(precisions), dtype=torch.int64, device=device).repeat(shape[0]))
 

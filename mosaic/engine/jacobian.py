@@ -14,6 +14,7 @@ References: Miyasawa 1961 (An empirical Bayes estimator of the mean of a normal 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
@@ -26,7 +27,7 @@ from mosaic.engine.ideal import logits_of
 from mosaic.engine.posterior import Posterior
 from mosaic.engine.precision import choose_arithmetic, largest_magnitude
 from mosaic.engine.window_problem import Values
-from mosaic.engine.windows import frame_of
+from mosaic.engine.windows import Profile, frame_of, profiles_of
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["ideal_jacobian", "window_jacobian"]
@@ -80,7 +81,7 @@ def window_jacobian(
     k: int,
     boundary: str,
     *,
-    profile: Sequence[float] | None = None,
+    profile: Profile | None = None,
 ) -> Tensor:
     """Jacobian of x0hat of a machine that compares windows: (a / s^2) g(u - p) Cov(centre, c_u), pixel by pixel.
 
@@ -100,7 +101,7 @@ def window_jacobian(
     """
     channels, height, width = images.shape[1:]
     up, left = (_reach(boundary, size, k) for size in (height, width))
-    offsets = list(product(up, left))
+    offsets, profiles = list(product(up, left)), profiles_of(profile)
     averaged = channels * (1 + len(offsets) * (1 + channels))
     compute = Compute("torch")
     compute = Compute("torch", block=max(2**14, AVERAGED * compute.block_on(images.device) // averaged))
@@ -111,9 +112,9 @@ def window_jacobian(
     result = mean.new_zeros(len(mean), channels, channels, height * width, height * width)
     for number, offset in enumerate(offsets):
         pixels, others = _pairs(offset, height, width, boundary != "zeros", mean.device)
-        count = 1.0 if profile is None else profile[offset[0] + k // 2] * profile[offset[1] + k // 2]
+        weights = (1.0 if each is None else each[u + k // 2] for u, each in zip(offset, profiles, strict=True))
         # Windows wider than an image that wraps see a pixel several times.
-        result[..., pixels, others] += count * covariances[:, :, number].flatten(-2)[..., pixels]
+        result[..., pixels, others] += math.prod(weights) * covariances[:, :, number].flatten(-2)[..., pixels]
     result *= level.signal / level.noise**2
     shaped = result.view(-1, channels, channels, height, width, height, width)
     return shaped.permute(0, 1, 3, 4, 2, 5, 6).contiguous()

@@ -10,8 +10,6 @@ References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -24,7 +22,7 @@ from mosaic.engine.precision import choose_arithmetic, largest_magnitude
 from mosaic.engine.reference import reference_band
 from mosaic.engine.stream import stream
 from mosaic.engine.window_problem import Values, WindowProblem, over_bands
-from mosaic.engine.windows import window_axis, window_sums
+from mosaic.engine.windows import Profile, profiles_of, window_axis, window_sums
 from mosaic.errors import UsageError
 from mosaic.interfaces.schedule import Level
 
@@ -42,7 +40,7 @@ def local_posterior(
     *,
     weights: Tensor | None = None,
     values: Tensor | Values | None = None,
-    profile: Sequence[float] | None = None,
+    profile: Profile | None = None,
     compute: Compute = DEFAULT,
 ) -> Posterior:
     """Local score: a posterior a pixel, over the windows at the same place (eqs. 7-8).
@@ -65,9 +63,9 @@ def local_posterior(
         Values at the windows' centres that are averaged in place of the images' pixels: the mean is (B, V, H, W). The
         compiled engine averages pixels only. `values(images, rows, cols)` gives (n, V, rows, cols) of a block of
         images, at these ranges of rows and columns, where values of all images would be too many to hold.
-    profile : sequence of k floats, optional
+    profile : sequence of k floats, or pair of sequences, optional
         Weights g of a soft window, positive: the squared difference at row u and column v of a window counts g_u g_v
-        times. All count once by default.
+        times; of a pair g, h it counts g_u h_v times. All count once by default.
     compute : Compute
         Engine, diagnostics and memory.
 
@@ -131,7 +129,7 @@ def equivariant_local_posterior(
     *,
     weights: Tensor | None = None,
     values: Tensor | Values | None = None,
-    profile: Sequence[float] | None = None,
+    profile: Profile | None = None,
     border: int | None = None,
     compute: Compute = DEFAULT,
 ) -> Posterior:
@@ -187,7 +185,7 @@ def _window_problem(
     *,
     weights: Tensor | None,
     values: Tensor | Values | None,
-    profile: Sequence[float] | None,
+    profile: Profile | None,
     border: int | None = None,
     compute: Compute,
     aligned: bool,
@@ -195,11 +193,13 @@ def _window_problem(
     check_input(x, images, level)
     channels, height, width = x.shape[1:]
     rows, cols = (
-        window_axis(size, k, boundary, aligned=aligned, profile=profile, border=border) for size in (height, width)
+        window_axis(size, k, boundary, aligned=aligned, profile=each, border=border)
+        for size, each in zip((height, width), profiles_of(profile), strict=True)
     )
     pixels: float = channels * (k**2 if boundary == "circular" else min(k**2, height * width))
-    if profile is not None:  # what counts less is rounded by less
-        pixels = min(pixels * max(profile) ** 2, channels * sum(profile) ** 2)
+    if rows.profile is not None and cols.profile is not None:  # what counts less is rounded by less
+        most, total = (count(rows.profile) * count(cols.profile) for count in (max, sum))
+        pixels = min(pixels * most, channels * total)
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
     log_weights = log_weights_of(weights, len(images), height, width)
     return WindowProblem(x, images, level, rows, cols, log_weights, _values(values, images), how, compute)

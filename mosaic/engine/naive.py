@@ -35,13 +35,14 @@ def naive_els(
     `level` has the signal a and the noise s > 0 of x; k is odd, and at most H and W where windows wrap.
     Boundary `zeros` compares a pixel's window with the training windows that hang over the border as it does;
     `circular` with all, and windows wrap; `valid` a wrapping window with those that lie inside their image.
-    With `profile` (k,) windows are soft: the squared difference at row u and column v of a window counts g_u g_v times.
+    With `profile` (k,) windows are soft: the squared difference at row u and column v of a window counts g_u g_v times;
+    one of (2, k), rows first, has a profile for each axis.
     `product` evaluates |x_p - a c|^2 by a matrix product, which is fast but loses digits by cancellation at small s.
     """
     a, s = level.signal, level.noise
     queries, keys = _windows(x, k, boundary != "zeros"), _windows(images, k, boundary == "circular")
     if profile is not None:
-        root = torch.outer(profile, profile).sqrt().flatten().repeat(x.shape[1])
+        root = torch.outer(*profile.expand(2, k)).sqrt().flatten().repeat(x.shape[1])
         queries, keys = queries * root, keys * root
     centres, x0hat = images.flatten(2).mT, torch.empty_like(x).flatten(2).mT  # (n, H W, C)
     mode = "use_mm_for_euclid_dist" if product else "donot_use_mm_for_euclid_dist"

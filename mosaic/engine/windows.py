@@ -16,7 +16,35 @@ from torch import Tensor
 
 from mosaic.errors import UsageError
 
-__all__ = ["Band", "WindowAxis", "check_window_size", "cut_windows", "frame_of", "window_axis", "window_sums"]
+__all__ = [
+    "Band",
+    "Profile",
+    "WindowAxis",
+    "check_window_size",
+    "cut_windows",
+    "frame_of",
+    "profiles_of",
+    "window_axis",
+    "window_sums",
+]
+
+Profile = Sequence[float] | tuple[Sequence[float], Sequence[float]]
+"""Weights of a soft window of k pixels along both axes; or along each, of its rows first."""
+
+
+def profiles_of(profile: Profile | None) -> tuple[Sequence[float] | None, Sequence[float] | None]:
+    """Give the profile along rows and that along columns; None where all pixels count once.
+
+    Raises
+    ------
+    UsageError
+        If there are several profiles, but not two.
+    """
+    if profile is None or len(profile) == 0 or not isinstance(profile[0], Sequence):
+        return profile, profile  # type: ignore[return-value]
+    if len(profile) != 2:
+        raise UsageError(f"A profile is one of both axes, or a pair (rows, columns), not {len(profile)} of them.")
+    return profile[0], profile[1]  # type: ignore[return-value]
 
 
 def check_window_size(k: float) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import mosaic
 from mosaic_plugins.machines import ELS
-from mosaic_plugins.soft_windows import SoftELS
+from mosaic_plugins.soft_windows import SoftELS, soft_profile
 
 __all__ = ["Filtered"]
 
@@ -30,7 +30,8 @@ class Filtered(SoftELS):
     response weights are 1/2.
 
     A soft window's weights are g(u) = exp(-|u / w|^e / 2) along each axis. The scale is their area, k = 2 w 2^(1/e)
-    Gamma(1 + 1/e), in pixels; `cutoff` and `border` are in widths w.
+    Gamma(1 + 1/e), in pixels; `cutoff` and `border` are in widths w. With an `aspect` r the widths are w sqrt(r) up and
+    down, and w / sqrt(r) left and right: k^2 stays the volume of the window. Both axes are cut off where the wider is.
 
     Of candidates that are mirrored or turned, equals are not counted, and whole images attribute no pixels.
 
@@ -62,6 +63,13 @@ class Filtered(SoftELS):
             le=16,
             description="e: weights of soft windows are exp(-|u / w|^e / 2) along each axis; 2 is a Gaussian.",
         )
+        aspect: float = Field(
+            1.0,
+            ge=0.2,
+            le=5,
+            description="Height over width of soft windows: w is sqrt(aspect) times as large up and down, and as small "
+            "left and right.",
+        )
         mixture: float = Field(
             1.0,
             ge=1,
@@ -74,7 +82,7 @@ class Filtered(SoftELS):
         def _consistent(self) -> Self:
             """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
             fields, soft, whole = type(self).model_fields, self.window == "soft", self.window == "whole"
-            used = {"cutoff": soft, "exponent": soft, "mixture": not whole, "engine": not whole}
+            used = {"cutoff": soft, "exponent": soft, "aspect": soft, "mixture": not whole, "engine": not whole}
             used["border"] = used["border_limit"] = soft and self.source == "everywhere"
             used["boundary"] = not whole or self.source == "everywhere"
             for name, is_used in used.items():
@@ -144,12 +152,19 @@ class Filtered(SoftELS):
         return super().block_bytes(batch, max(self.scales(scale)), dtype)
 
     def extent(self, scale: float) -> int:
-        """Side of a window in pixels, cut off if it is soft."""
-        return super().extent(scale) if self.options.window == "soft" else int(scale)
+        """Side of a window in pixels, of a soft one where the wider axis is cut off."""
+        stretch = max(self.options.aspect, 1 / self.options.aspect) ** 0.5
+        return super().extent(scale * stretch) if self.options.window == "soft" else int(scale)
 
-    def profile(self, scale: float) -> Sequence[float] | None:
-        """Weights of a window's pixels along each axis; None where windows are hard."""
-        return super().profile(scale) if self.options.window == "soft" else None
+    def profile(self, scale: float) -> Sequence[float] | tuple[Sequence[float], Sequence[float]] | None:
+        """Weights of a window's pixels along both axes, or along each; None where windows are hard."""
+        if self.options.window != "soft":
+            return None
+        if self.options.aspect == 1:
+            return super().profile(scale)
+        width, stretch, radius = self.width(scale), self.options.aspect**0.5, self.extent(scale) // 2
+        upright, across = (soft_profile(each, radius, self.exponent) for each in (width * stretch, width / stretch))
+        return upright, across
 
     def border(self, scale: float) -> int | None:
         """How near to the border pixels are compared with those just as near; None where windows are hard."""

@@ -142,8 +142,8 @@ class Windowed(mosaic.AnalyticMachine):
         """Side of a window in pixels: the scale, which `check` has found to be one."""
         return int(scale)
 
-    def profile(self, scale: float) -> Sequence[float] | None:
-        """How much the pixels of a window count along each axis; None where all count 1."""
+    def profile(self, scale: float) -> Sequence[float] | tuple[Sequence[float], Sequence[float]] | None:
+        """How much the pixels of a window count along both axes, or along each; None where all count 1."""
         return None
 
     def border(self, scale: float) -> int | None:

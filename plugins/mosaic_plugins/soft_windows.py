@@ -106,7 +106,7 @@ class SoftELS(ELS):
         farthest = max(self.dataset.shape[1:]) - 1 if self.options.boundary == "zeros" else (side - 1) // 2
         return 2 * min(max(1, round(self.options.cutoff * self.width(scale))), farthest) + 1
 
-    def profile(self, scale: float) -> Sequence[float] | None:
+    def profile(self, scale: float) -> Sequence[float] | tuple[Sequence[float], Sequence[float]] | None:
         """Weights of a window's pixels along each axis."""
         return soft_profile(self.width(scale), self.extent(scale) // 2, self.exponent)
 

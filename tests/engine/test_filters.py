@@ -38,6 +38,14 @@ def test_windows_are_products_of_profiles_about_each_pixel(k: int, width: float 
     assert filters.responses.tolist() == [*range(20), *range(20)]
 
 
+def test_a_pair_of_profiles_is_of_rows_and_columns() -> None:
+    rows, cols = [0.2, 1.0, 0.5], [0.3, 1.0, 0.7]
+    precisions = Filters.windows((1, 5, 4), 3, profile=(rows, cols)).precisions.view(5, 4, 5, 4)
+    torch.testing.assert_close(precisions[2, 1, 1:4, :3], torch.outer(*torch.tensor([rows, cols], dtype=torch.float64)))
+    covering = Filters.windows((1, 5, 4), 3, profile=(rows, cols), response="covered")
+    torch.testing.assert_close(covering.responses, Filters.windows((1, 5, 4), 3, response="covered").responses)
+
+
 @pytest.mark.parametrize(("k", "boundary", "count"), [(3, "zeros", 3 * 2), (4, "zeros", 2), (2, "circular", 20)])
 def test_covering_windows_lie_inside_and_share_their_pixels(k: int, boundary: str, count: int) -> None:
     filters = Filters.windows((1, 5, 4), k, boundary, response="covered")
@@ -90,6 +98,7 @@ def test_filters_that_do_not_fit_are_refused(precisions: Any, responses: Any, va
         ({"k": 3, "response": "all"}, "all"),
         ({"k": 5, "response": "covered"}, "5 pixels"),
         ({"k": 3, "profile": [1.0, 1.0]}, "3 weights"),
+        ({"k": 3, "profile": ([1.0] * 3, [1.0] * 2)}, "3 weights"),
     ],
 )
 def test_windows_that_cannot_be_are_refused_with_their_value(arguments: dict[str, Any], value: str) -> None:

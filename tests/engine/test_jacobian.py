@@ -72,6 +72,28 @@ def test_closed_forms_are_the_derivatives(name: str, scale: float, options: dict
     torch.testing.assert_close(closed(model, x, level, scale), expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("boundary", ["zeros", "circular"])
+def test_a_profile_for_each_axis(boundary: str) -> None:
+    level, dataset, profile = mosaic.Level(0.8, 0.6), data(2, 4, 5, 6), ([0.2, 1.0, 0.5], [0.3, 1.0, 0.7])
+    x, images = noisy(dataset, level, 1), dataset.images
+
+    def posterior(x: Tensor, **more: Any) -> mosaic.Posterior:
+        return mosaic.equivariant_local_posterior(x, images, level, 3, boundary, profile=profile, **more)
+
+    actual = mosaic.window_jacobian(
+        lambda values, compute: posterior(x, values=values, compute=compute),
+        images,
+        level,
+        3,
+        boundary,
+        profile=profile,
+    )
+    units = LENGTH * torch.eye(x[0].numel(), dtype=torch.float64).view(-1, *x.shape[1:])
+    ahead, behind = (posterior(x + sign * units).mean().flatten(1) for sign in (1, -1))
+    expected = (ahead - behind).T / (2 * LENGTH)
+    torch.testing.assert_close(actual.view(expected.shape), expected, rtol=0, atol=1e-7)
+
+
 @pytest.mark.parametrize(("name", "scale"), [("is", 0), ("ls", 3), ("els", 3), ("soft-els", 2.0)])
 def test_channels_share_a_posterior_and_a_label_chooses_its_images(name: str, scale: float) -> None:
     level, dataset = mosaic.Level(0.8, 0.6), data(3, 4, 5, 6)

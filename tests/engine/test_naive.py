@@ -59,8 +59,9 @@ def test_soft_windows_on_one_page_are_those_of_the_engines(boundary: str) -> Non
         images[:2] + 0.4 * torch.randn(2, 2, 7, 6, generator=generator, dtype=torch.float64),
         mosaic.Level(0.9, 0.4),
     )
-    profile = torch.tensor([0.2, 0.7, 1.0, 0.6, 0.1], dtype=torch.float64)
-    soft = naive_els(x, images, level, 5, boundary, profile=profile)
-    expected = mosaic.equivariant_local_posterior(x, images, level, 5, boundary, profile=profile.tolist()).mean()
-    torch.testing.assert_close(soft, expected, rtol=0, atol=1e-10)
-    assert float((soft - naive_els(x, images, level, 5, boundary)).abs().max()) > 1e-2
+    pair = torch.tensor([[0.2, 0.7, 1.0, 0.6, 0.1], [0.1, 0.4, 1.0, 0.5, 0.2]], dtype=torch.float64)
+    for profile in (pair[0], pair):
+        soft = naive_els(x, images, level, 5, boundary, profile=profile)
+        expected = mosaic.equivariant_local_posterior(x, images, level, 5, boundary, profile=profile.tolist()).mean()
+        torch.testing.assert_close(soft, expected, rtol=0, atol=1e-10)
+        assert float((soft - naive_els(x, images, level, 5, boundary)).abs().max()) > 1e-2

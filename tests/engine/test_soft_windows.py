@@ -11,16 +11,16 @@ import pytest
 import torch
 
 import mosaic
-from mosaic.engine.windows import window_axis
+from mosaic.engine.windows import profiles_of, window_axis
 
 A, H, W = 0.9, 8, 6
 
 
 def soft_posterior_mean(
-    x: np.ndarray, images: np.ndarray, level: mosaic.Level, k: int, boundary: str, profile: list[float], border: int
+    x: np.ndarray, images: np.ndarray, level: mosaic.Level, k: int, boundary: str, weights: np.ndarray, border: int
 ) -> np.ndarray:
     """x0hat (B, C, H, W), pixel by pixel, over every window of `images` that may be compared with the pixel's."""
-    result, weights = np.empty_like(x), np.outer(profile, profile)
+    result = np.empty_like(x)
     for i, j in np.ndindex(H, W):
         query, logits, centres = window(x, i, j, k, boundary != "zeros"), [], []
         for p, q in candidates(i, j, k, boundary, border):
@@ -91,13 +91,28 @@ BOUNDARIES = [("zeros", 5, 2), ("zeros", 5, 1), ("zeros", 5, 0), ("zeros", 13, 2
         ("reference", "float64", 1e-11),
     ],
 )
+@pytest.mark.parametrize("is_pair", [False, True])
 def test_every_engine_weighs_the_pixels_of_windows(
-    boundary: str, k: int, border: int, channels: int, noise: float, engine: str, dtype: str, tolerance: float
+    boundary: str,
+    k: int,
+    border: int,
+    channels: int,
+    noise: float,
+    engine: str,
+    dtype: str,
+    tolerance: float,
+    is_pair: bool,
 ) -> None:
     x, images, level = problem(channels, noise)
     profile = gaussian(k, 1.3)
     profile[0] *= 0.5  # not symmetric
-    expected = soft_posterior_mean(x.astype(float), images.astype(float), level, k, boundary, profile, border)
+    if is_pair:
+        profiles = profile, gaussian(k, 0.8)
+        profiles[1][-1] *= 1.5
+    else:
+        profiles = profile, profile
+    weights = np.outer(*profiles)
+    expected = soft_posterior_mean(x.astype(float), images.astype(float), level, k, boundary, weights, border)
     given = [torch.from_numpy(array.astype(dtype)) for array in (x, images)]
     for diagnostics in (False, True):
         posterior = mosaic.equivariant_local_posterior(
@@ -105,21 +120,22 @@ def test_every_engine_weighs_the_pixels_of_windows(
             level,
             k,
             boundary,
-            profile=profile,
+            profile=profiles if is_pair else profile,
             border=border if boundary == "zeros" else None,
             compute=mosaic.Compute(engine, diagnostics),
         )
         assert np.abs(posterior.mean().numpy() - expected).max() < tolerance
     # What is not weighted alike is not the same: the test can fail.
-    assert np.abs(expected - soft_posterior_mean(x, images, level, k, boundary, [1.0] * k, border)).max() > 1e-3
+    for others in (np.ones((k, k)), *([weights.T] if is_pair else [])):
+        assert np.abs(expected - soft_posterior_mean(x, images, level, k, boundary, others, border)).max() > 1e-3
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
 @pytest.mark.parametrize("engine", ["compiled", "torch", "reference"])
 def test_soft_windows_at_their_own_place(boundary: str, engine: str) -> None:
     x, images, level = problem(1, 0.3)
-    profile = np.array(gaussian(5, 1.0))
-    expected, weights = np.empty_like(x, float), np.outer(profile, profile)
+    profiles = gaussian(5, 1.0), gaussian(5, 2.0)
+    expected, weights = np.empty_like(x, float), np.outer(*profiles)
     for i, j in np.ndindex(H, W):
         wraps = boundary == "circular"
         query, keys = window(x.astype(float), i, j, 5, wraps), A * window(images.astype(float), i, j, 5, wraps)
@@ -127,7 +143,7 @@ def test_soft_windows_at_their_own_place(boundary: str, engine: str) -> None:
         shares = np.exp(logits - logits.max(1, keepdims=True))
         expected[:, :, i, j] = shares / shares.sum(1, keepdims=True) @ images[:, :, i, j]
     posterior = mosaic.local_posterior(
-        torch.from_numpy(x), torch.from_numpy(images), level, 5, boundary, profile=profile.tolist(),
+        torch.from_numpy(x), torch.from_numpy(images), level, 5, boundary, profile=profiles,
         compute=mosaic.Compute(engine),
     )  # fmt: skip
     assert np.abs(posterior.mean().numpy() - expected).max() < 1e-5
@@ -181,6 +197,22 @@ def test_the_best_window_is_the_nearest_by_the_profile() -> None:
 def test_profiles_that_weigh_nothing_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(mosaic.UsageError, match="3 weights"):
         window_axis(9, 3, "zeros", **settings)
+
+
+def test_profiles_are_one_or_a_pair() -> None:
+    assert profiles_of(None) == (None, None)
+    assert profiles_of([1.0, 2.0, 1.0]) == ([1.0, 2.0, 1.0], [1.0, 2.0, 1.0])
+    assert profiles_of(([1.0], (2.0,))) == ([1.0], (2.0,))
+    with pytest.raises(mosaic.UsageError, match="3 of them"):
+        profiles_of([[1.0]] * 3)  # type: ignore[arg-type]
+    x, images, level = problem(1, 0.3)
+    given = torch.from_numpy(x), torch.from_numpy(images), level, 3
+    with pytest.raises(mosaic.UsageError, match="3 weights"):
+        mosaic.local_posterior(*given, profile=([1.0] * 3, [1.0] * 5))
+    same = [
+        mosaic.equivariant_local_posterior(*given, profile=each).mean() for each in ([0.3, 1, 0.7], [[0.3, 1, 0.7]] * 2)
+    ]
+    assert torch.equal(*same)
 
 
 def test_without_a_border_all_pixels_are_one_band() -> None:

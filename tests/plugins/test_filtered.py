@@ -97,6 +97,37 @@ def test_profiles_of_any_exponent_are_filters(exponent: float, boundary: str) ->
     torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("aspect", [2.0, 0.4])
+@pytest.mark.parametrize("source", ["everywhere", "place"])
+@pytest.mark.parametrize("boundary", ["zeros", "circular"])
+def test_tall_and_wide_windows_are_filters(aspect: float, source: str, boundary: str) -> None:
+    far = {"border": 9, "border_limit": 9} if boundary == "zeros" and source == "everywhere" else {}
+    model, scale = made(aspect=aspect, source=source, boundary=boundary, cutoff=1.0, **far), 3.0
+    width = scale / (2 * math.pi) ** 0.5
+    upright, across = width * aspect**0.5, width / aspect**0.5
+    k = 2 * round(max(upright, across)) + 1
+    assert model.extent(scale) == model.traits.window(scale) == k
+    places = range(-(k // 2), k // 2 + 1)
+    profile = tuple([math.exp(-(u**2) / (2 * w**2)) for u in places] for w in (upright, across))
+    expected = filtered_posterior_mean(
+        noisy(),
+        DATA.images.double(),
+        LEVEL,
+        Filters.windows(DATA.shape, k, boundary, profile=profile),
+        moves=[Move()] if source == "place" else Move.translates(6, 6, k, boundary),
+    )
+    torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-10)
+
+
+def test_turned_images_are_seen_by_tall_windows_as_the_images_are_by_wide_ones() -> None:
+    turned = mosaic.DataSet("turned", torch.rot90(DATA.images, 1, (2, 3)).contiguous())
+    tall = mosaic.registry().make("score", "filtered", {"window": "soft", "aspect": 2}, turned)
+    seen = torch.rot90(tall.denoise(torch.rot90(noisy(), 1, (2, 3)).contiguous(), LEVEL, None, 2.5), -1, (2, 3))
+    wide = made(aspect=0.5).denoise(noisy(), LEVEL, None, 2.5)
+    torch.testing.assert_close(seen, wide, rtol=0, atol=1e-12)
+    assert float((wide - made(aspect=2).denoise(noisy(), LEVEL, None, 2.5)).abs().max()) > 1e-3
+
+
 @pytest.mark.parametrize(
     ("window", "scale", "mixture", "mixed"),
     [("box", 3, 1.5, (3, 5)), ("box", 3, 2, (1, 7)), ("soft", 2.0, 1.5, (4 / 3, 3.0)), ("box", 1, 1.4, (1,))],
@@ -173,6 +204,8 @@ def test_temperature_is_more_noise_where_candidates_compete() -> None:
         {"window": "box", "border_limit": 2},
         {"window": "box", "exponent": 4},
         {"exponent": 0.4},
+        {"window": "box", "aspect": 2},
+        {"aspect": 6},
         {"window": "whole", "source": "place", "mixture": 2},
         {"mixture": 0.9},
         {"window": "whole", "source": "place", "engine": "torch"},

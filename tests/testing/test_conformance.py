@@ -26,6 +26,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"window": "soft", "temperature": 2},
         {"window": "soft", "exponent": 4, "mixture": 1.5},
         {"window": "box", "mixture": 1.5},
+        {"window": "soft", "aspect": 2},
     ],
     "els-attention": [
         {"form": form, "attention": attention, "boundary": boundary}

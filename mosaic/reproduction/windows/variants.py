@@ -57,6 +57,8 @@ VARIANTS = {
     "soft, border 0": _soft(border=0, zeros_only=True),
     "quartic": _soft(exponent=4, cutoff=EQUAL ** (1 / 4)),
     "exponential": _soft(exponent=1, cutoff=EQUAL),
+    "tall": _soft(aspect=1.5),
+    "wide": _soft(aspect=1 / 1.5),
     "mixture": _soft(mixture=1.5),
     "hard mixture": _box(mixture=1.5),
     "mirrored": _soft(mirrored=True),
