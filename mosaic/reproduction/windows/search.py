@@ -236,7 +236,7 @@ def _errors(plan: Plan, flow: xr.Dataset, step: int, scale: float) -> NDArray[np
     with limited_threads(plan.threads):
         for batch in plan.batches:
             states = flow.isel(step=step, sample=slice(batch.start, batch.stop))
-            x, denoised = (torch.from_numpy(states[name].values).to(plan.device) for name in ("state", "denoised"))
-            difference = at_scale.denoise(x, step, batch).double() - denoised.double()
-            errors.append(difference.square().mean((1, 2, 3)).cpu().numpy())
+            x, denoised = (torch.from_numpy(states[name].values) for name in ("state", "denoised"))
+            predicted = at_scale.denoise(x.to(plan.device), step, batch).cpu()  # not every device has float64
+            errors.append((predicted.double() - denoised.double()).square().mean((1, 2, 3)).numpy())
     return np.concatenate(errors)

@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["BASELINE", "VARIANTS", "Variant", "boxes", "scales_near", "variants_for"]
 
 LARGEST_BOX = 17
-RATIO, SMALLEST, LARGEST = 1.2, 1.5, 16.0  # of the scales of soft windows
+RATIO, SMALLEST, LARGEST = 1.2, 1.5, 28.0  # of the scales of soft windows
 NEAR = 2.0  # the factor within which the scale of a soft window is sought from that of the best box
 ALL = 99  # more pixels than windows reach
 
@@ -82,7 +82,7 @@ def boxes(side: int) -> tuple[int, ...]:
 def scales_near(best: float) -> tuple[float, ...]:
     """Scales of soft windows where the best hard window has `best` pixels.
 
-    They are a fifth apart, from 1.5 to 16; only those within a factor of 2 of `best`: others are far from the least
+    They are a fifth apart, from 1.5 to 28; only those within a factor of 2 of `best`: others are far from the least
     error, and wide ones take long.
     """
     count = round(math.log(LARGEST / SMALLEST) / math.log(RATIO)) + 1

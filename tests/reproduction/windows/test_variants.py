@@ -43,7 +43,7 @@ def test_soft_scales_are_a_fifth_apart_and_near_the_best_box() -> None:
     for best in (1, 3, 9, 17):
         scales = scales_near(best)
         assert len(scales) >= 2
-        assert all(max(1.5, best / 2) <= scale <= min(16, 2 * best) for scale in scales)
+        assert all(max(1.5, best / 2) <= scale <= min(28, 2 * best) for scale in scales)
         assert all(b / a == pytest.approx(1.2, rel=0.01) for a, b in itertools.pairwise(scales))
     assert scales_near(3)[0] == 1.5
-    assert scales_near(9)[-1] == 16
+    assert scales_near(17)[-1] == 28
