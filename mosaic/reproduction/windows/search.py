@@ -37,7 +37,7 @@ from mosaic.storage.trajectory import open_trajectory
 __all__ = ["CALIBRATION", "FLOWS", "JUDGING", "TIMES", "WindowSearch", "nearest_steps", "search"]
 
 TIMES = (0.90, 0.75, 0.60, 0.45, 0.30, 0.15)
-CALIBRATION, JUDGING = "windows network calibration", "windows network"
+CALIBRATION, JUDGING = "windows-network-calibration", "windows-network"  # steps and files
 FLOWS = (CALIBRATION, JUDGING)
 SAMPLES = {CALIBRATION: 4, JUDGING: 16}  # unless the settings say how many
 ROUGH = "7"  # scale at which times are predicted
@@ -75,15 +75,13 @@ class WindowSearch:
 
     def flow_job(self, flow: str) -> FileJob:
         """Give the job of one of the network's flows."""
-        return self.experiment.run_job(_stem(flow), self.flow_config(flow))
+        return self.experiment.run_job(flow, self.flow_config(flow))
 
     def run_flows(self) -> None:
         """Train the network and run its flows, as far as that has not been done."""
         self.experiment.train()
         for flow in FLOWS:
-            step = self.experiment.step(flow)
-            study, dataset = self.experiment.study, self.experiment.load_dataset()
-            study.run(step, self.flow_config(flow), self.flow_job(flow).place, dataset).close()
+            self.experiment.execute(flow, self.flow_config(flow)).close()
 
     # --- the variants -------------------------------------------------------------------------------------------------
 
@@ -102,7 +100,8 @@ class WindowSearch:
 
     def place(self, name: str) -> Path:
         """File of a variant's errors."""
-        return self.experiment.folder / f"{_stem(f'windows {name}')}.nc"
+        stem = "-".join(re.findall(r"\w+", f"windows {name}"))
+        return self.experiment.folder / f"{stem}.nc"
 
     def variant_job(self, name: str) -> FileJob:
         """Give the job of a variant's scales and errors. The network's flows must be there, and BASELINE before others.
@@ -156,11 +155,6 @@ class WindowSearch:
         calibration, judging = (int(self._shared(flow)["samples"]) for flow in FLOWS)
         tried = len(boxes(min(self.experiment.load_dataset().shape[1:])) if VARIANTS[name].is_box else scales_near(7))
         return seconds / (THEORY_STEPS * judging) * len(TIMES) * (tried * calibration + judging)
-
-
-def _stem(name: str) -> str:
-    """Name of a file, without its ending."""
-    return re.sub(r"\W+", "-", name)
 
 
 def _work(plans: Mapping[str, Plan], grids: Sequence[Sequence[float]]) -> list[float]:

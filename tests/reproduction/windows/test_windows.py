@@ -44,7 +44,7 @@ def test_a_row_is_searched_kept_and_resumed(folder: Path) -> None:
         assert variable.attrs["long_name"], key
     records = json.loads(first.attrs["records"])
     assert records[f"{ROW}: windows soft, border 0"]["configuration"]["score_options"]["border"] == 0
-    assert records[f"{ROW}: windows network calibration"]["configuration"]["seed"] == 1
+    assert records[f"{ROW}: windows-network-calibration"]["configuration"]["seed"] == 1
 
     kept = {path.name: path for path in (folder / "cpu" / ROW).glob("windows-*.nc")}
     assert set(kept) == {
@@ -146,6 +146,6 @@ def test_its_curves_are_the_ratios(target: Windows, errors: xr.Dataset) -> None:
 def test_no_variant_is_searched_before_the_hard_windows(target: Windows) -> None:
     own = Windows(Study(ReproduceConfig(**SMALL, rows=ROW), Path("root")))
     before = {step.name: step.rests_on.name for step in own.steps() if step.rests_on is not None}
-    assert before[f"{ROW}: windows hard"] == f"{ROW}: windows network"
-    assert before[f"{ROW}: windows network"] == f"{ROW}: windows network calibration"
+    assert before[f"{ROW}: windows hard"] == f"{ROW}: windows-network"
+    assert before[f"{ROW}: windows-network"] == f"{ROW}: windows-network-calibration"
     assert before[f"{ROW}: windows soft"] == before[f"{ROW}: windows hard mixture"] == f"{ROW}: windows hard"
