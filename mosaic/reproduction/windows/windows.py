@@ -65,7 +65,7 @@ class Windows(Target):
         lines = []
         for name in measured["row"].values.tolist():
             row = measured.sel(row=name)
-            lines += [f"{name}: error of x0hat over that of hard windows, at t = ..., and over all times"]
+            lines += [f"{name}: error of x0hat over that of hard windows, at each time t and over all"]
             lines += ["  ".join([" " * widest, *(f"{time:>5}" for time in times), "all"])]
             for variant in row["variant"].values.tolist():
                 ratios = row["ratio"].sel(variant=variant).values
@@ -110,7 +110,8 @@ def with_ratios(errors: xr.Dataset) -> xr.Dataset:
     -------
     xarray.Dataset
         `errors` with `ratio`, `ratio_low`, `ratio_high` (row, variant, time) and `ratio_overall` with its ends (row,
-        variant), the geometric mean over times. NaN where a row does not have a variant.
+        variant), the geometric mean over times. NaN where a row does not have a variant. Intervals cover the samples
+        judged, not the training, and not the choice of the scale.
     """
     values = errors["error"].transpose("row", "variant", "time", "sample").values
     hard = errors["variant"].values.tolist().index(BASELINE)
