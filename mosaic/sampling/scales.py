@@ -27,6 +27,7 @@ __all__ = [
     "LARGEST",
     "PAPER_SCALES",
     "PSPC_SQUARE_CIFAR10",
+    "SOFT_SCALES",
     "ScaleSchedule",
     "Scales",
     "as_scale",
@@ -51,6 +52,15 @@ PAPER_SCALES = {
     "cifar10-unet-zeros": (3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 7, 9, 9, 11, 13, 13, 15, 17, 25),
     "celeba-resnet-zeros": (3, 3, 3, 5, 5, 5, 5, 5, 7, 7, 9, 9, 9, 11, 11, 11, 13, 15, 19, 19),
     "celeba-unet-zeros": (3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 7, 7, 9, 9, 9, 13, 19, 27),
+}
+
+# Ours, for soft-els: entry i, from 1, at t = i / 20, cosine schedule. `mosaic reproduce table2 --rows NAME` calibrates
+# them on networks of its preset `cpu` and keeps them in `scales-soft-els.nc` (README).
+SOFT_SCALES = {
+    "fashion-resnet-zeros": (
+        *(1.6, 2.3, 2.9, 3.3, 3.8, 4.3, 4.8, 5.4, 5.9, 6.4),
+        *(7.0, 7.5, 8.0, 8.6, 9.4, 10.1, 10.8, 12.6, 17.0, 17.0),
+    ),
 }
 
 # Niedoba et al. 2024, side of the square patches on CIFAR10: from the lowest to the highest of the 18 levels of Karras
@@ -128,14 +138,17 @@ Scales = str | float | PathLike[str] | Collection[float] | ScaleSchedule | xr.Da
 
 
 def preset_names() -> list[str]:
-    """Presets that `resolve_scales` takes: paper/NAME for each scale schedule that the paper gives, and others'."""
-    return [*(f"paper/{name}" for name in PAPER_SCALES), "niedoba/cifar10-square"]
+    """Presets that `resolve_scales` takes: the paper's as paper/NAME, ours for soft-els as soft-els/NAME, others'."""
+    ours = (f"soft-els/{name}" for name in SOFT_SCALES)
+    return [*(f"paper/{name}" for name in PAPER_SCALES), *ours, "niedoba/cifar10-square"]
 
 
 def preset_scales(name: str) -> ScaleSchedule:
-    """The preset of a name in `preset_names`, with the s / a at which it was published."""
+    """The preset of a name in `preset_names`, with the s / a at which it was published or measured."""
     if name.startswith("paper/"):
         return paper_scales(name.removeprefix("paper/"))
+    if name.startswith("soft-els/"):
+        return _at_twentieths(SOFT_SCALES[name.removeprefix("soft-els/")])
     low, high = (sigma ** (1 / 7) for sigma in (0.002, 80))
     last = len(PSPC_SQUARE_CIFAR10) - 1
     return ScaleSchedule(PSPC_SQUARE_CIFAR10, tuple((low + i / last * (high - low)) ** 7 for i in range(last + 1)))
@@ -143,9 +156,13 @@ def preset_scales(name: str) -> ScaleSchedule:
 
 def paper_scales(name: str) -> ScaleSchedule:
     """One of the paper's scale schedules, with s / a of its cosine schedule at t = i / 20."""
-    scales = PAPER_SCALES[name]
+    return _at_twentieths(PAPER_SCALES[name])
+
+
+def _at_twentieths(scales: Sequence[float]) -> ScaleSchedule:
+    """Scales at t = 1/20, 2/20, ... 1 of the cosine schedule."""
     angles = [math.pi / 2 / 1.008 * i / len(scales) for i in range(1, len(scales) + 1)]
-    return ScaleSchedule(scales, tuple(math.tan(angle) for angle in angles))
+    return ScaleSchedule(tuple(scales), tuple(math.tan(angle) for angle in angles))
 
 
 def nearest_window(k: float) -> int:

@@ -17,6 +17,7 @@ from mosaic.run.config import RunConfig
 from mosaic.run.settings import layered
 from mosaic.sampling.scales import (
     PAPER_SCALES,
+    SOFT_SCALES,
     ScaleSchedule,
     coarse_to_fine,
     preset_names,
@@ -44,6 +45,14 @@ def test_the_preset_of_square_patches_has_a_size_for_each_level_of_edm() -> None
 @pytest.mark.parametrize("name", [name for name in preset_names() if name.startswith("paper/")])
 def test_a_preset_gives_back_its_own_list_on_its_own_schedule(name: str) -> None:
     assert resolve_scales(name, rising(20)) == PAPER_SCALES[name.removeprefix("paper/")]
+
+
+@pytest.mark.parametrize("name", SOFT_SCALES)
+def test_soft_windows_have_presets_of_ours(name: str) -> None:
+    scales = preset_scales(f"soft-els/{name}").scales
+    assert len(scales) == 20
+    assert list(scales) == sorted(scales)  # windows grow with the noise
+    assert resolve_scales(f"soft-els/{name}", rising(20), True) == pytest.approx(SOFT_SCALES[name])
 
 
 def test_another_schedule_or_step_count_takes_the_entry_nearest_in_log_ratio() -> None:
