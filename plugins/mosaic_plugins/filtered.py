@@ -205,7 +205,7 @@ class Filtered(SoftELS):
     def _merged(
         self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
-        warm, parts = mosaic.Level(level.signal, level.noise * self.options.temperature**0.5), []
+        warm, parts = self.warmed(level), []
         for number, orientation in enumerate(self.orientations()):
             part = self._posterior(x, orientation.apply(images).contiguous(), warm, scale, compute)
             if part.source is not None:  # images of each orientation are numbered after those of the one before

@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 import mosaic
 from mosaic_plugins.machines import ELS
@@ -40,15 +41,20 @@ def profile_area(exponent: float = 2.0) -> float:
 class SoftELS(ELS):
     """ELS with soft windows: the farther a pixel is from the centre of its window, the less it counts.
 
-    logit(c) = - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2),  g(u) = exp(-|u|^2 / 2 w^2), cut off at `cutoff` w along each
-    axis. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as much in all. It may be
-    any positive number, so that scales made for ELS can be used, and calibration searches a continuum.
+    logit(c) = - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2 T),  g(u) = exp(-|u|^2 / 2 w^2), cut off at `cutoff` w along
+    each axis, T the `temperature`. The scale is k = sqrt(2 pi) w, in pixels: the side of the hard window that counts as
+    much in all. It may be any positive number, so that scales made for ELS can be used, and calibration searches a
+    continuum.
 
     With boundary `zeros`, pixels nearer to the border than `border` w, and than `border_limit` pixels, are compared
     only with those just as near, as in ELS. The windows of all others hold zeros beyond the border, as a network sees
     there, and are compared with each other. Where windows were compared only if they hang over alike as far as they
     are cut off (`border` and `border_limit` as large as can be), pixels many widths from the border would lose most of
     their candidates, for the sake of what hardly counts.
+
+    With T = 1 the evidence of all pixels but the centre is discounted, so candidates are told apart with less
+    confidence than the evidence allows. x0hat then is too near to the mean of the candidates, and the theory's own flow
+    loses contrast from step to step. A temperature below 1 makes up for it.
 
     x0hat is continuous in the scale but where cut-off or border move by a pixel.
 
@@ -73,7 +79,14 @@ class SoftELS(ELS):
             description="With boundary zeros, how near to the border pixels are compared only with those just as near, "
             "in widths w, at most as far as windows reach; the windows of the others hold zeros beyond it.",
         )
-        border_limit: int = Field(4, ge=0, description="The most pixels that `border` comes to, at any width.")
+        border_limit: int = Field(5, ge=0, description="The most pixels that `border` comes to, at any width.")
+
+        temperature: float = Field(
+            0.85,
+            gt=0,
+            le=1e6,
+            description="T: the variance of the noise is taken to be T s^2 where candidates compete.",
+        )
 
         @model_validator(mode="after")
         def _used(self) -> Self:
@@ -116,6 +129,20 @@ class SoftELS(ELS):
             return None
         near = round(self.options.border * self.width(scale))
         return min(near, self.options.border_limit, self.extent(scale) // 2)
+
+    def warmed(self, level: mosaic.Level) -> mosaic.Level:
+        """Give the level whose noise is that of the temperature."""
+        return mosaic.Level(level.signal, level.noise * self.options.temperature**0.5)
+
+    def posterior(
+        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+    ) -> mosaic.Posterior:
+        """Give each pixel's posterior over the windows that it may be compared with, at the temperature."""
+        return super().posterior(x, images, self.warmed(level), scale, compute)
+
+    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
+        """Give d x0hat / d x, as of hard windows, at the temperature."""
+        return super().covariance(x, images, self.warmed(level), scale)
 
     def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes that a thread needs at most: as ELS with windows of the same extent, and weighted rows of x."""

@@ -34,9 +34,10 @@ def noisy() -> torch.Tensor:
         ({"window": "whole", "boundary": "circular"}, "es", {}, 0),
         *(({"window": "box", "source": "place", "boundary": at}, "ls", {"boundary": at}, 3) for at in BORDERS[:2]),
         *(({"window": "box", "boundary": at}, "els", {"boundary": at}, 3) for at in BORDERS),
-        ({}, "soft-els", {}, 2.7),
-        ({"border": 0.5, "cutoff": 2}, "soft-els", {"border": 0.5, "cutoff": 2}, 2.7),
-        ({"border_limit": 1, "cutoff": 2}, "soft-els", {"border_limit": 1, "cutoff": 2}, 5),
+        ({}, "soft-els", {"temperature": 1.0}, 2.7),
+        ({"temperature": 0.85}, "soft-els", {}, 2.7),
+        ({"border": 0.5, "cutoff": 2}, "soft-els", {"border": 0.5, "cutoff": 2, "temperature": 1.0}, 2.7),
+        ({"border_limit": 1, "cutoff": 2}, "soft-els", {"border_limit": 1, "cutoff": 2, "temperature": 1.0}, 5),
     ],
 )
 def test_the_machines_are_choices(options: dict[str, Any], name: str, own: dict[str, Any], scale: float) -> None:

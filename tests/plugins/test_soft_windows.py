@@ -16,6 +16,9 @@ LEVEL = mosaic.Level(0.8, 0.6)
 
 
 def made(dataset: mosaic.DataSet, name: str = "soft-els", **options: Any) -> Any:
+    """Make a machine, a soft one at temperature 1 if no other is given, as hard ones have."""
+    if name == "soft-els":
+        options = {"temperature": 1.0, **options}
     return mosaic.registry().make("score", name, options, dataset)
 
 
@@ -92,7 +95,7 @@ def test_without_a_border_every_translate_is_a_candidate() -> None:
 
 def test_the_border_grows_with_the_windows_up_to_its_limit() -> None:
     data = images(side=30)
-    assert [made(data).border(AREA * w) for w in (1, 2, 4, 6, 9)] == [1, 2, 4, 4, 4]
+    assert [made(data).border(AREA * w) for w in (1, 2, 4, 6, 9)] == [1, 2, 4, 5, 5]
     assert [made(data, border_limit=20).border(AREA * w) for w in (1, 2, 4, 6, 9)] == [1, 2, 4, 6, 9]
     assert made(data, border=2.5, border_limit=20).border(AREA * 6) == made(data).extent(AREA * 6) // 2
     assert made(data, boundary="circular").border(AREA * 2) is None
@@ -113,6 +116,16 @@ def test_it_is_the_posterior_of_the_engine_with_a_gaussian_profile() -> None:
         profile = [math.exp(-((u - k // 2) ** 2) / 2 / width**2) for u in range(k)]
         expected = mosaic.equivariant_local_posterior(x, data.images, LEVEL, k, profile=profile, border=border).mean()
         assert torch.equal(made(data, **options).denoise(x, LEVEL, None, scale), expected.float())
+
+
+def test_its_temperature_is_that_of_the_noise_where_candidates_compete() -> None:
+    data = images()
+    x, cooler = noisy(data), mosaic.Level(LEVEL.signal, LEVEL.noise * math.sqrt(0.5))
+    expected = made(data).denoise(x, cooler, None, 4.0)
+    assert torch.equal(made(data, temperature=0.5).denoise(x, LEVEL, None, 4.0), expected)
+    default = mosaic.registry().make("score", "soft-els", {}, data)
+    assert 0 < default.options.temperature < 1
+    assert not torch.equal(default.denoise(x, LEVEL, None, 4.0), made(data).denoise(x, LEVEL, None, 4.0))
 
 
 def test_comparisons_are_those_of_its_windows() -> None:

@@ -14,6 +14,7 @@ __all__ = ["BASELINE", "VARIANTS", "Variant", "boxes", "scales_near", "variants_
 LARGEST_BOX = 17
 RATIO, SMALLEST, LARGEST = 1.2, 1.5, 28.0  # of the scales of soft windows
 NEAR = 2.0  # the factor within which the scale of a soft window is sought from that of the best box
+SOFT_TEMPERATURE = 0.85  # that of soft-els
 ALL = 99  # more pixels than windows reach
 
 
@@ -43,7 +44,7 @@ def _box(**options: Any) -> Variant:
 
 
 def _soft(*, zeros_only: bool = False, **options: Any) -> Variant:
-    return Variant({"window": "soft", **options}, zeros_only)
+    return Variant({"window": "soft", "temperature": SOFT_TEMPERATURE, **options}, zeros_only)
 
 
 # Profiles of other exponents are cut off where they weigh as much as a Gaussian at its cut-off, 2.5 widths.
@@ -62,10 +63,10 @@ VARIANTS = {
     "mixture": _soft(mixture=1.5),
     "hard mixture": _box(mixture=1.5),
     "mirrored": _soft(mirrored=True),
-    "cooler": _soft(temperature=0.8),
-    "warmer": _soft(temperature=1.25),
-    "hard cooler": _box(temperature=0.8),
-    "hard warmer": _box(temperature=1.25),
+    "cooler, T = 0.7": _soft(temperature=0.7),
+    "warmer, T = 1": _soft(temperature=1.0),
+    "hard, T = 0.85": _box(temperature=0.85),
+    "hard, T = 1.2": _box(temperature=1.2),
 }
 
 

@@ -21,6 +21,15 @@ def test_every_variant_is_a_choice_of_filtered_and_no_two_are_alike(boundary: st
     assert names[0] == BASELINE  # the grids of others rest on it
 
 
+def test_soft_windows_are_those_of_soft_els() -> None:
+    images = mosaic.DataSet("grey", mosaic.registry().get("dataset", "digits")().load().images[:2])
+    chosen, soft = (
+        mosaic.registry().make("score", name, options, images).options.model_dump()
+        for name, options in (("filtered", VARIANTS["soft"].options), ("soft-els", {}))
+    )
+    assert {name: chosen[name] for name in soft} == soft
+
+
 def test_borders_are_varied_only_where_windows_see_nothing_beyond() -> None:
     assert variants_for("zeros") == list(VARIANTS)
     assert set(VARIANTS) - set(variants_for("circular")) == {
