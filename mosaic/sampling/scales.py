@@ -58,8 +58,8 @@ PAPER_SCALES = {
 # them on networks of its preset `cpu` and keeps them in `scales-soft-els.nc` (README).
 SOFT_SCALES = {
     "fashion-resnet-zeros": (
-        *(1.6, 2.3, 2.9, 3.3, 3.8, 4.3, 4.8, 5.4, 5.9, 6.4),
-        *(7.0, 7.5, 8.0, 8.6, 9.4, 10.1, 10.8, 12.6, 17.0, 17.0),
+        *(1.6, 2.3, 2.8, 3.2, 3.6, 4.2, 4.6, 5.2, 5.7, 6.3),
+        *(6.7, 7.3, 7.8, 8.3, 9.0, 9.6, 9.9, 10.5, 13.9, 17.0),
     ),
 }
 

@@ -34,7 +34,9 @@ def test_list_names_everything_built_in(invoke: Invoke) -> None:
     assert {("dataset", name) for name in datasets} <= names
     assert {("sampler", name) for name in samplers} <= names
     assert {("score", name) for name in ("is", "es", "ls", "els")} <= names
-    assert sum(kind == "scales" for kind, _ in names) == 11
+    presets = [name for kind, name in names if kind == "scales"]
+    assert sum(name.startswith("paper/") for name in presets) == 10
+    assert {"niedoba/cifar10-square", "soft-els/fashion-resnet-zeros"} <= set(presets)
 
 
 def test_names_of_a_kind_are_sorted(invoke: Invoke) -> None:
