@@ -29,6 +29,7 @@ class ArrayFile(mosaic.DataSource):
     """The arrays `images` and, optionally, `labels` of a numpy or netCDF file."""
 
     name = "file"
+    reads_subset = True
 
     class Options(mosaic.DataSetOptions):
         """The file, and how its arrays become images."""
@@ -60,7 +61,7 @@ class ArrayFile(mosaic.DataSource):
     def read(self) -> mosaic.DataSet:
         """Read the arrays: images (N, C, H, W) float32, range [-1, 1]; classes are named by their numbers.
 
-        Headers are read first. Of the images only those are read that `limit` chooses.
+        Headers are read first. Of the images only those are read that `limit` and `skip` choose.
 
         Raises
         ------
@@ -100,12 +101,12 @@ class ArrayFile(mosaic.DataSource):
         lengths = dict(zip(layout, stored.shape, strict=True))
         shape = (lengths.get("C", 1), lengths["H"], lengths["W"])
         # Labels of all images are needed to choose: a few integers an image.
-        kept = count if self.options.limit is None else min(count, self.options.limit)
+        kept = self.kept(count)
         self.check_memory(kept, shape, 64 * count + stored.held)
         labels = (
             None if stored_labels is None else _read_labels(stored_labels, count, stored.dims[first : first + 1], path)
         )
-        chosen = mosaic.balanced_subset(count, kept, self.options.limit_seed, labels)
+        chosen = self.choose(count, labels)
         images, done = torch.empty(kept, *shape, dtype=torch.float32, device="cpu"), 0
         for rows in stored.rows(chosen.numpy(), first):
             axes = [order.index(axis) for axis in "NCHW" if axis in order]

@@ -32,6 +32,7 @@ class ImageFolder(mosaic.DataSource):
     """
 
     name = "folder"
+    reads_subset = True
 
     class Options(mosaic.DataSetOptions):
         """The folder, which must be given; ~ is the home directory."""
@@ -66,7 +67,9 @@ class ImageFolder(mosaic.DataSource):
         return None if path.is_dir() else f"there is no folder '{path}'"
 
     def read(self) -> mosaic.DataSet:
-        """Read the images that `limit` chooses: (N, 1 or 3, H, W), range [-1, 1]; classes are the subfolders by name.
+        """Read the images that `limit` and `skip` choose: (N, 1 or 3, H, W), range [-1, 1].
+
+        Classes are the subfolders, by name.
 
         Raises
         ------
@@ -83,8 +86,7 @@ class ImageFolder(mosaic.DataSource):
         labels, kinds = _labels_of(by_class), [inspect(file) for file in files]
         if self.options.size is None:
             _check_sizes(files, kinds)
-        limit = len(files) if self.options.limit is None else self.options.limit
-        chosen = mosaic.balanced_subset(len(files), limit, self.options.limit_seed, labels)
+        chosen = self.choose(len(files), labels)
         images, brightest = self._decoded(files, kinds, chosen.tolist())
         return mosaic.DataSet(
             name=self.name,

@@ -1,7 +1,7 @@
 """MNIST, FashionMNIST, CIFAR-10 and CelebA, in the folders that torchvision keeps them in.
 
 torchvision downloads them and checks what it unpickles; plain formats are read here, which needs the files of
-the training split only.
+the split that is asked for only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import warnings
 from abc import abstractmethod
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import platformdirs
 import torch
@@ -30,11 +30,11 @@ __all__ = ["CelebA", "Cifar10", "FashionMnist", "Mnist", "TorchvisionSource"]
 
 _downloading = threading.Lock()  # stdout is that of all threads
 
-CIFAR_IMAGES = 50_000
+CIFAR_IMAGES = {"train": 50_000, "test": 10_000}
 
 
 class TorchvisionSource(mosaic.DataSource):
-    """The training split of a data set that torchvision downloads.
+    """A split of a data set that torchvision downloads; by default its training images.
 
     Attributes
     ----------
@@ -44,6 +44,8 @@ class TorchvisionSource(mosaic.DataSource):
         Folder under the data folder.
     files : tuple of str
         What that folder must hold.
+    test_files : tuple of str
+        What it must hold for the test split; empty for the same.
     preset : str
         Name of the preset of locality scales that suits it.
     """
@@ -51,21 +53,31 @@ class TorchvisionSource(mosaic.DataSource):
     remote: ClassVar[str]
     folder: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
+    test_files: ClassVar[tuple[str, ...]] = ()
     preset: ClassVar[str]
+    reads_subset = True
 
     class Options(mosaic.DataSetOptions):
-        """Size to which images are resized."""
+        """Size to which images are resized, and the split."""
+
+        later = (*mosaic.DataSetOptions.later, "split")
 
         size: int = Field(32, ge=1, le=1024, description="Height and width that images are resized to, in pixels.")
+        split: Literal["train", "test"] = Field("train", description="Which of the published splits.")
 
     @property
     def root(self) -> Path:
         """The data folder: the one given, or the user's cache."""
         return self.access.root or Path(platformdirs.user_cache_dir("mosaic-diffusion"), "data")
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Files of the split."""
+        return self.test_files if self.options.split == "test" and self.test_files else self.files
+
     def missing(self) -> list[str]:
         """List the files that are not there, neither plain nor as `.gz`."""
-        paths = {name: self.root / self.folder / name for name in self.files}
+        paths = {name: self.root / self.folder / name for name in self.needed}
         return [name for name, path in paths.items() if not (path.exists() or Path(f"{path}.gz").exists())]
 
     def available(self) -> str | None:
@@ -74,7 +86,7 @@ class TorchvisionSource(mosaic.DataSource):
         return f"{self.root / self.folder} lacks {', '.join(missing)}" if missing and not self.access.download else None
 
     def read(self) -> mosaic.DataSet:
-        """Read the training split, or the part of it that `limit` asks for.
+        """Read the split, or the part of it that `limit` and `skip` ask for.
 
         The part is taken here, not after reading, so that no more images than needed are decoded and resized.
 
@@ -95,15 +107,7 @@ class TorchvisionSource(mosaic.DataSource):
 
     @abstractmethod
     def read_split(self) -> mosaic.DataSet:
-        """Read the training split from files that are all there."""
-
-    def choose(self, count: int, labels: Tensor | None) -> Tensor:
-        """Give the indices (int64, rising) of the images to read: all, or what `limit` asks for."""
-        return mosaic.balanced_subset(count, self.kept(count), self.options.limit_seed, labels)
-
-    def kept(self, count: int) -> int:
-        """How many of `count` images `limit` leaves."""
-        return count if self.options.limit is None else min(count, self.options.limit)
+        """Read the split from files that are all there."""
 
     def check_images(self, count: int, channels: int, more: int) -> None:
         """Refuse to read what takes more memory than there is; `more` is what reading takes beside images."""
@@ -117,8 +121,13 @@ class TorchvisionSource(mosaic.DataSource):
             labels=labels,
             classes=classes,
             scales=self.preset,
-            origin=f"{self.remote} training split in {readable(self.root / self.folder)}",
+            origin=f"{self.remote} {self.split_name} split in {readable(self.root / self.folder)}",
         )
+
+    @property
+    def split_name(self) -> str:
+        """What the split is called."""
+        return "test" if self.options.split == "test" else "training"
 
     def _download(self) -> None:
         remote = getattr(mosaic.import_torchvision().datasets, self.remote)
@@ -143,6 +152,7 @@ class Mnist(TorchvisionSource):
     remote = "MNIST"
     folder = "MNIST/raw"
     files = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    test_files = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
     preset = "paper/mnist-resnet-zeros"
 
     def read_split(self) -> mosaic.DataSet:
@@ -153,13 +163,13 @@ class Mnist(TorchvisionSource):
         DataError
             If a file is damaged, or there are not as many labels as images.
         """
-        directory = self.root / self.folder
-        pixel_file, label_file = IdxFile(directory / self.files[0], 3), IdxFile(directory / self.files[1], 1)
+        directory, (images, labels_of) = self.root / self.folder, self.needed
+        pixel_file, label_file = IdxFile(directory / images, 3), IdxFile(directory / labels_of, 1)
         (count, height, width), (labelled,) = pixel_file.shape, label_file.shape
         if count != labelled:
             raise mosaic.DataError(
-                f"'{directory}' holds {count} images ({self.files[0]}) but {labelled} labels "
-                f"({self.files[1]}); replace both files by those of one release."
+                f"'{directory}' holds {count} images ({images}) but {labelled} labels "
+                f"({labels_of}); replace both files by those of one release."
             )
         self.check_images(count, 1, 64 * count + self.kept(count) * height * width)
         labels = label_file.read().long()
@@ -197,7 +207,7 @@ class Cifar10(TorchvisionSource):
     name = "cifar10"
     remote = "CIFAR10"
     folder = "cifar-10-batches-py"
-    # torchvision also checks the test batch when it reads the training split.
+    # torchvision also checks the batches of the other split.
     files = (*(f"data_batch_{index}" for index in range(1, 6)), "test_batch", "batches.meta")
     preset = "paper/cifar10-resnet-zeros"
 
@@ -212,11 +222,12 @@ class Cifar10(TorchvisionSource):
         """
         datasets: Any = mosaic.import_torchvision().datasets
         # torchvision reads all of it, and holds it twice when it joins the files.
-        self.check_images(CIFAR_IMAGES, 3, 2 * CIFAR_IMAGES * 3 * 32 * 32)
+        count, is_training = CIFAR_IMAGES[self.options.split], self.options.split == "train"
+        self.check_images(count, 3, 2 * count * 3 * 32 * 32)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # newer numpys warn about these pickles of an old one
-                split = datasets.CIFAR10(self.root, train=True, download=False)
+                split = datasets.CIFAR10(self.root, train=is_training, download=False)
         except RuntimeError as error:
             raise mosaic.DataError(
                 f"Data set '{self.name}': in '{self.root / self.folder}', "
@@ -252,14 +263,16 @@ class CelebA(TorchvisionSource):
         Raises
         ------
         DataError
-            If the list names no training images, or an image is missing or damaged.
+            If the list names no images of the split, or an image is missing or damaged.
         """
         partition, folder = (self.root / self.folder / name for name in self.files)
         rows = [line.split() for line in partition.read_text(encoding="ascii", errors="replace").splitlines()]
-        names = [row[0] for row in rows if len(row) == 2 and row[1] == "0"]
+        mark = "2" if self.options.split == "test" else "0"
+        names = [row[0] for row in rows if len(row) == 2 and row[1] == mark]
         if not names:
             raise mosaic.DataError(
-                f"'{partition}' names no training images (a file name, then 0); replace it by the published file."
+                f"'{partition}' names no {self.split_name} images (a file name, then {mark}); replace it by the "
+                f"published file."
             )
         self.check_images(len(names), 3, 256 * len(names))
         chosen, size = self.choose(len(names), None).tolist(), self.options.size

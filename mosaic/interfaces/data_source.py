@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from torch import Tensor
 
 from mosaic.device import physical_memory, standard_torch
 from mosaic.errors import DataError
@@ -20,18 +21,38 @@ __all__ = ["DataAccess", "DataSetOptions", "DataSource"]
 
 
 class DataSetOptions(PluginOptions):
-    """Options that every data set has; a data source's own `Options` derive from this."""
+    """Options that every data set has; a data source's own `Options` derive from this.
+
+    Attributes
+    ----------
+    later : tuple of str
+        Options that are recorded only if they are not at their default, so that what was stored before there were any
+        is still of the same data.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ("skip",)
 
     limit: int | None = Field(
         None, ge=1, description="Use a seeded, class-balanced subset of this many training images."
     )
     limit_seed: int = Field(0, ge=0, description="Seed of the subset that `limit` takes.")
+    skip: int = Field(
+        0,
+        ge=0,
+        description="Leave out the subset that `limit` would take, were it this; then take `limit` of the rest.",
+    )
 
     @model_validator(mode="after")
     def _seeds_a_subset(self) -> Self:
-        if self.limit is None and self.limit_seed:
-            raise ValueError(f"limit_seed {self.limit_seed} would not be used without limit; leave it out")
+        if self.limit is None and self.skip == 0 and self.limit_seed:
+            raise ValueError(f"limit_seed {self.limit_seed} would not be used without limit or skip; leave it out")
         return self
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields, values = type(self).model_fields, handler(self)
+        usual = [name for name in self.later if getattr(self, name) == fields[name].default]
+        return {name: value for name, value in values.items() if name not in usual}
 
 
 @dataclass(frozen=True)
@@ -61,11 +82,14 @@ class DataSource(ABC):
     name : str
         The name on the command line.
     Options : type[DataSetOptions]
-        The source's options; `limit` and `limit_seed` are served by the core.
+        The source's options; `limit`, `limit_seed` and `skip` are served by the core.
+    reads_subset : bool
+        Whether `read` reads only the images that `choose` gives; else the core takes them from the whole set.
     """
 
     name: ClassVar[str] = ""
     Options: ClassVar[type[DataSetOptions]] = DataSetOptions
+    reads_subset: ClassVar[bool] = False
 
     def __init__(self, options: DataSetOptions | None = None, access: DataAccess | None = None) -> None:
         self.options: Any = options if options is not None else self.Options()
@@ -73,7 +97,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def read(self) -> DataSet:
-        """Read the whole training set.
+        """Read the whole training set, or with `reads_subset` the images that `choose` gives.
 
         Raises
         ------
@@ -84,6 +108,28 @@ class DataSource(ABC):
     def available(self) -> str | None:
         """Say, without reading it, why the set is not available now; None when it is."""
         return None
+
+    def kept(self, count: int) -> int:
+        """How many of `count` images `limit` and `skip` leave.
+
+        Raises
+        ------
+        DataError
+            If they leave none.
+        """
+        limit, skip = self.options.limit, self.options.skip
+        if skip >= count > 0:
+            raise DataError(
+                f"Data set '{self.name}': `dataset.skip` {skip} leaves none of its {count} images; leave out at most "
+                f"{count - 1}."
+            )
+        left: int = max(0, count - skip)
+        return left if limit is None else min(left, int(limit))
+
+    def choose(self, count: int, labels: Tensor | None) -> Tensor:
+        """Give the indices (int64, rising) of the images to use: all of `count`, or what `limit` and `skip` ask for."""
+        options = self.options
+        return balanced_subset(count, self.kept(count), options.limit_seed, labels, options.skip)
 
     def check_memory(self, images: int, shape: Sequence[int], more: int = 0) -> None:
         """Refuse to read more than `access.memory`; call it in `read`, with what the files' headers say.
@@ -118,7 +164,7 @@ class DataSource(ABC):
 
     @standard_torch()
     def load(self) -> DataSet:
-        """Read the training set and take the subset that `limit` asks for.
+        """Read the training set and take the subset that `limit` and `skip` ask for.
 
         Raises
         ------
@@ -126,7 +172,6 @@ class DataSource(ABC):
             If it is missing or cannot be used.
         """
         dataset = self.read()
-        limit = self.options.limit
-        if limit is None or limit >= len(dataset):
+        if self.reads_subset or self.kept(len(dataset)) == len(dataset):
             return dataset
-        return dataset.select(balanced_subset(len(dataset), limit, self.options.limit_seed, dataset.labels))
+        return dataset.select(self.choose(len(dataset), dataset.labels))

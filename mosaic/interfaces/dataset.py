@@ -268,8 +268,10 @@ def _first(texts: Sequence[str], most: int) -> str | None:
 
 
 @checked()
-def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = None) -> Tensor:
+def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = None, skip: int = 0) -> Tensor:
     """Choose `limit` of `count` images at random, as evenly over the classes as they allow.
+
+    Subsets of one seed are nested: a larger limit adds images. What `skip` leaves out is the subset of that many.
 
     Parameters
     ----------
@@ -279,31 +281,34 @@ def balanced_subset(count: int, limit: int, seed: int, labels: Tensor | None = N
         Seed of the choice.
     labels : Tensor (count,), int64, optional
         Classes; without them the choice is uniform.
+    skip : int
+        How many images to leave out: those that this limit would choose. So limits 10 and 5 with skip 10 have no image
+        in common.
 
     Returns
     -------
-    Tensor (min(limit, count),), int64
-        Indices in rising order. Class sizes differ by at most one, unless a class has too few images.
+    Tensor (min(limit, count - skip),), int64
+        Indices in rising order. Class sizes differ by at most one, after a skip two, unless a class has too few images.
 
     Raises
     ------
     UsageError
         If a number is negative, or the labels are not one for each image.
     """
-    for name, value in {"count": count, "limit": limit, "seed": seed}.items():
+    for name, value in {"count": count, "limit": limit, "seed": seed, "skip": skip}.items():
         if not 0 <= value < 2**63:
             raise UsageError(f"`{name}` is {value}; it must be from 0 to 2^63 - 1.")
     if labels is not None and labels.shape != (count,):
         raise UsageError(f"`labels` have shape {tuple(labels.shape)}; {count} images need ({count},).")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator, dtype=torch.int64, device="cpu")
-    if labels is None or limit >= count:
-        return order[:limit].sort().values
+    if labels is None or (skip == 0 and limit >= count):
+        return order[skip:][:limit].sort().values
     # Images are taken by their random rank within their class: all first ones, then all second ones, and so on.
     shuffled = labels.cpu()[order]
     rank = torch.empty(count, dtype=torch.int64, device="cpu")
     for label in shuffled.unique():
         members = (shuffled == label).nonzero()[:, 0]
         rank[members] = torch.arange(len(members), dtype=torch.int64, device="cpu")
-    chosen = torch.argsort(rank, stable=True)[:limit]
+    chosen = torch.argsort(rank, stable=True)[skip:][:limit]
     return order[chosen].sort().values

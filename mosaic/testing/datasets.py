@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -56,7 +57,7 @@ def it_loads_the_same_twice(case: PluginCase) -> None:
 
 
 def limit_takes_a_balanced_subset(case: PluginCase) -> None:
-    """`limit` and `limit_seed` choose a subset, with classes as even as possible."""
+    """`limit` and `limit_seed` choose a subset, with classes as even as possible; `skip` leaves out the same one."""
     require(issubclass(case.plugin.Options, DataSetOptions), "its Options do not derive from mosaic.DataSetOptions")
     whole = _loaded(case)
     if len(whole) < 4:
@@ -75,6 +76,9 @@ def limit_takes_a_balanced_subset(case: PluginCase) -> None:
         )
     members = {image.numpy().tobytes() for image in whole.images}
     require(all(image.numpy().tobytes() in members for image in subset.images), "the subset has images of its own")
+    rest, counted = _loaded(case, skip=half), [Counter(image.numpy().tobytes() for image in whole.images)]
+    counted.append(Counter(image.numpy().tobytes() for part in (subset, rest) for image in part.images))
+    require(counted[0] == counted[1], f"limit={half} and skip={half} do not share the images out between them")
 
 
 def its_scales_exist(case: PluginCase) -> None:

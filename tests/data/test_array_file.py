@@ -248,8 +248,10 @@ def test_file_reads_of_a_subset_what_it_would_of_all(tmp_path: Path, suffix: str
     else:
         np.save(path, images) if suffix == ".npy" else np.savez_compressed(path, images=images, labels=labels)
     whole = file(path)
-    chosen = mosaic.balanced_subset(900, 11, seed, whole.labels)
-    assert file(path, limit=11, limit_seed=seed).fingerprint() == whole.select(chosen).fingerprint()
+    for skip in (0, 30):
+        chosen = mosaic.balanced_subset(900, 11, seed, whole.labels, skip)
+        part = file(path, limit=11, limit_seed=seed, skip=skip)
+        assert part.fingerprint() == whole.select(chosen).fingerprint()
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".nc"])

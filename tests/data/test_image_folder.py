@@ -178,6 +178,7 @@ def test_folder_decodes_only_what_limit_chooses_and_gives_it_the_channels_of_the
     other = tmp_path / f"{(chosen + 1) % 6}.png"
     other.write_bytes(other.read_bytes()[:45])  # its header is whole
     assert folder(tmp_path, limit=1).images.shape == (1, 3, 4, 5)
+    assert folder(tmp_path, limit=1, skip=1).names == (f"{mosaic.balanced_subset(7, 1, 0, None, 1).item()}.png",)
     with pytest.raises(mosaic.DataError, match=other.name):
         folder(tmp_path)
 

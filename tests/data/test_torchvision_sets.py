@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import urllib.error
 from pathlib import Path
@@ -48,6 +49,27 @@ def test_limit_before_resizing_gives_what_limit_after_it_does(tmp_path: Path) ->
     assert part.fingerprint() == expected.fingerprint()
     assert part.labels is not None
     assert part.labels.bincount().tolist() == [2] * 10
+
+
+def test_the_test_split_is_read_from_its_own_files(tmp_path: Path) -> None:
+    images, labels = small_mnist(tmp_path)
+    with pytest.raises(mosaic.DataError, match=Mnist.test_files[0]):
+        load(Mnist, tmp_path, split="test")
+    for name, values in zip(Mnist.test_files, (images[:12, ::-1], labels[:12]), strict=True):
+        write_idx(tmp_path / Mnist.folder / name, values)
+    held = load(Mnist, tmp_path, size=28, split="test")
+    np.testing.assert_allclose(held.images[:, 0].numpy(), images[:12, ::-1] / 127.5 - 1, atol=1e-6)
+    assert held.labels is not None
+    assert held.labels.tolist() == labels[:12].tolist()
+    assert "test split" in held.origin
+    assert "training split" in load(Mnist, tmp_path).origin
+    assert len(load(Mnist, tmp_path, split="test", skip=2, limit=5)) == 5
+
+
+def test_the_usual_split_is_not_recorded() -> None:
+    """What was stored before there was a choice is still of the same data."""
+    assert "split" not in Mnist.Options().model_dump(mode="json")
+    assert Mnist.Options(split="test", skip=1).model_dump(mode="json").keys() >= {"split", "skip", "size", "limit"}
 
 
 def test_fashion_mnist_has_torchvisions_class_names(tmp_path: Path) -> None:
@@ -149,6 +171,19 @@ def test_cifar10_reads_the_training_batches(tmp_path: Path, monkeypatch: pytest.
     assert limited.labels.bincount().tolist() == [2] * 10
 
 
+def test_cifar10_reads_the_test_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_cifar(tmp_path, monkeypatch)
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 3072), np.uint8)
+    path = tmp_path / Cifar10.folder / "test_batch"
+    path.write_bytes(pickle.dumps({"data": pixels, "labels": [1, 0, 3, 2]}))
+    cifar = mosaic.import_torchvision().datasets.CIFAR10
+    monkeypatch.setattr(cifar, "test_list", [["test_batch", hashlib.md5(path.read_bytes()).hexdigest()]])
+    held = load(Cifar10, tmp_path, split="test")
+    np.testing.assert_allclose(held.images.numpy().reshape(4, -1), pixels / 127.5 - 1, atol=1e-6)
+    assert held.labels is not None
+    assert held.labels.tolist() == [1, 0, 3, 2]
+
+
 @pytest.mark.parametrize("name", ["data_batch_1", "data_batch_5", "test_batch", "batches.meta"])
 def test_cifar10_never_unpickles_a_tampered_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     small_cifar(tmp_path, monkeypatch)
@@ -172,6 +207,7 @@ def test_celeba_squeezes_the_whole_training_photographs(tmp_path: Path) -> None:
     assert dataset.scales == "paper/celeba-resnet-zeros"
     expected = resize(torch.from_numpy(photographs).permute(0, 3, 1, 2), 32)
     torch.testing.assert_close(dataset.images, expected, rtol=0, atol=1e-6)
+    assert len(load(CelebA, tmp_path, split="test")) == 1  # the fifth photograph
 
 
 def test_celeba_decodes_only_what_limit_asks_for(tmp_path: Path) -> None:

@@ -151,6 +151,19 @@ def test_a_subset_is_as_even_over_classes_as_they_allow(limit: int) -> None:
         assert all(kept[other] <= kept[label] + 1 for other in whole) or kept[label] == whole[label]
 
 
+@pytest.mark.parametrize("labels", [None, torch.arange(20) % 3])
+def test_what_a_subset_skips_is_the_smaller_subset(labels: torch.Tensor | None) -> None:
+    for skip in range(21):
+        first, rest = mosaic.balanced_subset(20, skip, 1, labels), mosaic.balanced_subset(20, 99, 1, labels, skip)
+        assert sorted([*first.tolist(), *rest.tolist()]) == list(range(20))
+        part = mosaic.balanced_subset(20, 7, 1, labels, skip)
+        assert len(part) == min(7, 20 - skip)
+        assert set(part.tolist()) <= set(rest.tolist())
+        if labels is not None and skip <= 12:
+            counts = labels[part].bincount(minlength=3)
+            assert int(counts.max() - counts.min()) <= 2
+
+
 def test_subsets_are_seeded_and_uniform() -> None:
     assert torch.equal(mosaic.balanced_subset(30, 9, 5), mosaic.balanced_subset(30, 9, 5))
     times = torch.zeros(30)
@@ -167,6 +180,7 @@ def test_subsets_are_seeded_and_uniform() -> None:
         ((5, 2.5, 0), "limit"),
         ((5, 2, -1), "seed"),
         ((5, 2, 0, LABELS[:4]), "5"),
+        ((5, 2, 0, None, -1), "skip"),
     ],
 )
 def test_a_subset_that_cannot_be_chosen_is_refused(arguments: tuple[Any, ...], named: str) -> None:

@@ -90,6 +90,16 @@ class Inventive(Waves):
         return replace(chosen, images=0.9 * chosen.images) if self.options.limit else chosen
 
 
+class Repeating(Waves):
+    """What it skips comes again."""
+
+    def load(self) -> mosaic.DataSet:
+        whole, options = self.read(), self.options
+        return whole.select(
+            mosaic.balanced_subset(len(whole), options.limit or len(whole) - options.skip, 0, whole.labels)
+        )
+
+
 class Unbounded(Waves):
     class Options(mosaic.Options):
         """Options without `limit`."""
@@ -100,7 +110,7 @@ def test_the_classes_that_a_subset_takes_are_counted() -> None:
     assert_caught("dataset", Lopsided, "limit_takes_a_balanced_subset", r"limit=4 .*\[0, 4\].*\[2, 2\]")
 
 
-@pytest.mark.parametrize("wrong", [Inventive, Unbounded])
+@pytest.mark.parametrize("wrong", [Inventive, Repeating, Unbounded])
 def test_other_wrong_subsets_are_caught(wrong: type[mosaic.DataSource]) -> None:
     assert_caught("dataset", wrong, "limit_takes_a_balanced_subset")
 
