@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,8 @@ import click
 
 from mosaic.errors import UsageError
 from mosaic.progress import progress_bar
-from mosaic.run.settings import plugin_options, with_owners
 from mosaic_cli.data_options import PATH, data_dir
+from mosaic_cli.subjects import options_of, times_of
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(
     modes. A J of D values takes 64 D^2 bytes, which must fit half of the memory.
     """
     from mosaic.disk.atomic import write_together
-    from mosaic.evaluate.probe.probe import TIMES, probe
+    from mosaic.evaluate.probe.probe import probe
     from mosaic.storage.files import store
     from mosaic.storage.output import Output
     from mosaic.view.images import write_figure
@@ -105,12 +105,12 @@ def command(
         return output.path
 
     target()
-    for_scores, for_data = _options(options, scores, dataset)
+    for_scores, for_data = options_of(options, scores, dataset)
     with progress_bar(not terminal.quiet) as bar:
         probed = probe(
             [*([] if checkpoint is None else [checkpoint]), *scores],
             dataset,
-            times=TIMES if times is None else _times(times),
+            times=times_of(times),
             score_options=for_scores,
             dataset_options=for_data,
             data_dir=data_dir,
@@ -128,27 +128,6 @@ def command(
         print_json({"path": str(path), "pictures": [str(picture) for picture in pictures], "scores": _document(probed)})
     else:
         _print(probed)
-
-
-def _options(
-    options: Sequence[str], scores: Sequence[str], dataset: str | None
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Sort options by the scores that have them; and those of the training set."""
-    from mosaic.interfaces.data_source import DataSetOptions
-    from mosaic.registry.loading import registry
-
-    known = {name: registry().get("score", name).Options for name in scores}
-    data = DataSetOptions if dataset is None else registry().get("dataset", dataset).Options
-    given = with_owners(plugin_options(options, (*known, "dataset")), {**known, "dataset": data})
-    named = {key.removesuffix("_options"): values for key, values in given.items()}
-    return named, named.pop("dataset", {})
-
-
-def _times(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"`times` '{text}' must be a list of times such as 0.1,0.5,0.9.") from None
 
 
 def _document(probed: xr.Dataset) -> dict[str, Any]:

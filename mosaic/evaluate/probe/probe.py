@@ -17,16 +17,15 @@ import xarray as xr
 import mosaic.view.accessor  # noqa: F401 - every probe has `probe.mosaic`
 from mosaic.errors import UsageError
 from mosaic.evaluate.probe.points import ProbePlan, probe_points
-from mosaic.evaluate.probe.subjects import Subject, resolve_subjects
 from mosaic.evaluate.receptive_field import classes_of
+from mosaic.evaluate.subjects import TIMES, Subject, is_network, levels_of, records_of, resolve_subjects
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
-from mosaic.registry.loading import registry
 from mosaic.run.derivative import DIFFERENCE, check_difference, check_memory
-from mosaic.run.score import Score, name_of
+from mosaic.run.score import Score
 from mosaic.run.settings import refuse_unused
 from mosaic.sampling.noise import initial_noise
 from mosaic.sampling.scales import Scales
@@ -36,9 +35,7 @@ from mosaic.storage.output import Output
 from mosaic.storage.schema import PROBE_SCHEMA, described
 from mosaic.train.runs import network_runs
 
-__all__ = ["TIMES", "probe"]
-
-TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+__all__ = ["probe"]
 
 
 @checked()
@@ -128,9 +125,6 @@ def probe(
     """
     _check_numbers(samples, seed, modes, shifts)
     check_difference(difference)
-    moments = [float(t) for t in times]
-    if not moments:
-        raise UsageError("`times` is empty; leave it out for 0.1, 0.3, 0.5, 0.7, 0.9.")
     output = None if out is None else Output(Path(out).expanduser(), overwrite=overwrite)
     if output is None:
         refuse_unused({"overwrite": overwrite}, "nothing is stored without `out`")
@@ -145,7 +139,7 @@ def probe(
         scales=scales,
         score_options=score_options or {},
     )
-    plan = _planned(subjects, access, moments, samples, seed, modes, shifts, class_conditional, difference)
+    plan = _planned(subjects, access, times, samples, seed, modes, shifts, class_conditional, difference)
     with reporting(progress) as report:
         probed = probe_points(plan, report)
     result = described(probed.assign_attrs(_attributes(plan)), PROBE_SCHEMA)
@@ -160,14 +154,10 @@ def _check_numbers(samples: int, seed: int, modes: int, shifts: int) -> None:
             raise UsageError(f"`{name}` is {value}; it must be at least {least}.")
 
 
-def _is_network(own: Score) -> bool:
-    return own.model.name == registry().checkpoint_score()
-
-
 def _planned(
     subjects: Mapping[str, Score],
     access: DataAccess,
-    moments: Sequence[float],
+    times: Sequence[float],
     samples: int,
     seed: int,
     modes: int,
@@ -175,17 +165,15 @@ def _planned(
     class_conditional: bool,
     difference: float,
 ) -> ProbePlan:
-    first = next(iter(subjects.values()))
-    dataset = first.model.dataset
+    levels, dataset = levels_of(subjects, times), next(iter(subjects.values())).model.dataset
     check_memory(2, dataset.shape)
-    scheduled = next((own for own in subjects.values() if own.model.traits.schedule() is not None), first)
     chosen = torch.arange(min(samples, len(dataset)), dtype=torch.int64, device="cpu")
     clean = dataset.images[chosen.to(dataset.images.device)].float()
-    networks = {name: own for name, own in subjects.items() if own.model.name == registry().checkpoint_score()}
+    networks = {name: own for name, own in subjects.items() if is_network(own)}
     return ProbePlan(
         scores=subjects,
         fields={name: network_runs(own, access).receptive_field for name, own in networks.items()},
-        levels={t: scheduled.level_at(t) for t in moments},
+        levels=levels,
         clean=clean,
         noise=initial_noise(seed, range(len(clean)), dataset.shape).to(clean),
         labels=classes_of(dataset, chosen) if class_conditional else None,
@@ -199,15 +187,6 @@ def _planned(
 def _attributes(plan: ProbePlan) -> dict[str, str]:
     """Root attributes: what was probed, and how."""
     dataset, names = plan.dataset, ("seed", "modes", "shifts", "difference")
-    records = {
-        name: {
-            "score": name_of(own.model),
-            "score_options": own.model.options.model_dump(mode="json"),
-            "fingerprint": own.model.traits.fingerprint(),
-            **own.settings(),
-        }
-        for name, own in plan.scores.items()
-    }
     configuration = {
         "dataset": dataset.name,
         "dataset_options": dict(dataset.options),
@@ -215,7 +194,7 @@ def _attributes(plan: ProbePlan) -> dict[str, str]:
         "samples": len(plan.clean),
         **{name: getattr(plan, name) for name in names},
         "class_conditional": plan.labels is not None,
-        "scores": records,
+        "scores": records_of(plan.scores),
     }
     return {
         **made_by(dataset.images.device, dataset),

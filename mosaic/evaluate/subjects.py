@@ -1,4 +1,4 @@
-"""The scores of a probe, by their names: on one training set, and at the levels of one schedule."""
+"""Scores that are evaluated side by side, by their names: on one training set, and at the levels of one schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from mosaic.errors import UsageError, warn_of
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
-from mosaic.interfaces.schedule import NoiseSchedule
+from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.data import load_dataset
 from mosaic.registry.loading import registry
@@ -23,7 +23,9 @@ from mosaic.train.checkpoint import Checkpoint
 from mosaic.train.runs import NetworkRuns, network_runs
 from mosaic.train.score import score
 
-__all__ = ["Subject", "Subjects", "resolve_subjects"]
+__all__ = ["TIMES", "Subject", "Subjects", "is_network", "levels_of", "records_of", "resolve_subjects"]
+
+TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which scores are compared, unless a caller says others
 
 Subject = str | PathLike[str] | Score | ScoreModel | Checkpoint
 Subjects = Subject | Sequence[Any] | Mapping[str, Any]
@@ -83,6 +85,39 @@ def resolve_subjects(
     return resolved
 
 
+def levels_of(scores: Mapping[str, Score], times: Sequence[float]) -> dict[float, Level]:
+    """Give the noise levels at times of the schedule of the first network, or else of the first score.
+
+    Raises
+    ------
+    UsageError
+        If there are none, or one is not from 0 to 1.
+    """
+    if not times:
+        raise UsageError(f"`times` is empty; leave it out for {', '.join(map(str, TIMES))}.")
+    first = next(iter(scores.values()))
+    scheduled = next((own for own in scores.values() if own.model.traits.schedule() is not None), first)
+    return {float(t): scheduled.level_at(t) for t in times}
+
+
+def records_of(scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
+    """Record what each score is, for the configuration of a stored result."""
+    return {
+        name: {
+            "score": name_of(own.model),
+            "score_options": own.model.options.model_dump(mode="json"),
+            "fingerprint": own.model.traits.fingerprint(),
+            **own.settings(),
+        }
+        for name, own in scores.items()
+    }
+
+
+def is_network(own: Score) -> bool:
+    """Whether a score is a checkpoint's network."""
+    return bool(own.model.name == registry().checkpoint_score())
+
+
 def _made(each: Subject, dataset: str | DataSet | None, options: Mapping[str, Any], access: DataAccess) -> Score:
     """Make a score of what is more than a name; a model has its own data."""
     if isinstance(each, (Score, ScoreModel)):
@@ -140,8 +175,7 @@ def _schedule_of(made: Sequence[Score]) -> NoiseSchedule | None:
 
 
 def _network(own: Score, access: DataAccess) -> NetworkRuns | None:
-    is_checkpoint = own.model.name == registry().checkpoint_score()
-    return network_runs(own, access) if is_checkpoint else None
+    return network_runs(own, access) if is_network(own) else None
 
 
 def _check_data(scores: Mapping[str, Score]) -> None:
@@ -151,8 +185,8 @@ def _check_data(scores: Mapping[str, Score]) -> None:
     for own in others:
         if own.model.dataset.shape != data.shape:
             raise UsageError(
-                f"{own!r} has images of shape {own.model.dataset.shape}, and {first!r} of {data.shape}; probe scores "
-                "of one data set."
+                f"{own!r} has images of shape {own.model.dataset.shape}, and {first!r} of {data.shape}; compare "
+                "scores of one data set."
             )
     if any(own.model.dataset is not data and own.model.dataset.fingerprint() != data.fingerprint() for own in others):
         warn_of([f"The scores have different training sets; x are noisy images of the first one's, {first!r}."])
