@@ -27,6 +27,7 @@ from .errors import PluginError as PluginError
 from .errors import UsageError as UsageError
 from .evaluate.calibration.calibrate import calibrate as calibrate
 from .evaluate.compare import compare as compare
+from .evaluate.generalization.generalization import generalization as generalization
 from .evaluate.leaderboard.leaderboard import leaderboard as leaderboard
 from .evaluate.probe.probe import probe as probe
 from .evaluate.receptive_field import receptive_field as receptive_field

@@ -27,7 +27,8 @@ ORDER = "scales go from noise to data, as step does; --scales takes them the oth
 def command(terminal: Terminal, as_json: bool, file: Path) -> None:
     """Tell what FILE holds, and where it came from.
 
-    It may be a run, calibration, comparison, leaderboard, probe or reproduction, or the folder of a checkpoint.
+    It may be a run, calibration, comparison, leaderboard, probe, generalization gap or reproduction, or the folder of a
+    checkpoint.
     """
     document = _checkpoint(file) if file.is_dir() else _stored(file)
     if as_json:

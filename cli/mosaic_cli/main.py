@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": ("mosaic_cli.compare", "Compare a run with a network's from the same noise, image by image."),
     "leaderboard": ("mosaic_cli.leaderboard", "Rank theories by how well they predict a trained network."),
     "probe": ("mosaic_cli.probe", "Measure locality, eigenbasis, curl and equivariance of scores by their Jacobians."),
+    "generalization": ("mosaic_cli.generalization", "Measure denoising losses of training and of held-out images."),
     "reproduce": ("mosaic_cli.reproduce", "Reproduce the paper's tables and figures."),
     "plot": ("mosaic_cli.plot", "Draw a stored run: its flow, images, provenance, entropy, scales or sources."),
     "report": ("mosaic_cli.report", "Make a page about stored runs, in which every pixel can be traced."),

@@ -44,7 +44,7 @@ def command(
     reads the training set), entropy (effective number of candidates; needs a run with --save entropy --save-steps all),
     scales (over time) or sources (how many training images each sample is made of, in what tiles). A comparison has
     images (the default) and agreement, a calibration scales, a leaderboard agreement, a probe curves (the default, over
-    time), fields (receptive ones) and modes (leading eigenvectors of --samples).
+    time), fields (receptive ones) and modes (leading eigenvectors of --samples), a generalization gap losses.
     """
     from mosaic.run.settings import refuse_unused
     from mosaic.storage.files import check_free, open_stored

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-__all__ = ["CONFIDENCE", "RESAMPLES", "crossed_interval", "interval_of", "ratio_of_means"]
+__all__ = ["CONFIDENCE", "RESAMPLES", "crossed_interval", "difference_of_means", "interval_of", "ratio_of_means"]
 
 RESAMPLES, CONFIDENCE = 10_000, 0.95
 
@@ -122,6 +122,34 @@ def ratio_of_means(
     draws = np.random.default_rng(seed).integers(pair.shape[2], size=(RESAMPLES, pair.shape[2]))
     low, high = np.quantile(ratio(pair[:, :, draws].mean(3)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(ratio(pair.mean(2))), float(low), float(high)
+
+
+def difference_of_means(
+    values: NDArray[np.float64], baseline: NDArray[np.float64], seed: int = 0
+) -> tuple[float, float, float]:
+    """Give the mean of a sample minus that of another one, which is independent of it, and an interval.
+
+    Parameters
+    ----------
+    values, baseline : array (n,), array (m,)
+        Of different images, for example.
+    seed : int
+        Seed of the resampling.
+
+    Returns
+    -------
+    value, low, high : float
+        The interval holds the middle `CONFIDENCE` of the differences of `RESAMPLES` samples of n and of m, each drawn
+        with replacement by itself (two-sample percentile bootstrap).
+
+    References
+    ----------
+    Efron & Tibshirani 1993, sec. 8.3.
+    """
+    generator = np.random.default_rng(seed)
+    means = [each[generator.integers(len(each), size=(RESAMPLES, len(each)))].mean(1) for each in (values, baseline)]
+    low, high = np.quantile(means[0] - means[1], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(values.mean() - baseline.mean()), float(low), float(high)
 
 
 def _share_of(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -51,6 +51,7 @@ IDLE = (
     "view/comparison.py",
     "view/entropy.py",
     "view/figure.py",
+    "view/generalization.py",
     "view/images.py",
     "view/leaderboard.py",
     "view/plot.py",

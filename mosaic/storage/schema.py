@@ -23,6 +23,7 @@ __all__ = [
     "COMPARISON",
     "COORDINATES",
     "ENTRY",
+    "GENERALIZATION",
     "HISTORY",
     "IMAGE",
     "JSON_ATTRIBUTES",
@@ -81,6 +82,7 @@ LEADERBOARD_SCHEMA = "mosaic-leaderboard/1"
 ENTRY_SCHEMA = "mosaic-single-steps/1"
 HISTORY_SCHEMA = "mosaic-training/1"
 PROBE_SCHEMA = "mosaic-probe/1"
+GENERALIZATION_SCHEMA = "mosaic-generalization/1"
 REPRODUCTION_SCHEMA = "mosaic-reproduction/1"
 CHECKPOINT_SCHEMA = "mosaic-checkpoint/1"  # of checkpoint.json, beside safetensors
 
@@ -89,6 +91,7 @@ IMAGE = ("sample", "channel", "height", "width")
 PIXELS = ("sample", "height", "width")
 STEPS = ("sample", "step", "height", "width")
 PROBED = ("score", "time", "sample")
+LOSSES = ("score", "set", "time", "sample")
 
 # --- a run: mosaic-trajectory -----------------------------------------------------------------------------------------
 
@@ -243,6 +246,24 @@ PROBE = {
     "sample": Variable("index of the training image x_0", ("sample",)),
     "mode": Variable("number of the eigenvalue, the largest first", ("mode",)),
 }
+GENERALIZATION = {
+    "loss": Variable("mean squared error of x0hat of a noisy image against the image, per value", LOSSES),
+    "reference_loss": Variable("the same of what needs no score in place of x0hat", ("reference", *LOSSES[1:])),
+    "gap": Variable("mean loss of held-out images minus that of training images", ("score", "time")),
+    "score": Variable("score", ("score",)),
+    "set": Variable(
+        "training: training images; held_out: others; left_out: training images that the score does not have", ("set",)
+    ),
+    "reference": Variable("x / a: the noisy image; mean image: of the training set", ("reference",)),
+    "time": Variable("time t of the schedule, 1 at pure noise", ("time",)),
+    "signal": Variable("signal a of the noisy images x_t = a x_0 + s eps", ("time",)),
+    "noise": Variable("noise s of the noisy images x_t = a x_0 + s eps", ("time",)),
+    "scale": Variable("locality scale k, 0 where the score has none", ("score", "time"), "pixel"),
+    "sample": Variable("number of the image among those of its set", ("sample",)),
+    "index": Variable("place of the image in its set", ("set", "sample")),
+    "seed": Variable("seed of the image's noise", ("set", "sample")),
+    "label": Variable("class of the image, -1 for none", ("set", "sample")),
+}
 REPRODUCTION = {
     "R2": Variable("1 - SSE / SST against the network's final image"),
     "agreement": Variable("consistent images among those whose parts are whole"),
@@ -335,6 +356,7 @@ TABLES: dict[str, Mapping[str, Variable]] = {
     ENTRY_SCHEMA: {**COORDINATES, **ENTRY},
     HISTORY_SCHEMA: HISTORY,
     PROBE_SCHEMA: {**{name: COORDINATES[name] for name in ("seed", "label")}, **PLACES, **PROBE},
+    GENERALIZATION_SCHEMA: GENERALIZATION,
     REPRODUCTION_SCHEMA: REPRODUCTION,
 }
 
@@ -370,6 +392,10 @@ ATTRIBUTES = {
     "dataset_source": "where the training set came from",
     "dataset_range": "lowest and highest value of a pixel, JSON",
     "dataset_classes": "names of the classes, JSON",
+    # Of generalization.
+    "held_out_fingerprint": "SHA-256 of the held-out images, JSON",
+    "held_out_size": "held-out images",
+    "held_out_source": "where they came from",
     # Of runs.
     "traits": "what the score model can do, JSON",
     # Of the losses of a training.

@@ -48,7 +48,7 @@ def open(path: str | PathLike[str]) -> xr.Dataset:
 @xr.register_dataset_accessor("mosaic")  # type: ignore[no-untyped-call]
 class MosaicAccessor:
     """Questions to a run as `mosaic.open` and `mosaic.run` give it; `import mosaic.view.accessor` adds
-    them to any data set. The pictures, `plot`, are also those of comparisons, calibrations, leaderboards and probes.
+    them to any data set. The pictures, `plot`, are also those of other results.
 
     Methods that need the training set read it again, as the run's configuration and MOSAIC_DATA say, and refuse it if
     it has changed. The argument `dataset` passes it in, for example from `run.mosaic.training_set(data_dir)`; another
@@ -66,7 +66,7 @@ class MosaicAccessor:
 
     @property
     def plot(self) -> Plots:
-        """The pictures of a run, comparison, calibration, leaderboard or probe: `run.mosaic.plot.flow()` and others.
+        """The pictures of a run or other result: `run.mosaic.plot.flow()` and others.
 
         Each is a matplotlib figure, which a notebook shows; `dir(run.mosaic.plot)` lists those of this result.
 

@@ -15,6 +15,7 @@ from mosaic.storage.requirements import attribute_of, check_samples, require
 from mosaic.storage.schema import (
     CALIBRATION_SCHEMA,
     COMPARISON_SCHEMA,
+    GENERALIZATION_SCHEMA,
     LEADERBOARD_SCHEMA,
     PROBE_SCHEMA,
     TRAJECTORY_SCHEMA,
@@ -22,6 +23,7 @@ from mosaic.storage.schema import (
 from mosaic.storage.trajectory import training_set_of
 from mosaic.view.comparison import COMPARISON_NEEDS, draw_agreement, draw_side_by_side
 from mosaic.view.entropy import draw_entropy, entropy_needs
+from mosaic.view.generalization import LOSSES_NEED, draw_losses
 from mosaic.view.images import FLOW_NEEDS, IMAGES_NEED, draw_flow, draw_images
 from mosaic.view.leaderboard import draw_leaderboard, leaderboard_needs
 from mosaic.view.probe import CURVES_NEED, FIELDS_NEED, MODES_NEED, draw_curves, draw_fields, draw_modes
@@ -49,6 +51,7 @@ NEEDS: Mapping[str, Mapping[str, tuple[str, ...] | Callable[[xr.Dataset], tuple[
     CALIBRATION_SCHEMA: {"scales": SCALES_NEED},
     LEADERBOARD_SCHEMA: {"agreement": leaderboard_needs},
     PROBE_SCHEMA: {"curves": CURVES_NEED, "fields": FIELDS_NEED, "modes": MODES_NEED},
+    GENERALIZATION_SCHEMA: {"losses": LOSSES_NEED},
 }
 PICTURED = {
     TRAJECTORY_SCHEMA: "a run",
@@ -56,6 +59,7 @@ PICTURED = {
     CALIBRATION_SCHEMA: "a calibration",
     LEADERBOARD_SCHEMA: "a leaderboard",
     PROBE_SCHEMA: "a probe",
+    GENERALIZATION_SCHEMA: "a generalization gap",
 }
 Samples = int | Sequence[int]
 
@@ -86,7 +90,7 @@ def _schema_of(result: xr.Dataset) -> str:
 
 
 class Plots:
-    """Pictures of a run, comparison, calibration, leaderboard or probe, as matplotlib figures that a notebook shows.
+    """Pictures of a run or other result, as matplotlib figures that a notebook shows.
 
     `dir(result.mosaic.plot)` lists those that it has; others are refused. `figure.savefig(path)` keeps one.
     """
@@ -220,6 +224,12 @@ class Plots:
         """
         self._check("modes")
         return draw_modes(self._result, _listed(samples), _positive("columns", columns))
+
+    @checked()
+    def losses(self) -> Figure:
+        """Draw the losses of training and held-out images over time, and the gap between them."""
+        self._check("losses")
+        return draw_losses(self._result)
 
     def _check(self, kind: str) -> None:
         """Refuse a picture that the result does not have.

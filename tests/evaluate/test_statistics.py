@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mosaic.evaluate.statistics import crossed_interval, interval_of, ratio_of_means
+from mosaic.evaluate.statistics import crossed_interval, difference_of_means, interval_of, ratio_of_means
 
 
 @pytest.mark.parametrize(("statistic", "truth"), [("median", math.log(2)), ("mean", 1.0)])
@@ -131,3 +131,14 @@ def test_intervals_over_trainings_hold_the_truth_where_those_over_samples_alone_
     samples = np.mean([low <= 0 <= high for _, low, high in (interval_of(table.mean(0), "mean") for table in tables)])
     assert 0.88 <= crossed <= 0.99
     assert samples < crossed - 0.1
+
+
+def test_a_difference_of_means_takes_each_sample_by_itself() -> None:
+    random = np.random.default_rng(9)
+    values, baseline = random.normal(1, 2, 50), random.normal(0, 1, 80)
+    value, low, high = difference_of_means(values, baseline)
+    assert value == pytest.approx(values.mean() - baseline.mean())
+    error = (values.var() / 50 + baseline.var() / 80) ** 0.5  # the normal interval's
+    assert (low, high) == pytest.approx((value - 1.96 * error, value + 1.96 * error), abs=0.1)
+    assert difference_of_means(values, baseline) == (value, low, high)
+    assert difference_of_means(np.ones(3), np.zeros(2)) == (1, 1, 1)

@@ -130,7 +130,7 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
     invoke: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a shorter training than on the page: median pearson_r of ELS above 0.8, and above that of IS."""
-    kinds = ("run", "train", "calibrate", "compare", "leaderboard", "probe", "plot", "report")
+    kinds = ("run", "train", "calibrate", "compare", "leaderboard", "probe", "generalization", "plot", "report")
     elsewhere = ("mnist", "reproduction/", "nearest-mean")  # other data, networks that take long, the reader's plugin
     embedded = [
         arguments
