@@ -1,4 +1,4 @@
-"""The picture of a generalisation gap: losses of training and held-out images over time, and the gap below."""
+"""The picture of a generalization gap: losses of training and held-out images over time, and the gap below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of a generalisation gap: what is drawn of each score and set, and that it can be read."""
+"""The picture of a generalization gap: what is drawn of each score and set, and that it can be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generalisation gap: denoising losses of held-out images beside those of training images.
+"""The generalization gap: denoising losses of held-out images beside those of training images.
 
 References: Kadkhodaie, Guth, Simoncelli & Mallat 2024 (arXiv 2310.02557), fig. 1: denoising errors of training and test
 images; Kamb & Ganguli 2025, sec. 2, of the ideal score, which memorises.
