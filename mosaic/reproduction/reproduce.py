@@ -30,6 +30,7 @@ from mosaic.reproduction.study.config import ReproduceConfig, ReproduceSettings
 from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
+from mosaic.reproduction.transition.transition import Transition
 from mosaic.reproduction.windows.windows import Windows
 from mosaic.run.score import Score, name_of
 from mosaic.run.settings import layered, refuse_unused
@@ -62,6 +63,7 @@ TARGETS: dict[str, type[Target]] = {
         AttentionTradeoff,
         Windows,
         GaussianFirst,
+        Transition,
     )
 }
 

@@ -63,6 +63,7 @@ IDLE = (
     "reproduction/attention/picture.py",
     "reproduction/gaussian/picture.py",
     "reproduction/paper/pictures.py",
+    "reproduction/transition/picture.py",
     "reproduction/windows/picture.py",
 )
 
