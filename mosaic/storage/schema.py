@@ -291,6 +291,7 @@ REPRODUCTION = {
     "k": Variable("locality scale", units="pixel"),
     "label": Variable("class, -1 for none"),
     "largest_share": Variable("largest share of the times up to which the median pearson_r is at least the threshold"),
+    "largest_skipped": Variable("most of EDM's steps up to which the median pearson_r is at least the threshold"),
     "limbs": Variable("most separate bright runs in any row"),
     "machine": Variable("scales of ELS"),
     "maker": Variable("network or theory that made the image"),

@@ -56,9 +56,10 @@ class GaussianFirst(Target):
             Along (row, theory, time, sample) what `agreement_batch` gives. `pearson_r`, `mse` and `R2` (row, first,
             share, sample) of the images that a theory began against the network's own; `edm_pearson_r`, ... (row,
             skipped, sample) of those on EDM's grid against the network's own there. Of all, medians over samples with
-            intervals. `largest_share` (row, first, threshold) with its interval. `noise_to_signal` (row, share) and
-            `edm_noise_to_signal` (row, skipped), where the network goes on. `image` (row, first, share, shown, channel,
-            height, width), of the first samples; NaN where a row has fewer channels or pixels.
+            intervals. `largest_share` (row, first, threshold) and, of EDM's steps, `largest_skipped` (row, threshold),
+            with intervals. `noise_to_signal` (row, share) and `edm_noise_to_signal` (row, skipped), where the network
+            goes on. `image` (row, first, share, shown, channel, height, width), of the first samples; NaN where a row
+            has fewer channels or pixels.
         """
         return joined({row: self._measured(row) for row in self.rows})
 
@@ -104,7 +105,7 @@ def judged(agreement: xr.Dataset, images: xr.Dataset) -> xr.Dataset:
     -------
     xarray.Dataset
         `agreement`, with `METRICS` along (first, share, sample), those of EDM's grid along (skipped, sample), medians
-        and intervals of all, and `largest_share` (first, threshold) with its interval.
+        and intervals of all, and `largest_share` (first, threshold) and `largest_skipped` (threshold) with theirs.
     """
     measured = agreement.copy()
     plain, edm = images["switched_image"].values, images["edm_image"].values
@@ -128,8 +129,11 @@ def judged(agreement: xr.Dataset, images: xr.Dataset) -> xr.Dataset:
             for each in measured["pearson_r"].values
         ]
     )
+    steps = np.array(SKIPPED, dtype=np.float64)
+    of_edm = np.array([largest_share(measured["edm_pearson_r"].values, steps, least) for least in THRESHOLDS])
     for number, end in enumerate(("", "_low", "_high")):
         measured[f"largest_share{end}"] = (("first", "threshold"), largest[..., number])
+        measured[f"largest_skipped{end}"] = ("threshold", of_edm[:, number])
     return measured.assign_coords(threshold=list(THRESHOLDS))
 
 
@@ -186,5 +190,10 @@ def _edm_lines(name: str, row: xr.Dataset) -> list[str]:
     lows |= {f"{share:.0%} of the times": gaussian.sel(share=share) for share in CLAIMED}
     for threshold in row["threshold"].values.tolist():
         holds = ", ".join(f"{what} {'yes' if float(low) >= threshold else 'no'}" for what, low in lows.items())
-        lines += [f"{name}: the interval of r lies at {threshold:g} or above after {holds}"]
+        largest = (float(row[f"largest_skipped{end}"].sel(threshold=threshold)) for end in ("", "_low", "_high"))
+        cells = "{:g} [{:g}, {:g}]".format(*largest)
+        lines += [
+            f"{name}: gaussian takes up to {cells} of EDM's steps with a median r of at least {threshold:g}",
+            f"{name}: the interval of r lies at {threshold:g} or above after {holds}",
+        ]
     return lines

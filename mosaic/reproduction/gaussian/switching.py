@@ -26,7 +26,7 @@ from mosaic.storage.trajectory import open_trajectory
 
 __all__ = ["EDM_STEPS", "FIRSTS", "SHARES", "SKIPPED", "edm_sigmas", "evaluations", "switched_batch", "times_after"]
 
-SHARES = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # of the times; ELS has a state at each 1/20
+SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # of the times; ELS has a state at each 1/20
 FIRSTS = ("gaussian", "els")
 EDM_STEPS = 18
 SKIPPED = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12)  # of EDM's steps; the claim is of 3 to 5
