@@ -66,6 +66,8 @@ def command(
     attention     images whose halves must agree: ELS with and without attention, and networks
     attention-tradeoff  their consistency against novelty as the scale grows
     windows       which windows predict networks best: hard, soft, and other kinds
+    gaussian      the Gaussian of the data first, then the network: how much it takes over
+    transition    from copies to new images as the training set grows: two halves of the data
 
     Trains (or reuses) networks, calibrates scales, runs theories and network from the same noise, and compares.
     Everything is kept in --out, in a folder for each preset and row; the same command resumes what was interrupted.

@@ -19,6 +19,7 @@ from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.reproduction.attention.table import AttentionTable
 from mosaic.reproduction.attention.tradeoff import AttentionTradeoff
+from mosaic.reproduction.gaussian.gaussian import GaussianFirst
 from mosaic.reproduction.paper.fig3 import Fig3
 from mosaic.reproduction.paper.fig4 import Fig4
 from mosaic.reproduction.paper.fig5c import Fig5c
@@ -29,6 +30,7 @@ from mosaic.reproduction.study.config import ReproduceConfig, ReproduceSettings
 from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
+from mosaic.reproduction.transition.transition import Transition
 from mosaic.reproduction.windows.windows import Windows
 from mosaic.run.score import Score, name_of
 from mosaic.run.settings import layered, refuse_unused
@@ -50,7 +52,19 @@ __all__ = [
 
 TARGETS: dict[str, type[Target]] = {
     target.name: target
-    for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable, AttentionTradeoff, Windows)
+    for target in (
+        Table2,
+        Fig3,
+        Fig4,
+        Fig5c,
+        Fig6,
+        Memorization,
+        AttentionTable,
+        AttentionTradeoff,
+        Windows,
+        GaussianFirst,
+        Transition,
+    )
 }
 
 

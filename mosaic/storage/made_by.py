@@ -62,7 +62,9 @@ IDLE = (
     "view/sources.py",
     "view/summary.py",
     "reproduction/attention/picture.py",
+    "reproduction/gaussian/picture.py",
     "reproduction/paper/pictures.py",
+    "reproduction/transition/picture.py",
     "reproduction/windows/picture.py",
 )
 

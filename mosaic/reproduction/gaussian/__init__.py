@@ -1,0 +1,1 @@
+"""How far the Gaussian of the data carries a network's flow."""

@@ -1,0 +1,1 @@
+"""From memorisation to generalisation, as the number of training images grows."""
