@@ -245,6 +245,8 @@ PROBE = {
 }
 REPRODUCTION = {
     "R2": Variable("1 - SSE / SST against the network's final image"),
+    "R2_excess": Variable("1 - SSE / SST against ELS minus that against the network: median over samples"),
+    "R2_with_els": Variable("1 - SSE / SST against the final image of ELS"),
     "agreement": Variable("consistent images among those whose parts are whole"),
     "alpha": Variable("weight of attention"),
     "attends": Variable("machine or network that attends"),
@@ -286,8 +288,12 @@ REPRODUCTION = {
     "paper": Variable("the paper's value"),
     "part": Variable("part of the image that the rule speaks of"),
     "pearson_r": Variable("Pearson correlation with the network's final image"),
+    "pearson_r_excess": Variable("Pearson correlation with ELS minus that with the network: median over samples"),
+    "pearson_r_with_els": Variable("Pearson correlation with the final image of ELS"),
     "pixel": Variable("pixel that attends"),
     "r2": Variable("squared Pearson correlation with the network's final image"),
+    "r2_excess": Variable("squared Pearson correlation with ELS minus that with the network: median over samples"),
+    "r2_with_els": Variable("squared Pearson correlation with the final image of ELS"),
     "ratio": Variable("mean error over that of hard windows"),
     "ratio_overall": Variable("geometric mean over times of the mean error over that of hard windows"),
     "role": Variable("what made the image"),
