@@ -66,6 +66,7 @@ def command(
     attention     images whose halves must agree: ELS with and without attention, and networks
     attention-tradeoff  their consistency against novelty as the scale grows
     windows       which windows predict networks best: hard, soft, and other kinds
+    circular      circular networks beside ELS with the paper's boundary, and with boundary circular
 
     Trains (or reuses) networks, calibrates scales, runs theories and network from the same noise, and compares.
     Everything is kept in --out, in a folder for each preset and row; the same command resumes what was interrupted.

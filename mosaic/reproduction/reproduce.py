@@ -19,6 +19,7 @@ from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.reproduction.attention.table import AttentionTable
 from mosaic.reproduction.attention.tradeoff import AttentionTradeoff
+from mosaic.reproduction.circular.circular import Circular
 from mosaic.reproduction.paper.fig3 import Fig3
 from mosaic.reproduction.paper.fig4 import Fig4
 from mosaic.reproduction.paper.fig5c import Fig5c
@@ -50,7 +51,7 @@ __all__ = [
 
 TARGETS: dict[str, type[Target]] = {
     target.name: target
-    for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable, AttentionTradeoff, Windows)
+    for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable, AttentionTradeoff, Windows, Circular)
 }
 
 

@@ -61,6 +61,7 @@ IDLE = (
     "view/sources.py",
     "view/summary.py",
     "reproduction/attention/picture.py",
+    "reproduction/circular/picture.py",
     "reproduction/paper/pictures.py",
     "reproduction/windows/picture.py",
 )
