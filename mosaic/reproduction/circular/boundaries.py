@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from mosaic.evaluate.calibration.calibrate import open_calibration
-from mosaic.evaluate.compare import compare
-from mosaic.evaluate.statistics import interval_of
+from mosaic.reproduction.study.agreement import ENDS, intervals, pearson_r
 from mosaic.reproduction.study.experiment import NETWORK, Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.steps import calibration_seconds, calibration_steps, run_step, training_step
@@ -25,23 +23,11 @@ from mosaic.sampling.scales import PAPER_SCALES
 from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import record
 
-__all__ = ["BOUNDARIES", "ENDS", "MACHINES", "SCALES", "Boundaries", "intervals", "pearson_r"]
+__all__ = ["BOUNDARIES", "MACHINES", "SCALES", "Boundaries"]
 
 BOUNDARIES = ("circular", "valid")
 MACHINES = ("calibrated", "published")  # scales
-ENDS = ("median", "low", "high")
 SCALES = ("scale", "scale_q25", "scale_q75")
-
-
-def pearson_r(run: xr.Dataset, reference: xr.Dataset) -> NDArray[np.float64]:
-    """Pearson correlation (sample,) of the final images of two runs from the same noise."""
-    compared = compare(run, reference, metrics="pearson_r", progress=False)
-    return np.asarray(compared["pearson_r"].sel(compared="run").values)
-
-
-def intervals(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median over samples and its interval (..., end) of values (..., sample)."""
-    return np.asarray(np.apply_along_axis(interval_of, -1, values))
 
 
 class Boundaries:

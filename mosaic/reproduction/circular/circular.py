@@ -5,7 +5,6 @@ References: Kamb & Ganguli 2025, table 2 and app. C; that its machine is `valid`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from mosaic.errors import UsageError
 from mosaic.reproduction.circular.boundaries import Boundaries
 from mosaic.reproduction.circular.ideal import IdealNetwork
 from mosaic.reproduction.circular.picture import draw_boundaries
+from mosaic.reproduction.study.agreement import ends_text
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import ROWS
 from mosaic.reproduction.study.study import Study
@@ -78,7 +78,7 @@ def _lines(row: xr.Dataset) -> list[str]:
     for machine in row["machine"].values.tolist():
         at = row.sel(machine=machine)
         each = [f"{boundary} {_of(at, 'pearson_r', boundary)}" for boundary in row["boundary"].values.tolist()]
-        gain = _interval(at["valid_gain"].values)
+        gain = ends_text(at["valid_gain"].values)
         lines.append(f"pearson_r with the network at {machine} scales: {', '.join(each)}; valid minus circular {gain}")
     for boundary in row["boundary"].values.tolist():
         own = row.sel(boundary=boundary)
@@ -92,16 +92,12 @@ def _lines(row: xr.Dataset) -> list[str]:
         f"exact circular ELS in the network's place: scales calibrated with valid: "
         f"{_listed(row['ideal_scale'].values)}; {int(row['ideal_scales_equal'])} of {steps} equal the published ones",
         f"pearson_r with that ideal network at these scales: {', '.join(each)}; valid minus circular "
-        f"{_interval(row['ideal_valid_gain'].values)}",
+        f"{ends_text(row['ideal_valid_gain'].values)}",
     ]
 
 
 def _of(row: xr.Dataset, name: str, boundary: str) -> str:
-    return _interval([float(row[f"{name}_{end}"].sel(boundary=boundary)) for end in row["end"].values.tolist()])
-
-
-def _interval(values: Sequence[float] | np.ndarray) -> str:
-    return "{:.3f} [{:.3f}, {:.3f}]".format(*values)
+    return ends_text([float(row[f"{name}_{end}"].sel(boundary=boundary)) for end in row["end"].values.tolist()])
 
 
 def _listed(scales: np.ndarray) -> str:

@@ -18,7 +18,8 @@ from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.evaluate.calibration.prepare import all_sizes, parse_sizes, prepare_calibration
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.data import load_dataset
-from mosaic.reproduction.circular.boundaries import BOUNDARIES, ENDS, SCALES, intervals, pearson_r
+from mosaic.reproduction.circular.boundaries import BOUNDARIES, SCALES
+from mosaic.reproduction.study.agreement import ENDS, intervals, pearson_r
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.run.config import RunConfig

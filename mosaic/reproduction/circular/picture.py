@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from mosaic.reproduction.study.agreement import ENDS
 from mosaic.reproduction.study.rows import row_named
 from mosaic.view.colours import BLUE, GREEN, GREY, ORANGE
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_boundaries"]
 
 COLORS = {"circular": BLUE, "valid": ORANGE}
-ENDS = ("median", "low", "high")
 
 
 def draw_boundaries(measured: xr.Dataset) -> Figure:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from mosaic.evaluate.compare import compare
+from mosaic.reproduction.study.agreement import ends_text
 from mosaic.reproduction.study.rows import THEORIES
 
 __all__ = ["compare_with_els", "sentence_of"]
@@ -46,7 +47,7 @@ def sentence_of(row: xr.Dataset) -> str:
     known = [number for number, values in enumerate(row["pearson_r_with_els_median"].values) if not np.isnan(values)]
     labels = [THEORIES[name] for name in row["theory"].values.tolist()]
     parts = {
-        name: ", ".join("{} {:.3f} [{:.3f}, {:.3f}]".format(labels[number], *values[number]) for number in known)
+        name: ", ".join(f"{labels[number]} {ends_text(values[number])}" for number in known)
         for name, values in against.items()
     }
     return "; ".join(f"{name} {numbers}" for name, numbers in parts.items()) if known else ""

@@ -18,6 +18,7 @@ from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.evaluate.compare import open_comparison
 from mosaic.evaluate.statistics import interval_of
 from mosaic.reproduction.paper.els_machine import compare_with_els, sentence_of
+from mosaic.reproduction.study.agreement import ENDS
 from mosaic.reproduction.study.experiment import CALIBRATED, PAPER_SCALED, Experiment, scales_name
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import PAPER_THEORIES, ROWS, THEORIES, Row
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Table2", "table_of"]
 
 MEASURES = ("pearson_r", "r2", "R2")
-ENDS = ("median", "low", "high")
 WITH_ELS = "_with_els"  # ends the names of what is measured against the run of ELS
 # What each gain is of, on its baseline, and by what it is measured.
 GAINS = {"gain": ("els", "pearson_r"), "soft_gain": ("soft-els", "pearson_r"), "soft_gain_mse": ("soft-els", "mse")}

@@ -132,7 +132,8 @@ def test_the_usual_results_of_the_row_are_used(small: dict[str, Any], folder: Pa
     assert all(step.done for step in forecast_reproduction(target(small, folder)))
 
 
-def test_what_it_will_do_is_predicted(small: dict[str, Any]) -> None:
+def test_what_it_will_do_is_predicted(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic.reproduction.study.steps.LONG_ENOUGH", 0.05)
     steps = {step.name.partition(": ")[2]: step for step in forecast_reproduction(target(small, Path("new")), True)}
     machines = ["calibrate", "calibrate valid", "calibrate ideal", "els", *FILES.values(), "ideal", "ideal-valid"]
     assert steps.keys() == {"train", "network", "ideal-circular", *machines}
