@@ -67,6 +67,7 @@ def command(
     attention-tradeoff  their consistency against novelty as the scale grows
     windows       which windows predict networks best: hard, soft, and other kinds
     circular      circular networks beside ELS with the paper's boundary, and with boundary circular
+    training      networks after more passes and of more images: agreement with theories, and equivariance
 
     Trains (or reuses) networks, calibrates scales, runs theories and network from the same noise, and compares.
     Everything is kept in --out, in a folder for each preset and row; the same command resumes what was interrupted.

@@ -30,6 +30,7 @@ from mosaic.reproduction.study.config import ReproduceConfig, ReproduceSettings
 from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
+from mosaic.reproduction.training.training import Training
 from mosaic.reproduction.windows.windows import Windows
 from mosaic.run.score import Score, name_of
 from mosaic.run.settings import layered, refuse_unused
@@ -51,7 +52,19 @@ __all__ = [
 
 TARGETS: dict[str, type[Target]] = {
     target.name: target
-    for target in (Table2, Fig3, Fig4, Fig5c, Fig6, Memorization, AttentionTable, AttentionTradeoff, Windows, Circular)
+    for target in (
+        Table2,
+        Fig3,
+        Fig4,
+        Fig5c,
+        Fig6,
+        Memorization,
+        AttentionTable,
+        AttentionTradeoff,
+        Windows,
+        Circular,
+        Training,
+    )
 }
 
 

@@ -63,6 +63,7 @@ IDLE = (
     "reproduction/attention/picture.py",
     "reproduction/circular/picture.py",
     "reproduction/paper/pictures.py",
+    "reproduction/training/picture.py",
     "reproduction/windows/picture.py",
 )
 

@@ -48,21 +48,23 @@ def scaled_step(
     config: Callable[[], RunConfig],
     score: str = "els",
     samples: int | None = None,
+    owner: Experiment | None = None,
 ) -> Step:
     """Step that runs a configuration made of the calibrated scales, kept as `stem`.nc.
 
-    Before the calibration its time is predicted at the paper's scales, for its `score` and `samples` (those of the row,
-    unless given).
+    The scales are those of `owner`, by default of whose the experiment uses. Before the calibration its time is
+    predicted at the paper's scales, for its `score` and `samples` (those of the row, unless given).
     """
+    owner = owner or experiment.scales_owner()
 
     def seconds() -> float | None:
-        if experiment.scales_owner().scales_file(score).exists():
+        if owner.scales_file(score).exists():
             return experiment.run_seconds(config())
         preset = f"paper/{experiment.row.scales_of}"
         rough = experiment.run_config(score, preset if preset in preset_names() else None)
         return experiment.run_seconds(rough.model_copy(update={"samples": samples or experiment.samples}))
 
-    return Step(name, lambda: experiment.run_job(stem, config()), calibration_steps(experiment, score)[-1], seconds)
+    return Step(name, lambda: experiment.run_job(stem, config()), calibration_steps(owner, score)[-1], seconds)
 
 
 def steps_of(experiment: Experiment, theories: Sequence[str] = PAPER_SCALED) -> list[Step]:
