@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
 
 from mosaic.errors import UsageError
@@ -90,7 +91,8 @@ def _change(own: xr.Dataset, name: str) -> str:
     changes |= {f"error at t = {t:.2f}": own["equivariance_rise"].sel(time=t).values for t in own["time"].values}
     said = []
     for what, ends in changes.items():
-        verdict = "rises" if ends[1] > 0 else "falls" if ends[2] < 0 else "neither rises nor falls"
+        _, low, high = np.round(ends, 3)  # as they are said: rounding errors are no change
+        verdict = "rises" if low > 0 else "falls" if high < 0 else "neither rises nor falls"
         said.append(f"{what} {verdict}, {ends_text(ends)}")
     return f"from {name} to all: {'; '.join(said)}"
 

@@ -196,7 +196,7 @@ def test_it_says_and_draws_what_it_measured(folder: Path, measured: xr.Dataset) 
     own = row.sel(network="1/4 of the passes")
     line = next(line for line in lines if "from 1/4 of the passes to all" in line)
     for theory in ("ls", "is"):
-        value, low, high = own["rise"].sel(theory=theory).values
+        value, low, high = np.round(own["rise"].sel(theory=theory).values, 3)
         verdict = "rises" if low > 0 else "falls" if high < 0 else "neither rises nor falls"
         assert f"{theory.upper()} {verdict}, {value:.3f} [{low:.3f}, {high:.3f}]" in line
     figure = target(folder.parent).draw(measured)
