@@ -25,7 +25,7 @@ def draw_boundaries(measured: xr.Dataset) -> Figure:
     from mosaic.view.figure import Picture
 
     rows = measured["row"].values.tolist()
-    figure = Picture(8.0, 3.2 * len(rows))
+    figure = Picture(9.4, 3.2 * len(rows))
     axes = figure.subplots(len(rows), 2, squeeze=False)
     for (left, right), name in zip(axes, rows, strict=True):
         _draw_scales(left, measured.sel(row=name))
@@ -34,17 +34,17 @@ def draw_boundaries(measured: xr.Dataset) -> Figure:
     for axis in axes.ravel():
         axis.tick_params(labelsize=7)
         axis.grid(axis="y", color="#dddddd")
-        axis.legend(fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     return figure
 
 
 def _draw_scales(axis: Axes, row: xr.Dataset) -> None:
     times = row["time"].values
-    of_network = [(row.sel(boundary=name), "scale", f"{name}, calibrated", color) for name, color in COLORS.items()]
-    for own, name, label, color in (*of_network, (row, "ideal_scale", "valid, on the ideal network", GREEN)):
+    of_network = [(row.sel(boundary=name), "scale", name, color) for name, color in COLORS.items()]
+    for own, name, label, color in (*of_network, (row, "ideal_scale", "valid, by the ideal network", GREEN)):
         axis.fill_between(times, own[f"{name}_q25"], own[f"{name}_q75"], color=color, alpha=0.15, linewidth=0)
         axis.plot(times, own[name], "o-", color=color, markersize=3, linewidth=1.2, label=label)
-    axis.plot(times, row["paper"], "x", color="black", markersize=5, label="published")
+    axis.plot(times, row["paper"], "x", color="black", markersize=5, label="published scales")
     axis.set_xlabel("time t (noise rises to the right)", fontsize=8)
     axis.set_ylabel("scale k (pixels)", fontsize=8)
     axis.set_ylim(bottom=0)
@@ -57,7 +57,7 @@ def _draw_agreement(axis: Axes, row: xr.Dataset) -> None:
         columns = {end: [*own[f"pearson_r_{end}"].values, float(own[f"ideal_pearson_r_{end}"])] for end in ENDS}
         median, low, high = (np.array(columns[end]) for end in ENDS)
         x = np.arange(len(median)) + 0.2 * (number - 0.5)
-        axis.errorbar(x, median, yerr=[median - low, high - median], fmt="o", color=color, markersize=5, label=boundary)
+        axis.errorbar(x, median, yerr=[median - low, high - median], fmt="o", color=color, markersize=5)
     names = [*(f"network,\n{machine} scales" for machine in machines), "ideal network,\nscales of valid on it"]
     axis.axvline(len(machines) - 0.5, color=GREY, linewidth=0.8)
     axis.set_xticks(range(len(names)), names)

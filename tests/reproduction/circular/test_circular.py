@@ -159,8 +159,8 @@ def test_it_says_and_draws_what_it_measured(small: dict[str, Any], folder: Path,
     figure = target(small, folder).draw(measured)
     left, right = figure.axes
     drawn = {line.get_label(): line.get_ydata() for line in left.get_lines()}
-    np.testing.assert_array_equal(drawn["published"], row["paper"])
-    np.testing.assert_array_equal(drawn["valid, calibrated"], row["scale"].sel(boundary="valid"))
+    np.testing.assert_array_equal(drawn["published scales"], row["paper"])
+    np.testing.assert_array_equal(drawn["valid"], row["scale"].sel(boundary="valid"))
     points = [line.get_ydata() for line in right.get_lines() if line.get_marker() == "o"]
     expected = np.c_[row["pearson_r_median"].values, row["ideal_pearson_r_median"].values]
     np.testing.assert_allclose(points, expected)
