@@ -17,7 +17,7 @@ def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
     """List what can be named: KIND is schedule, score, dataset, metric, network, sampler or scales (default: all)."""
     from mosaic.registry.hooks import KINDS
     from mosaic.registry.loading import registry
-    from mosaic.sampling.scales import preset_names, preset_scales
+    from mosaic.sampling.scales import preset_boundary, preset_names, preset_scales
 
     kinds = [*KINDS, "scales"]
     wanted = kind if kind is None or kind == "scales" else kind.removesuffix("s")
@@ -37,8 +37,9 @@ def command(terminal: Terminal, as_json: bool, kind: str | None) -> None:
     ]
     if wanted in (None, "scales"):
         for name in preset_names():
-            scales = " ".join(map(str, preset_scales(name).scales))
-            rows.append({"kind": "scales", "name": name, "provider": "mosaic", "summary": scales})
+            scales, boundary = " ".join(map(str, preset_scales(name).scales)), preset_boundary(name)
+            summary = scales if boundary is None else f"{scales} (boundary {boundary})"
+            rows.append({"kind": "scales", "name": name, "provider": "mosaic", "summary": summary})
     if as_json:
         print_json(rows)
     else:

@@ -68,6 +68,8 @@ def command(
     windows       which windows predict networks best: hard, soft, and other kinds
     gaussian      the Gaussian of the data first, then the network: how much it takes over
     transition    from copies to new images as the training set grows: two halves of the data
+    circular      circular networks beside ELS with the paper's boundary, and with boundary circular
+    training      networks after more passes and of more images: agreement with theories, and equivariance
 
     Trains (or reuses) networks, calibrates scales, runs theories and network from the same noise, and compares.
     Everything is kept in --out, in a folder for each preset and row; the same command resumes what was interrupted.

@@ -28,7 +28,7 @@ def command(terminal: Terminal, as_json: bool, kind: str, name: str | None) -> N
     if name is None:
         kind, name = _kind_of(kind), kind
     if kind in ("scale", "scales"):
-        _show_scales(name, as_json)
+        _show_scales(terminal, name, as_json)
         return
     kind = kind.removesuffix("s")
     cls = registry().get(kind, name)
@@ -73,8 +73,8 @@ def _kind_of(name: str) -> str:
     raise UsageError(f"There is nothing called '{name}'.{did_you_mean(name, known)} `mosaic list` lists what there is.")
 
 
-def _show_scales(name: str, as_json: bool) -> None:
-    from mosaic.sampling.scales import preset_names, preset_scales
+def _show_scales(terminal: Terminal, name: str, as_json: bool) -> None:
+    from mosaic.sampling.scales import preset_boundary, preset_names, preset_scales
 
     names, preset = preset_names(), name if "/" in name else f"paper/{name}"
     if preset not in names:
@@ -85,3 +85,5 @@ def _show_scales(name: str, as_json: bool) -> None:
     else:
         rows = [(f"{ratio:.4g}", str(scale)) for scale, ratio in zip(table.scales, table.ratios, strict=True)]
         print_table(("NOISE / SIGNAL", "SCALE"), rows)
+        if (boundary := preset_boundary(preset)) is not None:
+            terminal.note(f"Made for boundary {boundary}.")

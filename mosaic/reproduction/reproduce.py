@@ -19,6 +19,7 @@ from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.reproduction.attention.table import AttentionTable
 from mosaic.reproduction.attention.tradeoff import AttentionTradeoff
+from mosaic.reproduction.circular.circular import Circular
 from mosaic.reproduction.gaussian.gaussian import GaussianFirst
 from mosaic.reproduction.paper.fig3 import Fig3
 from mosaic.reproduction.paper.fig4 import Fig4
@@ -30,6 +31,7 @@ from mosaic.reproduction.study.config import ReproduceConfig, ReproduceSettings
 from mosaic.reproduction.study.forecast import Forecast, forecast
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.study.target import Target
+from mosaic.reproduction.training.training import Training
 from mosaic.reproduction.transition.transition import Transition
 from mosaic.reproduction.windows.windows import Windows
 from mosaic.run.score import Score, name_of
@@ -64,6 +66,8 @@ TARGETS: dict[str, type[Target]] = {
         Windows,
         GaussianFirst,
         Transition,
+        Circular,
+        Training,
     )
 }
 

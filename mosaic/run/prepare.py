@@ -24,7 +24,7 @@ from mosaic.run.memory import Size, access_within, threads_within
 from mosaic.run.plan import Plan
 from mosaic.run.samples import Init, samples_of
 from mosaic.run.saved import resolve_save
-from mosaic.sampling.scales import coarse_to_fine, resolve_scales
+from mosaic.sampling.scales import coarse_to_fine, preset_boundary, preset_names, resolve_scales
 from mosaic.storage.output import Output
 
 __all__ = ["EpsFunction", "ScoreLike", "prepare"]
@@ -176,9 +176,21 @@ def _scales(
     rising = levels[::-1]
     spec = config.scales or dataset.scales
     if spec is not None:
-        return resolve_scales(spec, rising, model.traits.has_continuous_scale)[::-1], []
+        return resolve_scales(spec, rising, model.traits.has_continuous_scale)[::-1], _boundary_note(spec, model)
     side = min(dataset.shape[1:])
     return coarse_to_fine(side, times[::-1], rising).scales[::-1], []
+
+
+def _boundary_note(spec: str, model: ScoreModel) -> list[str]:
+    """Say that a preset was made for another boundary than the model has."""
+    preset, boundary = spec.strip(), getattr(model.options, "boundary", None)
+    made_for = preset_boundary(preset) if preset in preset_names() else None
+    if boundary is None or made_for in (None, boundary):
+        return []
+    return [
+        f"The scales {preset} were made for boundary {made_for}, not {boundary}; use `score.boundary={made_for}` where "
+        f"the score model has it, or scales calibrated with boundary {boundary}."
+    ]
 
 
 def _oddities(dataset: DataSet, scales: Sequence[float]) -> list[str]:

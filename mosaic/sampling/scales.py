@@ -34,6 +34,7 @@ __all__ = [
     "coarse_to_fine",
     "nearest_window",
     "paper_scales",
+    "preset_boundary",
     "preset_names",
     "preset_scales",
     "resolve_scales",
@@ -152,6 +153,15 @@ def preset_scales(name: str) -> ScaleSchedule:
     low, high = (sigma ** (1 / 7) for sigma in (0.002, 80))
     last = len(PSPC_SQUARE_CIFAR10) - 1
     return ScaleSchedule(PSPC_SQUARE_CIFAR10, tuple((low + i / last * (high - low)) ** 7 for i in range(last + 1)))
+
+
+def preset_boundary(name: str) -> str | None:
+    """Boundary that a preset's scales were calibrated with; None where the preset is not tied to one.
+
+    The padding of the network is the last word of its name. The authors' machine for circular networks pads x
+    circularly and cuts candidates without padding: that is ELS with boundary `valid`.
+    """
+    return {"zeros": "zeros", "circular": "valid"}.get(name.rpartition("-")[2])
 
 
 def paper_scales(name: str) -> ScaleSchedule:

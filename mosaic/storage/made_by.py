@@ -62,8 +62,10 @@ IDLE = (
     "view/sources.py",
     "view/summary.py",
     "reproduction/attention/picture.py",
+    "reproduction/circular/picture.py",
     "reproduction/gaussian/picture.py",
     "reproduction/paper/pictures.py",
+    "reproduction/training/picture.py",
     "reproduction/transition/picture.py",
     "reproduction/windows/picture.py",
 )

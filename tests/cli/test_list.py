@@ -58,10 +58,13 @@ def test_a_row_has_the_provider_and_the_first_line_of_the_docstring(invoke: Invo
     ]
 
 
-def test_a_preset_is_listed_with_its_scales(invoke: Invoke) -> None:
+def test_a_preset_is_listed_with_its_scales_and_their_boundary(invoke: Invoke) -> None:
     rows = {row["name"]: row for row in json.loads(invoke("list", "scales", "--json").stdout)}
     preset = json.loads(invoke("show", "scales", "paper/mnist-unet-zeros", "--json").stdout)
-    assert rows["paper/mnist-unet-zeros"]["summary"].split() == [str(scale) for scale in preset["scales"]]
+    scales, boundary = rows["paper/mnist-unet-zeros"]["summary"].split(" (")
+    assert scales.split() == [str(scale) for scale in preset["scales"]]
+    assert boundary == "boundary zeros)"
+    assert "(" not in rows["niedoba/cifar10-square"]["summary"]
 
 
 @pytest.mark.parametrize("kind", ["scoer", "scoers"])

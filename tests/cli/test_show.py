@@ -31,6 +31,11 @@ def test_a_preset_is_a_table_of_scales_by_noise_to_signal_ratio(invoke: Invoke) 
     assert [float(line.split()[0]) for line in lines] == pytest.approx(table.ratios, rel=1e-3)
 
 
+def test_a_preset_says_what_boundary_it_was_made_for(invoke: Invoke) -> None:
+    assert "boundary valid" in invoke("show", "scales", "paper/mnist-resnet-circular").stderr
+    assert "boundary" not in invoke("show", "scales", "niedoba/cifar10-square").stderr
+
+
 def test_presets_of_others_are_shown_and_listed_by_their_whole_names(invoke: Invoke) -> None:
     lines = done(invoke("show", "niedoba/cifar10-square")).stdout.splitlines()
     assert [line.split()[1] for line in lines[-2:]] == ["32", "32"]

@@ -37,6 +37,29 @@ def test_what_is_probably_unintended_is_noted(tiny: mosaic.DataSet) -> None:
     assert prepare(layered(RunConfig, {"scales": "5"}), DataAccess(), dataset=tiny).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("score", "preset", "boundary", "made_for"),
+    [
+        ("els", "paper/mnist-resnet-circular", "circular", "valid"),
+        ("els", "paper/mnist-resnet-circular", "zeros", "valid"),
+        ("ls", "paper/mnist-resnet-circular", "circular", "valid"),
+        ("soft-els", " soft-els/fashion-resnet-zeros", "circular", "zeros"),
+        ("nearest-patch", "paper/mnist-unet-zeros", "circular", "zeros"),
+        ("els", "paper/mnist-resnet-circular", "valid", None),
+        ("els", "paper/mnist-resnet-zeros", "zeros", None),
+        ("patch-posterior", "niedoba/cifar10-square", "circular", None),
+        ("els", "3", "circular", None),
+    ],
+)
+def test_a_preset_with_another_boundary_than_its_own_is_noted(
+    score: str, preset: str, boundary: str, made_for: str | None
+) -> None:
+    large = mosaic.DataSet("large", torch.zeros(1, 1, 32, 32, dtype=torch.float32, device="cpu"), range=(0.0, 1.0))
+    settings = {"score": score, "scales": preset, "score_options": {"boundary": boundary}}
+    notes = prepare(layered(RunConfig, settings), DataAccess(), dataset=large).notes
+    assert [f"boundary {made_for}, not {boundary}" in note for note in notes] == [True] * (made_for is not None)
+
+
 def test_a_score_model_must_be_where_the_run_is(tiny: mosaic.DataSet) -> None:
     model = mosaic.registry().get("score", "els")(None, tiny)
     model.dataset = SimpleNamespace(name="d", images=torch.empty(1, 1, 6, 5, device="meta"))

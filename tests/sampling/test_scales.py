@@ -20,6 +20,7 @@ from mosaic.sampling.scales import (
     SOFT_SCALES,
     ScaleSchedule,
     coarse_to_fine,
+    preset_boundary,
     preset_names,
     preset_scales,
     resolve_scales,
@@ -53,6 +54,15 @@ def test_soft_windows_have_presets_of_ours(name: str) -> None:
     assert len(scales) == 20
     assert list(scales) == sorted(scales)  # windows grow with the noise
     assert resolve_scales(f"soft-els/{name}", rising(20), True) == pytest.approx(SOFT_SCALES[name])
+
+
+def test_every_preset_of_networks_belongs_to_a_boundary() -> None:
+    boundaries = {name: preset_boundary(name) for name in preset_names()}
+    circular = {name for name in boundaries if "circular" in name}
+    assert circular == {"paper/mnist-resnet-circular", "paper/cifar10-resnet-circular"}
+    assert {name for name, boundary in boundaries.items() if boundary == "valid"} == circular
+    assert {name for name, boundary in boundaries.items() if boundary is None} == {"niedoba/cifar10-square"}
+    assert boundaries["soft-els/fashion-resnet-zeros"] == "zeros"
 
 
 def test_another_schedule_or_step_count_takes_the_entry_nearest_in_log_ratio() -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from mosaic.reproduction.paper.pictures import draw_roles
-from mosaic.reproduction.paper.table2 import ENDS, MEASURES
+from mosaic.reproduction.paper.table2 import MEASURES
+from mosaic.reproduction.study.agreement import ENDS
 from mosaic.reproduction.study.experiment import NETWORK
 from mosaic.reproduction.study.target import Target
 

@@ -16,6 +16,9 @@ import xarray as xr
 from mosaic.errors import DataError
 from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.evaluate.compare import open_comparison
+from mosaic.evaluate.statistics import interval_of
+from mosaic.reproduction.paper.els_machine import compare_with_els, sentence_of
+from mosaic.reproduction.study.agreement import ENDS
 from mosaic.reproduction.study.experiment import CALIBRATED, PAPER_SCALED, Experiment, scales_name
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.rows import PAPER_THEORIES, ROWS, THEORIES, Row
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Table2", "table_of"]
 
 MEASURES = ("pearson_r", "r2", "R2")
-ENDS = ("median", "low", "high")
+WITH_ELS = "_with_els"  # ends the names of what is measured against the run of ELS
 # What each gain is of, on its baseline, and by what it is measured.
 GAINS = {"gain": ("els", "pearson_r"), "soft_gain": ("soft-els", "pearson_r"), "soft_gain_mse": ("soft-els", "mse")}
 COLORS = {"els": BLUE, "soft-els": SKY, "ls": GREEN, "is": ORANGE}
@@ -47,25 +50,33 @@ def table_of(root: Path) -> xr.Dataset:
         `pearson_r`, `r2` and `R2` (row, theory, sample) of each theory against the network; their `_median`, `_low` and
         `_high` (row, theory), with the bootstrap interval; `gain` (row, end) of ELS on IS in pearson_r; `soft_gain` and
         `soft_gain_mse` (row, end) of soft ELS on ELS in pearson_r and in the mean squared error; `paper` (row, theory),
-        the paper's medians, NaN for soft ELS; `done` (row), whether ELS, LS and IS have been compared.
+        the paper's medians, NaN for soft ELS; `done` (row), whether ELS, LS and IS have been compared. And of the other
+        theories against the run of ELS itself, in place of the network: `pearson_r_with_els` (row, theory, sample) with
+        its `_median`, `_low` and `_high`, and likewise `r2_with_els` and `R2_with_els`; `pearson_r_excess`, `r2_excess`
+        and `R2_excess` (row, theory, end), the median of that with ELS minus that with the network, sample by sample.
     """
     rows = {name: comparisons for name in ROWS if (comparisons := _comparisons(root / name))}
     samples = max((comparisons["els"].sizes["sample"] for comparisons in rows.values()), default=0)
     shape = (len(ROWS), len(THEORIES))
-    values = {name: np.full((*shape, samples), np.nan) for name in MEASURES}
-    ends = {f"{name}_{end}": np.full(shape, np.nan) for name in MEASURES for end in ENDS}
+    values = {f"{name}{tail}": np.full((*shape, samples), np.nan) for name in MEASURES for tail in ("", WITH_ELS)}
+    ends = {f"{name}_{end}": np.full(shape, np.nan) for name in values for end in ENDS}
+    excess = {f"{name}_excess": np.full((*shape, len(ENDS)), np.nan) for name in MEASURES}
     gains = {name: np.full((len(ROWS), len(ENDS)), np.nan) for name in GAINS}
     for number, name in enumerate(ROWS):
         if name not in rows:
             continue
+        with_els = compare_with_els(root / name, MEASURES)
         for column, theory in enumerate(THEORIES):
-            compared = _of_theory(rows[name], theory)
-            if compared is None:
-                continue
-            for measure in MEASURES:
-                values[measure][number, column, : compared.sizes["sample"]] = compared[measure].values
-                for end in ENDS:
-                    ends[f"{measure}_{end}"][number, column] = float(compared[f"{measure}_{end}"])
+            for tail, compared in (("", _of_theory(rows[name], theory)), (WITH_ELS, with_els.get(theory))):
+                if compared is None:
+                    continue
+                for measure in MEASURES:
+                    values[f"{measure}{tail}"][number, column, : compared.sizes["sample"]] = compared[measure].values
+                    for end in ENDS:
+                        ends[f"{measure}{tail}_{end}"][number, column] = float(compared[f"{measure}_{end}"])
+        for measure in MEASURES:
+            pairs = zip(values[f"{measure}{WITH_ELS}"][number], values[measure][number], strict=True)
+            excess[f"{measure}_excess"][number] = [interval_of(own - network) for own, network in pairs]
         for gain, (theory, measure) in GAINS.items():
             compared = rows[name].get(theory)
             if compared is not None:
@@ -73,6 +84,7 @@ def table_of(root: Path) -> xr.Dataset:
     variables: dict[str, tuple[Any, ...]] = {
         **{name: (("row", "theory", "sample"), array) for name, array in values.items()},
         **{name: (("row", "theory"), array) for name, array in ends.items()},
+        **{name: (("row", "theory", "end"), array) for name, array in excess.items()},
         **{name: (("row", "end"), array) for name, array in gains.items()},
         "paper": (("row", "theory"), np.array([_papers(row) for row in ROWS.values()])),
         "done": ("row", [name in rows for name in ROWS]),
@@ -174,12 +186,14 @@ class Table2(Target):
         return table_of(self.study.folder)
 
     def summary(self, measured: xr.Dataset) -> list[str]:
-        """Say by how much the error of soft ELS is less than that of ELS, where both have been compared."""
+        """Say by how much the error of soft ELS is less than that of ELS; and what others reach against ELS itself."""
         gains = measured["soft_gain_mse"].sel(row=list(self.rows)).dropna("row")
-        return [
+        lines = [
             "{}: mean squared error of soft ELS minus that of ELS: {:.3g} [{:.3g}, {:.3g}]".format(row, *gain)
             for row, gain in zip(gains["row"].values.tolist(), gains.values.tolist(), strict=True)
         ]
+        sentences = {row: sentence_of(measured.sel(row=row)) for row in self.rows}
+        return lines + [f"{row}: {sentence}" for row, sentence in sentences.items() if sentence]
 
     def draw(self, measured: xr.Dataset) -> Figure:
         """Draw the rows that are done, by `draw_table`."""

@@ -158,18 +158,22 @@ class Experiment:
         theory = CALIBRATED[score]
         return self.step("calibrate" if theory == "els" else f"calibrate {theory}")
 
-    def calibration_job(self, score: str = "els") -> FileJob:
-        """Give the job of a calibration by the trained network, from other noise than what is compared."""
+    def calibration_job(self, score: str = "els", file: Path | None = None, **options: Any) -> FileJob:
+        """Give the job of a calibration by the trained network, from other noise than what is compared.
+
+        With `options` of the theory other than those that fit the network it is kept in another `file`.
+        """
         config = self.study.config
         settings = CalibrationConfig(
             checkpoint=str(self.network_folder),
             score=CALIBRATED[score],
+            score_options=options,
             samples=config.calibration_samples or self.sizes.calibration_samples,
             seed=config.seed + 1,
             device=config.device,
         )
         plan = prepare_calibration(settings, self.study.access, memory=self.study.memory, dataset=self.load_dataset())
-        return job_of(plan, self.scales_file(score))
+        return job_of(plan, file or self.scales_file(score))
 
     def calibrate(self, score: str = "els") -> Path:
         """Calibrate the scales that a theory uses, as far as that has not been done, and draw them; gives their file.
@@ -196,7 +200,7 @@ class Experiment:
         """Give the runs of the row's network, which need not be trained yet."""
         return runs_of_training(self.load_plan().config, self.network_folder)
 
-    def run_config(self, score: str, scales: str | None = None) -> RunConfig:
+    def run_config(self, score: str, scales: str | None = None, **options: Any) -> RunConfig:
         """Configure a run from the noise and labels that all runs of the row start from.
 
         Parameters
@@ -205,6 +209,8 @@ class Experiment:
             A theory, or NETWORK for the trained network.
         scales : str, optional
             Its scales, for those of `CALIBRATED`.
+        **options
+            Of a theory; its boundary is the network's padding, unless it is given.
         """
         config, runs = self.study.config, self.network_runs()
         shared: dict[str, Any] = {"samples": self.samples, "seed": config.seed, "device": config.device}
@@ -212,7 +218,7 @@ class Experiment:
             return runs.own(steps=self.sizes.network_steps, **shared)
         return runs.beside(
             score=score,
-            score_options=runs.boundary_for(score),
+            score_options={**runs.boundary_for(score), **options},
             scales=scales if score in CALIBRATED else None,
             steps=THEORY_STEPS,
             **shared,

@@ -91,6 +91,21 @@ def test_a_scaled_run_is_configured_when_its_scales_are_there(monkeypatch: pytes
     assert set(job.identity["scales"]) == {5}
 
 
+def test_a_run_may_use_the_scales_of_another_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunConfig] = []
+    monkeypatch.setattr(Experiment, "run_seconds", lambda experiment, config: asked.append(config) or 7.0)
+    owner, experiment = experiment_of("mnist-unet-zeros"), experiment_of("mnist-resnet-zeros")
+    config = experiment.run_config("els", str(owner.scales_file()))
+    step = scaled_step(experiment, "a name", "stem", lambda: config, owner=owner)
+    assert step.rests_on is not None
+    assert step.rests_on.name == "mnist-unet-zeros: calibrate"
+    step.seconds()
+    owner.scales_file().parent.mkdir(parents=True)
+    owner.scales_file().touch()
+    step.seconds()
+    assert [each.scales for each in asked] == ["paper/mnist-resnet-zeros", str(owner.scales_file())]
+
+
 def test_once_there_are_scales_the_time_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[RunConfig] = []
     monkeypatch.setattr(Experiment, "run_seconds", lambda experiment, config: asked.append(config) or 7.0)

@@ -1,0 +1,1 @@
+"""What the paper's machine for circular networks computes: an experiment of mosaic's own."""
