@@ -15,13 +15,13 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from mosaic.evaluate.statistics import interval_of
 from mosaic.registry.loading import registry
 from mosaic.reproduction.gaussian.agreement import MEASURES
 from mosaic.reproduction.gaussian.picture import draw_gaussian
 from mosaic.reproduction.gaussian.row import GaussianRow
 from mosaic.reproduction.gaussian.shares import THRESHOLDS, largest_share
 from mosaic.reproduction.gaussian.switching import FIRSTS, SHARES, SKIPPED, edm_sigmas
+from mosaic.reproduction.study.agreement import ENDS, ends_text, intervals
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.target import Target
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "GaussianFirst", "joined", "judged"]
 
 METRICS = ("pearson_r", "mse", "R2")
-ENDS = ("median", "low", "high")
 CLAIMED = (0.15, 0.3)  # shares of Wang & Vastola's
 CLAIMED_STEPS = (3, 4, 5)  # of EDM's 18: the first 15 to 30 %
 SHOWN = 3  # samples of the picture
@@ -120,7 +119,7 @@ def judged(agreement: xr.Dataset, images: xr.Dataset) -> xr.Dataset:
     measured = measured.assign_coords(first=list(FIRSTS), share=list(SHARES), skipped=list(SKIPPED))
     for name in (*MEASURES, *METRICS, *(f"edm_{each}" for each in METRICS)):
         dims = measured[name].dims[:-1]
-        ends = np.apply_along_axis(interval_of, -1, measured[name].values)
+        ends = intervals(measured[name].values)
         for number, end in enumerate(ENDS):
             measured[f"{name}_{end}"] = (dims, ends[..., number])
     largest = np.array(
@@ -146,7 +145,7 @@ def _compared(name: str, images: NDArray[Any], reference: NDArray[Any]) -> NDArr
 
 def _cell(row: xr.Dataset, name: str, **at: Any) -> str:
     own = row.sel(at)
-    return "{:.3f} [{:.3f}, {:.3f}]".format(*(float(own[f"{name}_{end}"]) for end in ENDS))
+    return ends_text([float(own[f"{name}_{end}"]) for end in ENDS])
 
 
 def _agreement_lines(name: str, row: xr.Dataset) -> list[str]:

@@ -19,6 +19,7 @@ from mosaic.engine.nearest import nearest_images
 from mosaic.evaluate.statistics import interval_of
 from mosaic.interfaces.dataset import DataSet
 from mosaic.registry.loading import registry
+from mosaic.reproduction.study.agreement import ENDS, ends_text
 from mosaic.reproduction.study.experiment import NETWORK
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.target import Target
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Transition", "judged"]
 
-ENDS = ("median", "low", "high")
 SHOWN = 2  # samples of the picture
 
 
@@ -167,4 +167,4 @@ def judged(images: Mapping[str, NDArray[Any]], data: Mapping[str, DataSet]) -> x
 
 
 def _cell(own: xr.Dataset, name: str, end: str) -> str:
-    return "{:.3f} [{:.3f}, {:.3f}]".format(*(float(own[f"{name}_{each}"]) for each in (end, "low", "high")))
+    return ends_text([float(own[f"{name}_{each}"]) for each in (end, *ENDS[1:])])
