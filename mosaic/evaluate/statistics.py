@@ -1,4 +1,4 @@
-"""Medians, means and ratios of means with bootstrap intervals, shares with binomial ones."""
+"""Medians, means and ratios of means with bootstrap intervals, also over trainings; shares with binomial ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-__all__ = ["CONFIDENCE", "RESAMPLES", "interval_of", "ratio_of_means"]
+__all__ = ["CONFIDENCE", "RESAMPLES", "crossed_interval", "interval_of", "ratio_of_means"]
 
 RESAMPLES, CONFIDENCE = 10_000, 0.95
 
@@ -46,6 +46,48 @@ def interval_of(values: NDArray[np.float64], statistic: str = "median", seed: in
         warnings.simplefilter("ignore", RuntimeWarning)  # from infinite values
         summarise = np.mean if statistic == "mean" else np.median
         low, high = np.quantile(summarise(known[draws], axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        return float(summarise(known)), float(low), float(high)
+
+
+def crossed_interval(
+    values: NDArray[np.float64], statistic: str = "median", seed: int = 0
+) -> tuple[float, float, float]:
+    """Give the median (or mean) of values of several trainings on the same samples, and an interval of it.
+
+    Parameters
+    ----------
+    values : array (trainings, samples)
+        Each sample is the same noise for all trainings. NaN are left out.
+    statistic : {"median", "mean"}
+        What is given, of all values together.
+    seed : int
+        Seed of the resampling.
+
+    Returns
+    -------
+    value, low, high : float
+        The interval holds the middle `CONFIDENCE` of the statistics of `RESAMPLES` tables, each of as many trainings
+        and of as many samples, both drawn with replacement and independently (percentile bootstrap of crossed
+        factors). Of one training it is that of `interval_of`. NaN where there are no values.
+
+    References
+    ----------
+    Owen 2007, "The pigeonhole bootstrap".
+    """
+    has_value = ~np.isnan(values)
+    known = values[has_value.any(1)][:, has_value.any(0)]
+    if known.size == 0:
+        return float("nan"), float("nan"), float("nan")
+    random, (trainings, samples) = np.random.default_rng(seed), known.shape
+    columns = random.integers(samples, size=(RESAMPLES, samples))  # first, so that of one training they are the same
+    rows = random.integers(trainings, size=(RESAMPLES, trainings))
+    has_gaps = bool(np.isnan(known).any())  # it takes longer to leave them out
+    mean, median = (np.nanmean, np.nanmedian) if has_gaps else (np.mean, np.median)
+    summarise = mean if statistic == "mean" else median
+    drawn = known[rows[:, :, None], columns[:, None, :]].reshape(RESAMPLES, -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # from infinite values, and draws without values
+        low, high = np.nanquantile(summarise(drawn, axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return float(summarise(known)), float(low), float(high)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mosaic.evaluate.statistics import interval_of, ratio_of_means
+from mosaic.evaluate.statistics import crossed_interval, interval_of, ratio_of_means
 
 
 @pytest.mark.parametrize(("statistic", "truth"), [("median", math.log(2)), ("mean", 1.0)])
@@ -84,3 +84,50 @@ def test_intervals_of_ratios_hold_the_truth_about_as_often_as_they_say(monkeypat
     draws = np.random.default_rng(4).exponential(size=(300, 2, 100))
     held = np.mean([low <= 0.5 <= high for _, low, high in (ratio_of_means(own, own + other) for own, other in draws)])
     assert 0.90 <= held <= 0.98
+
+
+@pytest.mark.parametrize("statistic", ["median", "mean"])
+def test_trainings_and_samples_are_resampled_independently(statistic: str) -> None:
+    """Against a loop over tables of drawn rows and columns, with another generator."""
+    random = np.random.default_rng(5)
+    values = 2 * random.normal(size=(4, 1)) + 0.5 * random.normal(size=(1, 9)) + 0.1 * random.normal(size=(4, 9))
+    summarise, drawn = getattr(np, statistic), []
+    for _ in range(4000):
+        rows, columns = random.choice(4, 4), random.choice(9, 9)
+        drawn.append(summarise([[values[row, column] for column in columns] for row in rows]))
+    value, low, high = crossed_interval(values, statistic)
+    assert value == pytest.approx(summarise(values))
+    assert (low, high) == pytest.approx(np.quantile(drawn, (0.025, 0.975)), abs=0.15)
+    assert high - low > 1.5 * np.ptp(interval_of(values.mean(0), statistic)[1:])  # which takes the trainings as given
+
+
+@pytest.mark.parametrize("statistic", ["median", "mean"])
+def test_the_interval_of_one_training_is_that_of_its_samples_and_of_equal_samples_that_of_the_trainings(
+    statistic: str,
+) -> None:
+    values = np.random.default_rng(6).normal(size=11)
+    assert crossed_interval(values[None], statistic) == interval_of(values, statistic)
+    of_trainings = crossed_interval(np.repeat(values[:, None], 7, axis=1), statistic)
+    assert of_trainings == pytest.approx(interval_of(values, statistic), abs=0.1)
+    assert crossed_interval(np.full((3, 5), 0.25), statistic) == (0.25, 0.25, 0.25)
+
+
+def test_trainings_and_samples_without_values_are_left_out() -> None:
+    values = np.random.default_rng(7).normal(size=(3, 8))
+    with_gaps = np.pad(values, ((0, 1), (0, 2)), constant_values=math.nan)
+    assert crossed_interval(with_gaps) == crossed_interval(values)
+    with_gaps[0, 0] = math.nan
+    assert crossed_interval(with_gaps)[0] == np.nanmedian(with_gaps)
+    assert all(math.isnan(end) for end in crossed_interval(np.full((2, 3), math.nan)))
+
+
+def test_intervals_over_trainings_hold_the_truth_where_those_over_samples_alone_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mosaic.evaluate.statistics.RESAMPLES", 300)
+    random = np.random.default_rng(8)
+    tables = random.normal(size=(200, 12, 1)) + random.normal(size=(200, 1, 12))
+    crossed = np.mean([low <= 0 <= high for _, low, high in (crossed_interval(table, "mean") for table in tables)])
+    samples = np.mean([low <= 0 <= high for _, low, high in (interval_of(table.mean(0), "mean") for table in tables)])
+    assert 0.88 <= crossed <= 0.99
+    assert samples < crossed - 0.1
