@@ -150,7 +150,7 @@ def _forecast(board: Board, plans: Plans, terminal: Terminal) -> dict[str, float
 
 
 def _execute(board: Board, plans: Plans, terminal: Terminal) -> xr.Dataset:
-    from mosaic.evaluate.leaderboard.board import start
+    from mosaic.evaluate.leaderboard.start import start
 
     begin = time.perf_counter()
     try:

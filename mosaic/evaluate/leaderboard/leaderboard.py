@@ -11,9 +11,9 @@ from typing import Unpack
 import xarray as xr
 
 from mosaic.errors import warn_of
-from mosaic.evaluate.leaderboard.board import start
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig, LeaderboardSettings
 from mosaic.evaluate.leaderboard.prepare import prepare_leaderboard
+from mosaic.evaluate.leaderboard.start import start
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
