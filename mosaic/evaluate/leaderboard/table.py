@@ -19,11 +19,11 @@ from mosaic.storage.trajectory import check_same_start, open_trajectory
 __all__ = ["best_of_halves", "leaderboard_table"]
 
 Images = NDArray[np.float32]
-FINAL, STEP, OWN_STEP = (
-    ("score", "training", "sample"),
-    ("score", "training", "step", "sample"),
-    ("score", "training", "own_step", "sample"),
-)
+Agreement = dict[str, Values]
+"""Of one entry with one training: values (samples,), or (steps, samples), by the names of their variables."""
+
+Costs = tuple[Values, float]
+"""Seconds (steps,) of one sample, and bytes of memory."""
 
 
 def leaderboard_table(
@@ -58,10 +58,11 @@ def leaderboard_table(
     """
     flows = [_Flow(entry.out, entry.along[0].moments) for entry in networks]
     base = None if given is None or given in failed else _final_image(theories[given].out)
-    own_time = None
-    results = {NETWORK: _of_trainings(flows, networks, across, metrics, base)}
+    agreements: dict[str, list[Agreement]] = {NETWORK: _of_trainings(flows, across, metrics, base)}
+    costs = {NETWORK: [_single_steps(entry.along[0].steps)[1] for entry in networks]}
+    own_time: Values | None = None
     for name, entry in theories.items():
-        results[name] = result = _Result()
+        agreements[name], costs[name] = [], []
         if name in failed:
             continue
         with open_trajectory(entry.out) as run:
@@ -69,16 +70,12 @@ def leaderboard_table(
                 check_same_start(run, flow.start, "reference")
             image, own, own_time = run["image"].values, run["denoised"].values, run["time"].values
         for number, flow in enumerate(flows):
-            stored, cost = _single_steps(entry.steps_along(flow.file))
+            here, cost = _single_steps(entry.steps_along(flow.file))
             there, _ = _single_steps(across[number].steps_along(entry.out))
-            result.costs.append(cost)
-            result.add(
-                {each: evaluated(metric, image, flow.image) for each, metric in metrics.items()},
-                {each: _by_step(metric, stored, flow.denoised) for each, metric in metrics.items()},
-                {each: _by_step(metric, own, there) for each, metric in metrics.items()},
-                None if base is None or name == given else partial_correlation(image, flow.image, base),
-            )
-    return _assembled(results, flows, own_time, metrics)
+            agreements[name].append(_agreement(metrics, flow, image, here, own, there, None if name == given else base))
+            costs[name].append(cost)
+    table = _with_agreements(_empty(list(agreements), flows[0].moments, own_time), agreements, len(flows), metrics)
+    return _with_costs(table, costs)
 
 
 class _Flow:
@@ -93,65 +90,51 @@ class _Flow:
         self.denoised: Images = self.moments["denoised"].values
 
 
-class _Result:
-    """Of one entry: what was measured, a list over trainings of each."""
+def _agreement(
+    metrics: Mapping[str, Metric],
+    flow: _Flow,
+    image: Images,
+    here: Images,
+    own: Images,
+    there: Images,
+    base: Images | None,
+) -> Agreement:
+    """Compare an entry with a network: x0hat (samples, steps, C, H, W) `here`, at states of the network's `flow`.
 
-    def __init__(self) -> None:
-        self.final: list[Mapping[str, Values]] = []
-        self.step: list[Mapping[str, Values]] = []
-        self.own: list[Mapping[str, Values]] = []
-        self.partial: list[Values | None] = []
-        self.costs: list[tuple[Values, float]] = []
-
-    def add(
-        self,
-        final: Mapping[str, Values],
-        step: Mapping[str, Values],
-        own: Mapping[str, Values],
-        partial: Values | None,
-    ) -> None:
-        """Add what was measured against one training: (samples,) or (steps, samples), by metric."""
-        self.final.append(final)
-        self.step.append(step)
-        self.own.append(own)
-        self.partial.append(partial)
+    `own` is the entry's x0hat at states of its own flow, `there` the network's.
+    """
+    agreement: Agreement = {}
+    for name, metric in metrics.items():
+        step, own_step = _by_step(metric, here, flow.denoised), _by_step(metric, own, there)
+        agreement |= {f"final_{name}": evaluated(metric, image, flow.image)}
+        agreement |= {f"step_{name}": step, f"along_{name}": np.median(step, axis=0)}
+        agreement |= {f"own_step_{name}": own_step, f"own_{name}": np.median(own_step, axis=0)}
+    if base is not None:
+        agreement["partial_pearson_r"] = partial_correlation(image, flow.image, base)
+    return agreement
 
 
 def _of_trainings(
-    flows: Sequence[_Flow],
-    networks: Sequence[LeaderboardEntry],
-    across: Sequence[LeaderboardEntry],
-    metrics: Mapping[str, Metric],
-    base: Images | None,
-) -> _Result:
-    """How well the other trainings predict each one, mean over the others; only costs where there are none."""
-    result = _Result()
+    flows: Sequence[_Flow], across: Sequence[LeaderboardEntry], metrics: Mapping[str, Metric], base: Images | None
+) -> list[Agreement]:
+    """How well the other trainings predict each one, mean over the others; empty where there are none."""
+    agreements: list[Agreement] = []
     for number, flow in enumerate(flows):
-        _, cost = _single_steps(networks[number].along[0].steps)
-        result.costs.append(cost)
-        others = [place for place in range(len(flows)) if place != number]
-        if not others:
-            continue
-        here = {place: _single_steps(across[place].steps_along(flow.file))[0] for place in others}
-        there = {place: _single_steps(across[number].steps_along(flows[place].file))[0] for place in others}
-        result.add(
-            {
-                name: np.mean([evaluated(metric, flows[place].image, flow.image) for place in others], axis=0)
-                for name, metric in metrics.items()
-            },
-            {
-                name: np.mean([_by_step(metric, here[place], flow.denoised) for place in others], axis=0)
-                for name, metric in metrics.items()
-            },
-            {
-                name: np.mean([_by_step(metric, flows[place].denoised, there[place]) for place in others], axis=0)
-                for name, metric in metrics.items()
-            },
-            None
-            if base is None
-            else np.mean([partial_correlation(flows[place].image, flow.image, base) for place in others], axis=0),
-        )
-    return result
+        pairs: list[Agreement] = []
+        for place, other in enumerate(flows):
+            if place == number:
+                continue
+            here, _ = _single_steps(across[place].steps_along(flow.file))
+            there, _ = _single_steps(across[number].steps_along(other.file))
+            pairs.append(_agreement(metrics, flow, other.image, here, other.denoised, there, base))
+        if pairs:
+            mean = {name: np.mean([pair[name] for pair in pairs], axis=0) for name in pairs[0]}
+            for name in metrics:
+                mean[f"along_{name}"] = np.median(mean[f"step_{name}"], axis=0)
+                # The states are of a network's flow, whose times are not those of the theories' own steps.
+                mean[f"own_{name}"] = np.median(mean.pop(f"own_step_{name}"), axis=0)
+            agreements.append(mean)
+    return agreements
 
 
 def _final_image(file: Path) -> Images:
@@ -160,8 +143,8 @@ def _final_image(file: Path) -> Images:
     return image
 
 
-def _single_steps(file: Path) -> tuple[Images, tuple[Values, float]]:
-    """x0hat (sample, step, C, H, W) of single steps; seconds (step,) of one sample, and peak memory."""
+def _single_steps(file: Path) -> tuple[Images, Costs]:
+    """x0hat (sample, step, C, H, W) of single steps, and what they cost."""
     with open_stored(file, (ENTRY_SCHEMA,), "the single steps of a leaderboard entry") as stored:
         seconds = stored["seconds"].values / stored.sizes["sample"]
         return stored["denoised"].values, (seconds, float(stored.attrs["peak_bytes"]))
@@ -173,59 +156,46 @@ def _by_step(metric: Metric, images: Images, reference: Images) -> Values:
     return np.stack([evaluated(metric, images[:, step], reference[:, step]) for step in steps])
 
 
-def _assembled(
-    results: Mapping[str, _Result], flows: Sequence[_Flow], own_time: Values | None, metrics: Mapping[str, Metric]
-) -> xr.Dataset:
-    """Put the results of all entries into one table."""
-    moments = flows[0].moments
-    trainings, samples, steps = len(flows), moments.sizes["sample"], moments.sizes["step"]
-    own_steps = 0 if own_time is None else len(own_time)
+def _empty(scores: Sequence[str], moments: xr.Dataset, own_time: Values | None) -> xr.Dataset:
+    """Make the table with its coordinates."""
     names = ("sample", "seed", "label", "step", "time", "signal", "noise")
-    table = xr.Dataset(coords={"score": list(results), **{name: moments[name].variable for name in names}})
-    if own_time is not None:
-        table = table.assign_coords(own_step=np.arange(own_steps), own_time=("own_step", own_time))
-    finals: dict[str, Values] = {}
-    for name in metrics:
-        final = np.full((len(results), trainings, samples), np.nan)
-        own = final.copy()
-        step = np.full((len(results), trainings, steps, samples), np.nan)
-        own_step = np.full((len(results), trainings, own_steps, samples), np.nan)
-        for place, (score, result) in enumerate(results.items()):
-            for training in range(len(result.final)):
-                final[place, training] = result.final[training][name]
-                step[place, training] = result.step[training][name]
-                own[place, training] = np.median(result.own[training][name], axis=0)
-                if score != NETWORK:  # whose flow has other times
-                    own_step[place, training] = result.own[training][name]
-        finals[name] = final
-        table = table.assign(
-            {
-                **with_interval(f"final_{name}", FINAL, final),
-                **with_interval(f"step_{name}", STEP, step),
-                **with_interval(f"along_{name}", FINAL, np.median(step, axis=2)),
-                **with_interval(f"own_step_{name}", OWN_STEP, own_step),
-                **with_interval(f"own_{name}", FINAL, own),
-            }
-        )
-    partial = np.full((len(results), trainings, samples), np.nan)
-    for place, result in enumerate(results.values()):
-        for training, values in enumerate(result.partial):
-            if values is not None:
-                partial[place, training] = values
-    if not np.isnan(partial).all():
-        table = table.assign(with_interval("partial_pearson_r", FINAL, partial))
+    times = np.empty(0) if own_time is None else own_time
+    own = {"own_step": np.arange(len(times)), "own_time": ("own_step", times)}
+    return xr.Dataset(coords={"score": list(scores), **{name: moments[name].variable for name in names}, **own})
+
+
+def _with_agreements(
+    table: xr.Dataset,
+    agreements: Mapping[str, Sequence[Agreement]],
+    trainings: int,
+    metrics: Mapping[str, Metric],
+) -> xr.Dataset:
+    """Add all agreements, NaN where an entry has none, with medians and intervals; and how far each is behind."""
+    kinds = {"final": (), "step": ("step",), "along": (), "own_step": ("own_step",), "own": ()}
+    axes: dict[str, tuple[str, ...]] = {f"{kind}_{name}": axis for name in metrics for kind, axis in kinds.items()}
+    if any("partial_pearson_r" in each for of_entry in agreements.values() for each in of_entry):
+        axes["partial_pearson_r"] = ()
+    for name, axis in axes.items():
+        dims = ("score", "training", *axis, "sample")
+        values = np.full([trainings if dim == "training" else table.sizes[dim] for dim in dims], np.nan)
+        for place, of_entry in enumerate(agreements.values()):
+            for training, agreement in enumerate(of_entry):
+                values[place, training] = agreement.get(name, np.nan)
+        table = table.assign(with_interval(name, dims, values))
     ranking, metric = next(iter(metrics.items()))
-    behind = _behind(finals[ranking], list(results), metric.higher_is_better)
-    unknown = [(np.full(steps, np.nan), np.nan)]
-    costs = [result.costs or unknown for result in results.values()]
-    seconds = np.stack([np.mean([cost[0] for cost in each], axis=0) for each in costs])
+    behind = _behind(table[f"final_{ranking}"].values, list(agreements), metric.higher_is_better)
+    return table.assign(with_interval("behind", ("score", "training", "sample"), behind))
+
+
+def _with_costs(table: xr.Dataset, costs: Mapping[str, Sequence[Costs]]) -> xr.Dataset:
+    """Add time, mean over the flows of the networks, and memory; NaN where an entry has none."""
+    unknown = [(np.full(table.sizes["step"], np.nan), np.nan)]
+    known = [of_entry or unknown for of_entry in costs.values()]
+    seconds = np.stack([np.mean([each[0] for each in of_entry], axis=0) for of_entry in known])
     return table.assign(
-        {
-            **with_interval("behind", FINAL, behind),
-            "seconds": (("score", "step"), seconds),
-            "seconds_per_step": ("score", seconds.mean(1)),
-            "peak_bytes": ("score", [max(cost[1] for cost in each) for each in costs]),
-        }
+        seconds=(("score", "step"), seconds),
+        seconds_per_step=("score", seconds.mean(1)),
+        peak_bytes=("score", [max(each[1] for each in of_entry) for of_entry in known]),
     )
 
 
