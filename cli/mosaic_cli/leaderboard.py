@@ -158,18 +158,24 @@ def _execute(board: Board, plans: Plans, terminal: Terminal) -> xr.Dataset:
             table = start(board, plans, bar)
     except KeyboardInterrupt:
         terminal.fail("interrupted; what is done is kept. The same command resumes.", ExitCode.INTERRUPTED)
-    for name, message in json.loads(table.attrs["failed"]).items():
-        terminal.note(f"{name} failed: {message}")
-    if chosen := [str(name) for name in table["candidate"].values[table["chosen"].values]] if "chosen" in table else []:
-        terminal.note(f"Chosen on other noise: {', '.join(chosen)}.")
+    for note in _findings(table):
+        terminal.note(note)
+    terminal.note(f"Took {duration(time.perf_counter() - begin)}.")
+    return table
+
+
+def _findings(table: xr.Dataset) -> list[str]:
+    """Say what a reader of the table should know: what failed, what was chosen, and by what BEHIND is measured."""
+    notes = [f"{name} failed: {message}" for name, message in json.loads(table.attrs["failed"]).items()]
+    if "chosen" in table and (chosen := table["candidate"].values[table["chosen"].values].tolist()):
+        notes.append(f"Chosen on other noise: {', '.join(chosen)}.")
     best = json.loads(table.attrs["best"])
     if best["even"] != best["odd"]:
-        terminal.note(
+        notes.append(
             f"{best['even']} is best on the even samples, {best['odd']} on the odd ones; BEHIND is measured from the "
             "best of the other half."
         )
-    terminal.note(f"Took {duration(time.perf_counter() - begin)}.")
-    return table
+    return notes
 
 
 def _print(table: xr.Dataset) -> None:

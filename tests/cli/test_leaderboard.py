@@ -12,7 +12,7 @@ import xarray as xr
 from click.testing import Result
 from command_results import done, refused
 
-from mosaic_cli.leaderboard import _document, _print
+from mosaic_cli.leaderboard import _document, _findings, _print
 
 Invoke = Callable[..., Result]
 
@@ -72,6 +72,18 @@ def test_the_last_row_says_how_another_training_predicts_the_network_and_what_th
     assert last.split()[2:] == [*["0.938", "[0.938,", "0.938]"] * 2, *["0.938"] * 3, "0.625", "0.001", "1"]
     assert els.split()[-4:] == ["0.500", "0.02", "2", "calibrated"]  # ELS adds nothing to itself
     assert max(map(len, (header, els, last))) <= 130
+
+
+def test_what_failed_what_was_chosen_and_halves_that_differ_are_said(board: xr.Dataset) -> None:
+    board.attrs["best"] = json.dumps({"even": "els", "odd": "els"})
+    (failed,) = _findings(board)
+    assert "switch failed: no checkpoint" in failed
+    board.attrs |= {"failed": "{}", "best": json.dumps({"even": "els", "odd": "is"})}
+    board = board.assign_coords(candidate=["a.x=1", "a.x=2"]).assign(chosen=("candidate", [False, True]))
+    chosen, halves = _findings(board)
+    assert "a.x=2" in chosen
+    assert "a.x=1" not in chosen
+    assert "els is best on the even samples, is on the odd" in halves
 
 
 def test_the_document_holds_all_but_the_samples_and_steps_with_null_for_what_is_not_known(board: xr.Dataset) -> None:
