@@ -407,7 +407,6 @@ ATTRIBUTES = {
     "interval": "how intervals were made, JSON",
     "runs": "what the runs compared were made by, JSON",
     # Of leaderboards and single steps.
-    "training": "checkpoint.json of the network compared with, JSON",
     "best": "theory that is best on the even samples, and on the odd ones, JSON",
     "given": "theory beyond which partial correlations are",
     "failed": "score models that failed, and why, JSON",
