@@ -17,21 +17,24 @@ from mosaic.progress import progress_bar
 from mosaic_cli.data_options import PATH, data_dir, memory
 from mosaic_cli.durations import duration
 from mosaic_cli.settings import layers_of, settings
-from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
+from mosaic_cli.terminal import Terminal, in_flags, print_json, print_table, say, standard
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from mosaic.evaluate.leaderboard.board import Board
-    from mosaic.run.plan import Plan
-
-    Plans = Mapping[str, Plan | None]
+    from mosaic.evaluate.leaderboard.board import Board, Plans
 
 __all__ = ["command"]
 
 
 @click.command("leaderboard")
-@settings(LeaderboardConfig)
+@settings(LeaderboardConfig, without=("tune",))
+@click.option(
+    "--tune",
+    multiple=True,
+    metavar="SCORE.OPTION=V1,V2",
+    help=in_flags(LeaderboardConfig.model_fields["tune"].description or "", ()),
+)
 @data_dir
 @memory
 @click.option(
@@ -51,18 +54,21 @@ def command(
     memory: str | None,
     out: Path,
     dry_run: bool,
+    tune: tuple[str, ...],
     **flags: str | tuple[str, ...] | None,
 ) -> None:
     """Rank theories by how well they predict a trained network, and by what they cost.
 
-    Every score model starts from the network's noise, and its final images are compared with the network's; and it is
-    evaluated at states of the network's own reverse flow, its x0hat compared with the network's there. Each works
-    in a process of its own, where its time a step and its peak memory are measured. Prints a table, the best first;
-    writes leaderboard.nc, leaderboard.png and every run into --out. The same command resumes after an interruption.
-    Options of score models go by their names: -o smoothed.sigma=0.5; those of the data set: -o dataset.path=...; those
-    of DDIM: -o sampler.grid=leading.
+    Every score model starts from the network's noise, and its final images are compared with the network's. It is
+    evaluated at states of the network's own reverse flow, and the network at states of the theory's; x0hat of both is
+    compared. Each works in a process of its own, where its time a step and its peak memory are measured. Prints a
+    table, the best first; writes leaderboard.nc, leaderboard.png and every run into --out. The same command resumes
+    after an interruption. --checkpoint may be given several times, for several trainings of one network: then
+    intervals are over both trainings and samples, and the table says how well another training predicts one. Options
+    of score models go by their names: -o smoothed.sigma=0.5; those of the data set: -o dataset.path=...; those of
+    DDIM: -o sampler.grid=leading.
     """
-    checked = _configured(flags, options, config)
+    checked = _configured({**flags, "tune": tune or None}, options, config)
 
     from mosaic.evaluate.leaderboard.prepare import prepare_leaderboard
     from mosaic.registry.data import data_access
@@ -144,7 +150,7 @@ def _forecast(board: Board, plans: Plans, terminal: Terminal) -> dict[str, float
 
 
 def _execute(board: Board, plans: Plans, terminal: Terminal) -> xr.Dataset:
-    from mosaic.evaluate.leaderboard.board import start
+    from mosaic.evaluate.leaderboard.start import start
 
     begin = time.perf_counter()
     try:
@@ -152,21 +158,40 @@ def _execute(board: Board, plans: Plans, terminal: Terminal) -> xr.Dataset:
             table = start(board, plans, bar)
     except KeyboardInterrupt:
         terminal.fail("interrupted; what is done is kept. The same command resumes.", ExitCode.INTERRUPTED)
-    for name, message in json.loads(table.attrs["failed"]).items():
-        terminal.note(f"{name} failed: {message}")
+    for note in _findings(table):
+        terminal.note(note)
     terminal.note(f"Took {duration(time.perf_counter() - begin)}.")
     return table
 
 
+def _findings(table: xr.Dataset) -> list[str]:
+    """Say what a reader of the table should know: what failed, what was chosen, and by what BEHIND is measured."""
+    notes = [f"{name} failed: {message}" for name, message in json.loads(table.attrs["failed"]).items()]
+    if "chosen" in table and (chosen := table["candidate"].values[table["chosen"].values].tolist()):
+        notes.append(f"Chosen on other noise: {', '.join(chosen)}.")
+    best = json.loads(table.attrs["best"])
+    if best["even"] != best["odd"]:
+        notes.append(
+            f"{best['even']} is best on the even samples, {best['odd']} on the odd ones; BEHIND is measured from the "
+            "best of the other half."
+        )
+    return notes
+
+
 def _print(table: xr.Dataset) -> None:
-    """Print a row for each score model, the best first, the network last; with the last metric beside the first."""
+    """Print a row for each score model, the best first, the network last: how another training predicts it, if known.
+
+    Along flows x0hat agrees by the first metric; the last one is that of final images.
+    """
     from mosaic.storage.schema import NETWORK
-    from mosaic.view.leaderboard import ranked, ranking_metric
+    from mosaic.view.leaderboard import has_ceiling, ranked, ranking_metric
 
     failed, first = json.loads(table.attrs["failed"]), ranking_metric(table)
     others = [name for name in json.loads(table.attrs["metrics"])[-1:] if name != first]
-    final, along = f"FINAL {first} [95 %]", f"ALONG {first} [95 %]"
-    header = ("SCORE", final, "BEHIND [95 %]", *others, along, *others, "s/step", "MiB")
+    ceiling = has_ceiling(table)
+    partial = ["ADDS"] if "partial_pearson_r_median" in table else []
+    final = f"FINAL {first} [95 %]"
+    header = ("SCORE", final, "BEHIND [95 %]", *others, "ALONG", "OWN", *partial, "s/step", "MiB", "TUNED")
     rows: list[tuple[str, ...]] = []
     for name in [*ranked(table), NETWORK]:
         entry = table.sel(score=name)
@@ -176,13 +201,16 @@ def _print(table: xr.Dataset) -> None:
         agreement = [
             _interval(entry, f"final_{first}"),
             _interval(entry, "behind"),
-            *(f"{float(entry[f'final_{other}_median']):.3f}" for other in others),
-            _interval(entry, f"along_{first}"),
-            *(f"{float(entry[f'along_{other}_median']):.3f}" for other in others),
+            *(_median(entry, f"final_{other}") for other in others),
+            _median(entry, f"along_{first}"),
+            _median(entry, f"own_{first}"),
+            *(_median(entry, "partial_pearson_r") for _ in partial),
         ]
         seconds, peak = float(entry["seconds_per_step"]), float(entry["peak_bytes"]) / 2**20
-        cells = [""] * len(agreement) if name == NETWORK else agreement
-        rows.append((name, *cells, f"{seconds:.2g}", f"{peak:.0f}"))
+        is_network = name == NETWORK
+        cells = [""] * len(agreement) if is_network and not ceiling else agreement
+        title = "another training" if is_network and ceiling else name
+        rows.append((title, *cells, f"{seconds:.2g}", f"{peak:.0f}", str(entry["tuned"].item())))
     print_table(header, rows)
 
 
@@ -194,11 +222,20 @@ def _interval(entry: xr.Dataset, name: str) -> str:
     return f"{median:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _document(table: xr.Dataset) -> dict[str, dict[str, float | None]]:
-    """Medians, intervals and costs, by score."""
+def _median(entry: xr.Dataset, name: str) -> str:
+    """Median; empty where it is not known."""
+    median = float(entry[f"{name}_median"])
+    return "" if math.isnan(median) else f"{median:.3f}"
+
+
+def _document(table: xr.Dataset) -> dict[str, dict[str, float | str | None]]:
+    """Medians, intervals, costs and how parameters were chosen, by score."""
     kept = [name for name, variable in table.data_vars.items() if variable.dims == ("score",)]
-    scores = table["score"].values.tolist()
     return {
-        score: {str(name): (None if math.isnan(value) else value) for name in kept for value in [float(table[name][n])]}
-        for n, score in enumerate(scores)
+        score: {str(name): _plain(table[name][n].item()) for name in kept}
+        for n, score in enumerate(table["score"].values.tolist())
     }
+
+
+def _plain(value: float | str) -> float | str | None:
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -71,6 +71,11 @@ def _is_by_name(model: type[Options], name: str) -> bool:
     return dict[str, str] in get_args(model.model_fields[name].annotation)
 
 
+def _is_several(model: type[Options], name: str) -> bool:
+    """Whether a setting may be given several times, each an item of a list."""
+    return get_origin(model.model_fields[name].annotation) is tuple
+
+
 def _by_name(flag: str, texts: Sequence[str]) -> str | dict[str, str] | None:
     """Sort what a flag was given several times into a mapping; without a name, it is for all others.
 
@@ -88,6 +93,11 @@ def _by_name(flag: str, texts: Sequence[str]) -> str | dict[str, str] | None:
             raise UsageError(f"`{flag}` is given twice for {whose}: '{named[name]}' and '{value}'; give it once.")
         named[name] = value
     return named.get(OTHERS) if named.keys() <= {OTHERS} else named
+
+
+def _given(model: type[Options], name: str, texts: tuple[str, ...]) -> tuple[str, ...] | str | dict[str, str] | None:
+    """What a flag was given several times, as the setting takes it; None where it was not given."""
+    return _by_name(name, texts) if _is_by_name(model, name) else texts or None
 
 
 def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
@@ -110,7 +120,7 @@ def settings(model: type[Options], *, without: tuple[str, ...] = ()) -> Callable
             command = click.option(
                 f"--{name.replace('_', '-')}",
                 metavar=f"[NAME=]{_metavar(name, field.annotation)}" if by_name else _metavar(name, field.annotation),
-                multiple=by_name,
+                multiple=by_name or _is_several(model, name),
                 help=in_flags(f"{field.description}{default}", setting_names(model)),
                 shell_complete=_complete(model),
             )(command)
@@ -148,7 +158,7 @@ def layers_of(
         For a file that cannot be read, or an unknown key.
     """
     known = tuple(sections_of(model) if sections is None else sections)
-    given = {name: _by_name(name, value) if isinstance(value, tuple) else value for name, value in flags.items()}
+    given = {name: _given(model, name, value) if isinstance(value, tuple) else value for name, value in flags.items()}
     return [
         from_environment(model),
         dict(kept or {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,7 @@ def interval_of(values: NDArray[np.float64], statistic: str = "median", seed: in
         return float("nan"), float("nan"), float("nan")
     if statistic == "share":
         return _share_of(known)
-    draws = np.random.default_rng(seed).integers(len(known), size=(RESAMPLES, len(known)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # from infinite values
-        summarise = np.mean if statistic == "mean" else np.median
-        low, high = np.quantile(summarise(known[draws], axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        return float(summarise(known)), float(low), float(high)
+    return crossed_interval(known[None], statistic, seed)
 
 
 def crossed_interval(
@@ -78,17 +74,52 @@ def crossed_interval(
     known = values[has_value.any(1)][:, has_value.any(0)]
     if known.size == 0:
         return float("nan"), float("nan"), float("nan")
-    random, (trainings, samples) = np.random.default_rng(seed), known.shape
-    columns = random.integers(samples, size=(RESAMPLES, samples))  # first, so that of one training they are the same
-    rows = random.integers(trainings, size=(RESAMPLES, trainings))
-    has_gaps = bool(np.isnan(known).any())  # it takes longer to leave them out
-    mean, median = (np.nanmean, np.nanmedian) if has_gaps else (np.mean, np.median)
-    summarise = mean if statistic == "mean" else median
-    drawn = known[rows[:, :, None], columns[:, None, :]].reshape(RESAMPLES, -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # from infinite values, and draws without values
-        low, high = np.nanquantile(summarise(drawn, axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        return float(summarise(known)), float(low), float(high)
+        has_gaps = bool(np.isnan(known).any())  # it takes longer to leave them out
+        mean, median = (np.nanmean, np.nanmedian) if has_gaps else (np.mean, np.median)
+        summarise = mean if statistic == "mean" else median
+        if statistic == "median" and not has_gaps:
+            drawn = _drawn_medians(known, seed)
+        else:
+            rows, columns = _draws(known.shape[0], known.shape[1], seed)
+            drawn = summarise(known[rows[:, :, None], columns[:, None, :]].reshape(len(rows), -1), axis=1)
+        low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(summarise(known)), float(low), float(high)
+
+
+def _draws(trainings: int, samples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw trainings (draws, trainings) and samples (draws, samples) with replacement."""
+    random = np.random.default_rng(seed)
+    columns = random.integers(samples, size=(RESAMPLES, samples))  # first, so that those of one training are the same
+    return random.integers(trainings, size=(RESAMPLES, trainings)), columns
+
+
+@lru_cache(maxsize=2)
+def _counts(trainings: int, samples: int, seed: int, resamples: int) -> NDArray[np.int32]:
+    """How often each value of a table (trainings, samples), flattened, is in each draw: (values, draws)."""
+    rows, columns = _draws(trainings, samples, seed)
+    of_rows, of_columns = _count(rows, trainings), _count(columns, samples)
+    return np.asarray((of_rows[:, None] * of_columns[None]).reshape(trainings * samples, resamples))
+
+
+def _count(drawn: NDArray[np.int64], places: int) -> NDArray[np.int32]:
+    """How often each place is among the numbers of each row (draws, numbers): (places, draws)."""
+    flat = drawn + places * np.arange(len(drawn))[:, None]
+    counts = np.bincount(flat.ravel(), minlength=places * len(drawn)).reshape(len(drawn), places)
+    return np.ascontiguousarray(counts.T, dtype=np.int32)
+
+
+def _drawn_medians(table: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Give the median of each draw of a table without gaps: in the order of the values, where half of them are.
+
+    It is the same number as of the drawn values themselves, several times as fast.
+    """
+    order = np.argsort(table, axis=None)
+    behind = np.cumsum(_counts(table.shape[0], table.shape[1], seed, RESAMPLES)[order], axis=0)
+    middle = [(behind <= half).sum(0) for half in ((table.size - 1) // 2, table.size // 2)]
+    values = table.ravel()[order]
+    return np.asarray((values[middle[0]] + values[middle[1]]) / 2)
 
 
 def ratio_of_means(

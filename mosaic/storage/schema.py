@@ -92,6 +92,7 @@ PIXELS = ("sample", "height", "width")
 STEPS = ("sample", "step", "height", "width")
 PROBED = ("score", "time", "sample")
 LOSSES = ("score", "set", "time", "sample")
+BY_TRAINING = ("score", "training", "sample")
 
 # --- a run: mosaic-trajectory -----------------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ HISTORY = {
     "epoch": Variable("passes over the training set", ("step",)),
 }
 ENTRY = {
-    "denoised": Variable("x0hat of the theory at the network's states", FLOW),
+    "denoised": Variable("x0hat of the score model at states of a run", FLOW),
     "seconds": Variable("time of the step, of all samples", ("step",), "s"),
 }
 # METRIC is any metric's name; `described` also knows the tails of ENDS.
@@ -200,23 +201,49 @@ COMPARISON = {
 }
 NETWORK = "network"  # the network's entry along `score`, for any plugin that runs it
 LEADERBOARD = {
-    "final_METRIC": Variable("{metric} of the theory's final image with the network's", ("score", "sample")),
+    # Of the network's own entry, the other is another training of it, mean over the others.
+    "final_METRIC": Variable("{metric} of the theory's final image with the network's", BY_TRAINING),
     "step_METRIC": Variable(
         "{metric} of the theory's x0hat at a state of the network's flow with the network's there",
-        ("score", "step", "sample"),
+        ("score", "training", "step", "sample"),
     ),
     "along_METRIC": Variable(
         "{metric} of the theory's x0hat at a state of the network's flow with the network's there, median over steps",
-        ("score", "sample"),
+        BY_TRAINING,
+    ),
+    "own_step_METRIC": Variable(
+        "{metric} of the theory's x0hat at a state of its own flow with the network's there",
+        ("score", "training", "own_step", "sample"),
+    ),
+    "own_METRIC": Variable(
+        "{metric} of the theory's x0hat at a state of its own flow with the network's there, median over steps",
+        BY_TRAINING,
     ),
     "behind": Variable(
-        "how far the first metric of final images is behind that of the best theory, sample by sample",
-        ("score", "sample"),
+        "how far the first metric of final images is behind that of the theory that is best on the other half of the "
+        "samples, sample by sample",
+        BY_TRAINING,
     ),
+    "partial_pearson_r": Variable(
+        "Pearson correlation of the theory's final image with the network's, given that of the theory `given`",
+        BY_TRAINING,
+    ),
+    "tuned": Variable("how its parameters were chosen", ("score",)),
     "seconds": Variable("time of a step of one sample", ("score", "step"), "s"),
     "seconds_per_step": Variable("that, mean over steps", ("score",), "s"),
     "peak_bytes": Variable("peak memory, program and data included", ("score",), "byte"),
     "score": Variable("score model", ("score",)),
+    "training": Variable("checkpoint of the network", ("training",)),
+    "own_step": Variable("step of the theories' own flows, 0 at noise", ("own_step",)),
+    "own_time": Variable("time t of the schedule, 1 at pure noise", ("own_step",)),
+    "tuning_METRIC": Variable(
+        "{metric} of a candidate's final image with the network's, on other noise",
+        ("candidate", "training", "tuning_sample"),
+    ),
+    "candidate": Variable("options of a theory that were tried", ("candidate",)),
+    "candidate_score": Variable("theory that they are of", ("candidate",)),
+    "chosen": Variable("whether the theory has them on the board", ("candidate",)),
+    "tuning_seed": Variable("seed of the noise that options are chosen on", ("tuning_sample",)),
 }
 PROBE = {
     "state": Variable("noisy image x_t where the scores were probed", ("time", *IMAGE)),
@@ -458,7 +485,8 @@ ATTRIBUTES = {
     "interval": "how intervals were made, JSON",
     "runs": "what the runs compared were made by, JSON",
     # Of leaderboards and single steps.
-    "training": "checkpoint.json of the network compared with, JSON",
+    "best": "theory that is best on the even samples, and on the odd ones, JSON",
+    "given": "theory beyond which partial correlations are",
     "failed": "score models that failed, and why, JSON",
     "left_out": "score models that were left out, and why, JSON",
     "peak_bytes": "peak memory of the process",
@@ -588,5 +616,6 @@ def _entry(name: str, table: Mapping[str, Variable], metrics: tuple[str, ...]) -
     for tail, text in ENDS.items():
         if name.endswith(tail):
             stem = _entry(name.removesuffix(tail), table, metrics)
-            return Variable(f"{stem.description}: {text}", units=stem.units)
+            over = text.replace("samples", "trainings and samples") if "training" in stem.dims else text
+            return Variable(f"{stem.description}: {over}", units=stem.units)
     raise KeyError(f"variable '{name}' is in no table of mosaic/storage/schema.py")

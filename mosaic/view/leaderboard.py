@@ -14,7 +14,7 @@ from mosaic.view.colours import GREY, PALETTE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_leaderboard", "leaderboard_needs", "ranked", "ranking_metric", "ranking_of"]
+__all__ = ["draw_leaderboard", "has_ceiling", "leaderboard_needs", "ranked", "ranking_metric", "ranking_of"]
 
 COLOURS = (*PALETTE, GREY)  # black is the network's
 MARKERS = "osD^vP"
@@ -24,9 +24,9 @@ def leaderboard_needs(board: xr.Dataset) -> tuple[str, ...]:
     """What is drawn of a leaderboard: costs, and the metric that decides the ranks."""
     has_finals = any(str(name).startswith("final_") for name in board.data_vars)
     metric = ranking_metric(board) if has_finals else "METRIC"
-    final = f"final_{metric}"
-    ends = (f"{final}_{end}" for end in ("median", "low", "high"))
-    return "score", "time", "seconds_per_step", final, *ends, f"step_{metric}_median"
+    final, step = f"final_{metric}", f"step_{metric}"
+    ends = (f"{name}_{end}" for name in (final, step) for end in ("median", "low", "high"))
+    return "score", "time", "seconds_per_step", final, *ends
 
 
 def ranking_metric(board: xr.Dataset) -> str:
@@ -43,6 +43,12 @@ def ranked(board: xr.Dataset) -> list[str]:
     return sorted(theories, key=lambda name: (np.isnan(medians[name]), sign * medians[name]))
 
 
+def has_ceiling(board: xr.Dataset) -> bool:
+    """Tell whether it is known how well another training of the network predicts it: the network's own entry."""
+    medians = board[f"final_{ranking_metric(board)}_median"]
+    return NETWORK in board["score"].values and not np.isnan(float(medians.sel(score=NETWORK)))
+
+
 def ranking_of(board: xr.Dataset) -> xr.Dataset:
     """Give what a leaderboard says of each score, over samples and steps: the best theory first, the network last."""
     order = [name for name in (*ranked(board), NETWORK) if name in board["score"].values]
@@ -50,8 +56,17 @@ def ranking_of(board: xr.Dataset) -> xr.Dataset:
     return board[variables].sel(score=order)
 
 
+def _ends(entry: xr.Dataset, name: str) -> tuple[Any, Any, Any]:
+    """Median and interval of a variable."""
+    median, low, high = (entry[f"{name}_{end}"].values for end in ("median", "low", "high"))
+    return median, low, high
+
+
 def draw_leaderboard(board: xr.Dataset) -> Figure:
     """Draw final agreement against the time of a step, and agreement of x0hat along the network's flow.
+
+    Of several trainings, how well one predicts another is a black line with its interval: no theory that does not know
+    the training can be expected to do better.
 
     Parameters
     ----------
@@ -66,18 +81,29 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
     medians = board[f"final_{metric}_median"]
     names = [name for name in ranked(board) if not np.isnan(float(medians.sel(score=name)))]
     samples = board.sizes["sample"]
-    title = f"{board.attrs.get('title', '')}: medians over {samples} sample{'s' * (samples > 1)}"
+    trainings = board.sizes.get("training", 1)
+    over = f"{trainings} trainings and " * (trainings > 1) + f"{samples} sample{'s' * (samples > 1)}"
+    title = f"{board.attrs.get('title', '')}: medians over {over}"
     figure = Picture(10.5, 4.6, title, 10)
     left, right = figure.subplots(1, 2)
     handles: list[Any] = []
     for number, name in enumerate(names):
         entry = board.sel(score=name)
         look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
-        median, low, high = (float(entry[f"final_{metric}_{end}"]) for end in ("median", "low", "high"))
-        left.errorbar(float(entry["seconds_per_step"]), median, [[median - low], [high - median]], lw=0.8, **look)
+        median, low, high = _ends(entry, f"final_{metric}")
+        left.errorbar(entry["seconds_per_step"], median, [[median - low], [high - median]], lw=0.8, **look)
         style = "-" if number < len(COLOURS) else "--"  # dashed lines for the second use of the colours
-        values, label = entry[f"step_{metric}_median"], fitted(name, 2, 8)
-        handles += right.plot(entry["time"], values, lw=1.2, ls=style, label=label, **look)
+        values, low, high = _ends(entry, f"step_{metric}")
+        handles += right.plot(entry["time"], values, lw=1.2, ls=style, label=fitted(name, 2, 8), **look)
+        right.fill_between(entry["time"], low, high, color=look["color"], alpha=0.1, lw=0)
+    if has_ceiling(board):
+        entry = board.sel(score=NETWORK)
+        median, low, high = _ends(entry, f"final_{metric}")
+        left.axhspan(low, high, color="black", alpha=0.12, lw=0)
+        left.axhline(median, color="black", lw=1)
+        values, low, high = _ends(entry, f"step_{metric}")
+        right.fill_between(entry["time"], low, high, color="black", alpha=0.12, lw=0)
+        handles.insert(0, *right.plot(entry["time"], values, color="black", lw=1, label="another training"))
     if NETWORK in board["score"].values:
         own = float(board["seconds_per_step"].sel(score=NETWORK))
         handles.append(left.axvline(own, color="black", lw=0.8, ls=":", label="the network's time"))
@@ -93,6 +119,6 @@ def draw_leaderboard(board: xr.Dataset) -> Figure:
     left.xaxis.set_minor_formatter(NullFormatter())
     right.set(xlabel="time t (1: noise)", ylabel=along)
     left.set_title("agreement against cost, 95 % intervals", fontsize=10)
-    right.set_title("along the network's own flow", fontsize=10)
+    right.set_title("along the network's own flow, 95 % intervals", fontsize=10)
     figure.legend(handles=handles, loc="outside right center", fontsize=8)
     return figure

@@ -106,7 +106,10 @@ def test_the_interval_of_one_training_is_that_of_its_samples_and_of_equal_sample
     statistic: str,
 ) -> None:
     values = np.random.default_rng(6).normal(size=11)
-    assert crossed_interval(values[None], statistic) == interval_of(values, statistic)
+    drawn = values[np.random.default_rng(0).integers(11, size=(10_000, 11))]
+    ends = np.quantile(getattr(np, statistic)(drawn, axis=1), (0.025, 0.975))
+    expected = (getattr(np, statistic)(values), *ends.tolist())
+    assert crossed_interval(values[None], statistic) == interval_of(values, statistic) == pytest.approx(expected)
     of_trainings = crossed_interval(np.repeat(values[:, None], 7, axis=1), statistic)
     assert of_trainings == pytest.approx(interval_of(values, statistic), abs=0.1)
     assert crossed_interval(np.full((3, 5), 0.25), statistic) == (0.25, 0.25, 0.25)

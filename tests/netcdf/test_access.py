@@ -25,7 +25,7 @@ from small_training import train
 
 import mosaic
 from mosaic.evaluate.calibration.calibrate import open_calibration
-from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, plan_along, steps_job
+from mosaic.evaluate.leaderboard.entry import Along, LeaderboardEntry, plan_along, steps_job
 from mosaic.netcdf.access import LIBRARY_LOCK, open_netcdf
 from mosaic.run.job import job_of
 from mosaic.run.prepare import prepare
@@ -185,17 +185,17 @@ def test_a_calibration_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mos
 def test_an_entry_is_interrupted_at_any_lock_or_write_and_resumes(tiny: mosaic.DataSet, which: str) -> None:
     plan = prepare(mosaic.RunConfig(score="is", steps=2, samples=2), mosaic.DataAccess(), dataset=tiny)
     job_of(plan, Path("a.nc")).execute().close()
-    files = {"out": Path("a.nc"), "along": Path("a.nc"), "steps": Path("steps.nc")}
-    entry = LeaderboardEntry(run=plan.config, moments=2, **files)
+    along = Along(run=Path("a.nc"), moments=2, steps=Path("steps.nc"))
+    entry = LeaderboardEntry(run=plan.config, out=Path("a.nc"), along=(along,))
 
     def execute() -> None:
-        steps_job(entry, plan_along(entry, plan)).execute(resume=True).close()
+        steps_job(entry, along, plan_along(entry, along, plan)).execute(resume=True).close()
 
     for moment in moments_of(execute, which):
-        entry.steps.unlink()
+        along.steps.unlink()
         interrupt_at(moment, execute)
         execute()
-        assert entry.is_done()
+        assert entry.are_steps_done()
 
 
 def test_an_interrupt_while_an_unused_file_is_closed_is_not_lost(tmp_path: Path) -> None:

@@ -155,7 +155,8 @@ def test_a_configuration_takes_lists_by_itself() -> None:
     assert (config.labels, config.scales, config.save, config.save_steps) == ("0,1", "3,5", "entropy", "0,2")
     assert config == RunConfig.parse(given, "run") == layered(RunConfig, given)
     board = LeaderboardConfig(checkpoint=Path("net"), scores=["els", "is"], metrics=["r2"])
-    assert (board.checkpoint, board.scores, board.metrics) == ("net", "els,is", "r2")
+    assert (board.checkpoint, board.scores, board.metrics) == (("net",), "els,is", "r2")
+    assert LeaderboardConfig(checkpoint=["a", Path("b")]).checkpoint == ("a", "b")
     with pytest.raises(mosaic.UsageError, match="labels"):
         RunConfig(labels=[])
 

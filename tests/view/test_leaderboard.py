@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
-from mosaic.view.leaderboard import COLOURS, draw_leaderboard, ranked, ranking_metric
+from mosaic.view.leaderboard import COLOURS, draw_leaderboard, has_ceiling, ranked, ranking_metric
 
 SCORES = ["a", "network", "b", "failed", "c"]
 NAN = float("nan")
@@ -24,7 +24,7 @@ def board(metric: str, medians: list[float]) -> xr.Dataset:
         f"final_{metric}_median": ("score", values),
         f"final_{metric}_low": ("score", values - 0.125),
         f"final_{metric}_high": ("score", values + 0.25),
-        f"step_{metric}_median": (("score", "step"), steps),
+        **{f"step_{metric}_{end}": (("score", "step"), steps) for end in ("median", "low", "high")},
         "seconds_per_step": ("score", [1.0, 0.5, 2.0, NAN, 4.0]),
     }
     coordinates = {"score": SCORES, "time": ("step", [1.0, 0.6, 0.3]), "sample": range(7)}
@@ -65,6 +65,23 @@ def test_agreement_along_the_flow_is_drawn_by_theory_in_the_order_of_ranks() -> 
     assert len(figure.legends[0].get_texts()) == 4
     assert "mine" in figure.get_suptitle()
     assert "7" in figure.get_suptitle()
+
+
+def test_another_training_is_a_line_with_a_band_in_both_pictures() -> None:
+    table = board("pearson_r", [0.5, 0.875, 0.25, NAN, 0.75])
+    assert has_ceiling(table)
+    assert not has_ceiling(board("pearson_r", [0.5, NAN, 0.25, NAN, 0.75]))
+    table = table.expand_dims(training=3).assign(table.drop_vars("final_pearson_r"))
+    figure = draw_leaderboard(table)
+    left, right = figure.axes[:2]
+    level = next(line for line in left.lines if line.get_linestyle() == "-" and to_hex(line.get_color()) == "#000000")
+    assert list(level.get_ydata()) == [0.875, 0.875]
+    (band,) = left.patches
+    assert band.get_bbox().get_points()[:, 1].tolist() == [0.75, 1.125]
+    (line,) = [line for line in right.lines if line.get_label() == "another training"]
+    np.testing.assert_array_equal(line.get_ydata(), table["step_pearson_r_median"].sel(score="network"))
+    assert figure.legends[0].get_texts()[0].get_text() == "another training"
+    assert "3 trainings" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("seconds", [(1.2e-3, 1.4e-3), (2e-3, 1e-2), (1e-4, 30.0)])

@@ -33,7 +33,7 @@ def board(name: str = "mine", scores: tuple[str, ...] = ("els", "network", "is")
         for end, more in (("median", 0.0), ("low", -0.1), ("high", 0.1))
     }
     values |= {
-        "step_pearson_r_median": (("score", "step"), np.ones((3, 2))),
+        **{f"step_pearson_r_{end}": (("score", "step"), np.ones((3, 2))) for end in ("median", "low", "high")},
         "seconds_per_step": ("score", [0.1, 0.01, 1.0]),
     }
     coordinates = {"score": list(scores), "time": ("step", [1.0, 0.5])}

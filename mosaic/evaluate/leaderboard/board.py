@@ -1,37 +1,33 @@
-"""From a trained network to its leaderboard: the entries, which of them are done, and the table of all."""
+"""A leaderboard that is ready to start: its entries, and which of them are done."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-import xarray as xr
-
-from mosaic.disk.atomic import make_folder, write_together
-from mosaic.disk.lock import OutputInUse
 from mosaic.errors import MosaicError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.participants import TABLE
-from mosaic.evaluate.leaderboard.process import execute_here, execute_in_own_process
-from mosaic.evaluate.leaderboard.table import leaderboard_table
+from mosaic.evaluate.leaderboard.tuned import ON_THIS_NOISE
+from mosaic.evaluate.leaderboard.tuning import Candidate, Tuning
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.metric import Metric
 from mosaic.interfaces.score import ScoreModel
-from mosaic.progress import Progress, piece_of, prefixed, silent
+from mosaic.progress import Progress, silent
 from mosaic.run.estimate import predict_seconds
 from mosaic.run.plan import Plan
-from mosaic.storage.files import as_attribute, open_stored, reusing, store
-from mosaic.storage.made_by import code_changed, made_by, stored_code
-from mosaic.storage.parts import PartFiles
-from mosaic.storage.schema import LEADERBOARD_SCHEMA, NETWORK
-from mosaic.view.images import write_figure
-from mosaic.view.leaderboard import draw_leaderboard
+from mosaic.storage.files import open_stored, reusing
+from mosaic.storage.job import ConfigMismatch
+from mosaic.storage.made_by import code_changed, stored_code
+from mosaic.storage.schema import LEADERBOARD_SCHEMA
 
-__all__ = ["Board", "start"]
+__all__ = ["Board", "Plans"]
+
+Plans = Mapping[str, Plan | None]
+"""Plans of what is not done, by `Board.work`; None where one fails, which is reported when it is executed."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +41,64 @@ class Board:
     folder : Path
         Where all of it is kept.
     dataset : DataSet
-        The network's training set.
-    entries : mapping
-        By the names of score models; the network first.
+        The networks' training set.
+    networks : mapping
+        Entries of the networks, by their names, with single steps along their own flow.
+    theories : mapping
+        Entries of the theories, by their names, with single steps along the flow of each network.
+    across : mapping
+        The networks again, with single steps along all other flows, by names of the work.
     metrics : mapping
         What they are judged by, by their names; the first one decides the ranks.
     left_out : mapping
         Score models that cannot take part, and why.
+    tuned : mapping
+        How the parameters of each theory were chosen.
+    given : str or None
+        Theory beyond which the others are asked what they add.
+    tuning : Tuning or None
+        Options that are to be chosen; a theory is the first of its candidates until they are.
     objects : mapping
         Score models of the entries that are objects, by their names. They work in this process, and so does every entry
-        if the network is one: only here are its data.
+        if a network is one: only here are its data.
     """
 
     config: LeaderboardConfig
     folder: Path
     dataset: DataSet
-    entries: Mapping[str, LeaderboardEntry]
+    networks: Mapping[str, LeaderboardEntry]
+    theories: Mapping[str, LeaderboardEntry]
+    across: Mapping[str, LeaderboardEntry]
     metrics: Mapping[str, Metric]
     left_out: Mapping[str, str]
+    tuned: Mapping[str, str]
+    given: str | None = None
+    tuning: Tuning | None = None
     objects: Mapping[str, ScoreModel] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
         """The stored table; there is no such file before the first leaderboard is finished."""
         return self.folder / f"{TABLE}.nc"
+
+    @property
+    def entries(self) -> dict[str, LeaderboardEntry]:
+        """The entries along `score`, and those of further networks, by their names."""
+        return {**self.networks, **self.theories}
+
+    @property
+    def phases(self) -> list[dict[str, LeaderboardEntry]]:
+        """What is to be done, by names: first what the next needs. Work of a phase adds up, that of two does not."""
+        phases = [dict(self.networks), dict(self.theories), dict(self.across)]
+        if self.tuning is None:
+            return phases
+        networks = {f"{name} on other noise": entry for name, entry in self.tuning.networks.items()}
+        return [networks, {candidate.text: candidate.trial for candidate in self.tuning.candidates}, *phases]
+
+    @property
+    def work(self) -> dict[str, LeaderboardEntry]:
+        """All that is to be done, by names."""
+        return {name: entry for phase in self.phases for name, entry in phase.items()}
 
     def dropped(self) -> list[str]:
         """Name the theories that the stored leaderboard ranks but this one does not."""
@@ -78,7 +108,7 @@ class Board:
             return [name for name in stored["score"].values.tolist() if name not in self.entries]
 
     def plan_unfinished(self) -> dict[str, Plan | None]:
-        """Plan the runs of the entries that are not done; None where that fails, which is reported when it is executed.
+        """Plan the runs of the work that is not done; None where that fails, which is reported when it is executed.
 
         Raises
         ------
@@ -86,26 +116,30 @@ class Board:
             If what is there was made with other settings.
         """
         plans: dict[str, Plan | None] = {}
-        for name, entry in self.entries.items():
-            if entry.is_done():
+        for name, entry in self.work.items():
+            candidates = [] if self.tuning is None else self.tuning.of(name)
+            if _is_one_done(candidates) or (not candidates and entry.are_steps_done()):
                 continue
             try:
-                plan = entry.prepare(self.dataset, self.objects.get(name))
+                plan = entry.prepare(self.dataset, self.objects.get(entry.name))
             except MosaicError:
                 plans[name] = None
             else:
-                entry.check(plan)
-                plans[name] = plan
+                if candidates or not entry.is_run_done(plan) or entry.along:
+                    plans[name] = plan
         return plans
 
     def made_by_other_code(self) -> list[str]:
         """Name the entries whose stored files were made by other code of mosaic than the code running now."""
-        files = {
-            name: [file for file in (entry.out, entry.steps) if file.exists()] for name, entry in self.entries.items()
-        }
-        return [name for name, stored in files.items() if any(code_changed(stored_code(file)) for file in stored)]
+        return list(
+            dict.fromkeys(
+                entry.name
+                for entry in self.work.values()
+                if any(code_changed(stored_code(file)) for file in entry.files if file.exists())
+            )
+        )
 
-    def notes(self, plans: Mapping[str, Plan | None]) -> list[str]:
+    def notes(self, plans: Plans) -> list[str]:
         """Say what a user should know before the work: what is left out, or used as it is, and the notes of the runs.
 
         `plans` are those of `plan_unfinished`. A note that several runs have is given once.
@@ -116,92 +150,34 @@ class Board:
         notes += [f"{name} is left out: {reason}." for name, reason in self.left_out.items()]
         if self.config.scales is not None and all(entry.run.scales is None for entry in self.entries.values()):
             notes.append("No theory here has a locality scale; `scales` is not used.")
+        if same := [name for name, text in self.tuned.items() if ON_THIS_NOISE in text]:
+            notes.append(
+                f"{', '.join(same)}: the scales were calibrated on noise of this board; use another `seed` here or "
+                "there."
+            )
         if older := self.made_by_other_code():
             notes.append(f"{', '.join(older)}: what other code of mosaic made is used as it is.")
-        runs = {note: name for name, plan in plans.items() if plan is not None for note in plan.notes}
+        planned = {name: plan for name, plan in plans.items() if plan is not None}
+        runs = {note: self.work[name].name for name, plan in planned.items() for note in plan.notes}
         return notes + [f"{name}: {note}" for note, name in runs.items() if note not in notes]
 
-    def forecast(self, plans: Mapping[str, Plan | None], progress: Progress = silent) -> dict[str, float | None]:
+    def forecast(self, plans: Plans, progress: Progress = silent) -> dict[str, float | None]:
         """Predict the seconds of each analytic machine; 0 if all is done, None if it cannot be predicted.
 
         `plans` are those of `plan_unfinished`.
         """
-        forecast: dict[str, float | None] = dict.fromkeys(self.entries, 0.0)
+        forecast: dict[str, float | None] = dict.fromkeys(self.work, 0.0)
         for number, (name, plan) in enumerate(plans.items()):
             progress(number, len(plans), "measurement", f"measuring how long {name} will take")
-            seconds = None if plan is None else predict_seconds(plan)
-            forecast[name] = None if seconds is None else seconds / self.entries[name].flow_share
+            seconds, entry = None if plan is None else predict_seconds(plan), self.work[name]
+            forecast[name] = None if seconds is None else seconds * sum(entry.works()) / entry.run.steps
         return forecast
 
 
-def start(board: Board, plans: Mapping[str, Plan | None], progress: Progress = silent) -> xr.Dataset:
-    """Execute the entries that are not done (`plans` are those of `plan_unfinished`), compare, store and draw.
-
-    A score model that fails is named in the attribute `failed`, and has no numbers.
-
-    Raises
-    ------
-    MosaicError
-        If the network or all other score models fail, or the leaderboard cannot be written.
-    """
-    make_folder(board.folder)
-    picture = board.file.with_suffix(".png")
-    replaceable = [path for path in (board.file, picture) if path.exists()]  # what appears meanwhile is another's
-    for name in board.entries.keys() - plans.keys():
-        for file in (board.entries[name].out, board.entries[name].steps):
-            with suppress(OutputInUse):
-                PartFiles(file).clear()  # a kill after the file was written leaves them
-    # The network's steps and the theories' comparisons cannot be added up: first the one, then the others.
-    _execute({name: plan for name, plan in plans.items() if name == NETWORK}, board, progress)
-    failed = _execute({name: plan for name, plan in plans.items() if name != NETWORK}, board, progress)
-    if not board.entries.keys() - failed.keys() - {NETWORK}:
-        reasons = "; ".join(f"{name} failed: {message}" for name, message in failed.items())
-        raise MosaicError(f"Nothing can be ranked. {reasons}")
-    with reusing():
-        table = leaderboard_table(board.entries, [name for name in board.entries if name not in failed], board.metrics)
-    table = table.assign_attrs(_attributes(board, failed))
-    figure = draw_leaderboard(table)
-    write_together({board.file: partial(store, table), picture: partial(write_figure, figure)}, replaceable)
-    return table
-
-
-def _execute(plans: Mapping[str, Plan | None], board: Board, progress: Progress) -> dict[str, str]:
-    """Execute entries, each in a process of its own where it can; gives why those failed that did, but the network."""
-    works = {name: _work_of(plan) / board.entries[name].flow_share for name, plan in plans.items()}
-    failed, done, total, unit = {}, 0.0, sum(works.values()), _unit_of(plans)
-    for name, work in works.items():
-        entry, report = board.entries[name], piece_of(prefixed(progress, name), done, work, total, unit)
-        try:
-            if name in board.objects or NETWORK in board.objects:
-                execute_here(entry, plans[name] or entry.prepare(board.dataset, board.objects.get(name)), report)
-            else:
-                execute_in_own_process(entry, report)
-        except MosaicError as error:
-            if name == NETWORK:
-                raise
-            failed[name] = str(error)
-        done += work
-    return failed
-
-
-def _work_of(plan: Plan | None) -> float:
-    return 0.0 if plan is None else sum(sum(plan.work(batch)) for batch in plan.batches)
-
-
-def _unit_of(plans: Mapping[str, Plan | None]) -> str:
-    """Name what most of the work is counted in: steps of one theory are little beside the comparisons of another."""
-    planned = [plan for plan in plans.values() if plan is not None]
-    return max(planned, key=_work_of).unit if planned else "step"
-
-
-def _attributes(board: Board, failed: Mapping[str, str]) -> dict[str, str]:
-    """Root attributes: the configuration, the data, and the score models that are missing."""
-    return {
-        **made_by(),
-        "title": f"theories against the network {board.config.checkpoint}",
-        "configuration": as_attribute(board.config.model_dump(mode="json")),
-        "metrics": as_attribute(list(board.metrics)),
-        "runs": as_attribute({name: entry.run.model_dump(mode="json") for name, entry in board.entries.items()}),
-        "left_out": as_attribute(dict(board.left_out)),
-        "failed": as_attribute(failed),
-    }
+def _is_one_done(candidates: Sequence[Candidate]) -> bool:
+    """Tell whether one of a theory's candidates is on the board already; the choice is made again all the same."""
+    for candidate in candidates:
+        with suppress(ConfigMismatch):
+            if candidate.entry.are_steps_done():
+                return True
+    return False

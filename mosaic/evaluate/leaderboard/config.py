@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mosaic.run.configuration import OTHERS, Configuration
 
@@ -20,7 +21,10 @@ __all__ = ["LeaderboardConfig", "LeaderboardSettings"]
 class LeaderboardConfig(Configuration):
     """Every setting that decides the numbers of a leaderboard."""
 
-    checkpoint: str = Field(description="Folder of the trained network.")
+    checkpoint: tuple[str, ...] = Field(
+        description="Folder of the trained network; several times for several trainings of it.",
+        min_length=1,
+    )
     dataset: str | None = Field(None, description="Training set. Default: the network's.")
     scores: str = Field("all", description="Score models, a list such as els,is; all that need no options; or none.")
     metrics: str | None = Field(
@@ -41,12 +45,65 @@ class LeaderboardConfig(Configuration):
     labels: str | None = Field(
         None, description="Classes: none, random, or a list. Default: random for a network with classes, else none."
     )
+    given: str | None = Field(
+        None,
+        description="Theory beyond which the others are asked what they add, by partial correlation; or none. Default: "
+        "els, if it takes part.",
+    )
+    tune: dict[str, dict[str, list[Any]]] = Field(
+        {},
+        description="Options of score models to choose by the networks on other noise, SCORE.OPTION=V1,V2,...; of "
+        "several options of one score model all combinations are tried.",
+    )
+    tuning_samples: int = Field(8, ge=1, description="Samples that options are chosen on.")
+    tuning_seed: int | None = Field(
+        None, ge=0, lt=2**63, description="Seed of the noise that they are chosen on. Default: the one after `seed`."
+    )
     device: str = Field(
         "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
     )
     dataset_options: dict[str, Any] = Field({}, description="Options of the network's data set, such as a path.")
     sampler_options: dict[str, Any] = Field({}, description="Options of DDIM, which all run with, such as its grid.")
     score_options: dict[str, dict[str, Any]] = Field({}, description="Options of score models, by their names.")
+
+    @field_validator("checkpoint", mode="before")
+    @classmethod
+    def _paths(cls, checkpoint: Any) -> Any:
+        several = checkpoint if isinstance(checkpoint, (list, tuple)) else [checkpoint]
+        return [fspath(each) if isinstance(each, PathLike) else each for each in several]
+
+    @field_validator("tune", mode="before")
+    @classmethod
+    def _values(cls, tune: Any) -> Any:
+        """Read texts SCORE.OPTION=V1,V2 as the command line has them, of which the environment has several in one."""
+        if isinstance(tune, str):
+            tune = tune.split()
+        if not isinstance(tune, (list, tuple)):
+            return tune
+        read: dict[str, dict[str, list[str]]] = {}
+        for text in tune:
+            key, equals, values = str(text).partition("=")
+            score, dot, option = key.strip().rpartition(".")
+            if not (equals and dot and score and option):
+                raise ValueError(f"'{text}' must read SCORE.OPTION=V1,V2, such as pca-locality.threshold=.01,.02")
+            if option in read.setdefault(score, {}):
+                raise ValueError(f"'{key}' is given twice; list all values at once")
+            read[score][option] = [value.strip() for value in values.split(",")]
+        return read
+
+    @model_validator(mode="after")
+    def _on_other_noise(self) -> Self:
+        for name in ("tuning_samples", "tuning_seed"):
+            if name in self.model_fields_set and not self.tune:
+                raise ValueError(f"`{name}` would not be used without `tune`; leave it out")
+        if self.tune and self.seed_of_tuning == self.seed:
+            raise ValueError(f"`tuning_seed` is {self.seed}, that of the board; options are chosen on other noise")
+        return self
+
+    @property
+    def seed_of_tuning(self) -> int:
+        """Seed of the noise that options are chosen on."""
+        return self.seed + 1 if self.tuning_seed is None else self.tuning_seed
 
     @field_validator("scales", mode="before")
     @classmethod
@@ -74,6 +131,10 @@ class LeaderboardSettings(TypedDict, total=False):
     seed: int
     scales: str | Values | Mapping[str, str | Values] | None
     labels: str | Values | None
+    given: str | Values | None
+    tune: Mapping[str, Mapping[str, list[Any]]]
+    tuning_samples: int
+    tuning_seed: int | None
     device: str | torch.device
     dataset_options: Mapping[str, Any]
     sampler_options: Mapping[str, Any]

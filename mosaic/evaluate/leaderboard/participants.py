@@ -25,11 +25,13 @@ from mosaic.storage.schema import NETWORK
 from mosaic.train.runs import NetworkRuns
 
 __all__ = [
+    "OWN",
     "STEPS",
     "TABLE",
     "Participants",
     "check_scales",
     "check_theories",
+    "has_scale",
     "metrics_of",
     "participants_of",
     "run_of_network",
@@ -41,8 +43,12 @@ __all__ = [
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Of a theory that is an object; its files are named after it."""
 
-TABLE, STEPS = "leaderboard", "-steps"
-"""Name of the table's file, and what is added to an entry's name for that of its single steps."""
+TABLE, STEPS, OWN = "leaderboard", "-steps", "-own"
+"""Name of the table's file, and what is added to an entry's name for that of its single steps along the flow of a
+network, and for those of a network along the entry's own flow."""
+
+TAKEN = re.compile(rf"{NETWORK}-\d+|.*({STEPS}|{OWN})(-\d+)?", re.IGNORECASE)
+"""Names of files and entries that no theory may have."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,18 @@ def run_of_network(config: LeaderboardConfig, network: NetworkRuns) -> RunConfig
     return network.own(score_options=options, steps=config.network_steps, **_shared(config))
 
 
-def run_of_theory(config: LeaderboardConfig, network: NetworkRuns, name: str, dataset: DataSet) -> RunConfig:
-    """Configure the run of a theory: on the data, with the schedule, and with the boundary of the network."""
-    options = {**network.boundary_for(name), **config.score_options.get(name, {})}
+def run_of_theory(
+    config: LeaderboardConfig,
+    network: NetworkRuns,
+    name: str,
+    dataset: DataSet,
+    tried: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Configure the run of a theory: on the data, with the schedule, and with the boundary of the network.
+
+    `tried` are values of options that are to be chosen.
+    """
+    options = {**network.boundary_for(name), **config.score_options.get(name, {}), **(tried or {})}
     traits = _traits_of(name, options, dataset)
     scales = config.scales_of(name) if traits.has_scale else None
     return network.beside(score=name, score_options=options, scales=scales, steps=config.steps, **_shared(config))
@@ -126,10 +141,10 @@ def check_theories(theories: Mapping[str, Score], named: Collection[str], datase
     """
     taken = {name.casefold() for name in (NETWORK, registry().checkpoint_score(), TABLE, *named)}
     for name, theory in theories.items():
-        if not NAME.fullmatch(name) or name.endswith(STEPS):
+        if not NAME.fullmatch(name) or TAKEN.fullmatch(name):
             raise UsageError(
-                f"`theories` has the name '{name}'; a name is made of letters, digits, '.', '_' and '-', and does not "
-                f"end in {STEPS}."
+                f"`theories` has the name '{name}'; a name is made of letters, digits, '.', '_' and '-', is not "
+                f"{NETWORK}-2 and the like, and does not end in {STEPS} or {OWN}."
             )
         if name.casefold() in taken:
             raise UsageError(f"`theories` has the name '{name}', which is taken already; use another.")
@@ -144,7 +159,7 @@ def check_theories(theories: Mapping[str, Score], named: Collection[str], datase
 
 
 def check_scales(config: LeaderboardConfig, runs: Mapping[str, RunConfig], theories: Mapping[str, Score]) -> None:
-    """Refuse scales of score models that do not use them; `theories` are objects, `runs` those of all.
+    """Refuse scales of score models that do not use them; `theories` are objects, `runs` those of all theories.
 
     Raises
     ------
@@ -153,7 +168,7 @@ def check_scales(config: LeaderboardConfig, runs: Mapping[str, RunConfig], theor
     """
     if not isinstance(config.scales, dict):
         return
-    others = [name for name in runs if name != NETWORK]
+    others = list(runs)
     for name in config.scales.keys() - {OTHERS}:
         if name not in others:
             raise UsageError(
@@ -187,6 +202,12 @@ def scales_at(
         except UsageError as error:
             raise UsageError(f"`scales` cannot be used for '{run.score}'. {error}") from None
     return list(scales)
+
+
+def has_scale(run: RunConfig, dataset: DataSet, model: ScoreModel | None = None) -> bool:
+    """Tell whether the score model of a run has a locality scale; `model` if it is an object."""
+    traits = _traits_of(run.score, run.score_options, dataset) if model is None else model.traits
+    return traits.has_scale
 
 
 def _traits_of(name: str, options: Mapping[str, Any], dataset: DataSet) -> Traits:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mosaic.errors import UsageError, did_you_mean
 from mosaic.evaluate.leaderboard.board import Board
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
-from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
+from mosaic.evaluate.leaderboard.entries import Entries
+from mosaic.evaluate.leaderboard.networks import Network, network_names, networks_of, prepare_networks
 from mosaic.evaluate.leaderboard.participants import (
-    STEPS,
     check_scales,
     check_theories,
     metrics_of,
     participants_of,
-    run_of_network,
     run_of_object,
     run_of_theory,
-    scales_at,
 )
+from mosaic.evaluate.leaderboard.tuning import combinations_of
 from mosaic.interfaces.data_source import DataAccess
-from mosaic.interfaces.sampler import levels_at
-from mosaic.run.memory import access_within
-from mosaic.run.prepare import prepare
 from mosaic.run.score import Score, check_resumable
 from mosaic.storage.files import check_reachable
-from mosaic.storage.made_by import command_line, versions_of
-from mosaic.storage.schema import NETWORK
-from mosaic.train.checkpoint import Checkpoint
-from mosaic.train.runs import network_runs
 
 __all__ = ["prepare_leaderboard"]
 
@@ -39,7 +32,7 @@ def prepare_leaderboard(
     access: DataAccess,
     memory: str | float | None = None,
     *,
-    network: Checkpoint | Score | None = None,
+    networks: Sequence[Network] | None = None,
     theories: Mapping[str, Score] | None = None,
 ) -> Board:
     """Resolve who takes part, metrics and files.
@@ -54,8 +47,8 @@ def prepare_leaderboard(
         Where data may be found.
     memory : str, optional
         What each process may take, such as 2G; by default a quarter of what the machine has.
-    network : Checkpoint or Score, optional
-        Network to use in place of `config.checkpoint`.
+    networks : sequence of path, Checkpoint or Score, optional
+        What to use in place of `config.checkpoint`, one by one.
     theories : mapping, optional
         Theories that are objects, by the names they get, besides those of `config.scores`.
 
@@ -65,47 +58,72 @@ def prepare_leaderboard(
         With one sentence each; nothing has been written by then.
     """
     check_reachable(out)
-    given = config.checkpoint if network is None else network
-    runs_of = network_runs(given, access, dataset=config.dataset, dataset_options=config.dataset_options)
-    theories = theories or {}
-    participants = participants_of(config, runs_of.is_object, bool(theories))
-    runs = {NETWORK: run_of_network(config, runs_of)}
-    images = None if runs_of.model is None else runs_of.model.dataset
-    plan = prepare(runs[NETWORK], access_within(access, memory), score=runs_of.model, dataset=images)
-    dataset, metrics = plan.dataset, metrics_of(config, plan.dataset)
-    check_theories(theories, participants.theories, dataset)
-    runs |= {name: run_of_theory(config, runs_of, name, dataset) for name in participants.theories}
-    runs |= {name: run_of_object(config, runs_of, name, theory) for name, theory in theories.items()}
-    check_scales(config, runs, theories)
-    objects = {name: theory.model for name, theory in theories.items()}
-    if runs_of.is_object and runs_of.model is not None:
-        objects[NETWORK] = runs_of.model
-    levels = levels_at(plan.schedule, plan.sampler.times(plan.schedule, config.steps))[::-1]
-    facts = {"checkpoint": plan.model.traits.fingerprint(), "dataset": dataset.fingerprint()}
-    entries = {
-        name: LeaderboardEntry(
-            run=run.model_copy(update={"dataset_options": plan.config.dataset_options}),
-            **_files(out, name),
-            moments=config.steps,
-            data_dir=access.root,
-            memory=memory,
-            command_line=command_line(),
-            facts={
-                **facts,
-                "versions": versions_of(run, plan.model.traits.plugins() if name == NETWORK else ()),
-                "scales": scales_at(run, levels, dataset, objects.get(name)),
-                **({} if name not in objects else {"score": objects[name].traits.fingerprint()}),
-            },
-        )
-        for name, run in runs.items()
-    }
-    for name, model in objects.items():
-        # The single steps of all are along the network's flow.
-        theirs = entries.values() if name == NETWORK else [entries[name]]
-        check_resumable(model, [file for entry in theirs for file in (entry.out, entry.steps)])
-    return Board(config, out, dataset, entries, metrics, participants.left_out, objects)
+    runs_of = networks_of(config, config.checkpoint if networks is None else networks, access)
+    first, objects = runs_of[0], theories or {}
+    provisional = _with_first_values(config)
+    participants = participants_of(provisional, first.is_object, bool(objects))
+    combinations = combinations_of(config, participants.theories)
+    plans = prepare_networks(config, runs_of, access, memory)
+    dataset, metrics = plans[0].dataset, metrics_of(config, plans[0].dataset)
+    check_theories(objects, participants.theories, dataset)
+    runs = {name: run_of_theory(provisional, first, name, dataset) for name in participants.theories}
+    runs |= {name: run_of_object(config, first, name, theory) for name, theory in objects.items()}
+    check_scales(config, runs, objects)
+    names = network_names(len(runs_of))
+    models = {name: theory.model for name, theory in objects.items()}
+    models |= {name: each.model for name, each in zip(names, runs_of, strict=True) if each.is_object and each.model}
+    make = Entries(config, out, access, memory, plans, models)
+    of_networks = make.networks(runs_of)
+    tuning = make.tuning(runs_of, combinations)
+    board = Board(
+        config=config,
+        folder=out,
+        dataset=dataset,
+        networks=of_networks,
+        theories={
+            **{name: make.theory(name, run) for name, run in runs.items()},
+            **({} if tuning is None else {name: tuning.of(name)[0].entry for name in tuning.theories}),
+        },
+        across=make.across(of_networks, list(runs)),
+        metrics=metrics,
+        left_out=participants.left_out,
+        tuned={name: make.how_tuned(name, run, combinations.get(name, [{}])[0]) for name, run in runs.items()},
+        given=_given(config, list(runs)),
+        tuning=tuning,
+        objects=models,
+    )
+    for name, model in models.items():
+        # The single steps of all are along the networks' flows, and some of the networks' along a theory's.
+        files = [file for entry in board.work.values() for file in entry.files]
+        if name not in names:
+            own = board.entries[name]
+            files = own.files + [entry.steps_along(own.out) for entry in board.across.values()]
+        check_resumable(model, files)
+    return board
 
 
-def _files(folder: Path, name: str) -> dict[str, Path]:
-    stem = name.replace(":", "-")  # as in names of plugins
-    return {"out": folder / f"{stem}.nc", "along": folder / f"{NETWORK}.nc", "steps": folder / f"{stem}{STEPS}.nc"}
+def _with_first_values(config: LeaderboardConfig) -> LeaderboardConfig:
+    """Set options that are to be chosen to their first values: a score model may need them to take part."""
+    listed = [name.strip() for name in config.scores.split(",")]
+    options = {name: dict(each) for name, each in config.score_options.items()}
+    for name, tried in config.tune.items():
+        if config.scores == "all" or name in listed:  # others are refused
+            firsts = {option: values[0] for option, values in tried.items() if values}
+            options[name] = {**firsts, **options.get(name, {})}
+    return config.model_copy(update={"score_options": options})
+
+
+def _given(config: LeaderboardConfig, theories: Sequence[str]) -> str | None:
+    """Name of the theory beyond which others are asked what they add.
+
+    Raises
+    ------
+    UsageError
+        If it takes no part.
+    """
+    if config.given in (None, "none"):
+        return "els" if config.given is None and "els" in theories else None
+    if config.given not in theories:
+        hint = did_you_mean(str(config.given), theories)
+        raise UsageError(f"`given` names '{config.given}', which takes no part.{hint} Theories: {', '.join(theories)}.")
+    return config.given

@@ -77,15 +77,18 @@ def execute_here(entry: LeaderboardEntry, plan: Plan, progress: Progress) -> Non
 
 
 def execute(entry: LeaderboardEntry) -> None:
-    """Run the score model, or resume its run; then evaluate it along the network's flow. Says how much is done."""
+    """Run the score model, or resume its run; then evaluate it along other flows. Says how much is done."""
     _execute(entry, entry.prepare(), _print_share, own_process=True)
 
 
 def _execute(entry: LeaderboardEntry, plan: Plan, progress: Progress, own_process: bool) -> None:
-    flow = entry.flow_share
-    job_of(plan, entry.out).execute(resume=True, progress=piece_of(progress, 0.0, flow, 1.0, "entry")).close()
-    single = steps_job(entry, plan_along(entry, plan), own_process)
-    single.execute(resume=True, progress=piece_of(progress, flow, 1.0 - flow, 1.0, "entry")).close()
+    first, *works = entry.works()
+    whole, done = first + sum(works), first
+    job_of(plan, entry.out).execute(resume=True, progress=piece_of(progress, 0.0, first, whole, "entry")).close()
+    for along, work in zip(entry.along, works, strict=True):
+        single = steps_job(entry, along, plan_along(entry, along, plan), own_process)
+        single.execute(resume=True, progress=piece_of(progress, done, work, whole, "entry")).close()
+        done += work
 
 
 def _print_share(done: float, total: float, unit: str, note: str = "") -> None:

@@ -20,9 +20,9 @@ OBJECTS: dict[str, Any] = {**SETTINGS, "scores": "is", "scales": None, "network_
 class Network(nn.Module):
     """A reader's own network: it gives v, is told sigma, and is wide enough to differ from every theory."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.layer = nn.Conv2d(1, 1, 3, padding=1)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -85,6 +85,22 @@ def test_what_is_there_is_used_only_where_it_is_shown_to_be_the_same(tiny: mosai
         board(noisy, tmp_path / "d")
 
 
+def test_two_trainings_of_ones_own_network_are_each_others_ceiling(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    networks = [mosaic.score(Network(seed), tiny, prediction="v", time="sigma") for seed in (0, 1)]
+    theories = {"first": networks[0]}
+    table = board(networks, tmp_path / "j", scores="none", theories=theories, metrics="mse")
+    images = [mosaic.open(tmp_path / "j" / name)["image"].values for name in ("network.nc", "network-2.nc")]
+    expected = ((images[0] - images[1]) ** 2).mean((1, 2, 3))
+    ceiling, first = table["final_mse"].sel(score="network"), table.sel(score="first")
+    np.testing.assert_allclose(ceiling, [expected, expected], rtol=1e-5)
+    np.testing.assert_allclose(first["final_mse"], [0 * expected, expected], rtol=1e-5, atol=1e-10)
+    np.testing.assert_allclose(first["step_mse"][1], table["step_mse"].sel(score="network")[1], rtol=1e-5)
+    assert float(first["own_step_mse"][0].max()) < 1e-10
+    assert table.mosaic.ranking()["score"].values.tolist() == ["first", "network"]
+    with pytest.raises(mosaic.UsageError, match=r"network.*'prediction'|network_options\.prediction"):
+        board([networks[0], mosaic.score(Network(1), tiny, time="sigma")], tmp_path / "k")
+
+
 def test_a_theory_that_fails_has_no_numbers_and_the_network_must_not(tiny: mosaic.DataSet, tmp_path: Path) -> None:
     def broken(x: Tensor, t: Tensor) -> Tensor:
         raise KeyError("weights")
@@ -98,7 +114,9 @@ def test_a_theory_that_fails_has_no_numbers_and_the_network_must_not(tiny: mosai
         board(mosaic.score(broken, tiny), tmp_path / "f")
 
 
-@pytest.mark.parametrize("name", ["is", "IS", "network", "a/b", "", ".x", "leaderboard", "els-steps"])
+@pytest.mark.parametrize(
+    "name", ["is", "IS", "network", "a/b", "", ".x", "leaderboard", "els-steps", "x-own-2", "network-3"]
+)
 def test_names_that_cannot_be_used_are_refused(tiny: mosaic.DataSet, tmp_path: Path, name: str) -> None:
     els = mosaic.score("els", tiny)
     with pytest.raises(mosaic.UsageError, match=f"'{name}'"):

@@ -85,7 +85,7 @@ def test_scales_by_name_are_those_of_their_theory_and_the_others_share_theirs(ne
         "soft-els": '{"scales": [2, 4], "noise_to_signal": [0.1, 10.0]}',
         "is": None,
     }
-    facts = {name: entry.facts["scales"] for name, entry in entries.items()}
+    facts = {name: entry.along[0].facts["scales"] for name, entry in entries.items()}
     assert (facts["els"], facts["ls"], facts["is"]) == ([3, 3, 5], [7, 7, 7], None)
     low, middle, high = facts["soft-els"]  # interpolated between the table's entries, where els would take one of them
     assert 2 < low < middle < high == 4

@@ -8,7 +8,7 @@ import pytest
 from reports import Reports
 
 import mosaic
-from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
+from mosaic.evaluate.leaderboard.entry import Along, LeaderboardEntry
 from mosaic.evaluate.leaderboard.process import execute, execute_in_own_process
 from mosaic.run.config import RunConfig
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.system  # needs a leaderboard, which works in processes
 def entry_of(board: Path, folder: Path, **settings: object) -> LeaderboardEntry:
     init = str(board / "network.nc")
     run = RunConfig(score="gaussian", dataset_options={"limit": 40}, samples=2, steps=3, init=init, **settings)
-    files = {"out": folder / "a.nc", "along": board / "network.nc", "steps": folder / "a-steps.nc"}
-    return LeaderboardEntry(run=run, moments=2, **files)
+    along = Along(run=board / "network.nc", moments=2, steps=folder / "a-steps.nc")
+    return LeaderboardEntry(run=run, out=folder / "a.nc", along=(along,))
 
 
 def test_the_process_says_what_share_of_both_is_done(
@@ -34,7 +34,7 @@ def test_the_process_says_what_share_of_both_is_done(
 def test_what_the_process_says_reaches_the_progress_and_the_error(board: Path, tmp_path: Path) -> None:
     reports = Reports()
     execute_in_own_process(entry_of(board, tmp_path), reports)
-    assert entry_of(board, tmp_path).is_done()
+    assert entry_of(board, tmp_path).are_steps_done()
     shares = [done / total for done, total, *_ in reports]
     assert shares == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6, 0.6, 0.8, 1.0])
     with pytest.raises(mosaic.MosaicError, match="'nowhere'"):

@@ -24,7 +24,7 @@ def test_final_images_are_compared_as_mosaic_compare_does(board: Path) -> None:
             compared = mosaic.compare(*runs, metrics=metrics)
             for metric in metrics:
                 entry = actual.sel(score=score)
-                np.testing.assert_array_equal(entry[f"final_{metric}"], compared[metric][0])
+                np.testing.assert_array_equal(entry[f"final_{metric}"], compared[metric][:1])
                 for end in ("median", "low", "high"):
                     assert float(entry[f"final_{metric}_{end}"]) == float(compared[f"{metric}_{end}"][0])
 
@@ -42,13 +42,9 @@ def test_single_steps_are_evaluated_at_the_networks_own_states(board: Path) -> N
             level = mosaic.Level(float(run["signal"][step]), float(run["noise"][step]))
             x, own = (torch.from_numpy(run[name].values[:, step]) for name in ("state", "denoised"))
             expected = pearson(machine.denoise(x, level, None, 3), own).numpy()
-            np.testing.assert_allclose(actual["step_pearson_r"].sel(score="els")[place], expected, rtol=1e-6)
+            np.testing.assert_allclose(actual["step_pearson_r"].sel(score="els")[0, place], expected, rtol=1e-6)
         np.testing.assert_allclose(actual["along_pearson_r"], actual["step_pearson_r"].median("step"))
         assert actual["step_mse"].sel(score="network").isnull().all()  # it agrees with itself
-        best = str(actual["final_pearson_r_median"].idxmax("score").item())
-        behind = actual["final_pearson_r"].sel(score=best) - actual["final_pearson_r"]
-        np.testing.assert_allclose(actual["behind_median"], behind.median("sample"))
-        assert float(actual["behind_high"].sel(score=best)) == 0
         assert (actual["seconds"] > 0).all()
         assert (actual["peak_bytes"] > 2**26).all()
         assert (board / "leaderboard.png").stat().st_size > 10_000

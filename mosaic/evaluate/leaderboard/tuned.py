@@ -1,0 +1,106 @@
+"""How a theory's parameters were chosen: on noise that the board does not use, by hand, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import xarray as xr
+
+from mosaic.errors import DataError
+from mosaic.interfaces.options import Options
+from mosaic.storage.files import open_stored
+from mosaic.storage.requirements import attribute_of
+from mosaic.storage.schema import CALIBRATION_SCHEMA
+
+__all__ = ["ON_THIS_NOISE", "Origin", "how_tuned", "origin_of", "parameters_of"]
+
+ON_THIS_NOISE = " on this noise"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where scales that a calibration wrote come from.
+
+    Attributes
+    ----------
+    score : str
+        Score model that was calibrated.
+    seeds : tuple of int
+        Of its samples' noise.
+    """
+
+    score: str
+    seeds: tuple[int, ...]
+
+
+def origin_of(scales: str | None) -> Origin | None:
+    """Read what a calibration says of its scales; None where they are from none, or from something else."""
+    if scales is None or Path(scales).suffix != ".nc":
+        return None
+    try:
+        with open_stored(Path(scales), (CALIBRATION_SCHEMA,), "a calibration") as stored:
+            return Origin(_score_of(stored), tuple(stored["seed"].values.tolist()))
+    except DataError:  # of a run, or of another program
+        return None
+
+
+def _score_of(calibration: xr.Dataset) -> str:
+    return str(attribute_of(calibration, "configuration", "calibration").get("score"))
+
+
+def parameters_of(options: type[Options]) -> list[str]:
+    """Name the options that are free parameters of a theory.
+
+    Those are the ones that may be any number, and whole numbers that may be left open. Other whole numbers are seeds
+    and counts of draws, and words choose a variant or how it is computed.
+    """
+    return [
+        name
+        for name, field in options.model_fields.items()
+        for kinds in [(field.annotation, *get_args(field.annotation))]
+        if float in kinds or {int, type(None)} <= set(kinds)
+    ]
+
+
+def how_tuned(
+    name: str,
+    parameters: Collection[str],
+    *,
+    has_scale: bool,
+    origin: Origin | None,
+    seeds: Collection[int],
+    by_hand: Collection[str],
+    chosen: Collection[str],
+) -> str:
+    """Say how the parameters of a theory were chosen, in a few words.
+
+    Parameters
+    ----------
+    name : str
+        Of its score model.
+    parameters : collection of str
+        Its options that are parameters.
+    has_scale : bool
+        Whether it has a locality scale, too.
+    origin : Origin or None
+        Where its scales come from.
+    seeds : collection of int
+        Those of the board's noise.
+    by_hand, chosen : collection of str
+        Options that the user set, and options that were chosen on other noise.
+    """
+    words: list[str] = []
+    if has_scale and origin is not None:
+        noise = ON_THIS_NOISE if not set(seeds).isdisjoint(origin.seeds) else ""
+        words.append(f"calibrated{noise}" if origin.score == name else f"scales of {origin.score}{noise}")
+    if chosen:
+        words.append(f"tuned {' '.join(chosen)}")
+    if set(by_hand) & set(parameters):
+        words.append("set by hand")
+    is_open = bool(set(parameters) - {*by_hand, *chosen}) or (has_scale and origin is None)
+    if is_open:
+        words.append("rest untuned" if words else "untuned")
+    return ", ".join(words) or "no parameters"
