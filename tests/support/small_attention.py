@@ -18,6 +18,7 @@ MINIATURE: dict[str, Any] = {
     "samples": 12,
     "calibration_samples": 1,
 }
+TWICE = {**MINIATURE, "trainings": 2}  # of the target `attention`
 
 
 def miniature() -> mosaic.DataSet:
