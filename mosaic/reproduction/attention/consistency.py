@@ -78,10 +78,10 @@ def consistency_shares(shown: NDArray[np.int64], copies: NDArray[np.bool_], kind
         `consistency_share`, of consistent images among all; `new_share`, of those that are not copies among all;
         `whole_share`, of images whose parts are whole among all; `agreement_share`, of consistent images among whole
         ones; each with the ends `_low` and `_high` of its interval: Wilson's of one training, of several that over
-        trainings and samples (`crossed_interval`). `chance`: the agreement of whole parts if, in each training, each
-        part kept its own frequencies of kinds, but they were independent; `beyond_chance`: agreement minus that,
-        `beyond_chance_low` and `_high` its interval, by bootstrap over trainings and samples; NaN where fewer than
-        `FEWEST` images are whole.
+        trainings and samples (`crossed_interval`), which has no width where all are alike. `chance`: the agreement of
+        whole parts if, in each training, each part kept its own frequencies of kinds, but they were independent;
+        `beyond_chance`: agreement minus that, `beyond_chance_low` and `_high` its interval, by bootstrap over trainings
+        and samples; NaN where fewer than `FEWEST` images are whole.
     """
     values = {**_values(shown, copies), "agreement": np.where(whole(shown), _agree(shown), np.nan)}
     shares: dict[str, float] = {}

@@ -21,7 +21,7 @@ __all__ = ["draw_attention"]
 SHOWN = 8
 NEW, COPIED = GREEN, "#9fd9c6"
 BROKEN = (ORANGE, "#bbbbbb", "#666666")
-ROW, MAP = 0.8, 1.2  # inches
+ROW, MAP = (0.8, 0.35), (1.2, 0.9)  # inches of a row of square images, and what it has at least for its texts
 
 
 def draw_attention(measured: xr.Dataset) -> Figure:
@@ -35,7 +35,9 @@ def draw_attention(measured: xr.Dataset) -> Figure:
     from mosaic.view.figure import Picture
 
     makers, mapped = measured.sizes["maker"], measured.sizes["attends"] * measured.sizes["pixel"]
-    heights = (ROW * makers + 0.6, MAP * mapped + 0.3)
+    low = min(1.0, measured.sizes["height"] / measured.sizes["width"])
+    row, seen = (max(square * low, least) for square, least in (ROW, MAP))
+    heights = (row * makers + 0.9, seen * mapped + 0.3)
     figure = Picture(12.8, sum(heights))
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     left, right = above.subfigures(1, 2, squeeze=False, width_ratios=(1.2, 1))[0]
@@ -72,7 +74,14 @@ def _draw_verdicts(figure: SubFigure, measured: xr.Dataset) -> None:
     several = np.nonzero(has_training & (has_training.sum(1, keepdims=True) > 1))
     dots = (verdicts == 0).mean(2)[several]
     axis.plot(
-        dots, places[several[0]], "o", color="white", markeredgecolor="black", markersize=3, label="each training"
+        dots,
+        places[several[0]],
+        "o",
+        color="white",
+        markeredgecolor="black",
+        markersize=3,
+        label="each training",
+        clip_on=False,
     )
     axis.set_yticks(places, measured["maker"].values.tolist(), fontsize=6)
     axis.set_ylim(len(places) - 0.5, -0.5)
