@@ -71,11 +71,18 @@ class PairsOptions(mosaic.DataSetOptions):
 
     count: int = Field(500, ge=1, le=100_000, description="Number of images.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of objects and places.")
-    size: int = Field(16, ge=10, le=128, description="Height and width of the images in pixels, even.")
+    size: int = Field(16, ge=10, le=128, description="Width of the images in pixels, even; and their height.")
+    height: int | None = Field(
+        None,
+        ge=SIDE,
+        le=128,
+        description="Height of the images in pixels, where it is not size. In low images every window sees the "
+        "upper or the lower border, and knows its row.",
+    )
     rows: int = Field(
         3,
         ge=1,
-        description="Rows in which an object may begin, from the top; at most size - 2. The fewer, the better a "
+        description="Rows in which an object may begin, from the top; at most height - 2. The fewer, the better a "
         "local machine that sees the border knows where objects are, and makes them whole.",
     )
 
@@ -86,27 +93,32 @@ class PairsOptions(mosaic.DataSetOptions):
             raise ValueError("it must be even")
         return size
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.height or self.size, self.size
+
 
 def draw_pairs(objects: Tensor, options: PairsOptions) -> tuple[Tensor, Tensor]:
-    """Draw images (count, C, size, size) of two equal objects, near the left and the right edge, and which (count,).
+    """Draw images (count, C, height, width) of two equal objects, near the left and the right edge, and which (count,).
 
     The left one begins in column 0 or 1, the right one ends in the last column or the one before it, each in one of
-    the first rows. Windows of up to size - 7 pixels never see both, but those near the corners see where they are.
+    the first rows. Windows of up to width - 7 pixels never see both, but those near the corners see where they are.
     There are 4 rows^2 ways to place the two. Images of a kind are all different until every way is used; then they
     repeat.
     """
     generator = torch.Generator().manual_seed(options.seed)
-    count, size = options.count, options.size
+    count, (height, width) = options.count, options.sides
     kinds = torch.randperm(count, generator=generator, dtype=torch.int64, device="cpu") % len(objects)
-    rows = min(options.rows, size - SIDE + 1)
+    rows = min(options.rows, height - SIDE + 1)
     ways = (rows, rows, 2, 2)
-    images = torch.full((count, objects.shape[1], size, size), -1.0, dtype=torch.float32, device="cpu")
+    images = torch.full((count, objects.shape[1], height, width), -1.0, dtype=torch.float32, device="cpu")
     for kind, pixels in enumerate(objects):
         members = torch.nonzero(kinds == kind)[:, 0].tolist()
         order = torch.randperm(math.prod(ways), generator=generator, dtype=torch.int64, device="cpu").tolist()
         for number, n in enumerate(members):
             left, right, begin, end = np.unravel_index(order[number % len(order)], ways)
-            for row, column in ((left, begin), (right, size - SIDE - end)):
+            for row, column in ((left, begin), (right, width - SIDE - end)):
                 images[n, :, row : row + SIDE, column : column + SIDE] = pixels
     return images, kinds
 
@@ -124,11 +136,11 @@ class Pairs(mosaic.DataSource):
     options: Options
 
     def read(self) -> mosaic.DataSet:
-        """Make the set: images (count, 3, size, size), range [-1, 1], with as many of each colour; labels: colours."""
+        """Make the set: images (count, 3, height, width), range [-1, 1], as many of each colour; labels: colours."""
         names = tuple(PALETTE)[: self.options.colours]
         colours = torch.tensor([PALETTE[name] for name in names], dtype=torch.float32, device="cpu")
         objects = colours[:, :, None, None].expand(-1, -1, SIDE, SIDE)
-        self.check_memory(self.options.count, (3, self.options.size, self.options.size))
+        self.check_memory(self.options.count, (3, *self.options.sides))
         return _data_set(self.name, objects, names, self.options)
 
 
@@ -143,9 +155,9 @@ class PairsShape(mosaic.DataSource):
     options: Options
 
     def read(self) -> mosaic.DataSet:
-        """Make the set: images (count, 1, size, size), range [-1, 1], with as many of each shape; labels: shapes."""
+        """Make the set: images (count, 1, height, width), range [-1, 1], with as many of each shape; labels: shapes."""
         objects = torch.tensor(list(OBJECTS.values()), dtype=torch.float32, device="cpu")[:, None] * 2 - 1
-        self.check_memory(self.options.count, (1, self.options.size, self.options.size))
+        self.check_memory(self.options.count, (1, *self.options.sides))
         return _data_set(self.name, objects, tuple(OBJECTS), self.options)
 
 

@@ -300,13 +300,16 @@ REPRODUCTION = {
     "attends": Variable("machine or network that attends"),
     "between_training": Variable("median L2 distance of 200 training images from the next"),
     "beyond_chance": Variable("agreement minus chance"),
+    "beyond_chance_difference": Variable("beyond_chance of a network minus that of another"),
     "boundary": Variable("boundary of ELS"),
     "calibration_error": Variable(
         "mean squared error of x0hat at the scale tried, mean over samples of the calibration"
     ),
     "channel": Variable("channel"),
-    "chance": Variable("agreement if whole parts kept their frequencies but were independent"),
+    "chance": Variable("agreement if whole parts kept their frequencies, in each training, but were independent"),
     "consistency": Variable("consistent images among all"),
+    "consistency_difference": Variable("consistency_share of a network minus that of another"),
+    "contrast": Variable("network minus network"),
     "copy": Variable("whether the image is a copy of a training image"),
     "count": Variable("training images of each half"),
     "cover": Variable("training images that together hold all nearest windows"),
@@ -365,6 +368,7 @@ REPRODUCTION = {
     "n_eff_pixel": Variable("effective number of candidates: exp of the entropy of a pixel's posterior, their median"),
     "network": Variable("network"),
     "new": Variable("consistent images that are not copies, among all"),
+    "new_difference": Variable("new_share of a network minus that of another"),
     "nearest_train": Variable("L2 distance to the nearest training image"),
     "noise_to_signal": Variable("noise over signal where the network goes on"),
     "other_distance": Variable("L2 distance to the nearest training image of the other half"),
@@ -406,12 +410,16 @@ REPRODUCTION = {
     "tied": Variable("share of the pixels whose source window has equals"),
     "time": Variable("time t"),
     "title": Variable("row as printed"),
+    "training": Variable("number of the network's training; its seed is that of the first plus this"),
+    "trainings": Variable("number of trainings; a theory has one"),
     "trial": Variable("number of the scale tried, the smallest first"),
     "tried": Variable("locality scale that was tried", units="pixel"),
     "valid_gain": Variable("pearson_r of boundary valid minus that of circular: median over samples"),
     "variant": Variable("choice of windows"),
     "verdict": Variable("what the image is judged by the data set's rule"),
     "width": Variable("column of the pixel, 0 at the left", units="pixel"),
+    "whole": Variable("images whose parts are whole, among all"),
+    "whole_difference": Variable("whole_share of a network minus that of another"),
 }
 # What may follow a variable's name.
 ENDS = {

@@ -33,7 +33,7 @@ __all__ = [
 FREQUENCIES = 64
 
 Padding = Literal["zeros", "circular"]
-Attention = Literal["softmax", "top1"]
+Attention = Literal["softmax", "top1", "identity"]
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=8)]
 """Channels at each resolution."""
@@ -152,6 +152,7 @@ class FieldAttention(nn.Module):
 
     The inner products are of the field centred over positions; what is mixed is not. `top1` puts all weight on the q of
     the largest product: of itself while the network is used, by straight-through Gumbel-softmax while it is trained.
+    `identity` attends to p itself: 2 g(p), with the same parameters, but local.
 
     References: Finn, Keller, Theodosis & Ba 2025 (arXiv 2506.17324), the model with one attention layer (line 181 of
     the notes that attention.py names, 187 for `top1`); Jang et al. 2017 (Gumbel-softmax).

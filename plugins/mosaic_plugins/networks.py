@@ -137,7 +137,8 @@ class ResNetAttention(mosaic.Network):
 
         attention: Attention = Field(
             "softmax",
-            description="softmax, or top1: all weight on the best one (straight-through Gumbel-softmax in training).",
+            description="softmax; top1: all weight on the best one (straight-through Gumbel-softmax in training); or "
+            "identity: all weight on the pixel itself, which keeps the network local.",
         )
         embedding: int | None = Field(
             None, ge=1, le=1024, description="Channels of g. Default: those of the image, as in the paper."
@@ -151,6 +152,10 @@ class ResNetAttention(mosaic.Network):
         size = options.embedding or channels
         field = ResidualModule(channels, classes, options.channels, options.blocks, options.padding, size)
         return AttentionModule(field, FieldAttention(options.attention), None if size == channels else channels, size)
+
+    def receptive_field(self) -> int | None:
+        """That of the ResNet with attention `identity`; otherwise there is none."""
+        return 2 * self.options.blocks + 5 if self.options.attention == "identity" else None
 
 
 class AttentionModule(nn.Module):

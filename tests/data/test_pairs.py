@@ -15,6 +15,8 @@ CASES = [
     ("pairs", {"colours": 2, "size": 12}),
     ("pairs-shape", {}),
     ("pairs-shape", {"size": 20}),
+    ("pairs", {"size": 20, "height": 5}),
+    ("pairs-shape", {"height": 4}),
 ]
 
 
@@ -49,6 +51,7 @@ def test_every_image_has_two_equal_objects_and_every_class_as_many(name: str, op
     for image in dataset.images:
         left, right = objects_of(image)
         assert left.shape[1:] == (3, 3)
+        assert image.shape[1:] == (options.get("height", image.shape[2]), options.get("size", 16))
         assert torch.equal(left, right)
     counts = torch.bincount(dataset.labels)
     assert len(counts) == len(dataset.classes)
@@ -68,6 +71,12 @@ def test_no_image_comes_again_before_all_have_come(name: str) -> None:
         assert len(part.images.unique(dim=0)) == every // 2
         _, times = load(name, rows=rows, count=2 * every).images.unique(dim=0, return_counts=True)
         assert times.tolist() == [2] * every
+
+
+def test_a_low_image_has_as_many_ways_as_rows_fit() -> None:
+    for height, rows in ((3, 1), (4, 2), (5, 3), (6, 3)):
+        every = 3 * 4 * rows**2
+        assert len(load("pairs", height=height, count=3 * every).images.unique(dim=0)) == every
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
@@ -121,7 +130,7 @@ def test_the_rule_stays_with_a_subset_and_another_device() -> None:
 
 
 def test_options_are_bounded() -> None:
-    for fault in ({"size": 11}, {"size": 8}, {"colours": 1}, {"colours": 7}):
+    for fault in ({"size": 11}, {"size": 8}, {"height": 2}, {"colours": 1}, {"colours": 7}):
         with pytest.raises(mosaic.UsageError):
             mosaic.registry().get("dataset", "pairs").Options.parse(fault, "dataset.pairs")
 

@@ -10,7 +10,7 @@ import torch
 from mosaic_plugins.layers import Condition, ConvPair, FieldAttention, SelfAttention, _StraightThrough, conv3x3
 
 
-@pytest.mark.parametrize("kind", ["softmax", "top1"])
+@pytest.mark.parametrize("kind", ["softmax", "top1", "identity"])
 def test_field_attention_by_its_definition(kind: Any) -> None:
     g = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     actual = FieldAttention(kind).eval()(g)
@@ -23,7 +23,7 @@ def test_field_attention_by_its_definition(kind: Any) -> None:
                 weights = (products.exp() / products.exp().sum()).tolist()
                 attended = sum(w * g[b, :, *q] for w, q in zip(weights, places, strict=True))
             else:
-                attended = g[b, :, *places[int(products.argmax())]]
+                attended = g[b, :, *(places[int(products.argmax())] if kind == "top1" else (i, j))]
             assert torch.allclose(actual[b, :, i, j], g[b, :, i, j] + attended)
 
 

@@ -19,6 +19,7 @@ SMALL: list[tuple[type[mosaic.Network], dict[str, Any]]] = [
     (UNet, {"channels": (3, 4, 5)}),
     (ResNet, {"channels": 16, "blocks": 1, "variant": "released"}),
     (UNet, {"channels": (6, 8), "variant": "released"}),
+    (ResNetAttention, {"channels": 6, "blocks": 2, "embedding": 3, "attention": "identity"}),
 ]
 
 
@@ -86,6 +87,17 @@ def test_the_resnet_with_attention_sees_everything_and_keeps_its_symmetry(
         changed = x.clone()
         changed[:, :, 9, 9] += 1
         assert (module(changed, t, None)[:, :, 0, 0] != module(x, t, None)[:, :, 0, 0]).all()
+
+
+def test_the_resnet_has_the_same_parameters_whatever_it_attends_to() -> None:
+    shapes = [
+        {
+            name: weights.shape
+            for name, weights in built(network(ResNetAttention, channels=5, attention=kind)).named_parameters()
+        }
+        for kind in ("identity", "softmax", "top1")
+    ]
+    assert shapes[0] == shapes[1] == shapes[2]
 
 
 def test_a_training_that_draws_in_the_network_is_resumed_to_the_same_weights(tiny: mosaic.DataSet) -> None:

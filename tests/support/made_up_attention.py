@@ -9,26 +9,44 @@ import xarray as xr
 
 import mosaic
 
-SAMPLES, STEPS = 10, 5
+SAMPLES, STEPS, TRAININGS = 10, 5, 3
 
 
 def made_up_attention(makers: tuple[str, ...], theories: tuple[str, ...], networks: tuple[str, ...]) -> xr.Dataset:
-    """Make ten samples of 4 x 4 pixels of each maker, with verdicts, likeness and maps at random."""
+    """Make ten samples of 4 x 4 pixels of each maker, with verdicts, likeness and maps at random.
+
+    Networks have three trainings, others have one.
+    """
     rng, count = np.random.default_rng(0), len(makers)
-    verdicts, copies = rng.integers(0, 4, (count, SAMPLES)), rng.random((count, SAMPLES)) < 0.5
+    made = (count, TRAININGS, SAMPLES)
+    trainings = np.array([TRAININGS if maker in networks else 1 for maker in makers])
+    is_there = (np.arange(TRAININGS) < trainings[:, None])[..., None]
+    verdicts = np.where(is_there, rng.integers(0, 4, made), -1)
+    copies = is_there & (rng.random(made) < 0.5)
     alpha = rng.random((2, STEPS, 2, 4, 4))
     shares = {
         f"{name}_{end}": ("maker", rng.random(count))
-        for name in ("new", "agreement", "beyond_chance")
+        for name in ("new", "whole", "agreement", "beyond_chance")
         for end in ("share", "low", "high")
     }
-    consistency = (verdicts == 0).mean(1)
+    consistency = (verdicts == 0).sum((1, 2)) / is_there.sum(1)[:, 0] / SAMPLES
+    contrasts = [f"{name} minus {networks[0]}" for name in networks[1:]]
+    differences = {
+        f"{name}_difference{end}": ("contrast", rng.uniform(-1, 1, len(contrasts)))
+        for name in ("consistency", "new", "whole", "beyond_chance")
+        for end in ("", "_low", "_high")
+    }
     return xr.Dataset(
         {
-            "image": (("maker", "sample", "channel", "height", "width"), rng.uniform(-1, 1, (count, SAMPLES, 3, 4, 4))),
-            "verdict": (("maker", "sample"), verdicts, {"verdicts": json.dumps(mosaic.VERDICTS)}),
-            "copy": (("maker", "sample"), copies),
+            "image": (
+                ("maker", "training", "sample", "channel", "height", "width"),
+                np.where(is_there[..., None, None, None], rng.uniform(-1, 1, (*made, 3, 4, 4)), np.nan),
+            ),
+            "verdict": (("maker", "training", "sample"), verdicts, {"verdicts": json.dumps(mosaic.VERDICTS)}),
+            "copy": (("maker", "training", "sample"), copies),
+            "trainings": ("maker", trainings),
             **shares,
+            **differences,
             "consistency_share": ("maker", consistency),
             "consistency_low": ("maker", np.maximum(0, consistency - 0.1)),
             "consistency_high": ("maker", np.minimum(1, consistency + 0.2)),
@@ -50,6 +68,7 @@ def made_up_attention(makers: tuple[str, ...], theories: tuple[str, ...], networ
             "maker": list(makers),
             "theory": list(theories),
             "network": list(networks),
+            "contrast": contrasts,
             "attends": ["compose softmax", "resnet-attention softmax"],
             "pixel": ["row 0, column 1", "row 0, column 2"],
         },

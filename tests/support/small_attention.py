@@ -12,12 +12,13 @@ from mosaic.reproduction.study.forecast import Forecast
 from mosaic.reproduction.study.study import Study
 
 MINIATURE: dict[str, Any] = {
-    "dataset_options": {"count": 16, "colours": 2, "size": 16},
+    "dataset_options": {"count": 16, "colours": 2, "size": 16, "height": 16},
     "network_options": {"channels": 4, "blocks": 1},
     "epochs": 2,
     "samples": 12,
     "calibration_samples": 1,
 }
+TWICE = {**MINIATURE, "trainings": 2}  # of the target `attention`
 
 
 def miniature() -> mosaic.DataSet:

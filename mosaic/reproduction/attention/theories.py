@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import xarray as xr
 
 from mosaic.reproduction.study.experiment import Experiment
@@ -13,8 +14,11 @@ from mosaic.run.config import RunConfig
 
 __all__ = [
     "ATTENTIVE",
+    "CONTRASTS",
     "NETWORKS",
     "THEORIES",
+    "TRAININGS",
+    "notes_on",
     "run_theory",
     "scale_of",
     "stem_of",
@@ -33,7 +37,16 @@ NETWORKS = {
     "resnet": _network("resnet", "resnet"),
     "resnet-attention softmax": _network("resnet-softmax", "resnet-attention", attention="softmax", embedding=16),
     "resnet-attention top1": _network("resnet-top1", "resnet-attention", attention="top1", embedding=16),
+    # The same parameters as with the other two, but local.
+    "resnet-attention identity": _network("resnet-identity", "resnet-attention", attention="identity", embedding=16),
 }
+# With attention against without it, and the claim of the third party's summary: identity above top-1.
+CONTRASTS = (
+    *((f"resnet-attention {kind}", "resnet") for kind in ("softmax", "top1", "identity")),
+    ("resnet-attention softmax", "resnet-attention identity"),
+    ("resnet-attention identity", "resnet-attention top1"),
+)
+TRAININGS = 3  # of each network
 FORMS: dict[str, dict[str, Any]] = {
     "compose": {"form": "compose"},
     "compose-score": {"form": "compose", "value": "score"},
@@ -79,6 +92,22 @@ def scale_of(base: Experiment) -> int:
     side = base.load_plan().network.receptive_field()
     assert side is not None  # it is convolutions only
     return side
+
+
+def notes_on(base: Experiment) -> list[str]:
+    """Say if a window sees two parts at once, of images whose parts have columns of pixels between them that are alike.
+
+    The experiment rests on windows that do not.
+    """
+    images, k = base.load_dataset().images, scale_of(base)
+    varying = torch.nonzero((images.amax(0) != images.amin(0)).any(0).any(0))[:, 0]
+    between = int(varying.diff().amax()) - 1 if len(varying) > 1 else 0
+    if between == 0 or k <= between + 1:
+        return []
+    return [
+        f"Windows of {k} pixels see both sides of the {between} columns that are alike in all images, so that a local "
+        f"network, too, can make them agree. Use fewer `network.blocks`, or images that are wider."
+    ]
 
 
 def theory_config(base: Experiment, name: str, scales: str) -> RunConfig:

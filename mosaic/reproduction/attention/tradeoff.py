@@ -19,6 +19,7 @@ from mosaic.reproduction.attention.cover import cover_of
 from mosaic.reproduction.attention.table import interval_text
 from mosaic.reproduction.attention.theories import (
     NETWORKS,
+    notes_on,
     run_theory,
     scale_of,
     stem_of,
@@ -51,6 +52,10 @@ class AttentionTradeoff(Target):
     def _base(self) -> Experiment:
         return Experiment(NETWORKS["resnet"], self.study)
 
+    def notes(self) -> list[str]:
+        """Say if a window of the ResNet sees both halves."""
+        return notes_on(self._base())
+
     def steps(self) -> list[Step]:
         """A run for each machine and each factor on the window that the theories of `attention` have."""
         base = self._base()
@@ -77,7 +82,8 @@ class AttentionTradeoff(Target):
         shape, dims = (len(MACHINES), len(FACTORS)), ("machine", "factor", "sample", "part")
         values = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
         values = {name: array.reshape(*shape, *array.shape[1:]) for name, array in values.items()}
-        shares = consistency_shares(values["shown"], values["copy"], len(rule.kinds))
+        judged = [consistency_shares(run["shown"][None], run["copy"][None], len(rule.kinds)) for run in runs]
+        shares = {name: np.reshape([each[name] for each in judged], shape) for name in judged[0]}
         named = {name: (dims[: array.ndim], array) for name, array in (values | shares).items()}
         measured = xr.Dataset(named, {"machine": list(MACHINES), "factor": list(FACTORS)})
         measured["shown"].attrs["kinds"] = as_attribute(rule.kinds)

@@ -34,6 +34,9 @@ class ReproduceConfig(Configuration):
         None, ge=1, description="Samples that scales are calibrated on. Default: the preset's."
     )
     samples: int | None = Field(None, ge=1, description="Samples compared. Default: the preset's.")
+    trainings: int | None = Field(
+        None, ge=1, le=100, description="Trainings of each network, each with the next seed (attention). Default: 3."
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the networks, of the noise and of random labels.")
     device: str = Field(
         "auto", description="Torch device: auto (cuda where there is one, else cpu), cpu, cuda, mps, ..."
@@ -54,6 +57,7 @@ class ReproduceSettings(TypedDict, total=False):
     epochs: int | None
     calibration_samples: int | None
     samples: int | None
+    trainings: int | None
     seed: int
     device: str | torch.device
     precision: Literal["auto", "float32", "bfloat16"]

@@ -65,13 +65,17 @@ class Experiment:
         What is trained on what.
     study : Study
         How large, where it is kept, and what it shares with others.
+    training : int
+        Number of the network's training, of several from seeds that follow each other. All runs start from the same
+        noise.
     """
 
-    def __init__(self, row: Row, study: Study) -> None:
-        self.row, self.study = row, study
+    def __init__(self, row: Row, study: Study, training: int = 0) -> None:
+        self.row, self.study, self.training = row, study, training
+        self.name = f"{row.name}-{training}" if training else row.name
         self.sizes = sizes_of(row, study.config.preset)
         self.samples = study.config.samples or self.sizes.samples
-        self.folder = study.folder / row.name
+        self.folder = study.folder / self.name
         self.network_folder = self.folder / "network"
         # Read or made once, then kept: every run of the row uses it.
         self._plan: TrainPlan | None = None
@@ -81,7 +85,7 @@ class Experiment:
 
     def step(self, name: str) -> str:
         """Name, unique in a study, under which a step of the row is forecast, reported and recorded."""
-        return f"{self.row.name}: {name}"
+        return f"{self.name}: {name}"
 
     # --- the network --------------------------------------------------------------------------------------------------
 
@@ -106,7 +110,7 @@ class Experiment:
             "dataset_options": {**(sizes.dataset_options if is_own else {}), **config.dataset_options},
             "network_options": {**sizes.network_options, **config.network_options},
             **sizes.training,
-            "seed": config.seed,
+            "seed": config.seed + self.training,
             "device": config.device,
             "precision": config.precision,
         }

@@ -40,18 +40,21 @@ class Target(ABC):
         How many rows it can be made from; None for any number.
     takes_network : bool
         Whether it can be made from a network that is there.
+    takes_trainings : bool
+        Whether it can train each network several times.
 
     Raises
     ------
     UsageError
         If a row is unknown, or more are given than it can be made from; or a network that it cannot be made from, or
-        settings of a training beside it.
+        settings of a training beside it; or a number of trainings that it cannot use.
     """
 
     name: ClassVar[str]
     default_rows: ClassVar[tuple[str, ...]] = ()
     most_rows: ClassVar[int | None] = None
     takes_network: ClassVar[bool] = False
+    takes_trainings: ClassVar[bool] = False
 
     def __init__(self, study: Study) -> None:
         asked = tuple(dict.fromkeys(name.strip() for name in (study.config.rows or "").split(",") if name.strip()))
@@ -61,6 +64,8 @@ class Target(ABC):
         self.study, self.rows, self.asked = study, asked or self.default_rows, bool(asked)
         for row in self.rows:
             row_named(row)
+        if study.config.trainings is not None and not self.takes_trainings:
+            raise UsageError(f"'{self.name}' trains each network once; `trainings` would not be used: leave it out.")
         if study.network is not None:
             if not self.takes_network:
                 raise UsageError(f"'{self.name}' trains its networks; `network` would not be used: leave it out.")

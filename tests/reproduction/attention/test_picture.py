@@ -28,11 +28,20 @@ def test_bars_are_the_shares_of_verdicts_and_add_up(measured: xr.Dataset, figure
     (axis,) = (axis for axis in figure.axes if axis.patches)
     widths = np.array([bar.get_width() for bar in axis.patches]).reshape(5, len(MAKERS))
     verdicts, copies = measured["verdict"].values, measured["copy"].values
-    new, copied = (((verdicts == 0) & chosen).mean(1) for chosen in (~copies, copies))
-    expected = [new, copied, *((verdicts == n).mean(1) for n in (1, 2, 3))]
+    counts = 10 * measured["trainings"].values  # samples of all trainings of a maker
+    new, copied = (((verdicts == 0) & chosen).sum((1, 2)) / counts for chosen in (~copies, copies))
+    expected = [new, copied, *((verdicts == n).sum((1, 2)) / counts for n in (1, 2, 3))]
     np.testing.assert_allclose(widths, expected, rtol=0, atol=1e-12)
     begins = np.array([bar.get_x() for bar in axis.patches]).reshape(5, len(MAKERS))
     np.testing.assert_allclose(begins, np.cumsum(expected, 0) - expected, rtol=0, atol=1e-12)
+
+
+def test_each_training_of_several_has_a_point(measured: xr.Dataset, figure: Figure) -> None:
+    (axis,) = (axis for axis in figure.axes if axis.patches)
+    (points,) = (line for line in axis.get_lines() if line.get_label() == "each training")
+    consistent = (measured["verdict"].values == 0).mean(2)
+    expected = [(consistent[maker, training], maker) for maker in (0, 1) for training in range(3)]
+    np.testing.assert_allclose(points.get_xydata(), expected)
 
 
 def test_the_likeness_of_each_theory_stands_at_its_bar(measured: xr.Dataset, figure: Figure) -> None:
@@ -56,7 +65,7 @@ def test_maps_are_scaled_to_the_largest_weight_which_is_written_above(measured: 
 def test_eight_samples_of_each_maker_are_drawn_and_named(measured: xr.Dataset, figure: Figure) -> None:
     samples = [axis for axis in figure.axes if axis.get_images() and not axis.get_title()]
     assert len(samples) == 8 * len(MAKERS)
-    expected = np.moveaxis((measured["image"].values[4, 7] + 1) / 2, 0, -1)
+    expected = np.moveaxis((measured["image"].values[4, 0, 7] + 1) / 2, 0, -1)
     np.testing.assert_allclose(pixels_of(samples[-1]), expected, rtol=0, atol=1e-7)
     assert set(MAKERS) <= set(texts_of(figure))
     check_readable(figure, side=0.6)

@@ -12,6 +12,7 @@ from mosaic.reproduction.attention.theories import (
     ATTENTIVE,
     NETWORKS,
     THEORIES,
+    notes_on,
     run_theory,
     scale_of,
     stem_of,
@@ -45,6 +46,20 @@ def test_the_window_of_the_theories_is_the_receptive_field_of_the_network(base: 
     assert scale_of(base) == 7
     assert set(theory_step(base, "a", "els", "els").job().identity["scales"]) == {7}
     assert set(theory_step(base, "a", "els", "els", k=5).job().identity["scales"]) == {5}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "size", "blocks", "is_noted"),
+    [("pairs", 16, 2, False), ("pairs", 16, 3, True), ("pairs", 20, 4, False), ("pairs-shape", 16, 4, True)],
+)
+def test_windows_that_see_both_halves_are_noted(dataset: str, size: int, blocks: int, is_noted: bool) -> None:
+    options = {"dataset_options": {"count": 40, "size": size}, "network_options": {"channels": 4, "blocks": blocks}}
+    study = Study(ReproduceConfig(dataset=dataset, **options), Path("root"))
+    notes = notes_on(Experiment(NETWORKS["resnet"], study))
+    assert bool(notes) == is_noted
+    if is_noted:
+        assert f" {2 * blocks + 5} pixels" in notes[0]
+        assert f" {size - 8} columns" in notes[0]
 
 
 def test_theories_start_from_the_noise_of_the_networks(base: Experiment) -> None:

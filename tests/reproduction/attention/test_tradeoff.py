@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 from drawings import check_readable
-from small_attention import MINIATURE, forecast_of, miniature
+from small_attention import MINIATURE, TWICE, forecast_of, miniature
 
 import mosaic
 from mosaic.reproduction.attention.table import AttentionTable, interval_text
@@ -50,6 +50,11 @@ def test_its_steps_are_every_machine_at_every_factor(tradeoff: AttentionTradeoff
         factor: set(steps[f"attention-tradeoff: els x {factor:g}"].job().identity["scales"]) for factor in FACTORS
     }
     assert scales == {0.5: {3}, 1.0: {7}, 1.5: {11}, 2.0: {15}, 3.0: {21}}  # odd, the nearest to 7 x factor or above
+
+
+def test_it_trains_no_network_several_times() -> None:
+    with pytest.raises(mosaic.UsageError, match="trainings"):
+        AttentionTradeoff(Study(ReproduceConfig(**TWICE), Path("root")))
 
 
 def test_at_factor_1_it_uses_the_runs_of_the_attention_experiment(tradeoff: AttentionTradeoff) -> None:

@@ -125,6 +125,17 @@ def test_all_runs_of_a_row_start_from_the_same_noise_and_labels(row: str, bounda
     assert not Path("root").exists()
 
 
+def test_several_trainings_have_seeds_and_places_of_their_own_and_the_same_noise() -> None:
+    study = Study(ReproduceConfig(**SMALL, seed=7), Path("root"))
+    first, third = (Experiment(ROWS["fashion-resnet-zeros"], study, number) for number in (0, 2))
+    assert (first.load_plan().config.seed, third.load_plan().config.seed) == (7, 9)
+    assert third.run_config(NETWORK).seed == first.run_config(NETWORK).seed == 7
+    assert (first.folder.name, third.folder.name) == ("fashion-resnet-zeros", "fashion-resnet-zeros-2")
+    assert third.step("train") == "fashion-resnet-zeros-2: train"
+    assert third.run_config(NETWORK).score_options == {"checkpoint": "root/fashion-resnet-zeros-2/network"}
+    assert first.training_job().identity != third.training_job().identity
+
+
 def test_scales_are_calibrated_from_other_noise_than_what_is_compared(made: Path) -> None:
     experiment = Experiment(ROWS["fashion-resnet-zeros"], Study(ReproduceConfig(**{**SMALL, "seed": 7}), made / "cpu"))
     configuration = experiment.calibration_job().identity["configuration"]

@@ -71,7 +71,7 @@ def test_rows_beside_the_papers_have_the_same_sizes_in_both_presets() -> None:
     sizes = sizes_of(row, "cpu")
     assert sizes == sizes_of(row, "paper")
     assert sizes.network_options["embedding"] == 16
-    assert sizes.dataset_options == {"count": 54}
+    assert sizes.dataset_options == {"count": 54, "size": 20, "height": 5}
 
 
 @pytest.mark.parametrize("name", ["mnist-resnet-zero", ""])

@@ -73,6 +73,17 @@ def test_more_rows_than_it_can_be_made_from_are_refused() -> None:
         Fixed(study_of("celeba-unet-zeros"))
 
 
+def test_a_number_of_trainings_that_it_cannot_use_is_refused() -> None:
+    study = Study(ReproduceConfig(**SMALL, trainings=2), Path("root"))
+    with pytest.raises(mosaic.UsageError, match="`trainings`"):
+        Sizes(study)
+
+    class Several(Sizes):
+        takes_trainings = True
+
+    assert Several(study).study.config.trainings == 2
+
+
 def test_an_unknown_row_is_refused() -> None:
     with pytest.raises(mosaic.UsageError, match="'svhn-resnet-zeros'"):
         Sizes(study_of("mnist-unet-zeros,svhn-resnet-zeros"))
