@@ -58,9 +58,17 @@ PAPER_SCALES = {
 # Ours, for soft-els: entry i, from 1, at t = i / 20, cosine schedule. `mosaic reproduce table2 --rows NAME` calibrates
 # them on networks of its preset `cpu` and keeps them in `scales-soft-els.nc` (README).
 SOFT_SCALES = {
+    "mnist-resnet-zeros": (
+        *(1.4, 2.4, 2.9, 3.2, 3.5, 3.8, 4.2, 4.9, 5.3, 5.6),
+        *(6.1, 6.7, 7.2, 7.5, 7.8, 8.5, 9.8, 10.2, 14.8, 17.0),
+    ),
     "fashion-resnet-zeros": (
         *(1.6, 2.3, 2.8, 3.2, 3.6, 4.2, 4.6, 5.2, 5.7, 6.3),
         *(6.7, 7.3, 7.8, 8.3, 9.0, 9.6, 9.9, 10.5, 13.9, 17.0),
+    ),
+    "cifar10-resnet-zeros": (
+        *(2.5, 2.5, 2.8, 3.2, 3.5, 3.9, 4.3, 4.7, 5.0, 5.5),
+        *(5.8, 6.2, 6.7, 7.4, 8.0, 8.9, 9.8, 11.9, 16.2, 17.0),
     ),
 }
 

@@ -171,6 +171,8 @@ class FieldAttention(nn.Module):
 
     def forward(self, g: Tensor) -> Tensor:
         """Map (B, D, H, W) to the same shape."""
+        if self.kind == "identity":  # without weights of P x P positions
+            return 2 * g
         attended = self.weights(g) @ g.flatten(2).mT
         result: Tensor = g + attended.mT.reshape(g.shape)
         return result
