@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from mosaic.evaluate.statistics import ratio_of_means
+from mosaic.reproduction.study.agreement import ends_text
 from mosaic.reproduction.study.experiment import Experiment
 from mosaic.reproduction.study.forecast import Step
 from mosaic.reproduction.study.steps import training_step
@@ -72,7 +73,7 @@ class Windows(Target):
                 if not np.isnan(ratios).all():
                     overall = [float(row[f"ratio_overall{end}"].sel(variant=variant)) for end in ENDS]
                     cells = [f"{ratio:5.3f}" for ratio in ratios]
-                    lines += ["  ".join([f"{variant:{widest}}", *cells, "{:.3f} [{:.3f}, {:.3f}]".format(*overall)])]
+                    lines += ["  ".join([f"{variant:{widest}}", *cells, ends_text(overall)])]
             for variant, ends in at_an_end(row).items():
                 places = ", ".join(f"{scale:.4g} at t = {time:.2f}" for time, scale in ends.items())
                 lines += [f"{name}, {variant}: the best scale tried is at an end: {places}"]
