@@ -110,7 +110,7 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         return _relative_to_best(reference, total, weighted, energy, best, source)
 
     blocks = min(CALL_COMPARISONS / (batch * rows.pairs * cols.pairs), len(problem.images) / CALLS) / LANES
-    return stream(problem.images, max(1, math.ceil(blocks)) * LANES, part)
+    return stream(problem.images, max(1, math.ceil(blocks)) * LANES, part, problem.compute.shards)
 
 
 def _relative_to_best(

@@ -33,6 +33,9 @@ class Compute:
     block : int, optional
         Logits held at a time, by each thread of a CPU; the default depends on the kind of device. It never depends on
         free memory or the number of threads, so that results repeat.
+    shards : range, optional
+        The shards of the training images to compare, as `mosaic.engine.stream` counts them; all by default. The
+        posteriors of tasks, as `tasks_of` gives them, merge into that of all, with the same bits.
 
     Raises
     ------
@@ -43,6 +46,7 @@ class Compute:
     engine: str = "auto"
     diagnostics: bool = False
     block: int | None = None
+    shards: range | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

@@ -82,7 +82,7 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
                 column[chosen] = piece
         return as_posterior(problem, first, rows, cols, columns)
 
-    return stream(problem.images, max(1, problem.block // FILTERS // windows), part)
+    return stream(problem.images, max(1, problem.block // FILTERS // windows), part, problem.compute.shards)
 
 
 def _attend(logits: Tensor, values: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:

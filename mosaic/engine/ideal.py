@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mosaic.device import accumulator_dtype, standard_torch
 from mosaic.engine.compute import DEFAULT, Compute, check_input, log_weights_of
+from mosaic.engine.distribute import in_shards
 from mosaic.engine.posterior import BITS, Posterior, attend, energy_of, weights_of
 from mosaic.engine.precision import Arithmetic, choose_arithmetic, largest_magnitude
 from mosaic.engine.stream import stream
@@ -28,6 +29,7 @@ def workspace_bytes(block: int) -> int:
     return BYTES_PER_LOGIT * block
 
 
+@in_shards
 @standard_torch()
 @torch.no_grad()
 def ideal_posterior(
@@ -74,9 +76,10 @@ def ideal_posterior(
             ends[-1] = (ends[-1] + first) * (shape[2] * shape[3])
         return Posterior(ends[0], ends[1], weighted.view(shape), *ends[2:])
 
-    return stream(images, max(1, min(block_logits // 128, 4 * block_logits // pixels)), part)
+    return stream(images, max(1, min(block_logits // 128, 4 * block_logits // pixels)), part, compute.shards)
 
 
+@in_shards
 @standard_torch()
 @torch.no_grad()
 def equivariant_posterior(
@@ -119,7 +122,7 @@ def equivariant_posterior(
         return posterior
 
     per_image = height * width * batch if how.expanded else width * pixels
-    return stream(images, max(1, compute.block_on(x.device) // per_image), part)
+    return stream(images, max(1, compute.block_on(x.device) // per_image), part, compute.shards)
 
 
 def _row_of_rolls(noisy: Tensor, block: Tensor, level: Level, how: Arithmetic) -> Tensor:

@@ -10,6 +10,8 @@ References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,11 +19,12 @@ from mosaic.device import accumulator_dtype, standard_torch
 from mosaic.engine.compiled import compiled_windows, unsupported
 from mosaic.engine.compute import DEFAULT, Compute, check_input, log_weights_of
 from mosaic.engine.convolved import convolved_band
+from mosaic.engine.distribute import in_shards
 from mosaic.engine.posterior import BITS, Posterior, energy_of, weights_of
 from mosaic.engine.precision import choose_arithmetic, largest_magnitude
 from mosaic.engine.reference import reference_band
-from mosaic.engine.stream import stream
-from mosaic.engine.window_problem import Values, WindowProblem, over_bands
+from mosaic.engine.stream import merged, stream
+from mosaic.engine.window_problem import BandEngine, Values, WindowProblem, over_bands
 from mosaic.engine.windows import Profile, profiles_of, window_axis, window_sums
 from mosaic.errors import UsageError
 from mosaic.interfaces.schedule import Level
@@ -29,6 +32,7 @@ from mosaic.interfaces.schedule import Level
 __all__ = ["chosen_engine", "engine_of", "equivariant_local_posterior", "local_posterior"]
 
 
+@in_shards
 @standard_torch()
 @torch.no_grad()
 def local_posterior(
@@ -81,7 +85,7 @@ def local_posterior(
     if engine == "compiled":
         return compiled_windows(problem)
     if engine == "reference":
-        return over_bands(problem, reference_band)
+        return _banded(problem, reference_band)
     return _boxes(problem, k, boundary)
 
 
@@ -115,9 +119,10 @@ def _boxes(problem: WindowProblem, k: int, boundary: str) -> Posterior:
             posterior.source = (best + first) * (height * width) + places
         return posterior
 
-    return stream(problem.images, max(1, problem.block // x.numel()), part)
+    return stream(problem.images, max(1, problem.block // x.numel()), part, problem.compute.shards)
 
 
+@in_shards
 @standard_torch()
 @torch.no_grad()
 def equivariant_local_posterior(
@@ -170,10 +175,19 @@ def equivariant_local_posterior(
     if engine == "compiled":
         return compiled_windows(problem)
     if engine == "reference":
-        return over_bands(problem, reference_band)
+        return _banded(problem, reference_band)
     # With `zeros`, a corner pixel has candidates at its own place only, as in LS. Box sums do all corners at once.
-    corners = _boxes(problem, k, boundary) if boundary == "zeros" and k > 1 else None
-    return over_bands(problem, convolved_band, corners)
+    has_corners = boundary == "zeros" and k > 1
+    return _banded(problem, convolved_band, lambda shard: _boxes(shard, k, boundary) if has_corners else None)
+
+
+def _banded(
+    problem: WindowProblem,
+    engine: BandEngine,
+    corners: Callable[[WindowProblem], Posterior | None] = lambda shard: None,
+) -> Posterior:
+    """Compare band by band. Shards are merged as whole images: torch rounds 2^x by how many numbers it is given."""
+    return merged(over_bands(shard, engine, corners(shard)) for shard in problem.by_shard())
 
 
 def _window_problem(

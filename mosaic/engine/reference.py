@@ -61,4 +61,4 @@ def reference_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
         return as_posterior(problem, first, rows, cols, columns)
 
     per_image = len(rows.candidates) * len(cols.candidates) * max(queries.shape[1], 128)
-    return stream(problem.images, max(1, problem.block // per_image), part)
+    return stream(problem.images, max(1, problem.block // per_image), part, problem.compute.shards)

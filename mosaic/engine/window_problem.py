@@ -7,7 +7,7 @@ An engine computes the posterior of one problem: `mosaic.engine.compiled` at onc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -19,6 +19,7 @@ from mosaic.device import accumulator_dtype
 from mosaic.engine.compute import Compute
 from mosaic.engine.posterior import Posterior
 from mosaic.engine.precision import Arithmetic
+from mosaic.engine.stream import shards_of
 from mosaic.engine.windows import Band, WindowAxis, frame_of
 from mosaic.interfaces.schedule import Level
 
@@ -62,6 +63,12 @@ class WindowProblem:
     values: Tensor | Values
     arithmetic: Arithmetic
     compute: Compute
+
+    def by_shard(self) -> Iterator[WindowProblem]:
+        """Divide the problem by the shards of the training images."""
+        shards = self.compute.shards
+        for number in shards_of(len(self.images)) if shards is None else shards:
+            yield replace(self, compute=replace(self.compute, shards=range(number, number + 1)))
 
     @property
     def block(self) -> int:

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import mosaic
 from mosaic.engine.posterior import Posterior
-from mosaic.engine.stream import stream
+from mosaic.engine.stream import merged, shards_of, stream, tasks_of
 
 CASES = [
     (machine, boundary, k, engine)
@@ -82,6 +82,65 @@ def test_an_interrupt_does_not_break_into_the_pool(monkeypatch: pytest.MonkeyPat
         stream(torch.zeros(BLOCKS, 1, 2, 2), 1, counted(done))
     assert len(submitted) == BLOCKS
     assert len(done) < BLOCKS / 2
+
+
+class Merging:
+    """Stands in for a posterior, and tells how it was merged."""
+
+    def __init__(self, tree: str, images: int) -> None:
+        self.tree, self.images = tree, images
+
+    def merge(self, other: Merging) -> Merging:
+        return Merging(f"({self.tree} {other.tree})", self.images + other.images)
+
+
+def leaves(shards: range) -> list[Any]:
+    return [Merging(str(number), 1) for number in shards]
+
+
+def test_shards_merge_in_pairs_and_what_is_left_from_the_right() -> None:
+    trees = {count: merged(leaves(range(count))) for count in (1, 2, 3, 4, 5, 7)}
+    assert {count: tree.tree for count, tree in trees.items()} == {  # type: ignore[attr-defined]
+        1: "0",
+        2: "(0 1)",
+        3: "((0 1) 2)",
+        4: "((0 1) (2 3))",
+        5: "(((0 1) (2 3)) 4)",
+        7: "(((0 1) (2 3)) ((4 5) 6))",
+    }
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 16])
+def test_tasks_merge_as_all_shards_do(size: int) -> None:
+    for count in range(1, 40):
+        tasks = tasks_of(range(count), size)
+        assert [number for task in tasks for number in task] == list(range(count))
+        assert max(map(len, tasks)) <= size
+        by_task: Any = merged([merged(leaves(task)) for task in tasks])
+        whole: Any = merged(leaves(range(count)))
+        assert by_task.tree == whole.tree
+
+
+@MACHINES
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("diagnostics", [False, True])
+def test_the_posteriors_of_tasks_merge_into_that_of_all_to_the_bit(
+    machine: str, boundary: str | None, engine: str, diagnostics: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, images, level = noisy_case(1, 0.4, count=33)
+    small = posterior(machine, boundary, x, images, level, 3, engine, diagnostics=True, block=2**9)
+    monkeypatch.setattr("mosaic.engine.stream.SHARD", 4)
+    how: dict[str, Any] = {"diagnostics": diagnostics, "block": 2**9}
+    whole = posterior(machine, boundary, x, images, level, 3, engine, **how)
+    torch.testing.assert_close(whole.mean(), small.mean(), rtol=0, atol=2e-6)
+    assert len(shards_of(len(images))) == 9
+    for size in (1, 4):
+        parts = [
+            posterior(machine, boundary, x, images, level, 3, engine, **how, shards=task)
+            for task in tasks_of(shards_of(len(images)), size)
+        ]
+        for part, wanted in zip(merged(parts).parts(), whole.parts(), strict=True):
+            assert torch.equal(part, wanted)
 
 
 @pytest.fixture

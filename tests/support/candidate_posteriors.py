@@ -32,7 +32,8 @@ ADVERSARIAL = ("constant", "duplicates", "one", "far", "spike", "equal")
 def posterior(
     machine: str, boundary: str | None, x: Tensor, images: Tensor, level: Level, k: int, engine: str, **extra: Any
 ) -> Posterior:
-    compute = Compute(engine, diagnostics=extra.pop("diagnostics", False), block=extra.pop("block", 2**20))
+    how = {"diagnostics": False, "block": 2**20, "shards": None}
+    compute = Compute(engine, **{name: extra.pop(name, value) for name, value in how.items()})  # type: ignore[arg-type]
     if machine in ("is", "es"):
         whole: Callable[..., Posterior] = {"is": mosaic.ideal_posterior, "es": mosaic.equivariant_posterior}[machine]
         return whole(x, images, level, compute=compute, **extra)
