@@ -12,12 +12,15 @@ import xarray as xr
 
 import mosaic.view.accessor  # noqa: F401 - every run has `run.mosaic`
 from mosaic.errors import DataError
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.progress import Progress, silent
 from mosaic.registry.loading import registry
 from mosaic.run.batch import run_batch
+from mosaic.run.config import RunConfig
 from mosaic.run.plan import Plan
+from mosaic.run.prepare import prepare
 from mosaic.storage.files import as_attribute
-from mosaic.storage.job import FileJob, Part
+from mosaic.storage.job import FileJob, Part, Recipe
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
 from mosaic.storage.requirements import known_values, require
@@ -89,7 +92,22 @@ def job_of(plan: Plan, path: Path) -> FileJob:
         after=lambda whole: registry().hook.after_run(config=plan.config, trajectory=whole),
         # These may be paths; the scales themselves and the noise are in the identity.
         free=("configuration.scales", "configuration.init", *moved),
+        recipe=_recipe(plan),
     )
+
+
+def _recipe(plan: Plan) -> Recipe | None:
+    """How another process makes the job of a plan; None where it stands on objects that this process was given."""
+    if plan.access is None:
+        return None
+    scales = ",".join(map(repr, reversed(plan.scales))) if plan.model.traits.has_scale else None
+    settings = {**plan.config.model_dump(mode="json"), "scales": scales}
+    return Recipe(remade, {"settings": settings, "access": plan.access}, plan.dataset.images)
+
+
+def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:
+    """Make the job of a run from its settings, with no place to keep it."""
+    return job_of(prepare(RunConfig(**settings), access), Path())
 
 
 def start(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mosaic.device import standard_torch
 from mosaic.interfaces.attribution import Attribution
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.sampler import Sampler
 from mosaic.interfaces.schedule import Level, NoiseSchedule
@@ -52,6 +53,8 @@ class Plan:
         Where the run is to be kept; None for in memory.
     notes : tuple of str
         What the user should know before the run starts.
+    access : DataAccess or None
+        Where another process finds what the configuration names; None where objects were given in their place.
     """
 
     config: RunConfig
@@ -72,6 +75,7 @@ class Plan:
     threads: int | None = None
     output: Output | None = None
     notes: tuple[str, ...] = ()
+    access: DataAccess | None = None
 
     @property
     def samples(self) -> int:

@@ -68,6 +68,7 @@ def prepare(
     if output is not None:
         output.check()
     device, names = _device(config, score, dataset), registry()
+    is_named = score is None and dataset is None and init is None
     schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
     sampler: Sampler = names.make("sampler", config.sampler, config.sampler_options)
     # Options are checked before the data are read, which can take long.
@@ -113,6 +114,7 @@ def prepare(
         threads=threads,
         output=output,
         notes=tuple(notes),
+        access=access if is_named else None,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import xarray as xr
 
@@ -25,7 +26,18 @@ from mosaic.storage.files import open_stored, reusing
 from mosaic.storage.indexes import indexed
 from mosaic.storage.parts import PartFiles, encoded, join
 
-__all__ = ["ConfigMismatch", "FileJob", "Job", "Part", "State", "differences", "how_to_resume"]
+__all__ = [
+    "ConfigMismatch",
+    "Executor",
+    "FileJob",
+    "Job",
+    "Part",
+    "Recipe",
+    "State",
+    "differences",
+    "executing",
+    "how_to_resume",
+]
 
 
 VERSIONS = "versions"  # an entry of the identity, as `made_by.versions_of` gives it
@@ -171,6 +183,53 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How another process makes a job that computes the same.
+
+    Attributes
+    ----------
+    maker : callable
+        A function of a module, which gives the job: maker(**arguments).
+    arguments : mapping
+        Names, settings and paths: little that can be sent. Data are opened by the process that makes the job.
+    images : object, optional
+        The training images of the job in this process; not sent.
+    """
+
+    maker: Callable[..., FileJob]
+    arguments: Mapping[str, Any]
+    images: Any = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "images": None}
+
+
+class Executor(Protocol):
+    """Computes parts of jobs elsewhere."""
+
+    def computed(
+        self, job: FileJob, numbers: Sequence[int], progress: Progress
+    ) -> Iterator[tuple[int, xr.Dataset]] | None:
+        """Compute parts, in any order, and give each with its number; None where they are to be computed here.
+
+        `progress` is called with the work of the whole job.
+        """
+
+
+_EXECUTOR: ContextVar[Executor | None] = ContextVar("executor", default=None)
+
+
+@contextmanager
+def executing(executor: Executor | None) -> Iterator[None]:
+    """Let an executor compute the parts of all jobs in this context; None for this process."""
+    token = _EXECUTOR.set(executor)
+    try:
+        yield
+    finally:
+        _EXECUTOR.reset(token)
+
+
+@dataclass(frozen=True)
 class FileJob(Job):
     """A job whose result is one netCDF file, joined from parts along `sample`.
 
@@ -191,6 +250,8 @@ class FileJob(Job):
         called if the result was finished already.
     check : callable
         Refuses a finished file that has the job's identity, and no longer holds the whole result.
+    recipe : Recipe, optional
+        How another process makes it; None if it needs what only this process has.
     """
 
     place: Path
@@ -205,6 +266,7 @@ class FileJob(Job):
     after: Callable[[xr.Dataset], object] = lambda whole: None
     free: tuple[str, ...] = ()
     check: Callable[[xr.Dataset], object] = lambda whole: None
+    recipe: Recipe | None = None
 
     @property
     def files(self) -> PartFiles:
@@ -281,8 +343,8 @@ class FileJob(Job):
         """Compute the whole in memory; nothing is written."""
         begin_work()
         self.before()
-        parts = [dataset for _, dataset in self._computed(progress, lambda number: True)]
-        whole = indexed(self.complete(join(parts, self.root())))
+        parts = dict(self._computed(progress, lambda number: True))
+        whole = indexed(self.complete(join([parts[number] for number in sorted(parts)], self.root())))
         self.after(whole)
         return whole
 
@@ -292,6 +354,11 @@ class FileJob(Job):
         numbers = [number for number in range(len(self.parts)) if wanted(number)]
         done = sum(part.work for number, part in enumerate(self.parts) if number not in numbers)
         progress(done, total, self.unit, "starting")  # the speed is that of what follows
+        executor = _EXECUTOR.get()
+        elsewhere = executor.computed(self, numbers, progress) if executor is not None and numbers else None
+        if elsewhere is not None:
+            yield from elsewhere
+            return
         for number in numbers:
             part, batch = self.parts[number], prefixed(progress, f"batch {number + 1}/{len(self.parts)}")
             with standard_torch():

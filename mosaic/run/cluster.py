@@ -1,0 +1,287 @@
+"""Jobs on a Dask cluster: their parts, or the shards of their training images, are computed by its workers.
+
+This process makes the plan, keeps the result and holds its lock. Workers are told by a recipe how to make the same job.
+They open the data themselves, and refuse what differs in anything that decides the numbers. So the bits are those of a
+run on one machine. A task is idempotent: what a lost worker had in hand is computed by another one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+from torch import Tensor
+
+from mosaic.engine.distribute import distributing
+from mosaic.engine.posterior import Posterior
+from mosaic.engine.stream import SHARD, shards_of, tasks_of
+from mosaic.errors import MosaicError, UsageError, warn_of
+from mosaic.progress import Progress
+from mosaic.run.worker import compute_part, compute_shards
+from mosaic.storage.job import FileJob, Recipe, executing
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["Cluster", "connected"]
+
+LOCAL = "local:"
+TIMEOUT = 10  # seconds to reach a scheduler
+WATCH = 1.0  # seconds between two looks at whether the scheduler is still there
+IN_FLIGHT = 2  # parts for each worker that are not collected yet, at most: memory does not grow with their number
+TASKS = 4  # tasks of shards for each worker, where there are so many shards
+LEAST = 0.05  # seconds that a task of shards should take at least: less, and the scheduler would be what limits
+
+# About how long one thread takes, to choose the size of tasks: for a comparison of windows, and for a pixel of an image.
+SECONDS_A_WINDOW, SECONDS_A_PIXEL = 1e-9, 2e-10
+
+
+@contextmanager
+def connected(client: Client | str | None) -> Iterator[None]:
+    """Compute the jobs of this context on a cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client, str or None
+        A client; the address of a scheduler; `local:N` for N processes on this machine, which end with the context; or
+        None for the client that is Dask's default, where there is one, else for this process alone.
+
+    Raises
+    ------
+    UsageError
+        If there is no scheduler at the address, or Dask is not installed.
+    """
+    with ExitStack() as stack:
+        if isinstance(client, str):
+            client = stack.enter_context(_client_of(client))
+        client = client or _default_client()
+        if client is not None:
+            cluster = Cluster(client)
+            stack.enter_context(executing(cluster))
+            stack.enter_context(distributing(cluster))
+        yield
+
+
+def _default_client() -> Client | None:
+    """Dask's default client; None where there is none. Dask is not imported to ask."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _client_of(scheduler: str) -> Iterator[Client]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise UsageError(
+            "Dask is not installed; `pip install 'mosaic-diffusion[dask]'`, or leave out the scheduler."
+        ) from None
+    with ExitStack() as stack:
+        address: Any = scheduler
+        if scheduler.startswith(LOCAL):
+            count = scheduler.removeprefix(LOCAL)
+            if not count.isdecimal() or int(count) < 1:
+                raise UsageError(f"The scheduler '{scheduler}' is no cluster; write {LOCAL}N, such as {LOCAL}2.")
+            threads = max(1, (os.cpu_count() or 1) // int(count))
+            how: dict[str, Any] = {"memory_limit": 0, "dashboard_address": None, "silence_logs": 50}
+            address = stack.enter_context(LocalCluster(n_workers=int(count), threads_per_worker=threads, **how))
+        try:
+            client = stack.enter_context(Client(address, timeout=TIMEOUT, set_as_default=False))
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+            raise UsageError(
+                f"There is no scheduler at '{scheduler}' ({reason}); start one with `dask scheduler`, or use {LOCAL}N."
+            ) from None
+        yield client
+
+
+class Cluster:
+    """Computes jobs with the workers of a Dask client.
+
+    A job's parts are tasks where there are at least as many as workers. Otherwise this process computes the parts, and
+    the workers compare the shards of its training images.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._job: FileJob | None = None
+
+    def workers(self) -> int:
+        """How many workers there are; at least one is waited for.
+
+        Raises
+        ------
+        MosaicError
+            If there is none after a while.
+        """
+        try:
+            self.client.wait_for_workers(1, timeout=TIMEOUT)
+        except TimeoutError:
+            raise MosaicError(
+                f"The scheduler at {self._address} has no workers; start some with `dask worker {self._address}`."
+            ) from None
+        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+
+    @property
+    def _address(self) -> str:
+        scheduler = self.client.scheduler
+        return scheduler.address if scheduler is not None else "?"
+
+    def computed(
+        self, job: FileJob, numbers: Sequence[int], progress: Progress
+    ) -> Iterator[tuple[int, xr.Dataset]] | None:
+        """Compute parts of a job, as they finish; None where this process is to compute them, with shards or without.
+
+        `progress` is called with the work of the whole job.
+        """
+        self._job = None
+        if job.recipe is None:
+            warn_of([f"{job.what[:1].upper()}{job.what[1:]} that is not made by names alone is computed here."])
+            return None
+        if len(numbers) < self.workers():
+            self._job = job
+            return None
+        return self._parts(job, job.recipe, numbers, progress)
+
+    def _parts(
+        self, job: FileJob, recipe: Recipe, numbers: Sequence[int], progress: Progress
+    ) -> Iterator[tuple[int, xr.Dataset]]:
+        total = sum(part.work for part in job.parts)
+        done = total - sum(job.parts[number].work for number in numbers)
+        topic, identity = f"mosaic-{uuid.uuid4().hex}", _text(job)
+        shares: dict[int, tuple[float, str]] = {}
+        running: dict[Future, int] = {}
+        waiting = list(reversed(numbers))
+
+        def heard(event: tuple[float, tuple[int, float, str]]) -> None:
+            number, share, note = event[1]
+            shares[number] = share, note
+
+        def say() -> None:
+            parts = [(job.parts[number].work * share, note) for number, (share, note) in shares.items()]
+            note = f"{len(running)} of {len(job.parts)} batches at once" + (f", {parts[-1][1]}" if parts else "")
+            progress(min(total, done + sum(work for work, _ in parts)), total, job.unit, note)
+
+        self.client.subscribe_topic(topic, heard)
+        try:
+            while waiting or running:
+                most = IN_FLIGHT * self.workers()
+                while waiting and len(running) < most:
+                    number = waiting.pop()
+                    running[self._submit(compute_part, recipe, identity, number, topic)] = number
+                for future in self._finished(running):
+                    number = running.pop(future)
+                    dataset = self._result(future)
+                    shares.pop(number, None)
+                    done += job.parts[number].work
+                    say()
+                    yield number, dataset
+                say()
+        finally:
+            self._give_up(list(running))
+            if self._is_there():
+                self.client.unsubscribe_topic(topic)
+
+    def posteriors(
+        self, function: str, x: Tensor, images: Tensor, arguments: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> Iterable[Posterior] | None:
+        """Compare x with the shards of a job's training images; None for other images, and where it would not pay."""
+        job = self._job
+        if job is None or job.recipe is None or images is not job.recipe.images:
+            return None
+        shards = shards_of(len(images))
+        tasks = tasks_of(shards, _task_size(function, x, len(shards), self.workers()))
+        if len(tasks) < 2:
+            return None
+        return self._posteriors(job, job.recipe, tasks, (function, x.cpu(), arguments, dict(options)))
+
+    def _posteriors(
+        self, job: FileJob, recipe: Recipe, tasks: Sequence[range], call: tuple[Any, ...]
+    ) -> Iterator[Posterior]:
+        identity = _text(job)
+        futures = [self._submit(compute_shards, recipe, identity, *call, task) for task in tasks]
+        try:
+            for place, future in enumerate(futures):
+                while not list(self._finished([future])):
+                    pass
+                posterior = self._result(future)
+                futures[place] = future  # the last reference goes with the list
+                yield posterior
+        finally:
+            self._give_up(futures)
+
+    def _submit(self, function: Any, *arguments: Any) -> Future:
+        key = f"mosaic-{function.__name__}-{uuid.uuid4().hex}"
+        return self.client.submit(function, *arguments, key=key, pure=False)
+
+    def _finished(self, futures: Iterable[Future]) -> list[Future]:
+        """Wait for some of the futures, a while; gives those that are finished, or lost with their scheduler."""
+        from distributed import wait
+
+        pending = list(futures)
+        try:
+            with self.client.as_current():
+                wait(pending, timeout=WATCH, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            pass
+        except Exception as error:  # a lost scheduler ends the wait in more than one way
+            if self._is_there():
+                raise
+            raise self._gone() from error
+        if not self._is_there():
+            raise self._gone()
+        return [future for future in pending if future.done()]
+
+    def _result(self, future: Future) -> Any:
+        from concurrent.futures import CancelledError
+
+        from distributed import KilledWorker
+
+        try:
+            return future.result(timeout=10 * TIMEOUT)
+        except KilledWorker as error:
+            raise MosaicError(
+                f"A batch was given up: {error.allowed_failures + 1} workers that computed it were lost, the last one "
+                f"at {error.last_worker.address}; they may lack memory (`memory`, `batch_size`)."
+            ) from None
+        except (CancelledError, TimeoutError, OSError) as error:
+            if isinstance(error, MosaicError):
+                raise
+            raise self._gone() from error
+
+    def _is_there(self) -> bool:
+        return self.client.status == "running"
+
+    def _gone(self) -> MosaicError:
+        return MosaicError(f"The scheduler at {self._address} is gone; start it again.")
+
+    def _give_up(self, futures: Sequence[Future]) -> None:
+        if futures and self._is_there():
+            self.client.cancel(list(futures), force=True)
+
+
+def _text(job: FileJob) -> str:
+    return json.dumps(job.identity, sort_keys=True)
+
+
+def _task_size(function: str, x: Tensor, shards: int, workers: int) -> int:
+    """Shards in a task, a power of two: few enough for all workers, and enough that a task is worth its overhead."""
+    batch, _, height, width = x.shape
+    pixels = x[0].numel()
+    is_windows = "local" in function
+    each = SHARD * batch * ((height * width) ** 2 * SECONDS_A_WINDOW if is_windows else pixels * SECONDS_A_PIXEL)
+    wanted = max(1.0, shards / (TASKS * workers), LEAST / each)
+    return 2 ** math.floor(math.log2(wanted)) if wanted <= shards else 2 ** math.ceil(math.log2(shards + 1))

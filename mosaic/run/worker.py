@@ -1,0 +1,124 @@
+"""What a Dask worker does: it makes a job by its recipe, and computes a part of it or some of its shards."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from mosaic.engine.compute import DEFAULT
+from mosaic.engine.distribute import POSTERIORS
+from mosaic.engine.posterior import Posterior
+from mosaic.errors import MosaicError, UsageError
+from mosaic.storage.job import FileJob, Recipe
+
+__all__ = ["compute_part", "compute_shards"]
+
+KEPT = 2  # jobs that a worker keeps, with their data
+PAUSE = 0.5  # seconds between two reports of how far a part is
+
+_AT_WORK = threading.Lock()  # one task at a time in a process: it uses all threads, and the memory of one
+_made: dict[str, FileJob] = {}
+_is_limited = False
+
+
+def compute_part(recipe: Recipe, identity: str, number: int, topic: str) -> xr.Dataset:
+    """Compute one part of a job; reports its share of the work under a topic.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How the job is made.
+    identity : str
+        The client's identity of the job, as JSON.
+    number : int
+        Of the part.
+    topic : str
+        For events (number, share, note).
+
+    Raises
+    ------
+    MosaicError
+        If it fails, or the job made here is another one.
+    """
+    with _at_work() as report:
+        job, said = _job(recipe, identity), 0.0
+
+        def progress(done: float, total: float, unit: str, note: str = "") -> None:
+            nonlocal said
+            if time.monotonic() - said > PAUSE:
+                said = time.monotonic()
+                report(topic, (number, done / total if total else 1.0, note))
+
+        return job.parts[number].compute(progress)
+
+
+def compute_shards(
+    recipe: Recipe,
+    identity: str,
+    function: str,
+    x: Tensor,
+    arguments: tuple[Any, ...],
+    options: Mapping[str, Any],
+    shards: range,
+) -> Posterior:
+    """Compare noisy images x with the training images of a job that are in some shards, by one of `POSTERIORS`."""
+    with _at_work():
+        made = _job(recipe, identity).recipe
+        if made is None or made.images is None:
+            raise UsageError("This job says of no training images.")
+        compute = replace(options.get("compute", DEFAULT), shards=shards)
+        x = x.to(made.images.device)
+        return POSTERIORS[function](x, made.images, *arguments, **{**options, "compute": compute})
+
+
+@contextmanager
+def _at_work() -> Iterator[Callable[[str, Any], object]]:
+    """Do one task at a time, with as many threads as the worker has; yields what logs an event.
+
+    Errors are made such that they can be sent, with the class's exit code and the sentence.
+    """
+    from distributed import get_worker
+
+    global _is_limited
+    worker = get_worker()
+    with _AT_WORK:
+        if not _is_limited:
+            torch.set_num_threads(max(1, min(torch.get_num_threads(), worker.state.nthreads)))
+            _is_limited = True
+        try:
+            yield worker.log_event
+        except MosaicError as error:
+            kind = next(each for each in type(error).__mro__ if each.__module__ == MosaicError.__module__)
+            raise kind(f"On the worker at {worker.address}: {error}") from None
+
+
+def _job(recipe: Recipe, identity: str) -> FileJob:
+    """Make a job, or take it from those made before; refuses one that is not the client's.
+
+    Raises
+    ------
+    UsageError
+        If anything that decides the numbers differs, such as the data, a version or the build of the engine.
+    """
+    if identity in _made:
+        _made[identity] = _made.pop(identity)  # the last one is the one used last
+        return _made[identity]
+    job = recipe.maker(**recipe.arguments)
+    if differing := job.differing(json.loads(identity)):
+        raise UsageError(
+            f"it would not compute the same ({'; '.join(differing)}); use workers with the same data, the same versions "
+            f"of mosaic and its plugins, and processors of the same kind."
+        )
+    while len(_made) >= KEPT:
+        del _made[next(iter(_made))]
+    _made[identity] = job
+    return job
