@@ -33,6 +33,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configurations = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig, ReproduceConfig)
     for setting in {"options", "memory"}.union(*(configuration.model_fields for configuration in configurations)):
         monkeypatch.delenv(f"MOSAIC_{setting.upper()}", raising=False)
+    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import click
 from mosaic.errors import ExitCode
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.progress import progress_bar
-from mosaic_cli.data_options import PATH, data_dir, memory
+from mosaic_cli.data_options import PATH, data_dir, memory, scheduler
 from mosaic_cli.durations import duration
 from mosaic_cli.pictures import save_beside
 from mosaic_cli.resumption import advice_after
@@ -31,6 +31,7 @@ __all__ = ["command"]
 @settings(CalibrationConfig)
 @data_dir
 @memory
+@scheduler
 @click.option(
     "--out",
     type=PATH,
@@ -47,6 +48,7 @@ def command(
     config: Path | None,
     data_dir: Path | None,
     memory: str | None,
+    scheduler: str | None,
     out: Path,
     overwrite: bool,
     resume: bool,
@@ -80,18 +82,26 @@ def command(
     if terminal.verbose:
         for key, value in plan.config.model_dump(mode="json").items():
             terminal.note(f"{key}: {value}")
-    calibration, picture, seconds = _calibrate(plan, output, terminal)
+    calibration, picture, seconds = _calibrate(plan, output, scheduler, terminal)
     _report(calibration, seconds, output.path, picture, terminal, as_json)
 
 
-def _calibrate(plan: CalibrationPlan, output: Output, terminal: Terminal) -> tuple[xr.Dataset, Path, float]:
+def _calibrate(
+    plan: CalibrationPlan, output: Output, scheduler: str | None, terminal: Terminal
+) -> tuple[xr.Dataset, Path, float]:
     """Calibrate, with a bar, and draw the scales; also gives the picture and the seconds it took."""
     from mosaic.evaluate.calibration.calibrate import start
+    from mosaic.run.cluster import connected
     from mosaic.view.scales import draw_scales
 
     begin, replaceable, done = time.perf_counter(), output.replaceable(), False
     try:
-        with progress_bar(not terminal.quiet) as bar, start(plan, bar) as stored, output.reading():
+        with (
+            connected(scheduler),
+            progress_bar(not terminal.quiet) as bar,
+            start(plan, bar) as stored,
+            output.reading(),
+        ):
             done = True
             calibration = stored.load()
         seconds = time.perf_counter() - begin

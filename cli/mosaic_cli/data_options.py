@@ -1,4 +1,4 @@
-"""Options that several commands share: paths, where data are, and what memory may be taken."""
+"""Options that several commands share: paths, where data are, what memory may be taken, and what computes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from mosaic.errors import UsageError
 
-__all__ = ["PATH", "data_dir", "download", "memory"]
+__all__ = ["PATH", "data_dir", "download", "memory", "scheduler"]
 
 
 class _Place(click.Path):
@@ -32,4 +32,11 @@ memory = click.option(
     envvar="MOSAIC_MEMORY",
     help="What may be taken, such as 2G (powers of 1024): less means fewer threads, and the same numbers.  "
     "[default: a quarter of what the machine has]",
+)
+scheduler = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    envvar="DASK_SCHEDULER_ADDRESS",
+    help="Dask scheduler whose workers compute, with the same numbers; local:N starts N processes here.  "
+    "[default: $DASK_SCHEDULER_ADDRESS, else this process]",
 )

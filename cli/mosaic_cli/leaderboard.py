@@ -14,7 +14,7 @@ import click
 from mosaic.errors import ExitCode, UsageError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.progress import progress_bar
-from mosaic_cli.data_options import PATH, data_dir, memory
+from mosaic_cli.data_options import PATH, data_dir, memory, scheduler
 from mosaic_cli.durations import duration
 from mosaic_cli.settings import layers_of, settings
 from mosaic_cli.terminal import Terminal, in_flags, print_json, print_table, say, standard
@@ -37,6 +37,7 @@ __all__ = ["command"]
 )
 @data_dir
 @memory
+@scheduler
 @click.option(
     "--out",
     type=PATH,
@@ -52,6 +53,7 @@ def command(
     config: Path | None,
     data_dir: Path | None,
     memory: str | None,
+    scheduler: str | None,
     out: Path,
     dry_run: bool,
     tune: tuple[str, ...],
@@ -72,6 +74,7 @@ def command(
 
     from mosaic.evaluate.leaderboard.prepare import prepare_leaderboard
     from mosaic.registry.data import data_access
+    from mosaic.run.cluster import connected
 
     board = prepare_leaderboard(checked, out.expanduser(), data_access(data_dir), memory)
     plans = board.plan_unfinished()
@@ -82,7 +85,8 @@ def command(
         if as_json:
             print_json({"seconds": seconds, "left_out": dict(board.left_out)})
         return
-    table = _execute(board, plans, terminal)
+    with connected(scheduler):
+        table = _execute(board, plans, terminal)
     if as_json:
         picture = board.file.with_suffix(".png")
         print_json({"path": str(board.file), "picture": str(picture), "scores": _document(table)})

@@ -13,7 +13,7 @@ from mosaic.errors import ExitCode
 from mosaic.progress import progress_bar
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.rows import PAPER_THEORIES, ROWS, THEORIES
-from mosaic_cli.data_options import PATH, data_dir, download, memory
+from mosaic_cli.data_options import PATH, data_dir, download, memory, scheduler
 from mosaic_cli.durations import duration
 from mosaic_cli.settings import configured, settings
 from mosaic_cli.terminal import Terminal, print_json, print_table, say, standard
@@ -32,6 +32,7 @@ __all__ = ["command"]
 @settings(ReproduceConfig)
 @data_dir
 @memory
+@scheduler
 @download
 @click.option(
     "--out",
@@ -49,6 +50,7 @@ def command(
     config: Path | None,
     data_dir: Path | None,
     memory: str | None,
+    scheduler: str | None,
     download: bool,
     out: Path,
     dry_run: bool,
@@ -79,12 +81,14 @@ def command(
 
     from mosaic.registry.data import data_access
     from mosaic.reproduction.reproduce import prepare_reproduction, prepare_study
+    from mosaic.run.cluster import connected
 
     with progress_bar(not terminal.quiet) as bar:
         study = prepare_study(resolved, out.expanduser(), data_access(data_dir, download), memory, bar)
         target, folder = prepare_reproduction(name, study), study.folder
         announced = _announce(target, terminal, dry_run)
-        measured = None if dry_run else _execute(target, terminal)
+        with connected(None if dry_run else scheduler):
+            measured = None if dry_run else _execute(target, terminal)
     files = {"path": str(folder / f"{name}.nc"), "picture": str(folder / f"{name}.png")}
     if as_json:
         print_json(announced if measured is None else {**files, **_document(measured)})

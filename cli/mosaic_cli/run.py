@@ -11,7 +11,7 @@ import click
 from mosaic.errors import ExitCode, UsageError
 from mosaic.progress import progress_bar
 from mosaic.run.config import RunConfig
-from mosaic_cli.data_options import PATH, data_dir, download, memory
+from mosaic_cli.data_options import PATH, data_dir, download, memory, scheduler
 from mosaic_cli.durations import duration
 from mosaic_cli.pictures import save_beside
 from mosaic_cli.resumption import advice_after
@@ -31,6 +31,7 @@ LONG = 120  # seconds from which on a smaller training set is advised
 @settings(RunConfig)
 @data_dir
 @memory
+@scheduler
 @download
 @click.option(
     "--out",
@@ -48,6 +49,7 @@ def command(
     config: Path | None,
     data_dir: Path | None,
     memory: str | None,
+    scheduler: str | None,
     download: bool,
     out: Path | None,
     overwrite: bool,
@@ -86,7 +88,7 @@ def command(
         _print_dry_run(plan, terminal, as_json)
         return
     _announce(plan, terminal)
-    path, seconds = _run(plan, output, terminal)
+    path, seconds = _run(plan, output, scheduler, terminal)
     picture = path.with_suffix(".png")
     terminal.note(f"Took {duration(seconds)}. Final images: {picture}")
     if as_json:
@@ -108,15 +110,21 @@ def _announce(plan: Plan, terminal: Terminal) -> None:
             terminal.note(f"{key}: {value}")
 
 
-def _run(plan: Plan, output: Output, terminal: Terminal) -> tuple[Path, float]:
+def _run(plan: Plan, output: Output, scheduler: str | None, terminal: Terminal) -> tuple[Path, float]:
     """Run, with a bar, and draw the final images; gives the file and the seconds it took."""
+    from mosaic.run.cluster import connected
     from mosaic.run.job import start
     from mosaic.view.images import draw_images
 
     begin = time.perf_counter()
     outputs, replaceable, done = [output], output.replaceable(), False  # the last output is the one that is used
     try:
-        with progress_bar(not terminal.quiet) as bar, start(plan, bar, outputs.append) as trajectory, output.reading():
+        with (
+            connected(scheduler),
+            progress_bar(not terminal.quiet) as bar,
+            start(plan, bar, outputs.append) as trajectory,
+            output.reading(),
+        ):
             done = True
             save_beside(draw_images(trajectory), outputs[-1].path, replaceable)
     except KeyboardInterrupt:

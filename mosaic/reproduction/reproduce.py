@@ -34,6 +34,7 @@ from mosaic.reproduction.study.target import Target
 from mosaic.reproduction.training.training import Training
 from mosaic.reproduction.transition.transition import Transition
 from mosaic.reproduction.windows.windows import Windows
+from mosaic.run.cluster import ClientLike, connected
 from mosaic.run.score import Score, name_of
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.files import as_attribute, check_reachable, store
@@ -162,6 +163,7 @@ def reproduce(
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
     memory: str | float | None = None,
+    client: ClientLike = None,
     progress: Progress | bool | None = True,
     **settings: Unpack[ReproduceSettings],
 ) -> xr.Dataset:
@@ -177,8 +179,8 @@ def reproduce(
         A network that is trained, in place of those that the rows train: for fig4.
     out : path
         Folder; each preset has one of its name in it. What is there already is used, and what is unfinished resumed.
-    data_dir, download, memory
-        As for `run`.
+    data_dir, download, memory, client
+        As for `run`; a cluster computes runs and calibrations.
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
@@ -206,6 +208,6 @@ def reproduce(
     if network is not None:
         asked["network"] = name_of(network.model) if isinstance(network, Score) else fspath(network)
     config, access = layered(ReproduceConfig, asked, settings), data_access(data_dir, download)
-    with reporting(progress) as report:
+    with connected(client), reporting(progress) as report:
         study = prepare_study(config, Path(out).expanduser(), access, memory, report, own)
         return execute_reproduction(prepare_reproduction(name, study))

@@ -14,6 +14,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -22,15 +23,18 @@ from torch import Tensor
 from mosaic.engine.distribute import distributing
 from mosaic.engine.posterior import Posterior
 from mosaic.engine.stream import SHARD, shards_of, tasks_of
-from mosaic.errors import MosaicError, UsageError, warn_of
+from mosaic.errors import UsageError, warn_of
 from mosaic.progress import Progress
 from mosaic.run.worker import compute_part, compute_shards
-from mosaic.storage.job import FileJob, Recipe, executing
+from mosaic.storage.job import FileJob, Recipe, WorkersLost, executing
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["Cluster", "connected"]
+__all__ = ["ClientLike", "Cluster", "connected", "scheduler_in_use"]
+
+ClientLike = Any
+"""A distributed.Client, the address of a scheduler, local:N, or None."""
 
 LOCAL = "local:"
 TIMEOUT = 10  # seconds to reach a scheduler
@@ -39,12 +43,15 @@ IN_FLIGHT = 2  # parts for each worker that are not collected yet, at most: memo
 TASKS = 4  # tasks of shards for each worker, where there are so many shards
 LEAST = 0.05  # seconds that a task of shards should take at least: less, and the scheduler would be what limits
 
-# About how long one thread takes, to choose the size of tasks: for a comparison of windows, and for a pixel of an image.
+# About how long one thread takes, to choose the size of tasks: for a comparison of windows, for a pixel of an image.
 SECONDS_A_WINDOW, SECONDS_A_PIXEL = 1e-9, 2e-10
 
 
+_CLUSTER: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
+
+
 @contextmanager
-def connected(client: Client | str | None) -> Iterator[None]:
+def connected(client: ClientLike) -> Iterator[None]:
     """Compute the jobs of this context on a cluster.
 
     Parameters
@@ -64,9 +71,16 @@ def connected(client: Client | str | None) -> Iterator[None]:
         client = client or _default_client()
         if client is not None:
             cluster = Cluster(client)
+            stack.callback(_CLUSTER.reset, _CLUSTER.set(cluster))
             stack.enter_context(executing(cluster))
             stack.enter_context(distributing(cluster))
         yield
+
+
+def scheduler_in_use() -> str | None:
+    """Address of the scheduler that computes the jobs of this context; None where this process does."""
+    cluster = _CLUSTER.get()
+    return None if cluster is None else cluster.address
 
 
 def _default_client() -> Client | None:
@@ -113,32 +127,35 @@ class Cluster:
 
     A job's parts are tasks where there are at least as many as workers. Otherwise this process computes the parts, and
     the workers compare the shards of its training images.
+
+    Attributes
+    ----------
+    client : distributed.Client
+    address : str
+        Of its scheduler.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.address = client.scheduler.address if client.scheduler is not None else "?"
         self._job: FileJob | None = None
+        self._told: set[str] = set()
 
     def workers(self) -> int:
         """How many workers there are; at least one is waited for.
 
         Raises
         ------
-        MosaicError
+        WorkersLost
             If there is none after a while.
         """
         try:
             self.client.wait_for_workers(1, timeout=TIMEOUT)
         except TimeoutError:
-            raise MosaicError(
-                f"The scheduler at {self._address} has no workers; start some with `dask worker {self._address}`."
+            raise WorkersLost(
+                f"The scheduler at {self.address} has no workers; start some with `dask worker {self.address}`."
             ) from None
         return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
-
-    @property
-    def _address(self) -> str:
-        scheduler = self.client.scheduler
-        return scheduler.address if scheduler is not None else "?"
 
     def computed(
         self, job: FileJob, numbers: Sequence[int], progress: Progress
@@ -149,7 +166,9 @@ class Cluster:
         """
         self._job = None
         if job.recipe is None:
-            warn_of([f"{job.what[:1].upper()}{job.what[1:]} that is not made by names alone is computed here."])
+            if job.what not in self._told:
+                self._told.add(job.what)
+                warn_of([f"The cluster is not used for {job.what}, which other processes cannot make by names alone."])
             return None
         if len(numbers) < self.workers():
             self._job = job
@@ -214,12 +233,10 @@ class Cluster:
         identity = _text(job)
         futures = [self._submit(compute_shards, recipe, identity, *call, task) for task in tasks]
         try:
-            for place, future in enumerate(futures):
-                while not list(self._finished([future])):
+            for future in futures:
+                while not self._finished([future]):
                     pass
-                posterior = self._result(future)
-                futures[place] = future  # the last reference goes with the list
-                yield posterior
+                yield self._result(future)
         finally:
             self._give_up(futures)
 
@@ -253,20 +270,18 @@ class Cluster:
         try:
             return future.result(timeout=10 * TIMEOUT)
         except KilledWorker as error:
-            raise MosaicError(
+            raise WorkersLost(
                 f"A batch was given up: {error.allowed_failures + 1} workers that computed it were lost, the last one "
                 f"at {error.last_worker.address}; they may lack memory (`memory`, `batch_size`)."
             ) from None
         except (CancelledError, TimeoutError, OSError) as error:
-            if isinstance(error, MosaicError):
-                raise
             raise self._gone() from error
 
     def _is_there(self) -> bool:
         return self.client.status == "running"
 
-    def _gone(self) -> MosaicError:
-        return MosaicError(f"The scheduler at {self._address} is gone; start it again.")
+    def _gone(self) -> WorkersLost:
+        return WorkersLost(f"The scheduler at {self.address} is gone; start it again.")
 
     def _give_up(self, futures: Sequence[Future]) -> None:
         if futures and self._is_there():
@@ -283,5 +298,6 @@ def _task_size(function: str, x: Tensor, shards: int, workers: int) -> int:
     pixels = x[0].numel()
     is_windows = "local" in function
     each = SHARD * batch * ((height * width) ** 2 * SECONDS_A_WINDOW if is_windows else pixels * SECONDS_A_PIXEL)
-    wanted = max(1.0, shards / (TASKS * workers), LEAST / each)
-    return 2 ** math.floor(math.log2(wanted)) if wanted <= shards else 2 ** math.ceil(math.log2(shards + 1))
+    for_all = 2 ** math.floor(math.log2(max(1.0, shards / (TASKS * workers))))
+    worth_it = 2 ** math.ceil(math.log2(max(1.0, LEAST / each)))
+    return max(for_all, worth_it)

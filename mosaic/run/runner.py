@@ -15,6 +15,7 @@ from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
+from mosaic.run.cluster import ClientLike, connected
 from mosaic.run.config import RunConfig, RunSettings
 from mosaic.run.job import start
 from mosaic.run.prepare import ScoreLike, prepare
@@ -38,6 +39,7 @@ def run(
     data_dir: str | PathLike[str] | None = None,
     download: bool = False,
     memory: str | float | None = None,
+    client: ClientLike = None,
     progress: Progress | bool | None = True,
     **settings: Unpack[RunSettings],
 ) -> xr.Dataset:
@@ -63,6 +65,9 @@ def run(
     memory : str or number
         What the run may take, such as "2G" or a number of bytes (default: a quarter of what the machine has): less
         memory means fewer threads, and the same numbers.
+    client : distributed.Client or str, optional
+        Compute on a Dask cluster, with the same numbers: a client, the address of a scheduler, or `local:N` for N
+        processes on this machine; by default Dask's default client where there is one, else this process.
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
@@ -111,5 +116,5 @@ def run(
     access, noise = data_access(data_dir, download), None if isinstance(init, (str, PathLike)) else init
     plan = prepare(config, access, score=model, dataset=images, init=noise, memory=memory, output=output)
     warn_of(plan.notes)
-    with reporting(progress) as report:
+    with connected(client), reporting(progress) as report:
         return start(plan, report)

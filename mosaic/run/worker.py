@@ -115,8 +115,8 @@ def _job(recipe: Recipe, identity: str) -> FileJob:
     job = recipe.maker(**recipe.arguments)
     if differing := job.differing(json.loads(identity)):
         raise UsageError(
-            f"it would not compute the same ({'; '.join(differing)}); use workers with the same data, the same versions "
-            f"of mosaic and its plugins, and processors of the same kind."
+            f"it would not compute the same ({'; '.join(differing)}); use workers with the same data, the same "
+            f"versions of mosaic and its plugins, and processors of the same kind."
         )
     while len(_made) >= KEPT:
         del _made[next(iter(_made))]

@@ -20,7 +20,7 @@ import xarray as xr
 
 from mosaic.device import begin_work, standard_torch
 from mosaic.disk.failures import WriteError
-from mosaic.errors import UsageError
+from mosaic.errors import MosaicError, UsageError
 from mosaic.progress import Progress, piece_of, prefixed, silent
 from mosaic.storage.files import open_stored, reusing
 from mosaic.storage.indexes import indexed
@@ -34,6 +34,7 @@ __all__ = [
     "Part",
     "Recipe",
     "State",
+    "WorkersLost",
     "differences",
     "executing",
     "how_to_resume",
@@ -68,6 +69,10 @@ class ConfigMismatch(UsageError):
         super().__init__(
             f"'{place}' was made with other settings ({'; '.join(differing)}); give those, or use another `out`."
         )
+
+
+class WorkersLost(MosaicError):
+    """The other processes that computed a job are lost."""
 
 
 class Job(ABC):
@@ -329,9 +334,9 @@ class FileJob(Job):
             except Exception as error:
                 done = files.kept_parts()
                 files.abandon()
-                if not isinstance(error, WriteError) or not done:
+                if not isinstance(error, (WriteError, WorkersLost)) or not done:
                     raise
-                raise WriteError(
+                raise type(error)(
                     f"{error} {done} of {len(self.parts)} batches are finished and kept in '{files.folder}'; "
                     f"{how_to_resume(resume)} uses them."
                 ) from None

@@ -26,17 +26,19 @@ from mosaic.evaluate.calibration.config import CalibrationConfig, CalibrationSet
 from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.interfaces.arguments import checked
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
 from mosaic.registry.data import data_access
 from mosaic.registry.loading import registry
 from mosaic.run.batch import run_batch
+from mosaic.run.cluster import ClientLike, connected
 from mosaic.run.plan import Plan
 from mosaic.run.score import Score, check_identified, name_of
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.storage.files import open_stored
-from mosaic.storage.job import FileJob, Part
+from mosaic.storage.job import FileJob, Part, Recipe
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
 from mosaic.storage.schema import CALIBRATION_SCHEMA, described
@@ -188,7 +190,21 @@ def job_of(plan: CalibrationPlan, path: Path) -> FileJob:
             continuous=plan.machine.traits.has_continuous_scale,
         ),
         free=("configuration.checkpoint",),  # a path; the identity holds the fingerprint of the weights
+        recipe=_recipe(plan),
     )
+
+
+def _recipe(plan: CalibrationPlan) -> Recipe | None:
+    """How another process makes the job of a plan; None where it stands on objects that this process was given."""
+    if plan.access is None:
+        return None
+    settings = plan.config.model_dump(mode="json")
+    return Recipe(remade, {"settings": settings, "access": plan.access}, plan.network.dataset.images)
+
+
+def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:
+    """Make the job of a calibration from its settings, with no place to keep it."""
+    return job_of(prepare_calibration(CalibrationConfig(**settings), access), Path())
 
 
 def start(plan: CalibrationPlan, progress: Progress = silent) -> xr.Dataset:
@@ -224,6 +240,7 @@ def calibrate(
     overwrite: bool = False,
     data_dir: str | PathLike[str] | None = None,
     memory: str | float | None = None,
+    client: ClientLike = None,
     progress: Progress | bool | None = True,
     **settings: Unpack[CalibrationSettings],
 ) -> xr.Dataset:
@@ -239,7 +256,7 @@ def calibrate(
         Training set; by default the network's.
     out : path, optional
         netCDF file to write; `scales=` of a run reads it. Without it nothing is written.
-    resume, overwrite, data_dir, memory
+    resume, overwrite, data_dir, memory, client
         As for `run`.
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
@@ -284,5 +301,5 @@ def calibrate(
     access = data_access(data_dir, False)
     plan = prepare_calibration(config, access, memory=memory, network=network, dataset=images, output=output)
     warn_of(plan.notes)
-    with reporting(progress) as report:
+    with connected(client), reporting(progress) as report:
         return start(plan, report)

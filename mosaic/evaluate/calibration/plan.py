@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mosaic.evaluate.calibration.config import CalibrationConfig
+from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.score import ScoreModel
 from mosaic.run.plan import Plan
 from mosaic.run.work import step_work, unit_of
@@ -33,6 +34,8 @@ class CalibrationPlan:
         Where the calibration is to be kept; None for in memory.
     notes : tuple of str
         What the user should know before it starts.
+    access : DataAccess or None
+        Where another process finds what the configuration names; None where objects were given in their place.
     """
 
     config: CalibrationConfig
@@ -42,6 +45,7 @@ class CalibrationPlan:
     threads: int | None = None
     output: Output | None = None
     notes: tuple[str, ...] = ()
+    access: DataAccess | None = None
 
     def work(self, batch: range) -> list[float]:
         """Work of each size at one step of a batch, in `unit`."""

@@ -124,7 +124,8 @@ def prepare_calibration(
     )
     size = replace(plan.size, largest_scale=max(sizes))
     threads = threads_within(memory, machine, size, config.score)
-    return CalibrationPlan(config, plan, machine, sizes, threads, output, tuple(notes))
+    named = network is None and dataset is None
+    return CalibrationPlan(config, plan, machine, sizes, threads, output, tuple(notes), access if named else None)
 
 
 def all_sizes(shape: tuple[int, int, int], receptive_field: int | None, continuous: bool = False) -> str:

@@ -58,6 +58,7 @@ class LeaderboardEntry(Options):
     along: tuple[Along, ...] = Field((), description="Its single steps.")
     data_dir: Path | None = Field(None, description="Folder of data files.")
     memory: str | float | None = Field(None, description="Memory that may be taken.")
+    scheduler: str | None = Field(None, description="Address of the Dask scheduler whose workers compute the run.")
     command_line: list[str] = Field([], description="The command that this is part of, for the record.")
 
     @property

@@ -18,6 +18,7 @@ from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.score import ScoreModel
 from mosaic.progress import Progress, reporting
 from mosaic.registry.data import data_access
+from mosaic.run.cluster import ClientLike, connected
 from mosaic.run.score import Score, name_of
 from mosaic.run.settings import layered, refuse_unused
 from mosaic.train.checkpoint import Checkpoint
@@ -34,6 +35,7 @@ def leaderboard(
     out: str | PathLike[str],
     data_dir: str | PathLike[str] | None = None,
     memory: str | float | None = None,
+    client: ClientLike = None,
     progress: Progress | bool | None = True,
     **settings: Unpack[LeaderboardSettings],
 ) -> xr.Dataset:
@@ -49,8 +51,8 @@ def leaderboard(
         of `scores`, on the network's data. Scales that they have go before those of `scales`.
     out : path
         Folder of all files; what is there already is used, and what is unfinished is resumed.
-    data_dir, memory
-        As for `run`.
+    data_dir, memory, client
+        As for `run`; a cluster computes the runs, and time and memory are measured in this machine's processes.
     progress : bool or callable
         Whether to show a bar on a terminal or in a notebook; or what is called as `mosaic.Progress`.
     **settings
@@ -98,7 +100,7 @@ def leaderboard(
     )
     plans = board.plan_unfinished()
     warn_of(board.notes(plans))
-    with reporting(progress) as report:
+    with connected(client), reporting(progress) as report:
         table = start(board, plans, report)
     warn_of(f"{name} failed, and has no numbers: {why}" for name, why in json.loads(table.attrs["failed"]).items())
     return table

@@ -13,11 +13,14 @@ import subprocess
 import sys
 import warnings
 
+from mosaic.engine.distribute import distributing
 from mosaic.errors import MosaicError, MosaicWarning, warn_of
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry, plan_along, steps_job
 from mosaic.progress import Progress, piece_of
+from mosaic.run.cluster import connected, scheduler_in_use
 from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
+from mosaic.storage.job import executing
 
 __all__ = ["execute", "execute_here", "execute_in_own_process"]
 
@@ -32,6 +35,7 @@ def execute_in_own_process(entry: LeaderboardEntry, progress: Progress) -> None:
     MosaicError
         If it fails, with the last line of what it says.
     """
+    entry = entry.model_copy(update={"scheduler": scheduler_in_use()})
     command = [sys.executable, "-m", "mosaic.evaluate.leaderboard.process", entry.model_dump_json()]
     message = ""
     progress(0.0, 1.0, "entry")
@@ -78,17 +82,19 @@ def execute_here(entry: LeaderboardEntry, plan: Plan, progress: Progress) -> Non
 
 def execute(entry: LeaderboardEntry) -> None:
     """Run the score model, or resume its run; then evaluate it along other flows. Says how much is done."""
-    _execute(entry, entry.prepare(), _print_share, own_process=True)
+    with connected(entry.scheduler):
+        _execute(entry, entry.prepare(), _print_share, own_process=True)
 
 
 def _execute(entry: LeaderboardEntry, plan: Plan, progress: Progress, own_process: bool) -> None:
     first, *works = entry.works()
     whole, done = first + sum(works), first
     job_of(plan, entry.out).execute(resume=True, progress=piece_of(progress, 0.0, first, whole, "entry")).close()
-    for along, work in zip(entry.along, works, strict=True):
-        single = steps_job(entry, along, plan_along(entry, along, plan), own_process)
-        single.execute(resume=True, progress=piece_of(progress, done, work, whole, "entry")).close()
-        done += work
+    with executing(None), distributing(None):  # their time and memory are measured
+        for along, work in zip(entry.along, works, strict=True):
+            single = steps_job(entry, along, plan_along(entry, along, plan), own_process)
+            single.execute(resume=True, progress=piece_of(progress, done, work, whole, "entry")).close()
+            done += work
 
 
 def _print_share(done: float, total: float, unit: str, note: str = "") -> None:
