@@ -298,6 +298,6 @@ def _task_size(function: str, x: Tensor, shards: int, workers: int) -> int:
     pixels = x[0].numel()
     is_windows = "local" in function
     each = SHARD * batch * ((height * width) ** 2 * SECONDS_A_WINDOW if is_windows else pixels * SECONDS_A_PIXEL)
-    for_all = 2 ** math.floor(math.log2(max(1.0, shards / (TASKS * workers))))
-    worth_it = 2 ** math.ceil(math.log2(max(1.0, LEAST / each)))
-    return max(for_all, worth_it)
+    for_all = math.floor(math.log2(max(1.0, shards / (TASKS * workers))))
+    worth_it = math.ceil(math.log2(max(1.0, LEAST / each)))
+    return 1 << max(for_all, worth_it)

@@ -1,4 +1,4 @@
-"""Runs on real Dask processes: whatever is killed in between, what is stored has the bits of a run without a cluster."""
+"""Runs on real Dask processes: whatever is killed meanwhile, what is stored has the bits of a run without a cluster."""
 
 from __future__ import annotations
 
