@@ -7,6 +7,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mosaic.engine.compiler import KernelUnavailable, load_kernel
 from mosaic.engine.kernel import Axis, Problem
@@ -19,6 +20,9 @@ __all__ = ["LANES", "compiled_windows", "fallback_notes", "unsupported", "worksp
 
 # Images that the kernel works on at a time where registers are widest: blocks are multiples of it, so no lane is idle.
 LANES = 16
+
+# Columns that the kernel reads beyond the end of a noisy row, as MARGIN there.
+MARGIN = 8
 
 # Comparisons in one call of the kernel, at most about: enough to hide the cost of a call.
 CALL_COMPARISONS = 1e8
@@ -44,8 +48,6 @@ def _unsuited(x: Tensor, images: Tensor) -> str | None:
         return f"it computes on the CPU, not on {x.device}"
     if x.dtype != torch.float32 or images.dtype != torch.float32:
         return "it computes in float32"
-    if x.shape[1] not in (1, 3):
-        return f"it is built for 1 or 3 channels, not {x.shape[1]}"
     return None
 
 
@@ -76,32 +78,30 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
     double, diagnostics = problem.arithmetic.dtype == torch.float64, problem.compute.diagnostics
     compare = load_kernel().mosaic_compare_double if double else load_kernel().mosaic_compare_float
     factor = BITS * level.signal / level.noise**2
-    noisy = frame_of(x.to(problem.arithmetic.dtype) * factor, rows.noisy_frame, cols.noisy_frame).contiguous()
+    noisy = frame_of(x.to(problem.arithmetic.dtype) * factor, rows.noisy_frame, cols.noisy_frame)
     row_tables, col_tables = _tables(rows), _tables(cols)
     if rows.profile is not None:
         noisy, row_tables = _weighted_rows(noisy, rows, row_tables)
+    noisy_rows, noisy_cols = noisy.shape[2:]
+    noisy = pad(noisy, (0, MARGIN))
     profiles = [_profile(axis) for axis in (rows, cols)]
     row_candidates, col_candidates = _candidates(rows), _candidates(cols)
     batch, channels, height, width = x.shape
 
     def part(first: int, block: Tensor) -> Posterior:
-        frame = frame_of(block, rows.frame, cols.frame)
-        frame = frame if frame.stride(3) == 1 else frame.contiguous()
         shape = (batch, height, width)
         reference, total, energy, best = (torch.empty(shape, dtype=torch.float64, device="cpu") for _ in range(4))
         weighted = torch.empty(*shape, channels, dtype=torch.float64, device="cpu")
         source = torch.empty(shape, dtype=torch.int64, device="cpu")
         weights = problem.weights_part(first, len(block), row_candidates, col_candidates)
-        if weights is not None:
-            weights = weights.float().contiguous()
         call = Problem(
-            noisy.data_ptr(), batch, channels, *noisy.shape[2:],
-            frame.data_ptr(), *frame.stride()[:3], len(frame), *frame.shape[2:], diagnostics,
+            noisy.data_ptr(), batch, channels, noisy_rows, noisy_cols,
+            block.data_ptr(), *block.stride(), len(block), diagnostics,
             _axis(height, row_tables, profiles[0]), _axis(width, col_tables, profiles[1]), -factor * level.signal / 2,
-            None if weights is None else weights.data_ptr(),
+            *((None, 0, 0, 0) if weights is None else (weights.data_ptr(), *weights.stride())),
             *(tensor.data_ptr() for tensor in (reference, total, weighted, energy, best, source)),
         )  # fmt: skip
-        if compare(ctypes.byref(call)):  # channels were checked in `unsupported`, so memory is the only cause left
+        if compare(ctypes.byref(call)):
             raise MemoryError("The compiled engine found no memory for its workspace.")
         weighted = weighted.movedim(-1, 1)
         if not diagnostics:
@@ -131,7 +131,7 @@ def _candidates(axis: WindowAxis) -> range:
 
 
 def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
-    """`Axis` of kernel.cpp: six tables, the first three by query, the others by candidate from the first on."""
+    """`Axis` of kernel.cpp: the frame, three tables by query, and three by candidate from the first on."""
     candidates = _candidates(axis)
     queries = {
         pixel: (band.start + i, band.candidates.start - candidates.start, band.candidates.stop - candidates.start)
@@ -143,7 +143,7 @@ def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
         for band in axis.bands
         for i, centre in enumerate(band.candidates)
     }
-    columns = [*zip(*(queries[i] for i in sorted(queries)), strict=True)]
+    columns = [axis.frame, *zip(*(queries[i] for i in sorted(queries)), strict=True)]
     columns += [*zip(*(windows[i] for i in sorted(windows)), strict=True)]
     return tuple(torch.tensor(column, dtype=torch.int32, device="cpu") for column in columns)
 
@@ -157,7 +157,7 @@ def _weighted_rows(noisy: Tensor, rows: WindowAxis, tables: tuple[Tensor, ...]) 
         parts.append(noisy[:, :, band.start + i : band.start + i + band.width] * weights[:, None])
         starts.append(length)
         length += band.width
-    return torch.cat(parts, dim=2), (torch.tensor(starts, dtype=torch.int32, device="cpu"), *tables[1:])
+    return torch.cat(parts, dim=2), (tables[0], torch.tensor(starts, dtype=torch.int32, device="cpu"), *tables[2:])
 
 
 def _profile(axis: WindowAxis) -> Tensor | None:
@@ -166,4 +166,4 @@ def _profile(axis: WindowAxis) -> Tensor | None:
 
 def _axis(size: int, tables: tuple[Tensor, ...], profile: Tensor | None) -> Axis:
     centre = None if profile is None else profile[len(profile) // 2 :].data_ptr()
-    return Axis(size, len(tables[-1]), *(table.data_ptr() for table in tables), centre)
+    return Axis(size, len(tables[-1]), len(tables[0]), *(table.data_ptr() for table in tables), centre)
