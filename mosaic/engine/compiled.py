@@ -63,13 +63,15 @@ def _missing() -> str | None:
 def workspace_bytes(batch: int, shape: tuple[int, int, int], k: int) -> int:
     """Bytes that a thread needs at most for windows of k pixels and `batch` noisy images of a shape (C, H, W).
 
-    It counts registers of 64 bytes: a block of images, window products, sums and biases. Frames may wrap, so that
-    sides grow by k.
+    It counts registers of 64 bytes: a block of images, biases, window products and sums, also those of diagnostics.
+    Then there are noisy images, in float64, and three posteriors, two of which merge into the third. Frames may wrap,
+    so that sides grow by k.
     """
     channels, height, width = shape
     side = [size + k + LANES for size in (height, width)]
-    registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (1 + channels) * height * width
-    return 2**23 + 64 * registers + 8 * 4 * batch * (4 + channels) * height * width
+    registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (5 + channels) * height * width
+    noisy, posteriors = 2 * channels * side[0] * side[1], (16 + 5 * channels) * height * width
+    return 2**23 + 64 * registers + 8 * batch * (noisy + posteriors)
 
 
 def compiled_windows(problem: WindowProblem) -> Posterior:
@@ -79,11 +81,10 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
     compare = load_kernel().mosaic_compare_double if double else load_kernel().mosaic_compare_float
     factor = BITS * level.signal / level.noise**2
     noisy = frame_of(x.to(problem.arithmetic.dtype) * factor, rows.noisy_frame, cols.noisy_frame)
+    noisy = pad(noisy, (0, MARGIN))
     row_tables, col_tables = _tables(rows), _tables(cols)
     if rows.profile is not None:
         noisy, row_tables = _weighted_rows(noisy, rows, row_tables)
-    noisy_rows, noisy_cols = noisy.shape[2:]
-    noisy = pad(noisy, (0, MARGIN))
     profiles = [_profile(axis) for axis in (rows, cols)]
     row_candidates, col_candidates = _candidates(rows), _candidates(cols)
     batch, channels, height, width = x.shape
@@ -95,7 +96,7 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         source = torch.empty(shape, dtype=torch.int64, device="cpu")
         weights = problem.weights_part(first, len(block), row_candidates, col_candidates)
         call = Problem(
-            noisy.data_ptr(), batch, channels, noisy_rows, noisy_cols,
+            noisy.data_ptr(), batch, channels, noisy.shape[2], noisy.shape[3] - MARGIN,
             block.data_ptr(), *block.stride(), len(block), diagnostics,
             _axis(height, row_tables, profiles[0]), _axis(width, col_tables, profiles[1]), -factor * level.signal / 2,
             *((None, 0, 0, 0) if weights is None else (weights.data_ptr(), *weights.stride())),
@@ -151,13 +152,16 @@ def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
 def _weighted_rows(noisy: Tensor, rows: WindowAxis, tables: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Copy the rows that each row of queries sees, times the profile, one after the other; and where copies start."""
     bands = sorted((pixel, i, band) for band in rows.bands for i, pixel in enumerate(band.pixels))
-    parts, starts, length = [], [], 0
+    batch, channels, _, width = noisy.shape
+    copies = noisy.new_empty(batch, channels, sum(band.width for *_, band in bands), width)
+    starts, length = [], 0
     for _, i, band in bands:
         weights = torch.tensor(rows.profile_in(band), dtype=noisy.dtype, device=noisy.device)
-        parts.append(noisy[:, :, band.start + i : band.start + i + band.width] * weights[:, None])
+        seen = noisy[:, :, band.start + i : band.start + i + band.width]
+        copies[:, :, length : length + band.width] = seen * weights[:, None]
         starts.append(length)
         length += band.width
-    return torch.cat(parts, dim=2), (tables[0], torch.tensor(starts, dtype=torch.int32, device="cpu"), *tables[2:])
+    return copies, (tables[0], torch.tensor(starts, dtype=torch.int32, device="cpu"), *tables[2:])
 
 
 def _profile(axis: WindowAxis) -> Tensor | None:
