@@ -29,7 +29,7 @@ CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 16)
 
 WINDOWS = [
     ("ls", "zeros", 5), ("ls", "circular", 9), ("els", "zeros", 1), ("els", "zeros", 5), ("els", "zeros", 15),
-    ("els", "circular", 3), ("els", "circular", 13), ("els", "valid", 5),
+    ("els", "circular", 3), ("els", "circular", 9), ("els", "valid", 5),
 ]  # fmt: skip
 
 

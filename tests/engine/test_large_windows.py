@@ -32,7 +32,7 @@ def problem(case: Case) -> tuple[Tensor, Tensor, mosaic.Level]:
     channels, height, width = case.shape
     noise = torch.randn(case.count, channels, height + 6, width + 6, generator=generator)
     images = torch.nn.functional.avg_pool2d(noise, 7, 1).mul_(5).clamp_(-1, 1)
-    images[-1] = images[-2]
+    images[-1] = images[-min(2, case.count)]
     level = mosaic.Level(math.sqrt(1 - case.noise**2), case.noise)
     x = level.signal * images[:1] + case.noise * torch.randn(1, *case.shape, generator=generator)
     return x, images, level
@@ -74,7 +74,7 @@ CASES = [
     Case("els", "zeros", (3, 64, 64), 33),
     Case("els", "zeros", (3, 64, 64), 63),
     Case("els", "zeros", (3, 64, 64), 101),
-    Case("els", "circular", (3, 64, 64), 17, 2),
+    Case("els", "circular", (3, 64, 64), 17, 1),
     Case("els", "valid", (3, 64, 64), 33),
     Case("els", "valid", (4, 64, 48), 47),
     Case("ls", "zeros", (3, 64, 64), 127),
@@ -86,13 +86,22 @@ CASES = [
     Case("els", "circular", (8, 16, 16), 31, 5),
 ]
 
+TRIED = {  # the other engines take longer
+    "compiled": CASES,
+    "torch": [Case("els", "zeros", (3, 64, 64), 33, 1), Case("els", "valid", (4, 64, 48), 47), CASES[7]],
+    "reference": [CASES[-1]],
+}
+
 
 def name_of(case: Case) -> str:
     return f"{case.machine}-{case.boundary}-{'x'.join(map(str, case.shape))}-{case.k}"
 
 
-@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "reference"])
-@pytest.mark.parametrize("case", CASES, ids=name_of)
+@pytest.mark.parametrize(
+    ("case", "engine"),
+    [(case, engine) for engine in ENGINES for case in TRIED[engine]],
+    ids=lambda value: name_of(value) if isinstance(value, Case) else value,
+)
 def test_large_images_agree_with_loops_in_float64(case: Case, engine: str) -> None:
     """At a corner, at an edge and in the middle; mean, entropy and best candidate."""
     x, images, level = problem(case)
@@ -107,7 +116,7 @@ def test_large_images_agree_with_loops_in_float64(case: Case, engine: str) -> No
         n, i, j = place[:, row, col].tolist()
         logits = expected[2]
         assert logits[n, i, j] > logits.max() - 4e-4  # float32 does not distinguish closer ones
-        assert engine != "compiled" or n != len(images) - 1  # of equal images the first
+        assert case.count == 1 or engine != "compiled" or n != len(images) - 1  # of equal images the first
 
 
 @needs_kernel
