@@ -12,9 +12,6 @@ import mosaic
 
 __all__ = ["BlackWhite", "Shapes", "shape_coverage"]
 
-SIDE = 32
-"""Height and width of the images of `Shapes`, in pixels."""
-
 
 class BlackWhite(mosaic.DataSource):
     """Two images, one all black and one all white: the smallest training set that makes mosaics.
@@ -58,26 +55,29 @@ class Shapes(mosaic.DataSource):
     name = "shapes"
 
     class Options(mosaic.DataSetOptions):
-        """How many images, and their seed."""
+        """How many images, their size, and their seed."""
 
         count: int = Field(1000, ge=1, le=100_000, description="Number of images.")
+        size: int = Field(
+            32, ge=8, le=1024, description="Height and width in pixels; shapes are as large in proportion."
+        )
         seed: int = Field(0, ge=0, lt=2**63, description="Seed of shapes, colours, places and sizes.")
 
     def read(self) -> mosaic.DataSet:
-        """Make the set: images (count, 3, 32, 32), range [-1, 1], with as many of each shape."""
-        count = self.options.count
-        self.check_memory(count, (3, SIDE, SIDE), count * 8 * 4 * SIDE**2)  # about eight arrays of one channel
+        """Make the set: images (count, 3, size, size), range [-1, 1], with as many of each shape."""
+        count, size = self.options.count, self.options.size
+        self.check_memory(count, (3, size, size), count * 8 * 4 * size**2)  # about eight arrays of one channel
         generator = torch.Generator().manual_seed(self.options.seed)
         labels = torch.randperm(count, generator=generator, dtype=torch.int64, device="cpu") % 3
-        radius = 5 + 7 * torch.rand(count, generator=generator, dtype=torch.float32, device="cpu")
+        radius = (5 + 7 * torch.rand(count, generator=generator, dtype=torch.float32, device="cpu")) * (size / 32)
         # Shapes stay at least a pixel away from the border, so that no edge is cut.
         place = torch.rand(count, 2, generator=generator, dtype=torch.float32, device="cpu")
-        centre = (radius + 1)[:, None] + (SIDE - 2 - 2 * radius)[:, None] * place
+        centre = (radius + 1)[:, None] + (size - 2 - 2 * radius)[:, None] * place
         background = 2 * torch.rand(count, 3, generator=generator, dtype=torch.float32, device="cpu") - 1
         # A step of 0.5 to 1.5 round a circle of length 2 leaves each channel at least 0.5 away.
         step = 0.5 + torch.rand(count, 3, generator=generator, dtype=torch.float32, device="cpu")
         colour = (background + 1 + step) % 2 - 1
-        coverage = shape_coverage(labels, centre, radius)[:, None]
+        coverage = shape_coverage(labels, centre, radius, size)[:, None]
         images = torch.lerp(background[:, :, None, None], colour[:, :, None, None], coverage)
         return mosaic.DataSet(
             name=self.name,
@@ -88,7 +88,7 @@ class Shapes(mosaic.DataSource):
         )
 
 
-def shape_coverage(labels: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
+def shape_coverage(labels: Tensor, centre: Tensor, radius: Tensor, size: int = 32) -> Tensor:
     """Compute how much of each pixel a shape covers, by its signed distance to the pixel's centre.
 
     Parameters
@@ -99,12 +99,14 @@ def shape_coverage(labels: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
         Row and column of the centre, in pixels from the upper left corner.
     radius : Tensor (N,)
         Size in pixels.
+    size : int
+        Height and width of the images.
 
     Returns
     -------
-    Tensor (N, 32, 32), range [0, 1]
+    Tensor (N, size, size), range [0, 1]
     """
-    pixels = torch.arange(SIDE, dtype=torch.float32, device="cpu") + 0.5
+    pixels = torch.arange(size, dtype=torch.float32, device="cpu") + 0.5
     y = pixels[None, :, None] - centre[:, 0, None, None]
     x = pixels[None, None, :] - centre[:, 1, None, None]
     r = radius[:, None, None]

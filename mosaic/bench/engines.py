@@ -41,7 +41,7 @@ from mosaic.sampling.scales import preset_names
 
 __all__ = ["ROWS", "Case", "cases", "machine", "measure", "share_of_ceilings"]
 
-ROWS = ("flow", "ls", "is", "calibration", "scaling", "naive", "training")
+ROWS = ("flow", "ls", "is", "calibration", "scaling", "large", "naive", "training")
 
 CALIBRATION_SCALES = (3, 5, 7, 9, 11, 13, 15, 17)
 
@@ -70,7 +70,7 @@ def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], c
     measurements: list[Case] = []
     images = int(common["images"])
     for row in rows:
-        for engine in engines if row in ("flow", "ls", "calibration", "scaling", "naive") else ["torch"]:
+        for engine in engines if row not in ("is", "training") else ["torch"]:
             case = {**common, "row": row, "engine": engine}
             if row == "flow":
                 measurements += [Case(**case, samples=number) for number in samples]
@@ -82,6 +82,10 @@ def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], c
                 sizes = sorted({min(images, size) for size in (1000, 6000, images)})
                 plans = [(9, size, 1) for size in sizes] + [(k, sizes[0], 1) for k in (3, 15)] + [(9, sizes[0], 8)]
                 measurements += [Case(**{**case, "scale": k, "images": n, "samples": b}) for k, n, b in plans]
+            elif row == "large":
+                case |= {"images": min(images, 100), "dataset": "shapes"}
+                case["dataset_options"] = {"count": case["images"], "size": 64}
+                measurements += [Case(**{**case, "scale": k}) for k in (3, 9, 17, 33)]
             elif row == "naive":
                 measurements += [Case(**{**case, "scale": k, "images": min(images, 200)}) for k in (3, 9, 15)]
             else:

@@ -7,6 +7,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mosaic.engine.compiler import KernelUnavailable, load_kernel
 from mosaic.engine.kernel import Axis, Problem
@@ -19,6 +20,9 @@ __all__ = ["LANES", "compiled_windows", "fallback_notes", "unsupported", "worksp
 
 # Images that the kernel works on at a time where registers are widest: blocks are multiples of it, so no lane is idle.
 LANES = 16
+
+# Columns that the kernel reads beyond the end of a noisy row, as MARGIN there.
+MARGIN = 8
 
 # Comparisons in one call of the kernel, at most about: enough to hide the cost of a call.
 CALL_COMPARISONS = 1e8
@@ -44,8 +48,6 @@ def _unsuited(x: Tensor, images: Tensor) -> str | None:
         return f"it computes on the CPU, not on {x.device}"
     if x.dtype != torch.float32 or images.dtype != torch.float32:
         return "it computes in float32"
-    if x.shape[1] not in (1, 3):
-        return f"it is built for 1 or 3 channels, not {x.shape[1]}"
     return None
 
 
@@ -61,13 +63,15 @@ def _missing() -> str | None:
 def workspace_bytes(batch: int, shape: tuple[int, int, int], k: int) -> int:
     """Bytes that a thread needs at most for windows of k pixels and `batch` noisy images of a shape (C, H, W).
 
-    It counts registers of 64 bytes: a block of images, window products, sums and biases. Frames may wrap, so that
-    sides grow by k.
+    It counts registers of 64 bytes: a block of images, biases, window products and sums, also those of diagnostics.
+    Then there are noisy images, in float64, and three posteriors, two of which merge into the third. Frames may wrap,
+    so that sides grow by k.
     """
     channels, height, width = shape
     side = [size + k + LANES for size in (height, width)]
-    registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (1 + channels) * height * width
-    return 2**23 + 64 * registers + 8 * 4 * batch * (4 + channels) * height * width
+    registers = (channels + 1) * side[0] * side[1] + side[1] ** 2 + batch * (5 + channels) * height * width
+    noisy, posteriors = 2 * channels * side[0] * side[1], (16 + 5 * channels) * height * width
+    return 2**23 + 64 * registers + 8 * batch * (noisy + posteriors)
 
 
 def compiled_windows(problem: WindowProblem) -> Posterior:
@@ -76,7 +80,8 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
     double, diagnostics = problem.arithmetic.dtype == torch.float64, problem.compute.diagnostics
     compare = load_kernel().mosaic_compare_double if double else load_kernel().mosaic_compare_float
     factor = BITS * level.signal / level.noise**2
-    noisy = frame_of(x.to(problem.arithmetic.dtype) * factor, rows.noisy_frame, cols.noisy_frame).contiguous()
+    noisy = frame_of(x.to(problem.arithmetic.dtype) * factor, rows.noisy_frame, cols.noisy_frame)
+    noisy = pad(noisy, (0, MARGIN))
     row_tables, col_tables = _tables(rows), _tables(cols)
     if rows.profile is not None:
         noisy, row_tables = _weighted_rows(noisy, rows, row_tables)
@@ -85,23 +90,19 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
     batch, channels, height, width = x.shape
 
     def part(first: int, block: Tensor) -> Posterior:
-        frame = frame_of(block, rows.frame, cols.frame)
-        frame = frame if frame.stride(3) == 1 else frame.contiguous()
         shape = (batch, height, width)
         reference, total, energy, best = (torch.empty(shape, dtype=torch.float64, device="cpu") for _ in range(4))
         weighted = torch.empty(*shape, channels, dtype=torch.float64, device="cpu")
         source = torch.empty(shape, dtype=torch.int64, device="cpu")
         weights = problem.weights_part(first, len(block), row_candidates, col_candidates)
-        if weights is not None:
-            weights = weights.float().contiguous()
         call = Problem(
-            noisy.data_ptr(), batch, channels, *noisy.shape[2:],
-            frame.data_ptr(), *frame.stride()[:3], len(frame), *frame.shape[2:], diagnostics,
+            noisy.data_ptr(), batch, channels, noisy.shape[2], noisy.shape[3] - MARGIN,
+            block.data_ptr(), *block.stride(), len(block), diagnostics,
             _axis(height, row_tables, profiles[0]), _axis(width, col_tables, profiles[1]), -factor * level.signal / 2,
-            None if weights is None else weights.data_ptr(),
+            *((None, 0, 0, 0) if weights is None else (weights.data_ptr(), *weights.stride())),
             *(tensor.data_ptr() for tensor in (reference, total, weighted, energy, best, source)),
         )  # fmt: skip
-        if compare(ctypes.byref(call)):  # channels were checked in `unsupported`, so memory is the only cause left
+        if compare(ctypes.byref(call)):
             raise MemoryError("The compiled engine found no memory for its workspace.")
         weighted = weighted.movedim(-1, 1)
         if not diagnostics:
@@ -131,7 +132,7 @@ def _candidates(axis: WindowAxis) -> range:
 
 
 def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
-    """`Axis` of kernel.cpp: six tables, the first three by query, the others by candidate from the first on."""
+    """`Axis` of kernel.cpp: the frame, three tables by query, and three by candidate from the first on."""
     candidates = _candidates(axis)
     queries = {
         pixel: (band.start + i, band.candidates.start - candidates.start, band.candidates.stop - candidates.start)
@@ -143,7 +144,7 @@ def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
         for band in axis.bands
         for i, centre in enumerate(band.candidates)
     }
-    columns = [*zip(*(queries[i] for i in sorted(queries)), strict=True)]
+    columns = [axis.frame, *zip(*(queries[i] for i in sorted(queries)), strict=True)]
     columns += [*zip(*(windows[i] for i in sorted(windows)), strict=True)]
     return tuple(torch.tensor(column, dtype=torch.int32, device="cpu") for column in columns)
 
@@ -151,13 +152,16 @@ def _tables(axis: WindowAxis) -> tuple[Tensor, ...]:
 def _weighted_rows(noisy: Tensor, rows: WindowAxis, tables: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Copy the rows that each row of queries sees, times the profile, one after the other; and where copies start."""
     bands = sorted((pixel, i, band) for band in rows.bands for i, pixel in enumerate(band.pixels))
-    parts, starts, length = [], [], 0
+    batch, channels, _, width = noisy.shape
+    copies = noisy.new_empty(batch, channels, sum(band.width for *_, band in bands), width)
+    starts, length = [], 0
     for _, i, band in bands:
         weights = torch.tensor(rows.profile_in(band), dtype=noisy.dtype, device=noisy.device)
-        parts.append(noisy[:, :, band.start + i : band.start + i + band.width] * weights[:, None])
+        seen = noisy[:, :, band.start + i : band.start + i + band.width]
+        copies[:, :, length : length + band.width] = seen * weights[:, None]
         starts.append(length)
         length += band.width
-    return torch.cat(parts, dim=2), (torch.tensor(starts, dtype=torch.int32, device="cpu"), *tables[1:])
+    return copies, (tables[0], torch.tensor(starts, dtype=torch.int32, device="cpu"), *tables[2:])
 
 
 def _profile(axis: WindowAxis) -> Tensor | None:
@@ -166,4 +170,4 @@ def _profile(axis: WindowAxis) -> Tensor | None:
 
 def _axis(size: int, tables: tuple[Tensor, ...], profile: Tensor | None) -> Axis:
     centre = None if profile is None else profile[len(profile) // 2 :].data_ptr()
-    return Axis(size, len(tables[-1]), *(table.data_ptr() for table in tables), centre)
+    return Axis(size, len(tables[-1]), len(tables[0]), *(table.data_ptr() for table in tables), centre)

@@ -44,7 +44,8 @@
 
 // Windows along one axis. Queries are numbered from 0, and so are candidates.
 struct Axis {
-    std::int32_t queries, candidates;
+    std::int32_t queries, candidates, frame_length;
+    const std::int32_t* frame;                     // which pixel of a training image stands where in its frame; -1 for zeros
     const std::int32_t* query_start;               // where a query's window begins in the noisy frame
     const std::int32_t *first_met, *last_met;      // a query meets candidates first_met to last_met - 1, at equal distances
     const std::int32_t *start, *length, *centre;   // of a candidate's window in the training frame; its queries' are as long
@@ -52,14 +53,15 @@ struct Axis {
 };
 
 struct Problem {
-    const void* noisy;                             // batch x channels x noisy_rows x noisy_cols, contiguous, scaled
+    const void* noisy;                             // batch x channels x noisy_rows x (noisy_cols + MARGIN), contiguous, scaled
     std::int32_t batch, channels, noisy_rows, noisy_cols;
-    const float* images;                           // count x channels x image_rows x image_cols; columns are neighbours
-    std::int64_t image_stride, channel_stride, row_stride;
-    std::int32_t count, image_rows, image_cols, diagnose;
+    const float* images;                           // count x channels x rows x columns
+    std::int64_t image_stride, channel_stride, row_stride, col_stride;
+    std::int32_t count, diagnose;
     Axis rows, cols;
     double bias_factor;
-    const float* log_weights;                      // count x row candidates x column candidates, in bits; or null for all 0
+    const double* log_weights;                     // count x row candidates x column candidates, in bits; or null for all 0
+    std::int64_t weights_image_stride, weights_row_stride, weights_col_stride;
     double *reference, *total, *weighted;          // results: batch x queries (x channels)
     double *energy, *best;                         // if `diagnose`: sum of 2^(logit - reference) (logit - reference); largest logit
     std::int64_t* source;                          // if `diagnose`: (image, row, column) of the first candidate with it, as one number
@@ -68,6 +70,9 @@ struct Problem {
 namespace {
 
 constexpr float RAISE = 40, DROP = 48;
+
+// Columns at the end of a noisy row that are read, but do not count: rows are read A columns at a time.
+constexpr int MARGIN = 8;
 
 // Bytes of a register; the A noisy columns by B image columns of gram whose sums fit in the registers at once; and the
 // neighbouring candidates whose logits are compared at once (GROUP).
@@ -78,6 +83,7 @@ constexpr int REGISTER = 32, A = 4, B = 2, GROUP = 4;
 #else
 constexpr int REGISTER = 16, A = 4, B = 2, GROUP = 4;
 #endif
+static_assert(A <= MARGIN, "noisy rows end too early");
 
 // One value for the image in each lane. Weights are floats for logits in either precision.
 template <class T> struct Lane {
@@ -148,6 +154,7 @@ public:
     T* at(std::size_t i) const { return memory.get() + i; }
 };
 
+// CHANNELS is the number of channels where it is known to the compiler, which then keeps their sums in registers; else 0.
 template <class T, int CHANNELS, bool DIAGNOSE> class Comparer {
     typedef typename Lane<T>::Values Values;
     typedef typename Lane<T>::Floats Floats;
@@ -155,41 +162,49 @@ template <class T, int CHANNELS, bool DIAGNOSE> class Comparer {
     static constexpr int LANES = Lane<T>::count;
 
     // The sums of one query over the images of a block, one value per lane; to diagnose, also the best candidate so far.
+    struct Here {
+        Floats weighted[std::max(CHANNELS, 1)] = {};
+    };
+    struct Elsewhere {
+        Floats* weighted = nullptr;
+    };
     struct Nothing {};
     struct Best {
         Floats energy = {};
         Values best = Values{} - std::numeric_limits<T>::infinity();
         Ints source = {};
     };
-    struct Sums : std::conditional_t<DIAGNOSE, Best, Nothing> {
-        Floats total = {}, weighted[CHANNELS] = {};
+    struct Sums : std::conditional_t<DIAGNOSE, Best, Nothing>, std::conditional_t<CHANNELS == 0, Elsewhere, Here> {
+        Floats total = {};
     };
 
     const Problem& problem;
     const Axis &rows, &cols;
-    const int queries;              // of one noisy image
-    const int noisy_pitch, pitch;   // columns of a row of `noisy` and of `block`, with room for A x B pieces that reach over the end
-    const std::size_t line;         // values of a row of `block`
+    const T* const noisy;
+    const int channels, queries;    // of one noisy image
+    const int noisy_pitch;          // columns of a row of `noisy`
+    const std::size_t line;         // values of a row of `block`, with room for A x B pieces that reach over the end
     int low, high;                  // least and greatest candidate start - query start along a row
-    Lines<T> noisy, block, bias, gram;
+    Lines<T> block, bias, gram;
     Lines<Sums> sums;
+    Lines<Floats> weighted;         // the sums that lie elsewhere
     std::vector<T> reference;
     int reach = 0;                  // of windows along a row from their centre
     std::vector<T> profile;         // of columns, at places -reach to reach; empty where all weights are 1
 
 public:
     explicit Comparer(const Problem& problem)
-        : problem(problem), rows(problem.rows), cols(problem.cols), queries(rows.queries * cols.queries),
-          noisy_pitch(problem.noisy_cols + A), pitch(problem.image_cols + B), line((std::size_t)pitch * LANES),
+        : problem(problem), rows(problem.rows), cols(problem.cols), noisy(static_cast<const T*>(problem.noisy)),
+          channels(CHANNELS == 0 ? problem.channels : CHANNELS), queries(rows.queries * cols.queries),
+          noisy_pitch(problem.noisy_cols + MARGIN), line((std::size_t)(cols.frame_length + B) * LANES),
           low(std::numeric_limits<int>::max()), high(std::numeric_limits<int>::min()),
-          noisy((std::size_t)problem.batch * CHANNELS * problem.noisy_rows * noisy_pitch),
-          block(CHANNELS * problem.image_rows * line),
+          block(channels * rows.frame_length * line),
           bias((std::size_t)rows.candidates * cols.candidates * LANES),
           gram((problem.noisy_cols + A) * line), sums((std::size_t)problem.batch * queries),
+          weighted(CHANNELS == 0 ? (std::size_t)problem.batch * queries * channels : 0),
           reference((std::size_t)problem.batch * queries, -std::numeric_limits<T>::infinity()) {
-        const T* from = static_cast<const T*>(problem.noisy);
-        for (int row = 0; row < problem.batch * CHANNELS * problem.noisy_rows; ++row, from += problem.noisy_cols)
-            std::copy(from, from + problem.noisy_cols, noisy.at((std::size_t)row * noisy_pitch));
+        if constexpr (CHANNELS == 0)
+            for (std::size_t q = 0; q < reference.size(); ++q) sums.at(q)->weighted = weighted.at(q * channels);
         for (int j = 0; j < cols.queries; ++j) {
             low = std::min(low, cols.start[cols.first_met[j]] - cols.query_start[j]);
             high = std::max(high, cols.start[cols.last_met[j] - 1] - cols.query_start[j]);
@@ -205,7 +220,7 @@ public:
     void run() {
         const std::size_t all = (std::size_t)problem.batch * queries;
         std::fill(problem.total, problem.total + all, 0.0);
-        std::fill(problem.weighted, problem.weighted + all * CHANNELS, 0.0);
+        std::fill(problem.weighted, problem.weighted + all * count_channels(), 0.0);
         if constexpr (DIAGNOSE) {
             std::fill(problem.energy, problem.energy + all, 0.0);
             std::fill(problem.best, problem.best + all, -std::numeric_limits<double>::infinity());
@@ -222,27 +237,30 @@ public:
     }
 
 private:
+    int count_channels() const { return CHANNELS == 0 ? channels : CHANNELS; }
+
     // Bring the next images into lanes, and compute the biases of their windows. Lanes without an image get a bias too
     // low to count.
     void load_block(int first) {
         const int filled = std::min(LANES, problem.count - first);
-        for (int c = 0; c < CHANNELS; ++c)
-            for (int i = 0; i < problem.image_rows; ++i) {
+        for (int c = 0; c < count_channels(); ++c)
+            for (int i = 0; i < rows.frame_length; ++i) {
                 const float* from = problem.images + first * problem.image_stride + c * problem.channel_stride +
-                                    i * problem.row_stride;
-                T* to = block.at((c * problem.image_rows + i) * line);
-                for (int j = 0; j < problem.image_cols; ++j)
-                    for (int n = 0; n < filled; ++n) to[j * LANES + n] = from[n * problem.image_stride + j];
+                                    rows.frame[i] * problem.row_stride;
+                T* to = block.at((c * rows.frame_length + i) * line);
+                for (int j = 0; j < cols.frame_length; ++j, to += LANES) {
+                    const bool inside = rows.frame[i] >= 0 && cols.frame[j] >= 0;
+                    const std::int64_t place = cols.frame[j] * problem.col_stride;
+                    for (int n = 0; n < LANES; ++n)
+                        to[n] = inside && n < filled ? from[n * problem.image_stride + place] : 0;
+                }
             }
-        for (int n = filled; n < LANES; ++n)
-            for (std::size_t place = 0; place < CHANNELS * problem.image_rows * line; place += LANES)
-                *block.at(place + n) = 0;
         Lines<T> squares(line);
         for (int row = 0; row < rows.candidates; ++row) {
             squares.fill(0);
-            for (int c = 0; c < CHANNELS; ++c)
+            for (int c = 0; c < count_channels(); ++c)
                 for (int u = 0; u < rows.length[row]; ++u) {
-                    const T* pixels = block.at((c * problem.image_rows + rows.start[row] + u) * line);
+                    const T* pixels = block.at((c * rows.frame_length + rows.start[row] + u) * line);
                     const T weight = weight_of(rows, row, u);
                     for (std::size_t place = 0; place < line; ++place) *squares.at(place) += weight * pixels[place] * pixels[place];
                 }
@@ -250,12 +268,13 @@ private:
                 Values sum = {};
                 for (int v = 0; v < cols.length[col]; ++v) sum += weight_of(cols, col, v) * load<Values>(squares.at((std::size_t)(cols.start[col] + v) * LANES));
                 const std::size_t window = (std::size_t)row * cols.candidates + col;
-                const std::size_t windows = (std::size_t)rows.candidates * cols.candidates;
-                for (int n = 0; n < LANES; ++n) {
-                    T value = n < filled ? sum[n] * (T)problem.bias_factor : T(-1e30);
-                    if (n < filled && problem.log_weights) value += problem.log_weights[(first + n) * windows + window];
-                    *bias.at(window * LANES + n) = value;
-                }
+                T* to = bias.at(window * LANES);
+                store(to, sum * (T)problem.bias_factor);
+                for (int n = filled; n < LANES; ++n) to[n] = T(-1e30);
+                if (!problem.log_weights) continue;
+                const double* weights = problem.log_weights + first * problem.weights_image_stride +
+                                        row * problem.weights_row_stride + col * problem.weights_col_stride;
+                for (int n = 0; n < filled; ++n) to[n] += (float)weights[n * problem.weights_image_stride];
             }
         }
     }
@@ -269,14 +288,14 @@ private:
     // counts those whose products are in gram, and each query adds only the columns that are new in its window, A at a time.
     // Image columns that no query can meet there (outside low .. high) are left out.
     void compare_rows(int sample, int i, int row) {
-        const T* queries_from = noisy.at(((std::size_t)sample * CHANNELS * problem.noisy_rows + rows.query_start[i]) * noisy_pitch);
+        const T* queries_from = noisy + ((std::size_t)sample * count_channels() * problem.noisy_rows + rows.query_start[i]) * noisy_pitch;
         const T* candidates_from = block.at(rows.start[row] * line);
         int filled = 0;
         for (int j = 0; j < cols.queries; ++j) {
             int candidate = cols.first_met[j];
             const int width = cols.length[candidate];
             for (; filled < cols.query_start[j] + width; filled += A) {
-                const int last = std::min(problem.image_cols, filled + A + high);
+                const int last = std::min(cols.frame_length, filled + A + high);
                 for (int b = std::max(0, filled + low); b < last; b += B)
                     fill_gram(queries_from + filled, candidates_from + b * LANES, rows.length[row], gram.at(filled * line + b * LANES));
             }
@@ -297,9 +316,9 @@ private:
     // gram[a][b] = sum over channels and window rows, for A x B neighbouring columns.
     void fill_gram(const T* queries_from, const T* candidates_from, int height, T* to) const {
         Values products[A][B] = {};
-        for (int c = 0; c < CHANNELS; ++c) {
+        for (int c = 0; c < count_channels(); ++c) {
             const T* query = queries_from + (std::size_t)c * problem.noisy_rows * noisy_pitch;
-            const T* candidate = candidates_from + c * problem.image_rows * line;
+            const T* candidate = candidates_from + c * rows.frame_length * line;
             for (int u = 0; u < height; ++u, query += noisy_pitch, candidate += line) {
                 Values column[B];
 #pragma GCC unroll 8
@@ -340,19 +359,24 @@ private:
         if (!any_above(top, reference[query] - DROP)) return;
         if (__builtin_expect(any_above(top, reference[query] + RAISE), 0)) raise(query, largest<T>(top), mine);
         const T base = reference[query];
+        Floats shares[COUNT];
 #pragma GCC unroll 8
         for (int m = 0; m < COUNT; ++m) {
             const Floats relative = __builtin_convertvector(logits[m] - base, Floats);
-            const Floats weights = exp2_of<Floats, Ints>(relative);
-            mine.total += weights;
-            for (int c = 0; c < CHANNELS; ++c)
-                mine.weighted[c] += weights * __builtin_convertvector(load<Values>(centres + c * problem.image_rows * line + m * LANES), Floats);
+            shares[m] = exp2_of<Floats, Ints>(relative);
+            mine.total += shares[m];
             if constexpr (DIAGNOSE) {
-                mine.energy += weights * (relative > Floats{} - 100.f ? relative : Floats{} - 100.f);  // as exp2_of does
+                mine.energy += shares[m] * (relative > Floats{} - 100.f ? relative : Floats{} - 100.f);  // as exp2_of does
                 const auto better = logits[m] > mine.best;
                 mine.best = better ? logits[m] : mine.best;
                 mine.source = __builtin_convertvector(better, Ints) ? Ints{} + (std::int32_t)(window + m) : mine.source;
             }
+        }
+        for (int c = 0; c < count_channels(); ++c, centres += rows.frame_length * line) {
+            Floats sum = mine.weighted[c];
+#pragma GCC unroll 8
+            for (int m = 0; m < COUNT; ++m) sum += shares[m] * __builtin_convertvector(load<Values>(centres + m * LANES), Floats);
+            mine.weighted[c] = sum;
         }
     }
 
@@ -367,9 +391,9 @@ private:
         }
         mine.total *= (float)factor;
         problem.total[query] *= factor;
-        for (int c = 0; c < CHANNELS; ++c) {
+        for (int c = 0; c < count_channels(); ++c) {
             mine.weighted[c] *= (float)factor;
-            problem.weighted[query * CHANNELS + c] *= factor;
+            problem.weighted[query * count_channels() + c] *= factor;
         }
         reference[query] = to;
     }
@@ -380,7 +404,7 @@ private:
         Sums& mine = *sums.at(query);
         for (int n = 0; n < LANES; ++n) {
             problem.total[query] += mine.total[n];
-            for (int c = 0; c < CHANNELS; ++c) problem.weighted[query * CHANNELS + c] += mine.weighted[c][n];
+            for (int c = 0; c < count_channels(); ++c) problem.weighted[query * count_channels() + c] += mine.weighted[c][n];
             if constexpr (DIAGNOSE) {
                 problem.energy[query] += mine.energy[n];
                 if (mine.best[n] > problem.best[query]) {
@@ -389,46 +413,55 @@ private:
                 }
             }
         }
-        mine = Sums{};
+        Sums empty;
+        if constexpr (CHANNELS == 0) {
+            std::fill(mine.weighted, mine.weighted + channels, Floats{});
+            empty.weighted = mine.weighted;
+        }
+        mine = empty;
     }
 };
 
-template <class T> int run(const Problem& problem) {
-    if (problem.channels == 1 && !problem.diagnose) Comparer<T, 1, false>(problem).run();
-    else if (problem.channels == 1) Comparer<T, 1, true>(problem).run();
-    else if (problem.channels == 3 && !problem.diagnose) Comparer<T, 3, false>(problem).run();
-    else if (problem.channels == 3) Comparer<T, 3, true>(problem).run();
-    else return 1;
-    return 0;
+template <class T, int CHANNELS> void run_with(const Problem& problem) {
+    if (problem.diagnose) Comparer<T, CHANNELS, true>(problem).run();
+    else Comparer<T, CHANNELS, false>(problem).run();
+}
+
+template <class T> void run(const Problem& problem) {
+    if (problem.channels == 1) run_with<T, 1>(problem);
+    else if (problem.channels == 3) run_with<T, 3>(problem);
+    else run_with<T, 0>(problem);
 }
 
 // No exception may cross the C interface.
 template <class T> int guarded(const Problem& problem) {
     try {
-        return run<T>(problem);
+        run<T>(problem);
+        return 0;
     } catch (const std::bad_alloc&) {
-        return 2;
+        return 1;
     }
 }
 
 }  // namespace
 
-// Logits in float or in double; 0, or 1 for a number of channels that is not built in, or 2 if there is not enough memory.
+// Logits in float or in double; 0, or 1 if there is not enough memory.
 extern "C" int mosaic_compare_float(const Problem* problem) { return guarded<float>(*problem); }
 extern "C" int mosaic_compare_double(const Problem* problem) { return guarded<double>(*problem); }
 
 // The layout that kernel.py must share: of each structure its size, then the offset of each member, in order.
 static const std::int64_t layout[] = {
-    sizeof(Axis), offsetof(Axis, queries), offsetof(Axis, candidates), offsetof(Axis, query_start),
-    offsetof(Axis, first_met), offsetof(Axis, last_met), offsetof(Axis, start), offsetof(Axis, length),
-    offsetof(Axis, centre), offsetof(Axis, profile),
+    sizeof(Axis), offsetof(Axis, queries), offsetof(Axis, candidates), offsetof(Axis, frame_length),
+    offsetof(Axis, frame), offsetof(Axis, query_start), offsetof(Axis, first_met), offsetof(Axis, last_met),
+    offsetof(Axis, start), offsetof(Axis, length), offsetof(Axis, centre), offsetof(Axis, profile),
     sizeof(Problem), offsetof(Problem, noisy), offsetof(Problem, batch), offsetof(Problem, channels),
     offsetof(Problem, noisy_rows), offsetof(Problem, noisy_cols), offsetof(Problem, images),
     offsetof(Problem, image_stride), offsetof(Problem, channel_stride), offsetof(Problem, row_stride),
-    offsetof(Problem, count), offsetof(Problem, image_rows), offsetof(Problem, image_cols), offsetof(Problem, diagnose),
-    offsetof(Problem, rows), offsetof(Problem, cols), offsetof(Problem, bias_factor), offsetof(Problem, log_weights),
-    offsetof(Problem, reference), offsetof(Problem, total), offsetof(Problem, weighted), offsetof(Problem, energy),
-    offsetof(Problem, best), offsetof(Problem, source),
+    offsetof(Problem, col_stride), offsetof(Problem, count), offsetof(Problem, diagnose), offsetof(Problem, rows),
+    offsetof(Problem, cols), offsetof(Problem, bias_factor), offsetof(Problem, log_weights),
+    offsetof(Problem, weights_image_stride), offsetof(Problem, weights_row_stride),
+    offsetof(Problem, weights_col_stride), offsetof(Problem, reference), offsetof(Problem, total),
+    offsetof(Problem, weighted), offsetof(Problem, energy), offsetof(Problem, best), offsetof(Problem, source),
 };
 extern "C" const std::int64_t* mosaic_layout() { return layout; }
 extern "C" std::int64_t mosaic_layout_length() { return sizeof layout / sizeof *layout; }

@@ -12,10 +12,9 @@ class Axis(ctypes.Structure):
     profile, which points to the weight of the centre among float64 ones."""
 
     _fields_ = (
-        ("queries", ctypes.c_int32),
-        ("candidates", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in ("query_start", "first_met", "last_met", "start", "length", "centre")),
-        ("profile", ctypes.c_void_p),
+        *((name, ctypes.c_int32) for name in ("queries", "candidates", "frame_length")),
+        *((name, ctypes.c_void_p) for name in ("frame", "query_start", "first_met", "last_met", "start", "length")),
+        *((name, ctypes.c_void_p) for name in ("centre", "profile")),
     )
 
 
@@ -26,12 +25,13 @@ class Problem(ctypes.Structure):
         ("noisy", ctypes.c_void_p),
         *((name, ctypes.c_int32) for name in ("batch", "channels", "noisy_rows", "noisy_cols")),
         ("images", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("image_stride", "channel_stride", "row_stride")),
-        *((name, ctypes.c_int32) for name in ("count", "image_rows", "image_cols", "diagnose")),
+        *((name, ctypes.c_int64) for name in ("image_stride", "channel_stride", "row_stride", "col_stride")),
+        *((name, ctypes.c_int32) for name in ("count", "diagnose")),
         ("rows", Axis),
         ("cols", Axis),
         ("bias_factor", ctypes.c_double),
         ("log_weights", ctypes.c_void_p),
+        *((f"weights_{name}_stride", ctypes.c_int64) for name in ("image", "row", "col")),
         *((name, ctypes.c_void_p) for name in ("reference", "total", "weighted", "energy", "best", "source")),
     )
 

@@ -19,7 +19,7 @@ from mosaic.interfaces.attribution import Source
 
 __all__ = ["resolve_image_ties", "resolve_window_ties", "window_keys"]
 
-CHUNK = 2**18  # windows hashed at a time: as many as fit in a processor's cache
+CHUNK = 2**18  # values hashed at a time: as many as fit in a processor's cache
 TABLE = 2**20  # entries of the table that rules out most windows not asked for
 NONE = torch.iinfo(torch.int64).max
 
@@ -104,18 +104,19 @@ def resolve_window_ties(
         Whether windows are candidates at their own place only (LS).
     """
     image, row, column = posterior.candidate()
-    height, width = images.shape[2:]
+    channels, height, width = images.shape[1:]
+    length = max(1, CHUNK // (channels * (height + k) * (width + k)))  # images at a time
 
     def keys_of(sources: slice | Tensor) -> Tensor:
         own = None if weights is None else weights[sources]
         return window_keys(images[sources], k, wraps, own, border).flatten(1)
 
     wanted, place = torch.empty_like(image), row * width + column
-    for sources in image.unique().split(max(1, CHUNK // (height * width))):
+    for sources in image.unique().split(length):
         mine = torch.isin(image, sources)
         wanted[mine] = keys_of(sources)[torch.searchsorted(sources, image[mine]), place[mine]]
     counted = _count_in_place if aligned else _count
-    places, count = (column.view_as(wanted) for column in counted(wanted, len(images), height * width, keys_of))
+    places, count = (column.view_as(wanted) for column in counted(wanted, len(images), height * width, length, keys_of))
     return Source(places // (height * width), places // width % height, places % width, count)
 
 
@@ -185,8 +186,12 @@ def _translates_like(wanted: Tensor, images: Tensor, candidates: Tensor) -> list
     return places
 
 
-def _count(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Tensor]) -> tuple[Tensor, Tensor]:
+def _count(
+    wanted: Tensor, count: int, size: int, length: int, keys_of: Callable[[slice], Tensor]
+) -> tuple[Tensor, Tensor]:
     """Find the first place of each wanted key among `count` images of `size` windows, and how often it occurs.
+
+    `length` images are hashed at a time.
 
     A table of the keys' lowest 20 bits rules out most windows with one look-up; a binary search finds the rest.
     """
@@ -195,7 +200,6 @@ def _count(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Ten
     table[known & (TABLE - 1)] = True
     counts = known.new_zeros(len(known) + 1)
     first = torch.full_like(counts, NONE)
-    length = max(1, CHUNK // size)
     for begin in range(0, count, length):
         keys = keys_of(slice(begin, begin + length)).flatten()
         places = torch.nonzero(table[keys & (TABLE - 1)])[:, 0]
@@ -208,11 +212,12 @@ def _count(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Ten
     return first[inverse], counts[inverse]
 
 
-def _count_in_place(wanted: Tensor, count: int, size: int, keys_of: Callable[[slice], Tensor]) -> tuple[Tensor, Tensor]:
+def _count_in_place(
+    wanted: Tensor, count: int, size: int, length: int, keys_of: Callable[[slice], Tensor]
+) -> tuple[Tensor, Tensor]:
     """As `_count`, for keys (B, size) that are each searched at their own place in the images only."""
     wanted = wanted.flatten(1)
     counts, first = torch.zeros_like(wanted), torch.full_like(wanted, NONE)
-    length = max(1, CHUNK // size)
     for begin in range(0, count, length):
         keys = keys_of(slice(begin, begin + length))
         for keys_wanted, number, place in zip(wanted, counts, first, strict=True):

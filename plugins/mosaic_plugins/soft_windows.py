@@ -144,14 +144,13 @@ class SoftELS(ELS):
         return super().covariance(x, images, self.warmed(level), scale)
 
     def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
-        """Bytes that a thread needs at most: as ELS with windows of the same extent, and weighted rows of x."""
-        k, (channels, height, width) = self.extent(scale), self.dataset.shape
-        return super().block_bytes(batch, k, dtype) + 8 * batch * channels * height * k * (width + k)
+        """Bytes that a thread needs at most: as ELS with windows of the same extent."""
+        return super().block_bytes(batch, self.extent(scale), dtype)
 
     def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes at most that all threads share: the weighted rows of x."""
         k, (channels, height, width) = self.extent(scale), self.dataset.shape
-        return 2 * 8 * batch * channels * height * k * (width + k)
+        return 8 * batch * channels * height * k * (width + k + 8)
 
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]

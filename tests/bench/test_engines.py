@@ -15,6 +15,7 @@ import torch
 import mosaic
 from mosaic.bench.engines import ROWS, Case, cases, machine, measure, pairs, share_of_ceilings
 from mosaic.engine.naive import naive_els
+from mosaic.registry.data import load_dataset
 
 Invoke = Callable[..., Any]
 SMALL = {"dataset": "digits", "images": 40, "repeats": 2}
@@ -39,6 +40,15 @@ def test_comparisons_are_pairs_of_windows_that_hang_over_alike() -> None:
         assert pairs((1, 1, size, size), k) == alike**2
 
 
+def test_large_images_are_64_pixels_wide_whatever_the_data_set() -> None:
+    large = cases(["large"], ["compiled", "torch"], [1], {**SMALL, "images": 500})
+    assert [case.scale for case in large] == 2 * [3, 9, 17, 33]
+    assert {case.engine for case in large} == {"compiled", "torch"}
+    (options,) = {json.dumps(case.dataset_options, sort_keys=True) for case in large}
+    dataset = load_dataset("shapes", json.loads(options), mosaic.DataAccess())
+    assert dataset.images.shape == (100, 3, 64, 64)
+
+
 @pytest.mark.system
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_measured(row: str) -> None:
@@ -53,11 +63,12 @@ def test_every_row_is_measured(row: str) -> None:
         "is": 8 * 40,
         "calibration": 40 * sum(pairs((8, 8), k) for k in (3, 5, 7)),
         "scaling": 40 * pairs((8, 8), 9),
+        "large": 40 * pairs((64, 64), 3),
         "naive": 40 * pairs((8, 8), 3),
         "training": 0,
     }
     assert actual["comparisons"] == expected[row]
-    pixels = {"is": 64, "ls": 9, "scaling": 81, "naive": 9}
+    pixels = {"is": 64, "ls": 9, "scaling": 81, "large": 3 * 9, "naive": 9}
     if row in pixels:
         assert actual["flop"] == 2 * actual["comparisons"] * pixels[row]
     if row == "flow":

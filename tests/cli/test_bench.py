@@ -59,6 +59,7 @@ def test_a_row_has_time_memory_rate_and_share(capsys: pytest.CaptureFixture[str]
     ("more", "remark"),
     [
         ({"row": "scaling", "comparisons": 10**9}, "0.500"),
+        ({"row": "large", "comparisons": 10**9}, "0.500"),
         ({"row": "naive", "ratio": 12.3}, "12"),
         ({"row": "calibration", "ratio_to_slowest_k": 1.5}, "1.50"),
         (

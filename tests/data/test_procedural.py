@@ -69,6 +69,22 @@ def test_shapes_draw_what_the_label_says() -> None:
         assert filling[dataset.labels == label].mean().item() == pytest.approx(share, abs=0.08)
 
 
+@pytest.mark.parametrize("size", [48, 64])
+def test_shapes_of_another_size_are_as_large_in_proportion(size: int) -> None:
+    base, other = (Shapes(Shapes.Options(count=60, size=each)).load() for each in (32, size))
+    assert other.images.shape == (60, 3, size, size)
+    assert other.labels is not None
+    assert base.labels is not None
+    assert torch.equal(other.labels, base.labels)
+    assert torch.equal(other.images[:, :, 0, 0], base.images[:, :, 0, 0])
+    background = other.images[:, :, :1, :1]
+    for border in (other.images[:, :, 0], other.images[:, :, -1], other.images[..., 0], other.images[..., -1]):
+        assert torch.equal(border, background[..., 0].expand_as(border))
+    strength, expected = ((each.images - each.images[:, :, :1, :1]).abs().mean((1, 2, 3)) for each in (other, base))
+    # The shape covers the same share of the image, but for its blurred edge.
+    torch.testing.assert_close(strength, expected, rtol=0.1, atol=0)
+
+
 def test_they_are_made_within_the_memory_allowed() -> None:
     with pytest.raises(mosaic.DataError, match=r"100000 images.*\b1 MiB"):
         Shapes(Shapes.Options(count=100_000), mosaic.DataAccess(memory=2**20)).load()

@@ -81,7 +81,7 @@ BOUNDARIES = [("zeros", 5, 2), ("zeros", 5, 1), ("zeros", 5, 0), ("zeros", 13, 2
 
 
 @pytest.mark.parametrize(("boundary", "k", "border"), BOUNDARIES)
-@pytest.mark.parametrize(("channels", "noise"), [(1, 0.4), (3, 0.6)])
+@pytest.mark.parametrize(("channels", "noise"), [(1, 0.4), (3, 0.6), (4, 0.6)])
 @pytest.mark.parametrize(
     ("engine", "dtype", "tolerance"),
     [

@@ -207,6 +207,27 @@ def test_every_model_takes_no_more_than_predicted(score: str, settings: dict[str
     assert 0 < used <= model + thread
 
 
+COMPILED: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
+    ("els", {}, (3, 64, 16, 33)),
+    ("els", {"boundary": "circular"}, (3, 32, 16, 63)),
+    ("els", {"boundary": "circular"}, (4, 8, 100, 65)),
+    ("els", {"boundary": "valid"}, (3, 64, 16, 63)),
+    ("els", {}, (16, 24, 100, 5)),
+    ("ls", {"boundary": "circular"}, (1, 28, 60_000, 27)),
+    ("soft-els", {}, (5, 32, 16, 17)),
+]
+
+
+@pytest.mark.system
+@pytest.mark.skipif(bool(MISSING), reason=f"no compiled kernel: {MISSING}")
+@pytest.mark.parametrize(("score", "options", "sizes"), COMPILED)
+def test_the_compiled_engine_takes_no_more_than_predicted(
+    score: str, options: dict[str, Any], sizes: tuple[int, ...]
+) -> None:
+    used, model, thread = held({"score": score, "score_options": {**options, "engine": "compiled"}}, *sizes)
+    assert 0 < used <= model + thread
+
+
 def test_every_registered_model_says_what_it_needs_or_is_refused(tiny: mosaic.DataSet) -> None:
     unknown = []
     for name in mosaic.registry().names("score"):

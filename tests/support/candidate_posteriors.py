@@ -91,8 +91,10 @@ def assert_mean_is_the_oracles(
     np.testing.assert_allclose(actual, np.stack(expected), rtol=0, atol=5e-5)
 
 
-def assert_diagnostics_are_the_oracles(machine: str, boundary: str | None, k: int, engine: str, noise: float) -> None:
-    x, images, level = noisy_case(1, noise)
+def assert_diagnostics_are_the_oracles(
+    machine: str, boundary: str | None, k: int, engine: str, noise: float, channels: int = 1
+) -> None:
+    x, images, level = noisy_case(channels, noise)
     plain = posterior(machine, boundary, x, images, level, k, engine, block=2**12)
     actual = posterior(machine, boundary, x, images, level, k, engine, block=2**12, diagnostics=True)
     torch.testing.assert_close(actual.mean(), plain.mean(), rtol=0, atol=2e-6)
@@ -114,8 +116,10 @@ def assert_diagnostics_are_the_oracles(machine: str, boundary: str | None, k: in
             assert chosen == first  # equal windows tie exactly
 
 
-def assert_weights_are_multiplicities(machine: str, boundary: str | None, k: int, engine: str) -> None:
-    x, images, level = noisy_case(1, 0.4)
+def assert_weights_are_multiplicities(
+    machine: str, boundary: str | None, k: int, engine: str, channels: int = 1
+) -> None:
+    x, images, level = noisy_case(channels, 0.4)
     times = torch.arange(len(images)) % 3 + 1
     weights = times.float() if machine in ("is", "es") else times.float()[:, None, None].expand(-1, 7, 6)
     repeated = images.repeat_interleave(times, dim=0)
