@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+WORKERS = (4, 16, 64, 256)  # that a dry run forecasts
+
 LONG = 120  # seconds from which on a smaller training set is advised
 
 
@@ -135,10 +137,12 @@ def _run(plan: Plan, output: Output, scheduler: str | None, terminal: Terminal) 
 def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
     from mosaic.run.estimate import predict_seconds
     from mosaic.run.memory import predict_memory
+    from mosaic.run.scaling import forecast
 
     for note in plan.notes:
         terminal.note(f"Note: {note}")
     seconds, memory = predict_seconds(plan), predict_memory(plan.model, plan.size)
+    on_workers = {} if seconds is None else {count: forecast(plan, seconds, count) for count in WORKERS}
     shape = [plan.samples, len(plan.levels), *plan.dataset.shape]
     if as_json:
         document = {
@@ -148,6 +152,7 @@ def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
             "memory_bytes": memory,
             "comparisons": plan.comparisons(),
             "predicted_seconds": seconds,
+            "predicted_seconds_on_workers": {str(count): each for count, each in on_workers.items()},
         }
         print_json(document)
         return
@@ -161,6 +166,9 @@ def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
     say(f"engine: {plan.model.traits.engine(plan.dtype)}")
     say(f"window comparisons: {plan.comparisons():.3g}")
     say(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}")
+    if on_workers:
+        times = ", ".join(f"{duration(each)} on {count}" for count, each in on_workers.items())
+        say(f"predicted time on Dask workers like this machine: {times}")
     if seconds is not None and seconds > LONG:
         fewer = min(2000, len(plan.dataset) // 4)
         terminal.note(f"A smaller training set is faster: -o dataset.limit={fewer}, for example.")

@@ -8,12 +8,12 @@ run on one machine. A task is idempotent: what a lost worker had in hand is comp
 from __future__ import annotations
 
 import json
-import math
+import logging
 import os
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from torch import Tensor
 
 from mosaic.engine.distribute import distributing
 from mosaic.engine.posterior import Posterior
-from mosaic.engine.stream import SHARD, shards_of, tasks_of
+from mosaic.engine.stream import shards_of, tasks_of
 from mosaic.errors import UsageError, warn_of
 from mosaic.progress import Progress
+from mosaic.run.scaling import task_size
 from mosaic.run.worker import compute_part, compute_shards
 from mosaic.storage.job import FileJob, Recipe, WorkersLost, executing
 
@@ -40,11 +41,6 @@ LOCAL = "local:"
 TIMEOUT = 10  # seconds to reach a scheduler
 WATCH = 1.0  # seconds between two looks at whether the scheduler is still there
 IN_FLIGHT = 2  # parts for each worker that are not collected yet, at most: memory does not grow with their number
-TASKS = 4  # tasks of shards for each worker, where there are so many shards
-LEAST = 0.05  # seconds that a task of shards should take at least: less, and the scheduler would be what limits
-
-# About how long one thread takes, to choose the size of tasks: for a comparison of windows, for a pixel of an image.
-SECONDS_A_WINDOW, SECONDS_A_PIXEL = 1e-9, 2e-10
 
 
 _CLUSTER: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
@@ -104,6 +100,7 @@ def _client_of(scheduler: str) -> Iterator[Client]:
             "Dask is not installed; `pip install 'mosaic-diffusion[dask]'`, or leave out the scheduler."
         ) from None
     with ExitStack() as stack:
+        stack.enter_context(_quiet("distributed", "distributed.client"))
         address: Any = scheduler
         if scheduler.startswith(LOCAL):
             count = scheduler.removeprefix(LOCAL)
@@ -120,6 +117,20 @@ def _client_of(scheduler: str) -> Iterator[Client]:
                 f"There is no scheduler at '{scheduler}' ({reason}); start one with `dask scheduler`, or use {LOCAL}N."
             ) from None
         yield client
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Let loggers say nothing: what a lost scheduler means for a job is said in one sentence."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class Cluster:
@@ -190,25 +201,25 @@ class Cluster:
             shares[number] = share, note
 
         def say() -> None:
-            parts = [(job.parts[number].work * share, note) for number, (share, note) in shares.items()]
-            note = f"{len(running)} of {len(job.parts)} batches at once" + (f", {parts[-1][1]}" if parts else "")
-            progress(min(total, done + sum(work for work, _ in parts)), total, job.unit, note)
+            heard_of = [(job.parts[number].work, *shares[number]) for number in running.values() if number in shares]
+            note = f"{len(running)} of {len(job.parts)} batches at once" + (f", {heard_of[-1][2]}" if heard_of else "")
+            progress(min(total, done + sum(work * share for work, share, _ in heard_of)), total, job.unit, note)
 
-        self.client.subscribe_topic(topic, heard)
         try:
-            while waiting or running:
-                most = IN_FLIGHT * self.workers()
-                while waiting and len(running) < most:
-                    number = waiting.pop()
-                    running[self._submit(compute_part, recipe, identity, number, topic)] = number
-                for future in self._finished(running):
-                    number = running.pop(future)
-                    dataset = self._result(future)
-                    shares.pop(number, None)
-                    done += job.parts[number].work
+            with self._watched():
+                self.client.subscribe_topic(topic, heard)
+                while waiting or running:
+                    most = IN_FLIGHT * self.workers()
+                    while waiting and len(running) < most:
+                        number = waiting.pop()
+                        running[self._submit(compute_part, recipe, identity, number, topic)] = number
+                    for future in self._finished(running):
+                        number = running.pop(future)
+                        dataset = self._result(future)
+                        done += job.parts[number].work
+                        say()
+                        yield number, dataset
                     say()
-                    yield number, dataset
-                say()
         finally:
             self._give_up(list(running))
             if self._is_there():
@@ -222,7 +233,7 @@ class Cluster:
         if job is None or job.recipe is None or images is not job.recipe.images:
             return None
         shards = shards_of(len(images))
-        tasks = tasks_of(shards, _task_size(function, x, len(shards), self.workers()))
+        tasks = tasks_of(shards, task_size(function, x, len(shards), self.workers()))
         if len(tasks) < 2:
             return None
         return self._posteriors(job, job.recipe, tasks, (function, x.cpu(), arguments, dict(options)))
@@ -231,12 +242,14 @@ class Cluster:
         self, job: FileJob, recipe: Recipe, tasks: Sequence[range], call: tuple[Any, ...]
     ) -> Iterator[Posterior]:
         identity = _text(job)
-        futures = [self._submit(compute_shards, recipe, identity, *call, task) for task in tasks]
+        futures: list[Future] = []
         try:
-            for future in futures:
-                while not self._finished([future]):
-                    pass
-                yield self._result(future)
+            with self._watched():
+                futures += [self._submit(compute_shards, recipe, identity, *call, task) for task in tasks]
+                for future in futures:
+                    while not self._finished([future]):
+                        pass
+                    yield self._result(future)
         finally:
             self._give_up(futures)
 
@@ -249,22 +262,13 @@ class Cluster:
         from distributed import wait
 
         pending = list(futures)
-        try:
-            with self.client.as_current():
-                wait(pending, timeout=WATCH, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            pass
-        except Exception as error:  # a lost scheduler ends the wait in more than one way
-            if self._is_there():
-                raise
-            raise self._gone() from error
+        with suppress(TimeoutError), self.client.as_current():
+            wait(pending, timeout=WATCH, return_when="FIRST_COMPLETED")
         if not self._is_there():
             raise self._gone()
         return [future for future in pending if future.done()]
 
     def _result(self, future: Future) -> Any:
-        from concurrent.futures import CancelledError
-
         from distributed import KilledWorker
 
         try:
@@ -274,7 +278,21 @@ class Cluster:
                 f"A batch was given up: {error.allowed_failures + 1} workers that computed it were lost, the last one "
                 f"at {error.last_worker.address}; they may lack memory (`memory`, `batch_size`)."
             ) from None
-        except (CancelledError, TimeoutError, OSError) as error:
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Say in one sentence that the scheduler is lost, which ends what is asked of it in many ways."""
+        from concurrent.futures import CancelledError
+
+        from distributed.comm import CommClosedError
+
+        try:
+            yield
+        except (CommClosedError, CancelledError) as error:
+            raise self._gone() from error
+        except OSError as error:
+            if self._is_there():  # an error of the work itself
+                raise
             raise self._gone() from error
 
     def _is_there(self) -> bool:
@@ -290,14 +308,3 @@ class Cluster:
 
 def _text(job: FileJob) -> str:
     return json.dumps(job.identity, sort_keys=True)
-
-
-def _task_size(function: str, x: Tensor, shards: int, workers: int) -> int:
-    """Shards in a task, a power of two: few enough for all workers, and enough that a task is worth its overhead."""
-    batch, _, height, width = x.shape
-    pixels = x[0].numel()
-    is_windows = "local" in function
-    each = SHARD * batch * ((height * width) ** 2 * SECONDS_A_WINDOW if is_windows else pixels * SECONDS_A_PIXEL)
-    for_all = math.floor(math.log2(max(1.0, shards / (TASKS * workers))))
-    worth_it = math.ceil(math.log2(max(1.0, LEAST / each)))
-    return 1 << max(for_all, worth_it)

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from distributed import Client, LocalCluster
 from small_training import SMALL
 
 import mosaic
-from mosaic.engine.stream import tasks_of
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.registry.data import load_dataset
-from mosaic.run.cluster import Cluster, _task_size, connected, scheduler_in_use
+from mosaic.run.cluster import Cluster, connected, scheduler_in_use
+from mosaic.run.scaling import task_size
 from mosaic.storage.job import FileJob, Part, Recipe, executing
 
-MODULE = sys.modules[Cluster.__module__]  # `mosaic.run` is a function, too
+# `mosaic.run` is a function, too.
+MODULE, scaling = (sys.modules[each.__module__] for each in (Cluster, task_size))
 
 SETTINGS: dict[str, Any] = {
     "samples": 5,
@@ -75,8 +75,8 @@ def test_shards_of_the_training_images_are_compared_by_the_workers(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mosaic.engine.stream.SHARD", 4)
-    monkeypatch.setattr(MODULE, "SHARD", 4)
-    monkeypatch.setattr(MODULE, "LEAST", 0.0)
+    monkeypatch.setattr(scaling, "SHARD", 4)
+    monkeypatch.setattr(scaling, "LEAST", 0.0)
     sent: list[Any] = []
     submit = Cluster._submit
     monkeypatch.setattr(Cluster, "_submit", lambda self, *given: sent.append(given[3]) or submit(self, *given))
@@ -176,11 +176,3 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(
     monkeypatch.setattr(MODULE, "TIMEOUT", 1)
     with pytest.raises(mosaic.UsageError, match=reason):
         mosaic.run("els", "digits", **SETTINGS, client=scheduler)
-
-
-def test_tasks_are_as_large_as_they_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = torch.zeros(1, 1, 32, 32)
-    sizes = {workers: _task_size("equivariant_local_posterior", x, 128, workers) for workers in (1, 4, 16)}
-    assert sizes == {1: 32, 4: 8, 16: 2}
-    assert _task_size("ideal_posterior", x, 128, 16) == 32  # one shard would take two milliseconds
-    assert len(tasks_of(range(20), 32)) == 1

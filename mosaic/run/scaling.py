@@ -1,0 +1,63 @@
+"""How work is cut into tasks for workers, and how long a run takes on a number of them."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from mosaic.engine.stream import SHARD, shards_of, tasks_of
+from mosaic.run.plan import Plan
+
+__all__ = ["forecast", "task_size"]
+
+TASKS = 4  # tasks of shards for each worker, where there are so many shards
+LEAST = 0.05  # seconds that a task of shards should take at least: less, and the scheduler would be what limits
+
+# About how long one thread takes, to choose the size of tasks: for a comparison of windows, for a pixel of an image.
+SECONDS_A_WINDOW, SECONDS_A_PIXEL = 1e-9, 2e-10
+
+# What a cluster costs: seconds of the scheduler for a task, seconds from a call to its first result, and bytes a second
+# that this process receives (measured on one machine; README and docs/more-than-one-machine.md).
+OVERHEAD, LATENCY, BANDWIDTH = 2e-3, 2e-2, 3e8
+
+
+def task_size(function: str, x: Tensor, shards: int, workers: int) -> int:
+    """Choose how many shards a task has, a power of two: few enough for all workers, enough to be worth its overhead.
+
+    Parameters
+    ----------
+    function : str
+        Name of one of `mosaic.engine.distribute.POSTERIORS`.
+    x : Tensor (B, C, H, W)
+        Noisy images.
+    shards, workers : int
+        How many there are.
+    """
+    batch, _, height, width = x.shape
+    is_windows = "local" in function
+    each = (height * width) ** 2 * SECONDS_A_WINDOW if is_windows else x[0].numel() * SECONDS_A_PIXEL
+    for_all = math.floor(math.log2(max(1.0, shards / (TASKS * workers))))
+    worth_it = math.ceil(math.log2(max(1.0, LEAST / (SHARD * batch * each))))
+    return 1 << max(for_all, worth_it)
+
+
+def forecast(plan: Plan, seconds: float, workers: int) -> float:
+    """Predict how long a run takes on workers, each of which would take `seconds` alone.
+
+    The model: a worker has whole tasks; the scheduler spends a while on each, one after the other; and what it gives
+    passes through one process. Batches are tasks where there are as many as workers, else shards of training images.
+    """
+    batches, shape = len(plan.batches), plan.dataset.shape
+    if batches >= workers or any(label != -1 for label in plan.labels):
+        moved = plan.samples * len(plan.levels) * 2 * math.prod(shape) * plan.dtype.itemsize
+        share = math.ceil(batches / workers) / batches
+        return max(seconds * share, batches * OVERHEAD + moved / BANDWIDTH) + LATENCY
+    x, shards = plan.starts(plan.batches[0]), shards_of(len(plan.dataset))
+    function = "local" if plan.model.traits.has_scale else "ideal"
+    size = task_size(function, x, len(shards), workers)
+    tasks = len(tasks_of(shards, size))
+    share = min(1.0, math.ceil(tasks / workers) * size / len(shards))
+    values = len(x) * (2 + shape[0]) * shape[1] * shape[2]  # of a posterior, float64
+    each = LATENCY + tasks * (OVERHEAD + 8 * values / BANDWIDTH)
+    return seconds * share + sum(plan.evaluations) * batches * each
