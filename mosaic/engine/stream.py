@@ -11,14 +11,16 @@ from torch import Tensor
 
 from mosaic.device import interrupts_held, single_threaded, thread_limit
 from mosaic.engine.posterior import Posterior
+from mosaic.interfaces.images import Images
 
 __all__ = ["stream"]
 
 
-def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]) -> Posterior:
+def stream(images: Images, length: int, part: Callable[[int, Tensor], Posterior]) -> Posterior:
     """Merge the partial posteriors of consecutive blocks of `length` images, in order.
 
-    A part is computed as part(first, block), `first` the number of the block's first image.
+    A part is computed as part(first, block), `first` the number of the block's first image. Images that are not in
+    memory are read block by block, each by the thread that computes with it; to other devices one block ahead.
 
     On a CPU one thread computes each block from start to end, so the numbers do not depend on the number of threads.
     This is also faster on a busy machine, where threads that share every small operation wait for each other. At most
@@ -26,19 +28,27 @@ def stream(images: Tensor, length: int, part: Callable[[int, Tensor], Posterior]
     """
     # Parts are merged from left to right in the order of the blocks, not as threads finish them, so that the sums are
     # rounded in the same way in every run.
-    firsts, blocks = range(0, len(images), length), images.split(length)
+    firsts = range(0, len(images), length)
+
+    def read(first: int) -> Tensor:
+        return images[first : first + length]
+
+    def computed(first: int) -> Posterior:
+        return part(first, read(first))
+
     if images.device.type != "cpu":
+        blocks = map(read, firsts) if isinstance(images, Tensor) else _one_ahead(read, firsts)
         return reduce(Posterior.merge, map(part, firsts, blocks))
     _keep_freed_memory()
     # An interrupt waits for the blocks in progress. A KeyboardInterrupt while a lock of the pool, or the one of
     # `single_threaded`, is being taken would leave threads, or the next run, waiting for ever.
     with interrupts_held() as interrupted, single_threaded(interrupted) as threads:
-        threads = min(threads, len(blocks), thread_limit() or threads)
+        threads = min(threads, len(firsts), thread_limit() or threads)
         if threads == 1:
-            merged = reduce(Posterior.merge, _until(interrupted, map(part, firsts, blocks)))
+            merged = reduce(Posterior.merge, _until(interrupted, map(computed, firsts)))
         else:
             with ThreadPoolExecutor(threads) as pool:
-                merged = reduce(Posterior.merge, _until(interrupted, pool.map(part, firsts, blocks)))
+                merged = reduce(Posterior.merge, _until(interrupted, pool.map(computed, firsts)))
         if interrupted():  # what is merged is not the whole
             raise KeyboardInterrupt
         return merged
@@ -50,6 +60,16 @@ def _until(stopped: Callable[[], bool], parts: Iterator[Posterior]) -> Iterator[
         yield part
         if stopped():
             return
+
+
+def _one_ahead(read: Callable[[int], Tensor], firsts: range) -> Iterator[Tensor]:
+    """Read blocks in order, the next one while the caller computes with this one."""
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(read, firsts[0])
+        for first in firsts[1:]:
+            block, following = following.result(), reader.submit(read, first)
+            yield block
+        yield following.result()
 
 
 def _keep_freed_memory() -> None:
