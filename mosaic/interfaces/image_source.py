@@ -142,12 +142,13 @@ class ImageSource(ABC):
             first, last, step = key.indices(len(self))
             if step != 1:
                 return self[np.arange(first, last, step)]
-            return self._given(self.read(first, max(first, last)))
+            last = max(first, last)
+            return self._given(self.read(first, last), last - first)
         if isinstance(key, Integral) and not isinstance(key, bool):
             place = int(self._checked(np.array([int(key)]))[0])
-            return self._given(self.read(place, place + 1))[0]
+            return self._given(self.read(place, place + 1), 1)[0]
         places = _as_places(key)
-        images = self._given(self.take(self._checked(places.reshape(-1))))
+        images = self._given(self.take(self._checked(places.reshape(-1))), places.size)
         return images.view(*places.shape, *self.shape[1:])
 
     def _pixels(self, key: tuple[Any, ...]) -> Tensor:
@@ -163,7 +164,7 @@ class ImageSource(ABC):
         length = largest_block(self, PASS)
         for first in range(0, len(own), length):
             mine = np.flatnonzero((found >= first) & (found < first + length))
-            block = self._given(self.take(own[first : first + length]))
+            block = self._given(self.take(own[first : first + length]), len(own[first : first + length]))
             places = (torch.from_numpy(part.reshape(-1)[mine]).to(self.device) for part in (row, column))
             chosen = torch.from_numpy(mine).to(self.device)
             within, (down, across) = torch.from_numpy(found[mine] - first).to(self.device), places
@@ -196,9 +197,9 @@ class ImageSource(ABC):
             unit[first : first + step] = piece
         return torch.from_numpy(unit)
 
-    def _given(self, stored: NDArray[Any]) -> Tensor:
-        """Check what a subclass has read, and give it as numbers on the device."""
-        if stored.shape[1:] != self.shape[1:] or stored.dtype != self.stored:
+    def _given(self, stored: NDArray[Any], count: int) -> Tensor:
+        """Check what a subclass has read, of `count` images, and give it as numbers on the device."""
+        if stored.shape != (count, *self.shape[1:]) or stored.dtype != self.stored:
             raise DataError(
                 f"{self!r} gave {stored.dtype} of shape {stored.shape}; its `read` must give what it declares."
             )

@@ -131,6 +131,9 @@ def test_a_source_that_reads_other_than_it_declares_is_refused() -> None:
     source.pixels = PIXELS.astype(np.float32)
     with pytest.raises(mosaic.DataError, match="float32"):
         source[:2]
+    source.pixels = PIXELS[:3]
+    with pytest.raises(mosaic.DataError, match="declares"):
+        source[2:5]
 
 
 def test_a_data_set_of_a_source_is_that_of_the_tensor() -> None:
