@@ -51,11 +51,15 @@ class Moments:
         read twice, in pieces, if there are at least as many as pixels; fewer are all held.
         """
 
-        def chunks() -> Iterator[Tensor]:
-            return (chunk.flatten(1) for chunk in mosaic.image_blocks(images, CHUNK))
-
         count, pixels = max(1, len(images) - ddof), prod(images.shape[1:])
-        sums = [(chunk.sum(0, dtype=torch.float64), chunk.square().sum(dtype=torch.float64)) for chunk in chunks()]
+        room = torch.empty(min(CHUNK, len(images)), pixels, dtype=torch.float64, device=images.device)
+
+        def chunks() -> Iterator[Tensor]:
+            """Give the images by chunks, each in the place of the one before."""
+            for first in range(0, len(images), CHUNK):
+                yield room[: len(images) - first].copy_(images[first : first + CHUNK].flatten(1))
+
+        sums = [(chunk.sum(0), chunk.square_().sum()) for chunk in chunks()]
         mean = torch.stack([total for total, _ in sums]).sum(0) / len(images)
         rounding = 1e-28 * torch.stack([square for _, square in sums]).sum() / len(images)
 
@@ -71,8 +75,8 @@ class Moments:
         else:
             covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=mean.device)
             for chunk in chunks():
-                centred = chunk.double() - mean
-                covariance += centred.T @ centred / count
+                chunk -= mean
+                covariance += chunk.T @ chunk / count
             values, vectors = torch.linalg.eigh(covariance)
             kept = values > lowest(values)
             vectors = vectors[:, kept]
@@ -88,7 +92,7 @@ class Moments:
         """Bytes at most that `of` takes: chunks of the images, the smaller Gram matrix, and what LAPACK needs."""
         chunk = 3 * pixels * min(count, CHUNK)
         if count >= pixels:
-            return 8 * max(chunk + 2 * pixels**2, 7 * pixels**2)
+            return 8 * max(chunk + 3 * pixels**2, 7 * pixels**2)
         return 8 * (2 * pixels * count + chunk + 6 * count**2 + 3 * pixels * count)
 
     def denoise(self, x: Tensor, level: mosaic.Level) -> Tensor:
