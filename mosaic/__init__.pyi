@@ -1,4 +1,5 @@
 from .device import standard_torch as standard_torch
+from .disk.facts import file_identity as file_identity
 from .engine.compute import Compute as Compute
 from .engine.filtered import Move as Move
 from .engine.filtered import filtered_posterior_mean as filtered_posterior_mean
@@ -38,7 +39,12 @@ from .interfaces.data_source import DataSetOptions as DataSetOptions
 from .interfaces.data_source import DataSource as DataSource
 from .interfaces.dataset import DataSet as DataSet
 from .interfaces.dataset import balanced_subset as balanced_subset
+from .interfaces.file_images import FileRows as FileRows
 from .interfaces.function_model import Convention as Convention
+from .interfaces.image_source import ImageSource as ImageSource
+from .interfaces.images import Images as Images
+from .interfaces.images import image_blocks as image_blocks
+from .interfaces.images import select_images as select_images
 from .interfaces.metric import Metric as Metric
 from .interfaces.network import ForeignWeights as ForeignWeights
 from .interfaces.network import Network as Network
@@ -72,6 +78,8 @@ from .run.runner import run as run
 from .run.score import Score as Score
 from .sampling.scales import ScaleSchedule as ScaleSchedule
 from .sampling.scales import nearest_window as nearest_window
+from .storage.image_cache import Decoded as Decoded
+from .storage.image_cache import cached_images as cached_images
 from .storage.tensor_cache import cached_tensor as cached_tensor
 from .storage.tensor_cache import digest_of as digest_of
 from .train.checkpoint import Checkpoint as Checkpoint

@@ -14,9 +14,9 @@ import torch
 from click.testing import CliRunner, Result
 
 import mosaic
+from mosaic.disk import facts
 from mosaic.evaluate.calibration.config import CalibrationConfig
 from mosaic.reproduction.study.config import ReproduceConfig
-from mosaic.storage import tensor_cache
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the processors
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
@@ -29,7 +29,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in a folder of its own, without the user's settings, and without waiting for the disk."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    monkeypatch.setattr(tensor_cache, "cache_folder", lambda: tmp_path / ".cache")
+    monkeypatch.setattr(facts, "cache_folder", lambda: tmp_path / ".cache")
     configurations = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig, ReproduceConfig)
     for setting in {"options", "memory"}.union(*(configuration.model_fields for configuration in configurations)):
         monkeypatch.delenv(f"MOSAIC_{setting.upper()}", raising=False)

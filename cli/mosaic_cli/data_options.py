@@ -30,7 +30,8 @@ memory = click.option(
     "--memory",
     metavar="SIZE",
     envvar="MOSAIC_MEMORY",
-    help="What may be taken, such as 2G (powers of 1024): less means fewer threads, and the same numbers.  "
+    help="What may be taken, such as 2G (powers of 1024): less means fewer threads, or images read in pieces, and the "
+    "same numbers.  "
     "[default: a quarter of what the machine has]",
 )
 scheduler = click.option(

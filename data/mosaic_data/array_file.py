@@ -1,8 +1,9 @@
-"""The data set `file`: images, and labels where there are any, as arrays in one .npz, .npy or .nc file."""
+"""The data set `file`: images, and labels where there are any, as arrays of one .npz, .npy, .nc or .zarr."""
 
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -17,16 +18,21 @@ from mosaic_data.netcdf_file import netcdf_arrays
 from mosaic_data.numpy_file import numpy_arrays
 from mosaic_data.pixel_range import PixelRange
 from mosaic_data.stored_array import StoredArray
+from mosaic_data.stored_images import StoredImages, decoded
 from mosaic_data.text import error_line, listed, readable
+from mosaic_data.zarr_store import zarr_arrays
 
 __all__ = ["ArrayFile"]
 
-READERS = {".npz": numpy_arrays, ".npy": numpy_arrays, ".nc": netcdf_arrays}
+READERS = {".npz": numpy_arrays, ".npy": numpy_arrays, ".nc": netcdf_arrays, ".zarr": zarr_arrays}
 MOST_CLASSES = 65_536
 
 
 class ArrayFile(mosaic.DataSource):
-    """The arrays `images` and, optionally, `labels` of a numpy or netCDF file."""
+    """The arrays `images` and, optionally, `labels` of a numpy or netCDF file, or a Zarr group.
+
+    More images than memory holds are read in pieces; those of a compressed .npz are unpacked into the cache folder.
+    """
 
     name = "file"
     reads_subset = True
@@ -34,7 +40,9 @@ class ArrayFile(mosaic.DataSource):
     class Options(mosaic.DataSetOptions):
         """The file, and how its arrays become images."""
 
-        path: Path = Field(description="A .npz or .nc file with `images` and optionally `labels`, or a .npy file.")
+        path: Path = Field(
+            description="A .npz, .nc or .zarr file with `images` and optionally `labels`, or a .npy file."
+        )
         layout: Literal["auto", "NHW", "NHWC", "NCHW"] = Field(
             "auto",
             description="Order of the axes: N images, H rows, W columns, C channels; auto goes by the names "
@@ -56,7 +64,7 @@ class ArrayFile(mosaic.DataSource):
     def available(self) -> str | None:
         """Say that the file does not exist; None if it does."""
         path = self.options.path.expanduser()
-        return None if path.is_file() else f"there is no file '{path}'"
+        return None if _is_there(path) else f"there is no file '{path}'"
 
     def read(self) -> mosaic.DataSet:
         """Read the arrays: images (N, C, H, W) float32, range [-1, 1]; classes are named by their numbers.
@@ -70,18 +78,22 @@ class ArrayFile(mosaic.DataSource):
             reading it takes more memory than there is.
         """
         path = self.options.path.expanduser()
-        if not path.is_file():
-            raise mosaic.DataError(f"There is no file '{path}'; give dataset.path a .npz, .npy or .nc file.")
+        if not _is_there(path):
+            raise mosaic.DataError(f"There is no file '{path}'; give dataset.path a .npz, .npy, .nc or .zarr file.")
         opened = READERS.get(path.suffix.lower())
         if opened is None:
             raise mosaic.DataError(f"'{path}' is not a {', '.join(READERS)} file; save the arrays as one of these.")
         try:
-            with opened(path) as (names, arrays):
+            with ExitStack() as stack:
+                names, arrays = stack.enter_context(opened(path))
                 if "images" not in arrays:
                     raise mosaic.DataError(f"'{path}' has no array 'images'; it has: {listed(names) or 'none'}.")
                 unread = [name for name in names if name not in ("images", "labels")]
                 note = f"Of '{path}' these are not read: {listed(unread)}; the data set has images and labels only."
-                return self._read(path, arrays["images"], arrays.get("labels"), (note,) if unread else ())
+                dataset = self._read(path, arrays["images"], arrays.get("labels"), (note,) if unread else ())
+                if not isinstance(dataset.images, Tensor):
+                    arrays["images"].opened = stack.pop_all()
+                return dataset
         except mosaic.MosaicError:
             raise
         except Exception as error:  # numpy, zipfile, zlib and HDF5 each raise kinds of their own for a damaged file
@@ -97,22 +109,28 @@ class ArrayFile(mosaic.DataSource):
             raise mosaic.DataError(f"'{path}': images of shape {stored.shape} hold no pixels.")
         pixel_range = PixelRange(stored.dtype, self.options.range, path)
         first = layout.index("N")
-        order, count = "N" + layout.replace("N", ""), stored.shape[first]
-        lengths = dict(zip(layout, stored.shape, strict=True))
-        shape = (lengths.get("C", 1), lengths["H"], lengths["W"])
-        # Labels of all images are needed to choose: a few integers an image.
-        kept = self.kept(count)
-        self.check_memory(kept, shape, 64 * count + stored.held)
+        source = StoredImages(stored, layout, (pixel_range.low, pixel_range.high), mosaic.file_identity(path))
+        count, shape, kept = len(source), source.shape[1:], self.kept(len(source))
         labels = (
             None if stored_labels is None else _read_labels(stored_labels, count, stored.dims[first : first + 1], path)
         )
+        # Labels of all images are needed to choose: a few integers an image.
         chosen = self.choose(count, labels)
-        images, done = torch.empty(kept, *shape, dtype=torch.float32, device="cpu"), 0
-        for rows in stored.rows(chosen.numpy(), first):
-            axes = [order.index(axis) for axis in "NCHW" if axis in order]
-            unit = pixel_range.to_unit(rows.transpose(axes))
-            images[done : done + len(rows)] = torch.from_numpy(unit).reshape(-1, *shape)
-            done += len(rows)
+        images: mosaic.Images
+        more = 64 * count + stored.held
+        if not self.fits(0, shape, more):  # pieces would not fit either
+            self.check_memory(kept, shape, more)
+        if self.fits(kept, shape, more):
+            images, done = torch.empty(kept, *shape, dtype=torch.float32, device="cpu"), 0
+            for pixels in source.rows(chosen.numpy()):
+                pixel_range.see(float(pixels.min()), float(pixels.max()))
+                images[done : done + len(pixels)] = source.values(pixels)
+                done += len(pixels)
+        else:
+            images = (source if stored.is_direct else decoded(source, path)).select(chosen)
+            pixel_range.see(*images.stored_limits())
+            stored.check_written(*images.stored_limits())
+            notes = [*notes, self.pieces_note(kept, shape)]
         return mosaic.DataSet(
             name=self.name,
             images=images,
@@ -121,6 +139,10 @@ class ArrayFile(mosaic.DataSource):
             origin=readable(path.resolve()),
             notes=(*unread, *notes, *pixel_range.check(kept, count)),
         )
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_dir() if path.suffix.lower() == ".zarr" else path.is_file()
 
 
 def _read_labels(stored: StoredArray, count: int, dims: tuple[str, ...], path: Path) -> Tensor:

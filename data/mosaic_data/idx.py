@@ -37,6 +37,8 @@ class IdxFile:
     ----------
     shape : tuple of int
         As the header says.
+    file : Path
+        The file there is.
 
     Raises
     ------
@@ -48,11 +50,11 @@ class IdxFile:
 
     def __init__(self, path: Path, ndim: int) -> None:
         packed = path.with_name(path.name + ".gz")
-        self._file = path if path.is_file() else packed
+        self.file = path if path.is_file() else packed
         self._start = 4 + 4 * ndim
         with self._errors(), self._opened() as stream:
             header = stream.read(self._start)
-        size = self._file.stat().st_size
+        size = self.file.stat().st_size
         if len(header) < self._start or header[:4] != bytes((0, 0, UINT8, ndim)):
             raise self._error(f"({size} bytes) does not start with the header of an idx file of bytes with {ndim} axes")
         self.shape: tuple[int, ...] = struct.unpack(f">{ndim}I", header[4:])
@@ -62,7 +64,7 @@ class IdxFile:
 
     @property
     def _is_packed(self) -> bool:
-        return self._file.suffix == ".gz"
+        return self.file.suffix == ".gz"
 
     def read(self, chosen: Indices | None = None) -> Tensor:
         """Read the entries of the first axis that are `chosen`, rising; by default all.
@@ -84,7 +86,7 @@ class IdxFile:
         return array
 
     def _opened(self) -> IO[bytes]:
-        return gzip.open(self._file) if self._is_packed else self._file.open("rb")  # type: ignore[return-value]
+        return gzip.open(self.file) if self._is_packed else self.file.open("rb")  # type: ignore[return-value]
 
     @contextmanager
     def _at_rows(self) -> Iterator[IO[bytes]]:
@@ -106,5 +108,5 @@ class IdxFile:
 
     def _error(self, what: str) -> mosaic.DataError:
         return mosaic.DataError(
-            f"'{self._file}' {what}; delete it, then run again with `download` or put a whole copy there."
+            f"'{self.file}' {what}; delete it, then run again with `download` or put a whole copy there."
         )

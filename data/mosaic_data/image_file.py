@@ -6,8 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import mosaic
 from mosaic_data.text import error_line
@@ -18,9 +17,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-__all__ = ["ImageKind", "decode", "inspect"]
+__all__ = ["Encoded", "ImageKind", "decode", "inspect"]
 
 Mode = Literal["L", "RGB"]
+
+
+class Encoded(Protocol):
+    """What holds an encoded image: a path, or the member of an archive, which has a name as text, too."""
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        """Open it, to be read from the start."""
+
 
 # What may be decoded, whatever a file is called: Pillow knows more formats, and hands some to other programs.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -54,7 +61,7 @@ class ImageKind(NamedTuple):
     stored: str = ""
 
 
-def inspect(path: Path) -> ImageKind:
+def inspect(path: Encoded) -> ImageKind:
     """Find what an image file holds, without decoding it.
 
     Raises
@@ -67,7 +74,7 @@ def inspect(path: Path) -> ImageKind:
         return _kind(image, path)
 
 
-def decode(path: Path, mode: Mode, depth: int = 8) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def decode(path: Encoded, mode: Mode, depth: int = 8) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Decode an image, the way up that it is to be seen; of many frames or pages the first.
 
     Returns
@@ -103,7 +110,7 @@ def decode(path: Path, mode: Mode, depth: int = 8) -> NDArray[np.uint8] | NDArra
         return np.array(full.convert(mode))
 
 
-def _kind(image: ImageFile, path: Path) -> ImageKind:
+def _kind(image: ImageFile, path: Encoded) -> ImageKind:
     bits = _bits(image)
     if image.mode == "LAB":
         raise mosaic.DataError(f"Image '{path}' is in LAB colours, which cannot be read; convert it to RGB first.")
@@ -201,12 +208,12 @@ def _upright(image: Image) -> Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _transparent(path: Path) -> mosaic.DataError:
+def _transparent(path: Encoded) -> mosaic.DataError:
     return mosaic.DataError(f"Image '{path}' has transparent pixels; put it on a background first.")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ImageFile]:
+def _opened(path: Encoded) -> Iterator[ImageFile]:
     from PIL import Image
 
     try:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -62,6 +62,32 @@ class NetcdfVariable(StoredArray):
         self._chunk = stored.encoding.get("chunksizes") or (1,) * stored.ndim
         self.held = 2 * math.prod(self._chunk) * stored.dtype.itemsize
 
+    is_direct = True
+
+    def entries(self, first: int, last: int, axis: int = 0) -> Array:
+        """Read a region; the libraries' locks let one thread do so at a time.
+
+        Raises
+        ------
+        DataError
+            If a value is the one that says that it is missing.
+        """
+        region = {self._raw.dims[axis]: slice(first, last)}
+        if self._missing:
+            self._refuse_missing(self._raw.isel(region).values)
+        return np.moveaxis(self._decoded.isel(region).values, axis, 0)
+
+    def check_written(self, least: float, most: float) -> None:
+        """Refuse an array that holds what the library gives where nothing was written.
+
+        Raises
+        ------
+        DataError
+            If it does.
+        """
+        if self._unwritten is not None and least == most == self._unwritten:
+            self._refuse_unwritten()
+
     def rows(self, chosen: Indices, axis: int = 0) -> Iterator[Array]:
         """Read the chosen entries of an axis; the axis comes first.
 
@@ -83,10 +109,13 @@ class NetcdfVariable(StoredArray):
             written = written or self._unwritten is None or bool((read != self._unwritten).any())
             yield np.moveaxis(read, axis, 0)[inside - inside[0]]
         if not written and len(chosen):
-            raise mosaic.DataError(
-                f"'{self._path}': '{self._name}' holds nothing but {self._unwritten:g}, which netCDF gives for what "
-                f"was never written; write the values, and close the file."
-            )
+            self._refuse_unwritten()
+
+    def _refuse_unwritten(self) -> NoReturn:
+        raise mosaic.DataError(
+            f"'{self._path}': '{self._name}' holds nothing but {self._unwritten:g}, which netCDF gives for what "
+            f"was never written; write the values, and close the file."
+        )
 
     def _refuse_missing(self, raw: Array) -> None:
         for missing in np.unique(np.concatenate([np.ravel(np.asarray(value)) for value in self._missing])):

@@ -55,7 +55,8 @@ def _of_file(path: Path) -> StoredArray:
         stream.seek(start)
         return stream
 
-    return RowStream(shape, dtype, opened, is_fortran=is_fortran, can_seek=True)
+    direct = None if is_fortran else mosaic.FileRows(path, start, shape, dtype)
+    return RowStream(shape, dtype, opened, is_fortran=is_fortran, can_seek=True, direct=direct)
 
 
 def _of_member(archive: zipfile.ZipFile, member: str, name: str, path: Path) -> StoredArray:
@@ -69,8 +70,19 @@ def _of_member(archive: zipfile.ZipFile, member: str, name: str, path: Path) -> 
         stream.read(start)
         return stream
 
-    # The checksum of a member is compared where it ends.
-    return RowStream(shape, dtype, opened, is_fortran=is_fortran)
+    direct = None
+    if archive.getinfo(member).compress_type == zipfile.ZIP_STORED and not is_fortran:
+        direct = mosaic.FileRows(path, _data_start(archive.getinfo(member), path) + start, shape, dtype)
+    # The checksum of a member is compared where it ends; rows that are read where they lie are not checked.
+    return RowStream(shape, dtype, opened, is_fortran=is_fortran, direct=direct)
+
+
+def _data_start(member: zipfile.ZipInfo, path: Path) -> int:
+    """Where the bytes of a member begin in the file: behind its header, its name and its extra field."""
+    with path.open("rb") as stream:
+        stream.seek(member.header_offset)
+        name, extra = struct.unpack("<26xHH", stream.read(30))
+    return int(member.header_offset + 30 + name + extra)
 
 
 def _header(stream: IO[bytes], name: str, path: Path) -> Header:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import mosaic
-from mosaic_data.stored_array import Array
 
 __all__ = ["PixelRange", "dark_note"]
 
@@ -46,18 +45,10 @@ class PixelRange:
         self.low, self.high = bounds or KNOWN.get(dtype.name, (-1.0, 1.0))
         self._least, self._most = math.inf, -math.inf
 
-    def to_unit(self, pixels: Array) -> Array:
-        """Map pixels linearly to [-1, 1], as float32 in C order; NaN and infinity pass through."""
+    def see(self, least: float, most: float) -> None:
+        """Note the least and the greatest of some pixels; NaN if one of them is."""
         # Unlike min and max of Python, these pass NaN on.
-        self._least = float(np.minimum(self._least, float(pixels.min())))
-        self._most = float(np.maximum(self._most, float(pixels.max())))
-        if (self.low, self.high) == (-1.0, 1.0):  # (x + 1) - 1 would round what is in range already
-            return np.array(pixels, dtype=np.float32, order="C")
-        # In float32 where it holds all values of the type; it does not distinguish 1000000 from 1000000.01.
-        precision = np.float32 if self._dtype.name in KNOWN else np.float64
-        half = precision((self.high - self.low) / 2)
-        unit = np.subtract(pixels, self.low, dtype=precision) / half - precision(1)
-        return np.ascontiguousarray(unit, dtype=np.float32)
+        self._least, self._most = float(np.minimum(self._least, least)), float(np.maximum(self._most, most))
 
     def check(self, read: int, count: int) -> list[str]:
         """Refuse pixels outside the range, and note if they hardly use it; call it at the end.

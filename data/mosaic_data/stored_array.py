@@ -11,6 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+import mosaic
+
 __all__ = ["Array", "Indices", "RowStream", "StoredArray", "pieces"]
 
 Array = NDArray[Any]
@@ -31,12 +33,25 @@ class StoredArray(ABC):
         Names of the axes; empty where the file names none.
     held : int
         Bytes that reading takes besides what is asked for.
+    is_direct : bool
+        Whether `entries` can be read anywhere; else `rows` come in order only.
+    opened : object
+        What must not be closed as long as it is read; garbage collection closes it.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     dims: tuple[str, ...] = ()
     held: int = 0
+    is_direct: bool = False
+    opened: object = None
+
+    def entries(self, first: int, last: int, axis: int = 0) -> Array:
+        """Read the entries of an axis from `first` to before `last`, in any thread; the axis comes first."""
+        raise NotImplementedError
+
+    def check_written(self, least: float, most: float) -> None:  # noqa: B027
+        """Refuse an array, all of whose values lie in these bounds, if nothing was ever written to it."""
 
     @abstractmethod
     def rows(self, chosen: Indices, axis: int = 0) -> Iterator[Array]:
@@ -70,6 +85,8 @@ class RowStream(StoredArray):
         Opens the stream, at the first byte of the array.
     can_seek : bool
         Whether pieces can be left out. A stream that is checked as it is read must be read to its end.
+    direct : mosaic.FileRows, optional
+        The rows where they lie in a file, if they do, in C order.
     """
 
     def __init__(
@@ -80,8 +97,10 @@ class RowStream(StoredArray):
         *,
         is_fortran: bool = False,
         can_seek: bool = False,
+        direct: mosaic.FileRows | None = None,
     ) -> None:
         self.shape, self.dtype = shape, dtype
+        self._direct, self.is_direct = direct, direct is not None
         self._opened, self._is_fortran, self._can_seek = opened, is_fortran, can_seek
         self.held = math.prod(shape) * dtype.itemsize if is_fortran else 0
 
@@ -101,6 +120,12 @@ class RowStream(StoredArray):
                 piece = self._read(stream, (stop - start, *self.shape[1:]))
                 if len(inside):
                     yield piece[inside]
+
+    def entries(self, first: int, last: int, axis: int = 0) -> Array:
+        """Read rows where they lie; `axis` must be 0."""
+        if axis != 0 or self._direct is None:
+            raise ValueError("only rows of files can be read anywhere")
+        return self._direct.read(first, last)
 
     def _read(self, stream: IO[bytes], shape: tuple[int, ...]) -> Array:
         content = bytearray(math.prod(shape) * self.dtype.itemsize)

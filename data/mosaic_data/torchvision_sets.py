@@ -6,14 +6,18 @@ the split that is asked for only.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import platformdirs
 import torch
 from pydantic import Field
@@ -29,6 +33,8 @@ __all__ = ["CelebA", "Cifar10", "FashionMnist", "Mnist", "TorchvisionSource"]
 
 
 _downloading = threading.Lock()  # stdout is that of all threads
+
+HELD = 2**20  # values of resized images that are held at a time on their way into the cache folder
 
 CIFAR_IMAGES = {"train": 50_000, "test": 10_000}
 
@@ -109,15 +115,40 @@ class TorchvisionSource(mosaic.DataSource):
     def read_split(self) -> mosaic.DataSet:
         """Read the split from files that are all there."""
 
-    def check_images(self, count: int, channels: int, more: int) -> None:
-        """Refuse to read what takes more memory than there is; `more` is what reading takes beside images."""
-        self.check_memory(self.kept(count), (channels, self.options.size, self.options.size), more)
+    def check_images(self, channels: int, more: int) -> None:
+        """Refuse sets of which not even one image can be read; `more` is what reading takes beside images."""
+        self.check_memory(1, (channels, self.options.size, self.options.size), more)
 
-    def dataset(self, images: Tensor, labels: Tensor | None, classes: tuple[str, ...]) -> mosaic.DataSet:
-        """Make the data set of resized `images` (N, C, size, size)."""
+    def images(
+        self, chosen: Tensor, channels: int, more: int, files: Iterable[Path], read: Callable[[Tensor], Tensor]
+    ) -> tuple[mosaic.Images, tuple[str, ...]]:
+        """Give the chosen images, in memory or, resized once, from the cache folder; and notes.
+
+        `read` gives those at some places (n, channels, size, size), resized. `more` is what it takes beside. What is
+        kept is of these `files`, as they are.
+        """
+        shape = (channels, self.options.size, self.options.size)
+        if self.fits(len(chosen), shape, more):
+            return read(chosen), ()
+
+        def decode() -> mosaic.Decoded:
+            blocks = (read(places).numpy() for places in chosen.split(max(1, HELD // math.prod(shape))))
+            return mosaic.Decoded((len(chosen), *shape), np.dtype(np.float32), blocks)
+
+        states = sorted((readable(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        options = self.options.model_dump(mode="json")
+        key = {"what": f"{self.name} 1", "options": options, "files": sha256(repr(states).encode()).hexdigest()}
+        images, _ = mosaic.cached_images(key, decode, (-1.0, 1.0))
+        return images, (self.pieces_note(len(chosen), shape),)
+
+    def dataset(
+        self, images: tuple[mosaic.Images, tuple[str, ...]], labels: Tensor | None, classes: tuple[str, ...]
+    ) -> mosaic.DataSet:
+        """Make the data set of what `images` gave."""
         return mosaic.DataSet(
+            notes=images[1],
             name=self.name,
-            images=images,
+            images=images[0],
             labels=labels,
             classes=classes,
             scales=self.preset,
@@ -171,11 +202,17 @@ class Mnist(TorchvisionSource):
                 f"'{directory}' holds {count} images ({images}) but {labelled} labels "
                 f"({labels_of}); replace both files by those of one release."
             )
-        self.check_images(count, 1, 64 * count + self.kept(count) * height * width)
+        more = 64 * count
+        self.check_images(1, more)
         labels = label_file.read().long()
         chosen = self.choose(count, labels)
-        pixels = pixel_file.read(chosen.numpy())[:, None]
-        return self.dataset(resize(pixels, self.options.size), labels[chosen], self.class_names())
+
+        def read(places: Tensor) -> Tensor:
+            return resize(pixel_file.read(places.numpy())[:, None], self.options.size)
+
+        whole = more + self.kept(count) * height * width
+        given = self.images(chosen, 1, whole, (pixel_file.file, label_file.file), read)
+        return self.dataset(given, labels[chosen], self.class_names())
 
     def class_names(self) -> tuple[str, ...]:
         """Name the classes, in the order of the labels."""
@@ -223,7 +260,7 @@ class Cifar10(TorchvisionSource):
         datasets: Any = mosaic.import_torchvision().datasets
         # torchvision reads all of it, and holds it twice when it joins the files.
         count, is_training = CIFAR_IMAGES[self.options.split], self.options.split == "train"
-        self.check_images(count, 3, 2 * count * 3 * 32 * 32)
+        self.check_images(3, 2 * count * 3 * 32 * 32)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # newer numpys warn about these pickles of an old one
@@ -236,8 +273,14 @@ class Cifar10(TorchvisionSource):
             ) from error
         labels = torch.tensor(split.targets, dtype=torch.int64, device="cpu")
         chosen = self.choose(len(labels), labels)
-        pixels = torch.from_numpy(split.data)[chosen].permute(0, 3, 1, 2)
-        return self.dataset(resize(pixels, self.options.size), labels[chosen], tuple(split.classes))
+        pixels, folder = torch.from_numpy(split.data), self.root / self.folder
+
+        def read(places: Tensor) -> Tensor:
+            return resize(pixels[places].permute(0, 3, 1, 2), self.options.size)
+
+        more = 2 * count * 3 * 32 * 32
+        given = self.images(chosen, 3, more, (folder / name for name in self.needed), read)
+        return self.dataset(given, labels[chosen], tuple(split.classes))
 
     def _altered(self, datasets: Any) -> str:
         cifar, same = datasets.CIFAR10, datasets.utils.check_integrity
@@ -274,13 +317,19 @@ class CelebA(TorchvisionSource):
                 f"'{partition}' names no {self.split_name} images (a file name, then {mark}); replace it by the "
                 f"published file."
             )
-        self.check_images(len(names), 3, 256 * len(names))
-        chosen, size = self.choose(len(names), None).tolist(), self.options.size
-        small = torch.empty(len(chosen), 3, size, size, dtype=torch.float32, device="cpu")
-        for row, index in enumerate(chosen):
-            photograph = torch.from_numpy(decode(folder / names[index], "RGB"))
-            small[row] = resize(photograph.permute(2, 0, 1)[None], size)[0]
-        return self.dataset(small, None, ())
+        more = 256 * len(names)
+        self.check_images(3, more)
+        chosen, size = self.choose(len(names), None), self.options.size
+
+        def read(places: Tensor) -> Tensor:
+            small = torch.empty(len(places), 3, size, size, dtype=torch.float32, device="cpu")
+            for row, index in enumerate(places.tolist()):
+                photograph = torch.from_numpy(decode(folder / names[index], "RGB"))
+                small[row] = resize(photograph.permute(2, 0, 1)[None], size)[0]
+            return small
+
+        paths = (path for index in chosen.tolist() if (path := folder / names[index]).exists())
+        return self.dataset(self.images(chosen, 3, more, paths, read), None, ())
 
 
 @mosaic.hookimpl

@@ -15,8 +15,10 @@ from mosaic.engine.posterior import BITS, Posterior
 from mosaic.engine.stream import stream
 from mosaic.engine.window_problem import WindowProblem
 from mosaic.engine.windows import WindowAxis, frame_of
+from mosaic.interfaces.image_source import largest_block
+from mosaic.interfaces.images import Images
 
-__all__ = ["LANES", "compiled_windows", "fallback_notes", "unsupported", "workspace_bytes"]
+__all__ = ["LANES", "block_values", "compiled_windows", "fallback_notes", "unsupported", "workspace_bytes"]
 
 # Images that the kernel works on at a time where registers are widest: blocks are multiples of it, so no lane is idle.
 LANES = 16
@@ -30,19 +32,22 @@ CALL_COMPARISONS = 1e8
 # The training set is divided into at least about this many calls, so that several threads stay evenly busy.
 CALLS = 32
 
+# Values in the images of one call, at most: large sets are read in pieces, and each thread holds one.
+CALL_VALUES = 2**24
 
-def unsupported(x: Tensor, images: Tensor) -> str | None:
+
+def unsupported(x: Tensor, images: Images) -> str | None:
     """Say why the kernel cannot be used for this input, or at all on this machine; None if it can."""
     return _unsuited(x, images) or _missing()
 
 
-def fallback_notes(engine: str, images: Tensor) -> list[str]:
+def fallback_notes(engine: str, images: Images) -> list[str]:
     """Note that `auto` does without the kernel, where nothing but this machine stands in its way."""
     reason = _missing() if engine == "auto" and _unsuited(images, images) is None else None
     return [] if reason is None else [f"The compiled engine cannot be used here: {reason}; torch compares windows."]
 
 
-def _unsuited(x: Tensor, images: Tensor) -> str | None:
+def _unsuited(x: Images, images: Images) -> str | None:
     """Say why the kernel is not made for this input; None if it is."""
     if x.device.type != "cpu":
         return f"it computes on the CPU, not on {x.device}"
@@ -110,8 +115,20 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         source = problem.source(source, first, row_candidates, col_candidates)
         return _relative_to_best(reference, total, weighted, energy, best, source)
 
-    blocks = min(CALL_COMPARISONS / (batch * rows.pairs * cols.pairs), len(problem.images) / CALLS) / LANES
-    return stream(problem.images, max(1, math.ceil(blocks)) * LANES, part, problem.compute.shards)
+    length = _block_images(problem.images, batch * rows.pairs * cols.pairs)
+    return stream(problem.images, length, part, problem.compute.shards)
+
+
+def _block_images(images: Images, comparisons: float) -> int:
+    """How many images a call takes, of which each needs so many comparisons."""
+    blocks = min(CALL_COMPARISONS / comparisons, len(images) / CALLS) / LANES
+    most = max(1, largest_block(images, CALL_VALUES) // LANES)
+    return max(1, min(most, math.ceil(blocks))) * LANES
+
+
+def block_values(images: Images, comparisons: float) -> int:
+    """Values of the images that a call takes at most, if one sample needs so many comparisons with each image."""
+    return _block_images(images, max(1, comparisons)) * math.prod(images.shape[1:])
 
 
 def _relative_to_best(

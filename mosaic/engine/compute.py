@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mosaic.device import accumulator_dtype
 from mosaic.errors import UsageError
+from mosaic.interfaces.images import Images
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["DEFAULT", "ENGINES", "Compute", "check_input", "log_weights_of"]
@@ -77,7 +78,7 @@ def log_weights_of(weights: Tensor | None, *shape: int) -> Tensor | None:
     return torch.log2(weights.to(accumulator_dtype(weights.device)))
 
 
-def check_input(x: Tensor, images: Tensor, level: Level) -> None:
+def check_input(x: Tensor, images: Images, level: Level) -> None:
     """Refuse x that is not a batch of images like the training images, its type, or a level that has no posterior.
 
     Raises

@@ -71,7 +71,7 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
 
     def part(first: int, block: Tensor) -> Posterior:
         seen, bias = seen_and_bias(first, block)
-        values = after_ones(problem.values_part(first, len(block), rows, cols).to(problem.x.dtype))
+        values = after_ones(problem.values_part(first, block, rows, cols).to(problem.x.dtype))
         columns = empty_sums(problem, len(filters))
         for first_of_group in range(0, len(filters), length):
             chosen = slice(first_of_group, first_of_group + length)

@@ -27,6 +27,7 @@ from mosaic.engine.posterior import BITS, Posterior, weights_of
 from mosaic.engine.stream import stream
 from mosaic.engine.windows import window_axis
 from mosaic.errors import UsageError
+from mosaic.interfaces.images import Images
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["Move", "filtered_posterior_mean", "filtered_workspace_bytes"]
@@ -54,6 +55,12 @@ class Move:
     turns: int = 0
     shift: tuple[int, int] = (0, 0)
     allowed: Tensor | None = None
+
+    def of(self, images: Images) -> Images:
+        """Give all training images moved, those of a source as they are read, or those themselves if nothing moves."""
+        if not (self.flip or self.turns % 4 or any(self.shift)):
+            return images
+        return self.apply(images).contiguous() if isinstance(images, Tensor) else images.rearranged(self.apply)
 
     def apply(self, images: Tensor) -> Tensor:
         """Move images (n, C, H, W); those themselves where nothing moves."""
@@ -120,7 +127,7 @@ def filtered_workspace_bytes(block: int, filters: int, pixels: int) -> int:
 @torch.no_grad()
 def filtered_posterior_mean(
     x: Tensor,
-    images: Tensor,
+    images: Images,
     level: Level,
     filters: Filters,
     *,
@@ -137,7 +144,7 @@ def filtered_posterior_mean(
     ----------
     x : Tensor (B, C, H, W), float32 or float64
         Noisy images.
-    images : Tensor (N, C, H, W)
+    images : Tensor or ImageSource (N, C, H, W)
         Training images on the same device, N >= 1.
     level : Level
         Noise level of `x`.
@@ -176,7 +183,7 @@ def filtered_posterior_mean(
     precisions = (filters.precisions.to(dtype) * (-BITS / (2 * level.noise**2 * temperature))).T
     length = max(1, compute.block_on(x.device) // (4 * len(moves) * max(filters.precisions.shape)))
 
-    def mean_of(sample: Tensor, first: int, among: Tensor) -> Tensor:
+    def mean_of(sample: Tensor, first: int, among: Images) -> Tensor:
         def part(start: int, block: Tensor) -> Posterior:
             candidates = torch.cat([move.apply(block) for move in moves]).flatten(1).to(dtype)
             logits = (sample - level.signal * candidates).square_() @ precisions
@@ -198,7 +205,12 @@ def filtered_posterior_mean(
         means = stream(among, length, part).mean()
         return (means if one_each else (means.flatten(1) * filters.responses.to(dtype)).sum(0)).view(x.shape[1:])
 
-    batches = images.split(batch or len(images))
+    size = batch or len(images)
+    if isinstance(images, Tensor):
+        batches: Sequence[Images] = images.split(size)
+    else:
+        places = torch.arange(len(images), dtype=torch.int64, device="cpu")
+        batches = [images.select(part) for part in places.split(size)]
     result = torch.zeros_like(x, dtype=dtype)
     for total, sample in zip(result, x.flatten(1).to(dtype), strict=True):
         for number, among in enumerate(batches):

@@ -7,6 +7,8 @@ References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from mosaic.engine.distribute import in_shards
 from mosaic.engine.posterior import BITS, Posterior, attend, energy_of, weights_of
 from mosaic.engine.precision import Arithmetic, choose_arithmetic, largest_magnitude
 from mosaic.engine.stream import stream
+from mosaic.interfaces.images import Images
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["equivariant_posterior", "ideal_posterior", "logits_of", "workspace_bytes"]
@@ -33,7 +36,7 @@ def workspace_bytes(block: int) -> int:
 @standard_torch()
 @torch.no_grad()
 def ideal_posterior(
-    x: Tensor, images: Tensor, level: Level, *, weights: Tensor | None = None, compute: Compute = DEFAULT
+    x: Tensor, images: Images, level: Level, *, weights: Tensor | None = None, compute: Compute = DEFAULT
 ) -> Posterior:
     """Ideal score: one posterior an image, over the training images (eqs. 3-4).
 
@@ -41,7 +44,7 @@ def ideal_posterior(
     ----------
     x : Tensor (B, C, H, W), float32 or float64
         Noisy images.
-    images : Tensor (N, C, H, W)
+    images : Tensor or ImageSource (N, C, H, W)
         Training images on the same device, N >= 1.
     level : Level
         Noise level of `x`.
@@ -56,7 +59,7 @@ def ideal_posterior(
         If the weights cannot be used.
     """
     check_input(x, images, level)
-    shape, pixels = x.shape, images[0].numel()
+    shape, pixels = x.shape, math.prod(images.shape[1:])
     log_weights = log_weights_of(weights, len(images))
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
     queries, block_logits = x.flatten(1).to(how.dtype), compute.block_on(x.device)
@@ -83,7 +86,7 @@ def ideal_posterior(
 @standard_torch()
 @torch.no_grad()
 def equivariant_posterior(
-    x: Tensor, images: Tensor, level: Level, *, weights: Tensor | None = None, compute: Compute = DEFAULT
+    x: Tensor, images: Images, level: Level, *, weights: Tensor | None = None, compute: Compute = DEFAULT
 ) -> Posterior:
     """Equivariant score: one posterior an image, over all circular translates (eqs. 5-6).
 
@@ -92,7 +95,7 @@ def equivariant_posterior(
     row and column of `Posterior.source` are those of the training pixel that moved to the image's first pixel.
     """
     check_input(x, images, level)
-    (batch, _, height, width), pixels = x.shape, images[0].numel()
+    (batch, _, height, width), pixels = x.shape, math.prod(images.shape[1:])
     log_weights = log_weights_of(weights, len(images))
     how = choose_arithmetic(x, level, pixels, largest_magnitude(images))
     wide = accumulator_dtype(x.device)

@@ -15,7 +15,7 @@ References: Miyasawa 1961 (An empirical Bayes estimator of the mean of a normal 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import torch
@@ -28,6 +28,8 @@ from mosaic.engine.posterior import Posterior
 from mosaic.engine.precision import choose_arithmetic, largest_magnitude
 from mosaic.engine.window_problem import Values
 from mosaic.engine.windows import Profile, frame_of, profiles_of
+from mosaic.interfaces.image_source import largest_block
+from mosaic.interfaces.images import Images, image_blocks
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["ideal_jacobian", "window_jacobian"]
@@ -38,7 +40,7 @@ AVERAGED = 8  # values averaged of a candidate with which blocks have their usua
 
 @standard_torch()
 @torch.no_grad()
-def ideal_jacobian(x: Tensor, images: Tensor, level: Level) -> Tensor:
+def ideal_jacobian(x: Tensor, images: Images, level: Level) -> Tensor:
     """Jacobian of the ideal score's x0hat: (a / s^2) Cov(c, c) over the training images (eqs. 3-4).
 
     Parameters
@@ -53,30 +55,36 @@ def ideal_jacobian(x: Tensor, images: Tensor, level: Level) -> Tensor:
     """
     check_input(x, images, level)
     wide = accumulator_dtype(x.device)
-    queries, length = x.flatten(1).to(wide), max(1, BLOCK // images[0].numel())
+    queries, length = x.flatten(1).to(wide), largest_block(images, BLOCK)
     how = choose_arithmetic(queries.view(x.shape), level, queries.shape[1], largest_magnitude(images))
-    blocks = [block.flatten(1) for block in images.split(length)]
-    logits = torch.cat([logits_of(queries.to(how.dtype), block.to(how.dtype), level, how) for block in blocks], 1)
+    logits = torch.cat(
+        [
+            logits_of(queries.to(how.dtype), block.flatten(1).to(how.dtype), level, how)
+            for block in image_blocks(images, length)
+        ],
+        1,
+    )
     weights = torch.softmax(logits.to(wide) * torch.log(torch.tensor(2.0, dtype=wide, device=x.device)), 1)
     result = torch.zeros(len(x), queries.shape[1], queries.shape[1], dtype=wide, device=x.device)
     for own, matrix in zip(weights, result, strict=True):
-        pieces = [(piece[piece > 0, None], block[piece > 0].to(wide)) for piece, block in _pieces(own, blocks)]
-        mean = torch.stack([(weight * block).sum(0) for weight, block in pieces]).sum(0)
-        for weight, block in pieces:
+        mean = torch.stack([(weight * block).sum(0) for weight, block in _counted(own, images, length)]).sum(0)
+        for weight, block in _counted(own, images, length):
             apart = (block - mean) * weight.sqrt()
             matrix.addmm_(apart.T, apart)
     return (result * (level.signal / level.noise**2)).view(len(x), *x.shape[1:], *x.shape[1:])
 
 
-def _pieces(weights: Tensor, blocks: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(weights.split([len(block) for block in blocks]), blocks, strict=True))
+def _counted(weights: Tensor, images: Images, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give, block by block, the weights (n, 1) that are not 0, and their images (n, D), of the weights' dtype."""
+    for own, block in zip(weights.split(length), image_blocks(images, length), strict=True):
+        yield own[own > 0, None], block.flatten(1)[own > 0].to(weights.dtype)
 
 
 @standard_torch()
 @torch.no_grad()
 def window_jacobian(
     posterior: Callable[[Values, Compute], Posterior],
-    images: Tensor,
+    images: Images,
     level: Level,
     k: int,
     boundary: str,

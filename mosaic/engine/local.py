@@ -27,6 +27,7 @@ from mosaic.engine.stream import merged, stream
 from mosaic.engine.window_problem import BandEngine, Values, WindowProblem, over_bands
 from mosaic.engine.windows import Profile, profiles_of, window_axis, window_sums
 from mosaic.errors import UsageError
+from mosaic.interfaces.images import Images
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["chosen_engine", "engine_of", "equivariant_local_posterior", "local_posterior"]
@@ -37,7 +38,7 @@ __all__ = ["chosen_engine", "engine_of", "equivariant_local_posterior", "local_p
 @torch.no_grad()
 def local_posterior(
     x: Tensor,
-    images: Tensor,
+    images: Images,
     level: Level,
     k: int,
     boundary: str = "zeros",
@@ -53,7 +54,7 @@ def local_posterior(
     ----------
     x : Tensor (B, C, H, W)
         Noisy images x = a x_0 + s eps.
-    images : Tensor (N, C, H, W)
+    images : Tensor or ImageSource (N, C, H, W)
         Training images.
     level : Level
         Signal a and noise s > 0 of x.
@@ -110,7 +111,7 @@ def _boxes(problem: WindowProblem, k: int, boundary: str) -> Posterior:
         maximum = logits.amax(1)
         best = logits.argmax(1) if problem.compute.diagnostics else None
         weights = weights_of(logits, maximum[:, None], x.dtype)
-        values = problem.values_at(first, len(block), range(height), range(width)).to(x.dtype)
+        values = problem.values_at(first, images, range(height), range(width)).to(x.dtype)
         weighted = torch.stack([(weights * value).sum(1) for value in values.unbind(1)], dim=1)
         posterior = Posterior(maximum.to(wide), weights.sum(1).to(wide), weighted.to(wide))
         if best is not None:
@@ -127,7 +128,7 @@ def _boxes(problem: WindowProblem, k: int, boundary: str) -> Posterior:
 @torch.no_grad()
 def equivariant_local_posterior(
     x: Tensor,
-    images: Tensor,
+    images: Images,
     level: Level,
     k: int,
     boundary: str = "zeros",
@@ -192,7 +193,7 @@ def _banded(
 
 def _window_problem(
     x: Tensor,
-    images: Tensor,
+    images: Images,
     level: Level,
     k: int,
     boundary: str,
@@ -219,7 +220,7 @@ def _window_problem(
     return WindowProblem(x, images, level, rows, cols, log_weights, _values(values, images), how, compute)
 
 
-def _values(values: Tensor | Values | None, images: Tensor) -> Tensor | Values:
+def _values(values: Tensor | Values | None, images: Images) -> Images | Values:
     """Check the values to average; by default the images themselves."""
     if values is None:
         return images
@@ -244,7 +245,7 @@ def _engine(problem: WindowProblem) -> str:
     return engine if problem.arithmetic.expanded else "reference"
 
 
-def chosen_engine(engine: str, x: Tensor, images: Tensor) -> str:
+def chosen_engine(engine: str, x: Tensor, images: Images) -> str:
     """Choose the engine; `auto` is the compiled kernel where it can be used, else torch."""
     if engine in ("torch", "reference"):
         return engine
@@ -254,7 +255,7 @@ def chosen_engine(engine: str, x: Tensor, images: Tensor) -> str:
     return "compiled" if reason is None else "torch"
 
 
-def engine_of(engine: str, images: Tensor, dtype: torch.dtype) -> str:
+def engine_of(engine: str, images: Images, dtype: torch.dtype) -> str:
     """Name the engine that windows in `dtype` are compared by with these images: compiled, torch or reference.
 
     Raises

@@ -18,6 +18,7 @@ from mosaic.engine.posterior import Posterior
 from mosaic.engine.windows import check_window_size
 from mosaic.errors import UsageError
 from mosaic.interfaces.attribution import Attribution, Source
+from mosaic.interfaces.images import Images, select_images
 from mosaic.interfaces.schedule import Level
 from mosaic.interfaces.score import Memory, ScoreModel, Traits
 
@@ -31,7 +32,7 @@ class AnalyticMachine(ScoreModel):
     """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
 
     A subclass must define `posterior`, and then `sources`, `covariance` and the trait `comparisons` to match. It may
-    also override `evaluate`, `compute`, `engine_for`, `held_bytes` and `block_bytes`.
+    also override `evaluate`, `compute`, `engine_for`, `held_bytes`, `block_bytes` and `read_values`.
     """
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -60,14 +61,15 @@ class AnalyticMachine(ScoreModel):
         return DEFAULT
 
     @abstractmethod
-    def posterior(self, x: Tensor, images: Tensor, level: Level, scale: float, compute: Compute) -> Posterior:
+    def posterior(self, x: Tensor, images: Images, level: Level, scale: float, compute: Compute) -> Posterior:
         """Give the posterior of noisy images x (B, C, H, W) over candidates from images (N, C, H, W).
 
-        Pass `compute` on to the function that compares the candidates.
+        Images may be a tensor, or an `ImageSource` that is read in pieces. Pass `compute` on to the function that
+        compares the candidates.
         """
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: Level, scale: float, compute: Compute
+        self, x: Tensor, images: Images, level: Level, scale: float, compute: Compute
     ) -> tuple[Tensor, Posterior | None]:
         """Give x0hat of x by candidates from images, and the posterior that says what it is made of.
 
@@ -77,7 +79,7 @@ class AnalyticMachine(ScoreModel):
         posterior = self.posterior(x, images, level, scale, compute)
         return posterior.mean(), posterior
 
-    def sources(self, posterior: Posterior, images: Tensor, level: Level, scale: float) -> Source:
+    def sources(self, posterior: Posterior, images: Images, level: Level, scale: float) -> Source:
         """Give the best candidates (B, h, w) of a posterior over images, with ties resolved.
 
         The default returns `Posterior.candidate` with multiplicity 0, which means that equals were not counted.
@@ -85,7 +87,7 @@ class AnalyticMachine(ScoreModel):
         image, row, column = posterior.candidate()
         return Source(image, row, column, torch.zeros_like(image))
 
-    def covariance(self, x: Tensor, images: Tensor, level: Level, scale: float) -> Tensor | None:
+    def covariance(self, x: Tensor, images: Images, level: Level, scale: float) -> Tensor | None:
         """Give d x0hat / d x (B, C, H, W, C, H, W) of float64 x by candidates from images; None if it is not known.
 
         It is the posterior covariance of what is averaged with what is compared, times a / s^2 (`window_jacobian`,
@@ -108,8 +110,15 @@ class AnalyticMachine(ScoreModel):
         measure = reference.workspace_bytes if engine == "reference" else convolved.workspace_bytes
         return measure(batch, shape, int(scale), block)
 
+    def read_values(self, batch: int, scale: float, dtype: torch.dtype) -> int:
+        """Values of training images that a thread compares at a time at most, and holds if they are read in pieces."""
+        if self.engine_for(dtype) != "compiled":
+            return 2**22
+        return compiled.block_values(self.dataset.images, self.traits.comparisons(scale) / len(self.dataset))
+
     def _memory(self, batch: int, scale: float, dtype: torch.dtype, labels: tuple[int, ...]) -> Memory:
-        return Memory(self.held_bytes(batch, scale, dtype), self.block_bytes(batch, scale, dtype))
+        held, block = self.held_bytes(batch, scale, dtype), self.block_bytes(batch, scale, dtype)
+        return Memory(held, block, self.read_values(batch, scale, dtype))
 
     @standard_torch()
     @torch.no_grad()
@@ -182,8 +191,8 @@ class AnalyticMachine(ScoreModel):
             check_window_size(scale)
         return compiled.fallback_notes(self.compute.engine, self.dataset.images)
 
-    def _images_at(self, places: Tensor | None) -> Tensor:
-        return self.dataset.images if places is None else self.dataset.images[places]
+    def _images_at(self, places: Tensor | None) -> Images:
+        return self.dataset.images if places is None else select_images(self.dataset.images, places)
 
 
 def expand_to_pixels(posterior: Posterior, source: Source) -> tuple[Source, Tensor, Tensor]:

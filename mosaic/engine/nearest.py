@@ -8,6 +8,7 @@ from torch import Tensor
 from mosaic.device import standard_torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.arguments import checked
+from mosaic.interfaces.images import Images
 from mosaic.progress import Progress, silent
 
 __all__ = ["nearest_images"]
@@ -19,7 +20,7 @@ CHUNK = 2**23  # pixels of training images compared at a time
 @standard_torch()
 @torch.no_grad()
 def nearest_images(
-    images: Tensor, training: Tensor, count: int = 1, *, progress: Progress = silent
+    images: Tensor, training: Images, count: int = 1, *, progress: Progress = silent
 ) -> tuple[Tensor, Tensor]:
     """Find the training images nearest to each image, by Euclidean (L2) distance over all pixels and channels.
 
@@ -27,7 +28,7 @@ def nearest_images(
     ----------
     images : Tensor (B, C, H, W)
         Images.
-    training : Tensor (N, C, H, W)
+    training : Tensor or ImageSource (N, C, H, W)
         Training images, N >= count.
     count : int
         How many to find.

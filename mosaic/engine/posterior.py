@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mosaic.device import accumulator_dtype
 from mosaic.errors import UsageError
+from mosaic.interfaces.images import Images
 
 __all__ = ["BITS", "Posterior", "after_ones", "attend", "energy_of", "weights_of"]
 
@@ -92,12 +93,12 @@ class Posterior:
         """Posterior mean x0hat (B, C, H, W) over the candidates seen."""
         return self.weighted / self.total[:, None]
 
-    def certain(self, values: Tensor) -> Posterior:
+    def certain(self, values: Images) -> Posterior:
         """Put all weight on the most probable candidate, as at vanishing noise.
 
         Parameters
         ----------
-        values : Tensor (N, C, H, W)
+        values : Tensor or ImageSource (N, C, H, W)
             What the candidates' centres hold.
 
         Raises

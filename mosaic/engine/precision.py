@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic.device import accumulator_dtype
+from mosaic.interfaces.images import Images, extremes_of
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["Arithmetic", "choose_arithmetic", "largest_magnitude"]
@@ -66,7 +67,6 @@ def choose_arithmetic(x: Tensor, level: Level, pixels: float, largest: float) ->
     return Arithmetic(accumulator_dtype(x.device) if x.dtype == torch.float64 else x.dtype, expanded=False)
 
 
-def largest_magnitude(images: Tensor) -> float:
+def largest_magnitude(images: Images) -> float:
     """Largest absolute value in `images`, of any shape: what rounding errors of logits grow with."""
-    low, high = images.aminmax()
-    return float(torch.maximum(low.abs(), high.abs()))
+    return max(map(abs, extremes_of(images)))

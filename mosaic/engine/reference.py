@@ -45,7 +45,7 @@ def reference_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
 
     def part(first: int, block: Tensor) -> Posterior:
         windows = windows_of(problem.image_part(block, rows, cols, wide))
-        values = after_ones(problem.values_part(first, len(block), rows, cols).to(wide))
+        values = after_ones(problem.values_part(first, block, rows, cols).to(wide))
         weights = problem.weights_part(first, len(block), rows.candidates, cols.candidates)
         columns = empty_sums(problem, len(queries))
         length = max(1, problem.block // len(windows))

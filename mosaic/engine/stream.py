@@ -8,7 +8,7 @@ subtrees: `tasks_of` cuts the shards into such.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import TypeVar
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mosaic.device import interrupts_held, single_threaded, thread_limit
 from mosaic.engine.posterior import Posterior
+from mosaic.interfaces.images import Images
 
 __all__ = ["SHARD", "merged", "shards_of", "stream", "tasks_of"]
 
@@ -61,11 +62,13 @@ def merged(posteriors: Iterable[Posterior]) -> Posterior:
 
 
 def stream(
-    images: Tensor, length: int, part: Callable[[int, Tensor], Posterior], shards: range | None = None
+    images: Images, length: int, part: Callable[[int, Tensor], Posterior], shards: range | None = None
 ) -> Posterior:
     """Merge the posteriors of blocks of at most `length` images.
 
-    A block's posterior is computed as part(first, block), `first` the number of the block's first image.
+    A block's posterior is computed as part(first, block), `first` the number of the block's first image. Images that
+    are not in memory are read block by block, each by the thread that computes with it; to other devices one block
+    ahead.
 
     On a CPU one thread computes each block from start to end, so the numbers do not depend on the number of threads.
     This is also faster on a busy machine, where threads that share every small operation wait for each other. At most
@@ -80,30 +83,35 @@ def stream(
     chosen = shards_of(len(images)) if shards is None else shards
     blocks = [range(first, min(first + length, ends[n])) for n in chosen for first in range(n * SHARD, ends[n], length)]
 
-    def compute(block: range) -> tuple[int, Posterior]:
-        return block.start // SHARD, part(block.start, images[block.start : block.stop])
+    def read(block: range) -> Tensor:
+        return images[block.start : block.stop]
+
+    def computed(block: range) -> Posterior:
+        return part(block.start, read(block))
 
     if images.device.type != "cpu":
-        return merged(_by_shard(map(compute, blocks)))
+        pieces = map(read, blocks) if isinstance(images, Tensor) else _one_ahead(read, blocks)
+        return merged(_by_shard(blocks, map(part, [block.start for block in blocks], pieces)))
     _keep_freed_memory()
     # An interrupt waits for the blocks in progress. A KeyboardInterrupt while a lock of the pool, or the one of
     # `single_threaded`, is being taken would leave threads, or the next run, waiting for ever.
     with interrupts_held() as interrupted, single_threaded(interrupted) as threads:
         threads = min(threads, len(blocks), thread_limit() or threads)
         if threads == 1:
-            whole = merged(_by_shard(_until(interrupted, map(compute, blocks))))
+            whole = merged(_by_shard(blocks, _until(interrupted, map(computed, blocks))))
         else:
             with ThreadPoolExecutor(threads) as pool:
-                whole = merged(_by_shard(_until(interrupted, pool.map(compute, blocks))))
+                whole = merged(_by_shard(blocks, _until(interrupted, pool.map(computed, blocks))))
         if interrupted():  # what is merged is not the whole
             raise KeyboardInterrupt
         return whole
 
 
-def _by_shard(blocks: Iterable[tuple[int, Posterior]]) -> Iterator[Posterior]:
-    """Merge the blocks of each shard, from left to right, as they come in order."""
+def _by_shard(blocks: Iterable[range], posteriors: Iterable[Posterior]) -> Iterator[Posterior]:
+    """Merge the posteriors of the blocks of each shard, from left to right, as they come; they may end early."""
     number, whole = -1, None
-    for shard, posterior in blocks:
+    for block, posterior in zip(blocks, posteriors, strict=False):
+        shard = block.start // SHARD
         if whole is not None and shard != number:
             yield whole
         whole, number = posterior if whole is None or shard != number else whole.merge(posterior), shard
@@ -117,6 +125,16 @@ def _until(stopped: Callable[[], bool], parts: Iterator[Part]) -> Iterator[Part]
         yield part
         if stopped():
             return
+
+
+def _one_ahead(read: Callable[[Part], Tensor], blocks: Sequence[Part]) -> Iterator[Tensor]:
+    """Read blocks in order, the next one while the caller computes with this one."""
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(read, blocks[0])
+        for each in blocks[1:]:
+            block, following = following.result(), reader.submit(read, each)
+            yield block
+        yield following.result()
 
 
 def _keep_freed_memory() -> None:

@@ -16,10 +16,13 @@ from torch.nn import functional
 from mosaic.engine.posterior import Posterior
 from mosaic.errors import MosaicError
 from mosaic.interfaces.attribution import Source
+from mosaic.interfaces.image_source import largest_block
+from mosaic.interfaces.images import Images, image_blocks
 
 __all__ = ["resolve_image_ties", "resolve_window_ties", "window_keys"]
 
 CHUNK = 2**18  # values hashed at a time: as many as fit in a processor's cache
+SEARCHED = 2**22  # values of images looked through at a time
 TABLE = 2**20  # entries of the table that rules out most windows not asked for
 NONE = torch.iinfo(torch.int64).max
 
@@ -85,7 +88,7 @@ def _kinds(height: int, width: int, border: int, device: torch.device) -> Tensor
 
 def resolve_window_ties(
     posterior: Posterior,
-    images: Tensor,
+    images: Images,
     k: int,
     wraps: bool,
     aligned: bool = False,
@@ -120,14 +123,14 @@ def resolve_window_ties(
     return Source(places // (height * width), places // width % height, places % width, count)
 
 
-def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -> Source:
+def resolve_image_ties(posterior: Posterior, images: Images, translates: bool) -> Source:
     """Find the first image, or circular translate, that equals the best one, and how many do.
 
     Parameters
     ----------
     posterior : Posterior (B, 1, 1)
         Over whole images, with diagnostics.
-    images : Tensor (N, C, H, W)
+    images : Tensor or ImageSource (N, C, H, W)
         The training images.
     translates : bool
         Whether translates are candidates, too.
@@ -156,20 +159,25 @@ def resolve_image_ties(posterior: Posterior, images: Tensor, translates: bool) -
     return Source(*(column.view(-1, 1, 1) for column in torch.tensor(rows, device=images.device, dtype=torch.int64).T))
 
 
-def _sums_of_codes(images: Tensor) -> Tensor:
+def _sums_of_codes(images: Images) -> Tensor:
     """Hash images (N,) so that translates have equal hashes: a sum over pixels does not depend on their order."""
-    parts = images.split(max(1, CHUNK // images[0].numel()))
+    parts = image_blocks(images, largest_block(images, CHUNK))
     return torch.cat([_mixed(_codes(part)).flatten(1).sum(1) for part in parts])
 
 
-def _images_like(wanted: Tensor, images: Tensor) -> list[tuple[int, int, int]]:
+def _images_like(wanted: Tensor, images: Images) -> list[tuple[int, int, int]]:
     """Places of the images that equal an image (C, H, W) in their central pixels: a cheap test before the exact one."""
     rows, cols = (slice(size // 2 - min(2, size // 2), size // 2 + 2) for size in wanted.shape[1:])
-    alike = (images[..., rows, cols] == wanted[..., rows, cols]).flatten(1).all(1)
+    alike = torch.cat(
+        [
+            (block[..., rows, cols] == wanted[..., rows, cols]).flatten(1).all(1)
+            for block in image_blocks(images, largest_block(images, SEARCHED))
+        ]
+    )
     return [(n, 0, 0) for n in torch.nonzero(alike)[:, 0].tolist()]
 
 
-def _translates_like(wanted: Tensor, images: Tensor, candidates: Tensor) -> list[tuple[int, int, int]]:
+def _translates_like(wanted: Tensor, images: Images, candidates: Tensor) -> list[tuple[int, int, int]]:
     """Image, row and column of all translates that may be equal to an image (C, H, W), in this order.
 
     The candidates have the same pixels in some order. By Cauchy-Schwarz, the product of a translate with the image
@@ -178,7 +186,7 @@ def _translates_like(wanted: Tensor, images: Tensor, candidates: Tensor) -> list
     height, width = wanted.shape[1:]
     spectrum, square = torch.fft.rfft2(wanted.double()).conj(), float(wanted.double().square().sum())
     places = []
-    for numbers in candidates.split(max(1, CHUNK // images[0].numel())):
+    for numbers in candidates.split(largest_block(images, CHUNK)):
         products = torch.einsum("cyx,ncyx->nyx", spectrum, torch.fft.rfft2(images[numbers].double()))
         correlation = torch.fft.irfft2(products, s=(height, width))
         near = torch.nonzero(correlation >= square - 1e-8 * (1 + square))

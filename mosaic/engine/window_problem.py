@@ -21,6 +21,8 @@ from mosaic.engine.posterior import Posterior
 from mosaic.engine.precision import Arithmetic
 from mosaic.engine.stream import shards_of
 from mosaic.engine.windows import Band, WindowAxis, frame_of
+from mosaic.interfaces.image_source import ImageSource
+from mosaic.interfaces.images import Images
 from mosaic.interfaces.schedule import Level
 
 __all__ = ["BandEngine", "Values", "WindowProblem", "as_posterior", "empty_sums", "over_bands"]
@@ -37,7 +39,7 @@ class WindowProblem:
     ----------
     x : Tensor (B, C, H, W)
         Noisy images.
-    images : Tensor (N, C, H, W)
+    images : Tensor or ImageSource (N, C, H, W)
         Training images on the same device, N >= 1.
     level : Level
         Noise level of `x`.
@@ -45,7 +47,7 @@ class WindowProblem:
         Windows along the two axes.
     log_weights : Tensor (N, H, W), optional
         Added to the logits of the windows with these centres, in bits.
-    values : Tensor (N, V, H, W) or Values
+    values : Tensor or ImageSource (N, V, H, W), or Values
         What is averaged, at the centre of each window: the images' pixels, or other values given in their place. What
         would fill the memory if it were held is a function that gives it, of a block of images at a time.
     arithmetic : Arithmetic
@@ -55,12 +57,12 @@ class WindowProblem:
     """
 
     x: Tensor
-    images: Tensor
+    images: Images
     level: Level
     rows: WindowAxis
     cols: WindowAxis
     log_weights: Tensor | None
-    values: Tensor | Values
+    values: Images | Values
     arithmetic: Arithmetic
     compute: Compute
 
@@ -101,21 +103,24 @@ class WindowProblem:
             return None
         return self.log_weights[first : first + count, rows.start : rows.stop, cols.start : cols.stop]
 
-    def values_part(self, first: int, count: int, rows: Band, cols: Band) -> Tensor:
-        """Values (n * windows, V) of the candidates of a pair of bands from image `first` on, row by row."""
-        values = self.values_at(first, count, rows.candidates, cols.candidates)
+    def values_part(self, first: int, block: Tensor, rows: Band, cols: Band) -> Tensor:
+        """Values (n * windows, V) of the candidates of a pair of bands in a block of images, row by row."""
+        values = self.values_at(first, block, rows.candidates, cols.candidates)
         return values.permute(0, 2, 3, 1).reshape(-1, values.shape[1])
 
-    def values_at(self, first: int, count: int, rows: range, cols: range) -> Tensor:
-        """Values (n, V, rows, columns) by the rows and columns of centres, from image `first` on."""
-        if isinstance(self.values, Tensor):
-            return self.values[first : first + count, :, rows.start : rows.stop, cols.start : cols.stop]
-        return self.values(self.images[first : first + count], rows, cols)
+    def values_at(self, first: int, block: Tensor, rows: range, cols: range) -> Tensor:
+        """Values (n, V, rows, columns) by the rows and columns of centres, of a block of images from `first` on."""
+        if not isinstance(self.values, (Tensor, ImageSource)):
+            return self.values(block, rows, cols)
+        values = block if self.values is self.images else self.values[first : first + len(block)]
+        return values[:, :, rows.start : rows.stop, cols.start : cols.stop]
 
     @property
     def values_count(self) -> int:
         """How many values a centre has, V."""
-        return self.values_at(0, 1, range(1), range(1)).shape[1]
+        if isinstance(self.values, (Tensor, ImageSource)):
+            return self.values.shape[1]
+        return self.values(self.images[:1], range(1), range(1)).shape[1]
 
     def source(self, index: Tensor, first: int, rows: range, cols: range) -> Tensor:
         """Turn indices among the candidates of images from `first` on into the numbers of `Posterior.source`."""

@@ -12,6 +12,9 @@ from pydantic import BaseModel, FiniteFloat, InstanceOf, StrictStr, ValidationEr
 from torch import Tensor
 
 from mosaic.errors import DataError, shown
+from mosaic.interfaces.file_images import ArrayImages
+from mosaic.interfaces.image_source import ImageSource
+from mosaic.interfaces.images import Images
 from mosaic.interfaces.rule import Rule
 
 __all__ = ["LARGEST", "as_facts", "as_images", "as_labels", "check_text"]
@@ -60,21 +63,26 @@ def as_facts(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(facts, name) for name in given}
 
 
-def as_images(owner: str, images: Any) -> Tensor:
-    """Give images as a dense tensor of its own history: float32 or float64.
+def as_images(owner: str, images: Any) -> Images:
+    """Give images as a dense tensor of its own history, float32 or float64, or as a source that is read in pieces.
 
     Parameters
     ----------
     owner : str
         Name of the data set, for errors.
     images : Tensor or ndarray (N, C, H, W), floating point; or a list of tensors or arrays (C, H, W)
-        Half precision becomes float32, which holds its values exactly. A tensor is not copied unless it has to be.
+        Half precision becomes float32, which holds its values exactly. A tensor is not copied unless it has to be. A
+        memory-mapped array, of floats, uint8 or uint16, becomes a source.
 
     Raises
     ------
     DataError
         If they are of another kind, shape or type, or have no pixels.
     """
+    if isinstance(images, ImageSource):
+        return images
+    if isinstance(images, np.memmap):
+        return _as_source(owner, images)
     tensor = _as_tensor(owner, "images", _joined(owner, "images", images))
     if tensor.ndim != 4 or not tensor.is_floating_point() or tensor.numel() == 0:
         raise DataError(
@@ -82,6 +90,13 @@ def as_images(owner: str, images: Any) -> Tensor:
             f"not {tensor.dtype} of shape {tuple(tensor.shape)}."
         )
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
+
+
+def _as_source(owner: str, images: np.memmap[Any, Any]) -> ImageSource:
+    try:
+        return ArrayImages(images)
+    except DataError as error:
+        raise DataError(f"Data set '{owner}': {error}") from None
 
 
 def as_labels(owner: str, labels: Any, count: int) -> Tensor:

@@ -66,12 +66,16 @@ class DataAccess:
     download : bool
         Whether a data set may fetch files that are not there.
     memory : int or None
-        Bytes that reading may take; None for what the machine has.
+        Bytes that images in memory may take while they are read. Those that take more are read in pieces, where their
+        source can do that. None for what the machine has, and for a quarter of it where they can.
+    pieces : bool
+        Whether to read in pieces what could be in memory, too, where the source can do that.
     """
 
     root: Path | None = None
     download: bool = False
     memory: int | None = None
+    pieces: bool = False
 
 
 class DataSource(ABC):
@@ -131,8 +135,36 @@ class DataSource(ABC):
         options = self.options
         return balanced_subset(count, self.kept(count), options.limit_seed, labels, options.skip)
 
+    def fits(self, images: int, shape: Sequence[int], more: int = 0) -> bool:
+        """Whether images can be read into memory; arguments as for `check_memory`, from files' headers.
+
+        Those that cannot are given as an `ImageSource`, which is read in pieces, with `pieces_note`.
+        """
+        allowed = self._room()
+        if self.access.pieces and images > 0:
+            return False
+        return allowed is None or 8 * images * math.prod(shape) + more <= allowed
+
+    def pieces_note(self, images: int, shape: Sequence[int]) -> str:
+        """Say that images are read in pieces, as a note of the data set."""
+        need = 8 * images * math.prod(shape)
+        return (
+            f"{images} images of {' x '.join(map(str, shape))} would take {-(-need // 2**20):,} MiB to read, more than "
+            "there is for them: they are read in pieces. No number depends on it."
+        )
+
+    def _room(self) -> int | None:
+        """Bytes for images that could be read in pieces: what is allowed, or a quarter of the machine's memory."""
+        physical = physical_memory()
+        return physical // 4 if self.access.memory is None and physical is not None else self.access.memory
+
+    def _allowed(self) -> int | None:
+        return physical_memory() if self.access.memory is None else self.access.memory
+
     def check_memory(self, images: int, shape: Sequence[int], more: int = 0) -> None:
         """Refuse to read more than `access.memory`; call it in `read`, with what the files' headers say.
+
+        It is for what cannot be read in pieces; what can asks `fits`.
 
         Parameters
         ----------
@@ -148,8 +180,7 @@ class DataSource(ABC):
         DataError
             If there is not so much memory.
         """
-        given = self.access.memory
-        allowed = physical_memory() if given is None else given
+        given, allowed = self.access.memory, self._allowed()
         each = 2 * 4 * math.prod(shape)
         need = images * each + more
         if allowed is not None and need > allowed:

@@ -14,6 +14,8 @@ from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.arrays import as_facts, as_images, as_labels, check_text
 from mosaic.interfaces.html import pictures, table
+from mosaic.interfaces.image_source import ImageSource, largest_block
+from mosaic.interfaces.images import Images, extremes_of, image_blocks, select_images
 from mosaic.interfaces.rule import Rule
 from mosaic.progress import printable
 
@@ -33,9 +35,11 @@ class DataSet:
     ----------
     name : str
         The name it was asked for by.
-    images : Tensor (N, C, H, W), float32 or float64
+    images : Tensor or ImageSource (N, C, H, W), float32 or float64
         Pixel values; range [-1, 1] unless `range` says otherwise. A numpy array or a list of images becomes a tensor,
-        and half precision becomes float32. Gradients are not tracked.
+        and half precision becomes float32. Gradients are not tracked. A source is read in pieces, so that any number
+        of images needs no more memory than a few, and gives the same numbers. A memory-mapped array, as
+        `np.load(path, mmap_mode="r")` gives it, becomes a source: floats as they are, uint8 from [0, 255] to [-1, 1].
     labels : Tensor (N,), int64, or None
         Class of each image, 0 <= label < number of classes. An array or a list of integers becomes a tensor.
     classes : tuple of str
@@ -67,7 +71,7 @@ class DataSet:
     """
 
     name: str
-    images: Tensor
+    images: Images
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     range: tuple[float, float] = (-1.0, 1.0)
@@ -95,9 +99,9 @@ class DataSet:
                 f"if their shape is (N, H, W, C), give images.permute(0, 3, 1, 2)."
             )
             object.__setattr__(self, "notes", tuple(dict.fromkeys((*self.notes, note))))
-        low, high = float(images.min()), float(images.max())
+        low, high = extremes_of(images)
         if not (low > -float("inf") and high < float("inf")):  # with NaN both comparisons are false
-            bad = int((~torch.isfinite(images)).flatten(1).any(1).nonzero()[0])
+            bad = _first_not_finite(images)
             raise DataError(f"Data set '{self.name}': image {bad} holds NaN or infinity; remove or repair it.")
         if low < self.range[0] - 1e-4 or high > self.range[1] + 1e-4:
             raise DataError(
@@ -139,7 +143,7 @@ class DataSet:
         classes = [f"{name} ({count})" for name, count in zip(self.classes, counts, strict=False)]
         rows = {
             "images": f"{len(self)} of {' x '.join(map(str, self.shape))}, {self.images.dtype} on {self.images.device}",
-            "range": f"[{low:g}, {high:g}]; values from {float(self.images.min()):g} to {float(self.images.max()):g}",
+            "range": "[{:g}, {:g}]; values from {:g} to {:g}".format(low, high, *extremes_of(self.images)),
             "classes": _first(classes, FEW),
             "names": _first(self.names, 4),
             "scales": self.scales,
@@ -162,6 +166,8 @@ class DataSet:
 
     def fingerprint(self) -> str:
         """SHA-256 of shape, pixels and labels, computed again after a change; equal exactly for the same data."""
+        if isinstance(self.images, ImageSource):
+            return self._source_sha256(self.images)
         held = [each for each in (self.images, self.labels) if each is not None]
         if any(each.is_inference() for each in held):  # these do not count their changes
             return self._sha256()
@@ -171,21 +177,27 @@ class DataSet:
             object.__setattr__(self, "_digest", digest)
         return digest[0]
 
+    def _source_sha256(self, images: ImageSource) -> str:
+        """That of images that do not change, with the labels as they are."""
+        labels = b"" if self.labels is None else self.labels.cpu().contiguous().numpy().tobytes()
+        return str(images.found(f"fingerprint-{hashlib.sha256(labels).hexdigest()}", self._sha256))
+
     def _sha256(self) -> str:
         digest = hashlib.sha256(f"{self.images.dtype} {tuple(self.images.shape)}".encode())
-        digest.update(self.images.cpu().contiguous().numpy().data)
+        for block in image_blocks(self.images, largest_block(self.images, 2**22)):
+            digest.update(block.cpu().contiguous().numpy().data)
         if self.labels is not None:
             digest.update(self.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def select(self, indices: Tensor) -> DataSet:
-        """Keep the images at `indices` (int64), in that order."""
+        """Keep the images at `indices` (int64), in that order; those of a source are not read."""
         labels = None if self.labels is None else self.labels[indices]
         names: tuple[str, ...] = ()
         if self.names:
             places = torch.arange(len(self), dtype=torch.int64, device="cpu")[indices.cpu()]
             names = tuple(self.names[place] for place in places.tolist())
-        return replace(self, images=self.images[indices], labels=labels, names=names)
+        return replace(self, images=select_images(self.images, indices), labels=labels, names=names)
 
     def name_of(self, index: int) -> str:
         """What to call an image in a picture or on a page: its name, in printable characters, else `#` and its place.
@@ -260,6 +272,16 @@ class DataSet:
         """Move images and labels to `device`."""
         labels = None if self.labels is None else self.labels.to(device)
         return replace(self, images=self.images.to(device), labels=labels)
+
+
+def _first_not_finite(images: Images) -> int:
+    first = 0
+    for block in image_blocks(images, largest_block(images, 2**22)):
+        bad = (~torch.isfinite(block)).flatten(1).any(1).nonzero()
+        if len(bad):
+            return first + int(bad[0])
+        first += len(block)
+    raise ValueError("all images are finite")
 
 
 def _first(texts: Sequence[str], most: int) -> str | None:

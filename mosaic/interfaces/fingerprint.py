@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mosaic.interfaces.image_source import ImageSource
+
 __all__ = ["fingerprint_of"]
 
 OWN = ("mosaic", "mosaic_plugins", "mosaic_data")
@@ -91,6 +93,9 @@ class _Digest:
         match thing:
             case Tensor():
                 self._add_values(thing.detach().cpu())
+            case ImageSource():  # as the tensor of all its images
+                self._tag("tensor", str(thing.dtype), str(tuple(thing.shape)))
+                thing.update(self.sha256)
             case np.ndarray():
                 self._add_array(thing)
             case Mapping():

@@ -32,10 +32,13 @@ class Memory(NamedTuple):
         What is held once, however many threads there are.
     block : int
         What each block of candidates takes, of which as many are worked on at a time as memory allows.
+    read : int
+        Values of training images that a block has at most, which are held where these are read in pieces.
     """
 
     held: int
     block: int = 0
+    read: int = 2**24
 
 
 def _whole_image(scale: float) -> None:

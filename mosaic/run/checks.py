@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 from mosaic.errors import MosaicError, no_exit
+from mosaic.interfaces.images import Images
 from mosaic.interfaces.sampler import Step
 
 __all__ = ["check_result", "check_steps", "guarded"]
 
 
 @contextmanager
-def guarded(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
+def guarded(name: str, held: Mapping[str, Images]) -> Iterator[None]:
     """Refuse a score model that writes into the tensors it is given, or ends the program; tensors count their changes.
 
     Those made in inference mode do not count them. Outside of it torch itself refuses to write into them.
+    Nothing can be written to images that are read in pieces.
 
     Raises
     ------
@@ -27,11 +29,12 @@ def guarded(name: str, held: Mapping[str, Tensor]) -> Iterator[None]:
     PluginError
         If it calls sys.exit.
     """
-    before = {what: tensor._version for what, tensor in held.items() if not tensor.is_inference()}
+    tensors = {what: each for what, each in held.items() if isinstance(each, Tensor)}
+    before = {what: tensor._version for what, tensor in tensors.items() if not tensor.is_inference()}
     with no_exit(f"Score model '{name}'"):
         yield
     for what, version in before.items():
-        if held[what]._version != version:
+        if tensors[what]._version != version:
             raise MosaicError(f"Score model '{name}' changed {what}; it must work on a copy (x.clone()).")
 
 

@@ -6,6 +6,7 @@ a time, and a slower run.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -14,15 +15,21 @@ import torch
 from mosaic.device import physical_memory
 from mosaic.errors import UsageError
 from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.image_source import ImageSource
+from mosaic.interfaces.images import Images
 from mosaic.interfaces.score import ScoreModel
 from mosaic.run.saved import saved_bytes
 
-__all__ = ["Size", "access_within", "parse_memory", "predict_memory", "threads_within"]
+__all__ = ["NotEnoughMemory", "Size", "access_within", "parse_memory", "predict_memory", "threads_within"]
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 # Interpreter, torch and xarray, as loaded (measured with the CPU build of torch: 290 MiB; 365 MiB once MNIST was read).
 PROGRAM = 384 * 2**20
+
+
+class NotEnoughMemory(UsageError):
+    """A run takes more than it may."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,8 @@ def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
     """Bytes, at most, of the program, the training set, the trajectory, what the model holds, and one thread.
 
     The training set counts twice, because reading it needs a copy. So does the trajectory, because joining it does. Of
-    a model that does not say what it needs, `model` and `thread` are left out.
+    images that are read in pieces a thread holds a block, as stored and as numbers, each with a copy; the labels and
+    places of all are counted. Of a model that does not say what it needs, `model` and `thread` are left out.
     """
     images = model.dataset.images
     element = 8 if size.dtype == torch.float64 else 4
@@ -92,10 +100,17 @@ def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
     needed = model.traits.memory(size.batch, size.largest_scale, size.dtype, tuple(sorted(set(size.labels))))
     return {
         "program": PROGRAM,
-        "dataset": 2 * images.numel() * images.element_size(),
-        "trajectory": 2 * (size.samples * 2 * size.steps * images[0].numel() * element + saved),
-        **({} if needed is None else {"model": needed.held, "thread": needed.block}),
+        "dataset": 32 * len(images) if isinstance(images, ImageSource) else 2 * images.numel() * images.element_size(),
+        "trajectory": 2 * (size.samples * 2 * size.steps * math.prod(images.shape[1:]) * element + saved),
+        **({} if needed is None else {"model": needed.held, "thread": needed.block + _read_bytes(images, needed.read)}),
     }
+
+
+def _read_bytes(images: Images, values: int) -> int:
+    """Bytes of a block of so many values, if it is read."""
+    if not isinstance(images, ImageSource):
+        return 0
+    return 2 * min(values, images.numel()) * (images.stored.itemsize + images.element_size())
 
 
 def threads_within(memory: str | float | None, model: ScoreModel, size: Size, name: str) -> int | None:
@@ -115,8 +130,10 @@ def threads_within(memory: str | float | None, model: ScoreModel, size: Size, na
 
     Raises
     ------
+    NotEnoughMemory
+        If not even one block at a time fits.
     UsageError
-        If not even one block at a time fits, or `memory` is given and the model does not say what it needs.
+        If `memory` is given and the model does not say what it needs.
     """
     physical = physical_memory()
     budget = parse_memory(memory) if memory is not None else physical // 4 if physical is not None else None
@@ -131,7 +148,7 @@ def threads_within(memory: str | float | None, model: ScoreModel, size: Size, na
     threads = (budget - fixed) // max(1, need["thread"])
     if threads < 1:
         parts = ", ".join(f"{part} {bytes_ / 2**20:.0f} MiB" for part, bytes_ in need.items())
-        raise UsageError(
+        raise NotEnoughMemory(
             f"This run needs {sum(need.values()) / 2**20:.0f} MiB ({parts}), more than the {budget / 2**20:.0f} MiB of "
             f"`memory`{'' if memory else ' (by default a quarter of what the machine has)'}; allow more, or make the "
             f"largest of these smaller: fewer training images, a smaller `batch_size`, `score.engine=compiled`."

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from mosaic.device import chosen_device, standard_torch
-from mosaic.errors import UsageError, no_exit
+from mosaic.errors import DataError, UsageError, no_exit
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.function_model import FunctionModel
+from mosaic.interfaces.images import extremes_of
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.sampler import Sampler, levels_at
 from mosaic.interfaces.schedule import Level, NoiseSchedule
@@ -20,7 +22,7 @@ from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.data import load_dataset
 from mosaic.registry.loading import registry
 from mosaic.run.config import RunConfig
-from mosaic.run.memory import Size, access_within, threads_within
+from mosaic.run.memory import NotEnoughMemory, Size, access_within, threads_within
 from mosaic.run.plan import Plan
 from mosaic.run.samples import Init, samples_of
 from mosaic.run.saved import resolve_save
@@ -67,6 +69,28 @@ def prepare(
     """
     if output is not None:
         output.check()
+    arguments: dict[str, Any] = {"score": score, "init": init, "memory": memory, "output": output}
+    try:
+        return _prepared(config, access_within(access, memory), dataset=dataset, **arguments)
+    except NotEnoughMemory as error:
+        if dataset is not None:
+            raise
+        try:  # the data fit, but not beside the work
+            return _prepared(config, replace(access_within(access, memory), pieces=True), dataset=None, **arguments)
+        except DataError:  # not all data can be read in pieces
+            raise error from None
+
+
+def _prepared(
+    config: RunConfig,
+    access: DataAccess,
+    *,
+    score: ScoreModel | EpsFunction | None,
+    dataset: DataSet | None,
+    init: Init | None,
+    memory: str | float | None,
+    output: Output | None,
+) -> Plan:
     device, names = _device(config, score, dataset), registry()
     is_named = score is None and dataset is None and init is None
     schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
@@ -74,7 +98,7 @@ def prepare(
     # Options are checked before the data are read, which can take long.
     options = names.parse("score", config.score, config.score_options) if score is None else None
     if dataset is None:
-        dataset = load_dataset(config.dataset, config.dataset_options, access_within(access, memory))
+        dataset = load_dataset(config.dataset, config.dataset_options, access)
     dataset = dataset.to(device)
     times = tuple(sampler.times(schedule, config.steps))
     levels = tuple(levels_at(schedule, times))
@@ -198,7 +222,7 @@ def _boundary_note(spec: str, model: ScoreModel) -> list[str]:
 def _oddities(dataset: DataSet, scales: Sequence[float]) -> list[str]:
     """Notes on scales and data that are allowed but probably unintended."""
     notes, side = [], min(dataset.shape[1:])
-    if dataset.range[0] < 0 <= float(dataset.images.min()):
+    if dataset.range[0] < 0 <= extremes_of(dataset.images)[0]:
         notes.append(
             f"Data set '{dataset.name}' has no pixel below 0 in the range {dataset.range}; if 0 is meant to be black, "
             f"say so (`dataset.range=0,1`, where the data set has this option)."

@@ -7,30 +7,28 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 
+from mosaic.disk import facts
 from mosaic.disk.atomic import replacing
 from mosaic.errors import MosaicError
+from mosaic.interfaces.images import Images
 
 __all__ = ["cached_tensor", "digest_of"]
 
 
-def digest_of(tensor: Tensor) -> str:
-    """SHA-256 of a tensor's type, shape and values."""
+def digest_of(tensor: Images) -> str:
+    """SHA-256 of the type, shape and values of a tensor, or of images that are read in pieces."""
     digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    if isinstance(tensor, Tensor):
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    else:
+        tensor.update(digest)
     return digest.hexdigest()
-
-
-def cache_folder() -> Path:
-    """Folder of the cached tensors, below the user's cache folder."""
-    return Path(platformdirs.user_cache_dir("mosaic-diffusion")) / "tensors"
 
 
 def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
@@ -49,7 +47,7 @@ def cached_tensor(key: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tens
         Of the same type and shape. A damaged file is computed again. A folder that cannot be written is not an error.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    folder = cache_folder()
+    folder = facts.cache_folder() / "tensors"
     for path in sorted(folder.glob(f"{name}-*.npy")):
         with suppress(OSError, ValueError, EOFError):
             content = path.read_bytes()

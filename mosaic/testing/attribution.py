@@ -31,7 +31,7 @@ def attribution_agrees_with_denoise(case: PluginCase) -> None:
     require(float(attribution.entropy.min()) >= 0, "an entropy is negative")
     _require_weights(attribution)
     for source in (attribution.source, score.attribute(x, FINISHED).source):
-        _require_inside(source, x, score.dataset.images)
+        _require_inside(source, x, score.dataset.images[:])
 
 
 def attribution_names_the_pixels_that_x0hat_shows(case: PluginCase) -> None:
@@ -42,7 +42,7 @@ def attribution_names_the_pixels_that_x0hat_shows(case: PluginCase) -> None:
     score = analytic(case)
     if not score.traits.has_attribution:
         raise NotApplicable
-    level, images = score.level(0.02), score.dataset.images.double()
+    level, images = score.level(0.02), score.dataset.images[:].double()
     x = case.noisy(level, dtype=torch.float64)
     attribution = score.attribute(x, level)
     sure = (attribution.weight * attribution.source.multiplicity.clamp_min(1) > 0.999)[:, None].expand_as(x)
@@ -63,7 +63,7 @@ def attribution_of_finished_images_is_the_limit(case: PluginCase) -> None:
     if not score.traits.has_attribution:
         raise NotApplicable
     for dtype in (torch.float32, torch.float64):
-        images = score.dataset.images.to(dtype)
+        images = score.dataset.images[:].to(dtype)
         finished = images[:3].clone()
         attribution = score.attribute(finished, FINISHED)
         require(torch.equal(finished, images[:3]), "attribute changed x")

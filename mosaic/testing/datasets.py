@@ -10,6 +10,7 @@ import torch
 from mosaic.errors import UsageError
 from mosaic.interfaces.data_source import DataSetOptions, DataSource
 from mosaic.interfaces.dataset import DataSet, balanced_subset
+from mosaic.interfaces.images import extremes_of
 from mosaic.interfaces.schedule import Level
 from mosaic.sampling.scales import resolve_scales
 from mosaic.testing.case import NotApplicable, PluginCase, require
@@ -42,7 +43,8 @@ def images_and_labels_fit(case: PluginCase) -> None:
     dataset = _loaded(case)
     require(dataset.images.dtype == torch.float32, f"images are {dataset.images.dtype}, not float32")
     low, high = dataset.range
-    used = float(dataset.images.max() - dataset.images.min()) / (high - low)
+    least, most = extremes_of(dataset.images)
+    used = (most - least) / (high - low)
     require(used > 0.25, f"images use {used:.0%} of the range {dataset.range} they declare")
     require(
         (dataset.labels is None) == (not dataset.classes), "there are labels without classes, or classes without labels"
@@ -74,10 +76,10 @@ def limit_takes_a_balanced_subset(case: PluginCase) -> None:
         require(
             torch.equal(*counts), f"limit={half} took {counts[0].tolist()} of the classes, not {counts[1].tolist()}"
         )
-    members = {image.numpy().tobytes() for image in whole.images}
-    require(all(image.numpy().tobytes() in members for image in subset.images), "the subset has images of its own")
-    rest, counted = _loaded(case, skip=half), [Counter(image.numpy().tobytes() for image in whole.images)]
-    counted.append(Counter(image.numpy().tobytes() for part in (subset, rest) for image in part.images))
+    members = {image.numpy().tobytes() for image in whole.images[:]}
+    require(all(image.numpy().tobytes() in members for image in subset.images[:]), "the subset has images of its own")
+    rest, counted = _loaded(case, skip=half), [Counter(image.numpy().tobytes() for image in whole.images[:])]
+    counted.append(Counter(image.numpy().tobytes() for part in (subset, rest) for image in part.images[:]))
     require(counted[0] == counted[1], f"limit={half} and skip={half} do not share the images out between them")
 
 
@@ -97,7 +99,7 @@ def its_images_obey_its_rule(case: PluginCase) -> None:
     dataset = _loaded(case)
     if dataset.rule is None:
         raise NotApplicable
-    verdicts = dataset.rule.judge(dataset.images)
+    verdicts = dataset.rule.judge(dataset.images[:])
     require(not bool(verdicts.any()), f"{int((verdicts > 0).sum())} of its images break its rule")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -186,9 +187,9 @@ def pixels_of_candidates(step: xr.Dataset, dataset: DataSet) -> xr.DataArray:
         If the candidates are not known, or in none of its images.
     """
     image, row, column = (known_values(step, name).values[0, 0].astype(np.int64) for name in CANDIDATE_PLACE)
-    images = dataset.images.cpu().numpy()
-    check_places(image, row, column, images.shape[2:], len(images))
-    pixels = np.moveaxis(images[image, :, row, column], -1, 0)
+    check_places(image, row, column, dataset.shape[1:], len(dataset))
+    number, down, across = (torch.from_numpy(each).to(dataset.images.device) for each in (image, row, column))
+    pixels = np.moveaxis(dataset.images[number, :, down, across].cpu().numpy(), -1, 0)
     attrs = {"long_name": "pixels of the best candidates", "units": "1"}
     return xr.DataArray(pixels, places_of(step), ("channel", "height", "width"), "mosaic", attrs)
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -123,7 +123,7 @@ class ELSAttention(ELS):
     options: Options
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Give x0hat of x (B, C, H, W) by candidates from images (N, C, H, W), and the posterior before attention."""
         options = self.options
@@ -164,14 +164,17 @@ class ELSAttention(ELS):
             return 0
         channels, height, width = self.dataset.shape
         pixels = height * width
-        fields = batch if self.options.form == "compose" else min(CHUNK, len(self.dataset))
+        is_mixture, count = self.options.form == "mixture", len(self.dataset)
+        fields = min(CHUNK, count) if is_mixture else batch
+        weights = count * pixels * (16 + 4 * channels) if is_mixture else 0  # of all windows, and noise like the images
         if self.options.embedding != "window":
-            return 5 * dtype.itemsize * fields * pixels**2
+            return 5 * dtype.itemsize * fields * pixels**2 + weights
         window = channels * self.extent(scale) ** 2 * pixels
-        return dtype.itemsize * fields * (5 * pixels**2 + 4 * window) + 2 * 4 * len(self.dataset) * window
+        held = 2 * 4 * len(self.dataset) * window if isinstance(self.dataset.images, Tensor) else 0
+        return dtype.itemsize * fields * (5 * pixels**2 + 4 * window) + held + weights
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior: that of ELS, or (mixture) with weighted windows."""
         options = self.options
@@ -182,7 +185,9 @@ class ELSAttention(ELS):
             x, images, level, self.extent(scale), options.boundary, weights=weights, compute=compute
         )
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+    def sources(
+        self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> mosaic.Source:
         """Give the best windows; windows with different weights are not ties."""
         if self.options.form == "compose" or self.options.attention == "identity":
             return super().sources(posterior, images, level, scale)
@@ -198,7 +203,7 @@ class ELSAttention(ELS):
         return plain.attribute(x, level, labels, scale)
 
     def field(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute | None = None
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute | None = None
     ) -> tuple[Tensor, Tensor, mosaic.Posterior]:
         """Give x0hat (B, C, H, W) of plain ELS, the embedding (B, D, H, W) that attends, and the posterior of both."""
         compute = compute or self.compute
@@ -207,7 +212,12 @@ class ELSAttention(ELS):
             local = posterior.mean().to(x.dtype)
             return local, mosaic.eps_from_denoised(x, local, level), posterior
         compute, boundary, k = replace(compute, engine="torch"), self.options.boundary, self.extent(scale)
-        windows = windows_of(images, k, "zeros" if boundary == "zeros" else "circular")
+        around = "zeros" if boundary == "zeros" else "circular"
+
+        def windows_at(block: Tensor, rows: range, cols: range) -> Tensor:
+            return windows_of(block, k, around)[:, :, rows.start : rows.stop, cols.start : cols.stop]
+
+        windows: Any = windows_of(images, k, around) if isinstance(images, Tensor) else windows_at
         posterior = mosaic.equivariant_local_posterior(x, images, level, k, boundary, values=windows, compute=compute)
         means = posterior.mean().to(x.dtype)
         local = means.unflatten(1, (x.shape[1], -1))[:, :, k**2 // 2]
@@ -218,11 +228,12 @@ class ELSAttention(ELS):
         options = self.options
         return attention_weights(embedding, options.attention, options.temperature, options.exclude_self)
 
-    def window_weights(self, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
+    def window_weights(self, images: mosaic.Images, level: mosaic.Level, scale: float) -> Tensor:
         """How often the window about each pixel of images (N, C, H, W) counts: 1 + its in-degree, (N, H, W), float32.
 
         The in-degree of q is the sum over p of alpha_pq, in the field of plain ELS at a x_i + s eps with one seeded eps
-        for each image and draw; the mean over draws. Kept in the cache folder.
+        for each image and draw; the mean over draws. Kept in the cache folder. These weights, and a draw of noise like
+        the images, are held at once, also where images are read in pieces.
         """
         decisive = ("boundary", "attention", "embedding", "temperature", "exclude_self", "draws", "seed")
         key = {
@@ -236,12 +247,13 @@ class ELSAttention(ELS):
         }
         return mosaic.cached_tensor(key, lambda: self._window_weights(images, level, scale).cpu()).to(images.device)
 
-    def _window_weights(self, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
+    def _window_weights(self, images: mosaic.Images, level: mosaic.Level, scale: float) -> Tensor:
         count, _, height, width = images.shape
         degrees = torch.zeros(count, height * width, dtype=torch.float32, device="cpu")
         generator = torch.Generator().manual_seed(self.options.seed)
         for _ in range(self.options.draws):
-            noise = torch.randn(images.shape, generator=generator, dtype=torch.float32, device="cpu").to(images)
+            noise = torch.randn(images.shape, generator=generator, dtype=torch.float32, device="cpu")
+            noise = noise.to(images.device, images.dtype)
             for first in range(0, count, CHUNK):
                 chunk = slice(first, first + CHUNK)
                 noisy = level.signal * images[chunk] + level.noise * noise[chunk]

@@ -13,6 +13,9 @@ import mosaic
 __all__ = ["ByClass"]
 
 
+READ = 2**20  # values of images that a block has at most, beside those that are counted with what is kept
+
+
 class ByClass(mosaic.ScoreModel):
     """A score model that is fitted to all images, or to those of one class when a sample has this class."""
 
@@ -26,12 +29,12 @@ class ByClass(mosaic.ScoreModel):
         return mosaic.Traits(
             is_conditional=True,
             memory=lambda batch, scale, dtype, labels: mosaic.Memory(
-                self.kept_bytes(batch, labels), self.block_bytes()
+                self.kept_bytes(batch, labels), self.block_bytes(), READ
             ),
         )
 
     @abstractmethod
-    def fit(self, images: Tensor, labels: Tensor | None) -> Any:
+    def fit(self, images: mosaic.Images, labels: Tensor | None) -> Any:
         """Compute the statistics of images (N, C, H, W) with labels (N,) that `apply` needs."""
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial, reduce
@@ -144,8 +145,9 @@ class Filtered(SoftELS):
         if count == 1:
             return held
         images, (channels, height, width) = self.dataset.images, self.dataset.shape
+        moved = 2 * images.numel() * images.element_size() if isinstance(images, Tensor) else 0
         posteriors = 8 * (count + 1) * batch * (channels + 5) * height * width
-        return held + 2 * images.numel() * images.element_size() + posteriors
+        return held + moved + posteriors
 
     def block_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Count what the widest windows take."""
@@ -178,7 +180,7 @@ class Filtered(SoftELS):
         return len(self.orientations()) * sum(map(super().comparisons, self.scales(scale)))
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Give x0hat, and its posterior where it is the mean of one."""
         if self.options.mixture == 1:
@@ -187,7 +189,7 @@ class Filtered(SoftELS):
         return torch.stack(means).mean(0), None
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posterior over the candidates of each orientation, merged.
 
@@ -203,18 +205,18 @@ class Filtered(SoftELS):
         return self._merged(x, images, level, scale, compute)
 
     def _merged(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         warm, parts = self.warmed(level), []
         for number, orientation in enumerate(self.orientations()):
-            part = self._posterior(x, orientation.apply(images).contiguous(), warm, scale, compute)
+            part = self._posterior(x, orientation.of(images), warm, scale, compute)
             if part.source is not None:  # images of each orientation are numbered after those of the one before
-                part.source = part.source + number * images[:, 0].numel()
+                part.source = part.source + number * len(images) * math.prod(images.shape[2:])
             parts.append(part)
         return reduce(mosaic.Posterior.merge, parts)
 
     def _posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         if self.options.window == "whole":
             whole = mosaic.ideal_posterior if self.aligned else mosaic.equivariant_posterior
@@ -224,7 +226,9 @@ class Filtered(SoftELS):
         k, boundary, profile = self.extent(scale), self.options.boundary, self.profile(scale)
         return mosaic.local_posterior(x, images, level, k, boundary, profile=profile, compute=compute)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+    def sources(
+        self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> mosaic.Source:
         """Give the best candidates, by their places in the images as they are."""
         if len(self.orientations()) > 1:
             return self._places(posterior, images)
@@ -232,7 +236,7 @@ class Filtered(SoftELS):
             return mosaic.resolve_image_ties(posterior, images, translates=not self.aligned)
         return super().sources(posterior, images, level, scale)
 
-    def _places(self, posterior: mosaic.Posterior, images: Tensor) -> mosaic.Source:
+    def _places(self, posterior: mosaic.Posterior, images: mosaic.Images) -> mosaic.Source:
         image, row_there, column_there = posterior.candidate()
         count, _, height, width = images.shape
         if posterior.maximum.shape[1:] != (height, width):

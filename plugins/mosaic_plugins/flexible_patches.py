@@ -115,7 +115,7 @@ class FlexiblePatches(mosaic.ScoreModel):
         maps = 8 * 6 * pixels**2
         block = mosaic.Compute().block_on(self.dataset.images.device)
         each = len(self.moves) * mosaic.filtered_workspace_bytes(block, pixels, numbers) + 4 * dense
-        return mosaic.Memory(network.held + maps + 5 * dense + 8 * 4 * batch * numbers, each)
+        return mosaic.Memory(network.held + maps + 5 * dense + 8 * 4 * batch * numbers, each, block)
 
     def share_at(self, level: mosaic.Level) -> float:
         """Share of the heat maps at a level."""
@@ -130,7 +130,7 @@ class FlexiblePatches(mosaic.ScoreModel):
         """Give x0hat (B, C, H, W); a sample with a label is compared only with the training images of its class."""
         filters, result = self.filters_at(level), torch.empty_like(x)
         for members, places in self.dataset.class_groups(labels):
-            images = self.dataset.images if places is None else self.dataset.images[places]
+            images = self.dataset.images if places is None else mosaic.select_images(self.dataset.images, places)
             mean = mosaic.filtered_posterior_mean(x[members], images, level, filters, moves=self.moves)
             result[members] = mean.to(x.dtype)
         return result
@@ -189,7 +189,7 @@ class FlexiblePatches(mosaic.ScoreModel):
                 len(places), *self.dataset.shape, generator=generator, dtype=torch.float32, device="cpu"
             )
             some = self.dataset.select(places.to(self.dataset.images.device))
-            images = some.images.float()
+            images = some.images[:].float()
             yield level.signal * images + level.noise * noise.to(images), some.labels if is_conditional else None
 
 

@@ -85,4 +85,4 @@ def network_memory(
     unfolded = UNFOLDED if dtype == torch.float64 else 2
     states = 6 * x.numel() * dtype.itemsize
     kept = 2 * live.total if has_gradient else live.peak
-    return mosaic.Memory(TRACING + int(3 * weights + kept + unfolded * live.largest) + states)
+    return mosaic.Memory(TRACING + int(3 * weights + kept + unfolded * live.largest) + states, read=0)

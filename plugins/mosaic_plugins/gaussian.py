@@ -6,6 +6,7 @@ References: Wang & Vastola 2024 (The unreasonable effectiveness of Gaussian scor
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -43,30 +44,39 @@ class Moments:
     values: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, ddof: int = 0) -> Moments:
+    def of(cls, images: mosaic.Images, ddof: int = 0) -> Moments:
         """Compute the moments of images (N, C, H, W), from the smaller Gram matrix: of images or of pixels.
 
-        The covariance is divided by N - `ddof`: with 0 it is that of the images themselves, with 1 unbiased.
+        The covariance is divided by N - `ddof`: with 0 it is that of the images themselves, with 1 unbiased. Images are
+        read twice, in pieces, if there are at least as many as pixels; fewer are all held.
         """
-        flat = images.flatten(1)
-        count = max(1, len(flat) - ddof)
-        mean = flat.mean(0, dtype=torch.float64)
-        rounding = 1e-28 * flat.square().sum(1, dtype=torch.float64).mean()
+
+        count, pixels = max(1, len(images) - ddof), prod(images.shape[1:])
+        room = torch.empty(min(CHUNK, len(images)), pixels, dtype=torch.float64, device=images.device)
+
+        def chunks() -> Iterator[Tensor]:
+            """Give the images by chunks, each in the place of the one before."""
+            for first in range(0, len(images), CHUNK):
+                yield room[: len(images) - first].copy_(images[first : first + CHUNK].flatten(1))
+
+        sums = [(chunk.sum(0), chunk.square_().sum()) for chunk in chunks()]
+        mean = torch.stack([total for total, _ in sums]).sum(0) / len(images)
+        rounding = 1e-28 * torch.stack([square for _, square in sums]).sum() / len(images)
 
         # Eigenvalues up to this are rounding errors: of the largest one, or of the pixels if all images are alike.
         def lowest(values: Tensor) -> Tensor:
             return torch.maximum(1e-12 * values.amax(), rounding)
 
-        if len(flat) < flat.shape[1]:
-            centred = flat.double() - mean
+        if len(images) < pixels:
+            centred = images[:].flatten(1).double() - mean
             values, left = torch.linalg.eigh(centred @ centred.T / count)
             kept = values > lowest(values)
             vectors = centred.T @ left[:, kept] / (count * values[kept]).sqrt()
         else:
-            covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=flat.device)
-            for chunk in flat.split(CHUNK):
-                centred = chunk.double() - mean
-                covariance += centred.T @ centred / count
+            covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=mean.device)
+            for chunk in chunks():
+                chunk -= mean
+                covariance += chunk.T @ chunk / count
             values, vectors = torch.linalg.eigh(covariance)
             kept = values > lowest(values)
             vectors = vectors[:, kept]
@@ -79,9 +89,11 @@ class Moments:
 
     @staticmethod
     def peak_bytes(count: int, pixels: int) -> int:
-        """Bytes at most that `of` takes: copies of the images, the smaller Gram matrix, and what LAPACK needs."""
-        few = min(count, pixels)
-        return 8 * (pixels * (count + 2 * min(count, CHUNK)) + 6 * few**2 + 3 * pixels * few)
+        """Bytes at most that `of` takes: chunks of the images, the smaller Gram matrix, and what LAPACK needs."""
+        chunk = 3 * pixels * min(count, CHUNK)
+        if count >= pixels:
+            return 8 * max(chunk + 3 * pixels**2, 7 * pixels**2)
+        return 8 * (2 * pixels * count + chunk + 6 * count**2 + 3 * pixels * count)
 
     def denoise(self, x: Tensor, level: mosaic.Level) -> Tensor:
         """x0hat of flat x (B, D): mu + U diag(l / (l + s^2 / a^2)) U^T (x / a - mu)."""
@@ -140,7 +152,7 @@ class Gaussian(ByClass):
 
     options: Options
 
-    def fit(self, images: Tensor, labels: Tensor | None) -> Moments:
+    def fit(self, images: mosaic.Images, labels: Tensor | None) -> Moments:
         """Moments of images (N, C, H, W), in float64; labels are ignored."""
         return Moments.of(images, self.options.ddof)
 
@@ -211,11 +223,14 @@ class Gaussian(ByClass):
         return result.view(len(x), *x.shape[1:], *x.shape[1:])
 
 
-def clusters_of(images: Tensor, count: int, seed: int) -> Tensor:
-    """Divide images (N, C, H, W) into up to `count` clusters by k-means: their numbers (N,), int64."""
+def clusters_of(images: mosaic.Images, count: int, seed: int) -> Tensor:
+    """Divide images (N, C, H, W) into up to `count` clusters by k-means: their numbers (N,), int64.
+
+    scipy's k-means holds all images, in float64, also those that are else read in pieces.
+    """
     from scipy.cluster.vq import kmeans2
 
-    flat = images.flatten(1).double().cpu().numpy()
+    flat = images[:].flatten(1).double().cpu().numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about empty clusters, which are left out
         _, members = kmeans2(flat, count, iter=50, minit="++", seed=seed)
@@ -261,10 +276,11 @@ class GaussianMixture(ByClass):
         components = self.options.components or max(1, len(self.dataset.classes))
         kept = sum(8 * pixels * (min(count, components * pixels) + 2 * components) for count in counts)
         clustering = 3 * 8 * max(counts) * pixels if self.options.components else 0
-        fitting = 4 * max(counts) * pixels + Moments.peak_bytes(max(counts), pixels)
+        is_held = isinstance(self.dataset.images, Tensor)  # and copied component by component
+        fitting = 4 * max(counts) * pixels * is_held + Moments.peak_bytes(max(counts), pixels)
         return kept + max(clustering, fitting) + 8 * (8 + 3 * components) * batch * pixels
 
-    def fit(self, images: Tensor, labels: Tensor | None) -> list[tuple[float, Moments]]:
+    def fit(self, images: mosaic.Images, labels: Tensor | None) -> list[tuple[float, Moments]]:
         """Weight (the weights add up to 1) and moments of each component, in float64."""
         if self.options.components is not None:
             members = clusters_of(images, min(self.options.components, len(images)), self.options.seed)
@@ -272,7 +288,10 @@ class GaussianMixture(ByClass):
             members = torch.zeros(len(images), dtype=torch.int64, device=images.device) if labels is None else labels
         numbers, sizes = members.unique(return_counts=True)
         return [
-            (float(size) / len(images), Moments.of(images[members == number]))
+            (
+                float(size) / len(images),
+                Moments.of(mosaic.select_images(images, torch.nonzero(members == number)[:, 0])),
+            )
             for number, size in zip(numbers.tolist(), sizes.tolist(), strict=True)
         ]
 

@@ -5,6 +5,7 @@ References: Shang, Sun, Lin & Shen 2026 (Fast and scalable analytical diffusion,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import hypot
 from typing import NamedTuple, Self
@@ -25,9 +26,9 @@ CHUNK = 1024  # images whose proxies are made at a time
 
 @dataclass(frozen=True)
 class GoldenFit(Fit):
-    """Images with their moments, and their proxies (N, C h w), float64."""
+    """Images with their moments, and their proxies (N, C h w), float64; None where images are read in pieces."""
 
-    proxies: Tensor
+    proxies: Tensor | None
 
 
 class Counts(NamedTuple):
@@ -95,9 +96,11 @@ class GoldenSubset(PCALocality):
 
     options: Options  # type: ignore[assignment]
 
-    def fit(self, images: Tensor, labels: Tensor | None) -> GoldenFit:
+    def fit(self, images: mosaic.Images, labels: Tensor | None) -> GoldenFit:
         """Keep the images, their moments and their proxies; labels are ignored."""
         moments = super().fit(images, labels).moments
+        if not isinstance(images, Tensor):
+            return GoldenFit(images, moments, None)
         return GoldenFit(images, moments, torch.cat([self.proxies(chunk) for chunk in images.split(CHUNK)]))
 
     def proxies(self, images: Tensor) -> Tensor:
@@ -123,10 +126,12 @@ class GoldenSubset(PCALocality):
         counts = self.counts(len(fitted.images), level)
         clean = sample.double()[None] / level.signal
         # Stable sorts of differences, not of products: of equally near images the first ones are chosen.
-        far = torch.cdist(self.proxies(clean), fitted.proxies[pool], compute_mode="donot_use_mm_for_euclid_dist")[0]
+        if fitted.proxies is not None:
+            far = _distances(self.proxies(clean), [fitted.proxies[pool]])
+        else:
+            far = _distances(self.proxies(clean), map(self.proxies, _chunks(fitted.images, pool)))
         coarse = pool[far.sort(stable=True).indices[: counts.coarse].sort().values]
-        flat = fitted.images[coarse].flatten(1).double()
-        near = torch.cdist(clean.flatten(1), flat, compute_mode="donot_use_mm_for_euclid_dist")[0]
+        near = _distances(clean.flatten(1), (chunk.flatten(1).double() for chunk in _chunks(fitted.images, coarse)))
         return coarse[near.sort(stable=True).indices[: counts.fine].sort().values]
 
     def kept_bytes(self, batch: int, labels: tuple[int, ...]) -> int:
@@ -136,8 +141,9 @@ class GoldenSubset(PCALocality):
         proxy = self.options.proxy or 32
         proxies = channels * min(proxy, height) * min(proxy, width)
         chosen = self.counts(max(counts), mosaic.Level(1.0, 1e9)).coarse
-        kept = 8 * 2 * proxies * sum(counts) + 8 * 6 * max(counts)
-        return super().kept_bytes(batch, labels) + kept + 8 * pixels * (2 * chosen + min(CHUNK, max(counts)))
+        kept = 8 * 2 * proxies * sum(counts) * isinstance(self.dataset.images, Tensor) + 8 * 6 * max(counts)
+        copied = chosen if isinstance(self.dataset.images, Tensor) else 0
+        return super().kept_bytes(batch, labels) + kept + 8 * pixels * (copied + 4 * min(CHUNK, max(counts)))
 
     def apply(self, fitted: GoldenFit, x: Tensor, level: mosaic.Level) -> Tensor:  # type: ignore[override]
         """Give x0hat (B, D), one sample after the other."""
@@ -145,9 +151,18 @@ class GoldenSubset(PCALocality):
         denoised = []
         for sample in x.view(-1, *self.dataset.shape):
             pool = self.pool(sample, len(fitted.images), level)
-            images = fitted.images[self.places(fitted, sample, level, pool)]
+            images = mosaic.select_images(fitted.images, self.places(fitted, sample, level, pool))
             denoised.append(mosaic.filtered_posterior_mean(sample[None], images, level, filters).flatten())
         return torch.stack(denoised)
+
+
+def _chunks(images: mosaic.Images, places: Tensor) -> Iterator[Tensor]:
+    return (images[own] for own in places.split(CHUNK))
+
+
+def _distances(point: Tensor, chunks: Iterable[Tensor]) -> Tensor:
+    """Distances (n,) of a point (1, D) from the rows of all chunks (m, D), by differences."""
+    return torch.cat([torch.cdist(point, chunk, compute_mode="donot_use_mm_for_euclid_dist")[0] for chunk in chunks])
 
 
 @mosaic.hookimpl

@@ -35,16 +35,18 @@ class IS(mosaic.AnalyticMachine):
         return replace(super().traits, comparisons=lambda scale: len(self.dataset))
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posterior over the training images; `scale` is ignored."""
         return mosaic.ideal_posterior(x, images, level, compute=compute)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+    def sources(
+        self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> mosaic.Source:
         """Give the nearest training image; of equal ones the first."""
         return mosaic.resolve_image_ties(posterior, images, translates=False)
 
-    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
+    def covariance(self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float) -> Tensor:
         """Give d x0hat / d x: the posterior covariance of the training images."""
         return mosaic.ideal_jacobian(x, images, level)
 
@@ -64,15 +66,21 @@ class ES(mosaic.AnalyticMachine):
     @property
     def traits(self) -> mosaic.Traits:
         """Equivariant; each sample is compared with N H W translates."""
-        return replace(super().traits, is_equivariant=True, comparisons=lambda scale: self.dataset.images[:, 0].numel())
+        return replace(
+            super().traits,
+            is_equivariant=True,
+            comparisons=lambda scale: len(self.dataset) * math.prod(self.dataset.shape[1:]),
+        )
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posterior over the translates; `scale` is ignored."""
         return mosaic.equivariant_posterior(x, images, level, compute=compute)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+    def sources(
+        self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> mosaic.Source:
         """Give the nearest translate; of equal ones the first."""
         return mosaic.resolve_image_ties(posterior, images, translates=True)
 
@@ -98,17 +106,17 @@ class Windowed(mosaic.AnalyticMachine):
 
     @abstractmethod
     def averaging(
-        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, values: Any, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over windows, with `values` in place of pixels if they are not None."""
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows that it may be compared with."""
         return self.averaging(None, x, images, level, scale, compute)
 
-    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
+    def covariance(self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float) -> Tensor:
         """Give d x0hat / d x: the posterior covariance of a window's centre with its pixels."""
         return mosaic.window_jacobian(
             lambda values, compute: self.averaging(values, x, images, level, scale, compute),
@@ -157,12 +165,14 @@ class Windowed(mosaic.AnalyticMachine):
         axes = (mosaic.window_axis(size, k, boundary, **how) for size in self.dataset.shape[1:])
         return len(self.dataset) * math.prod(axis.pairs for axis in axes)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+    def sources(
+        self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> mosaic.Source:
         """Give the best windows; of equal ones the first."""
         return self.resolved(posterior, images, scale)
 
     def resolved(
-        self, posterior: mosaic.Posterior, images: Tensor, scale: float, weights: Tensor | None = None
+        self, posterior: mosaic.Posterior, images: mosaic.Images, scale: float, weights: Tensor | None = None
     ) -> mosaic.Source:
         """Give the best windows of a posterior over windows with these weights, with ties resolved."""
         wraps = self.options.boundary == "circular"
@@ -194,7 +204,7 @@ class LS(Windowed):
     options: Options
 
     def averaging(
-        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, values: Any, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows at its place."""
         k, boundary, profile = self.extent(scale), self.options.boundary, self.profile(scale)
@@ -233,7 +243,7 @@ class ELS(Windowed):
         return replace(super().traits, is_equivariant=self.options.boundary != "zeros")
 
     def averaging(
-        self, values: Any, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, values: Any, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows it may be compared with."""
         how: dict[str, Any] = {"values": values, "profile": self.profile(scale), "border": self.border(scale)}

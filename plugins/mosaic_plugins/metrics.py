@@ -201,7 +201,7 @@ class LocalConsistency(mosaic.Metric):
         """Find each pixel's nearest patch among all it may be compared with, of the sample's class if it has one."""
         machine = ELS(ELS.Options(boundary=self.options.boundary), self.dataset)
         training = self.dataset.images
-        x = images.to(training)
+        x = images.to(training.device, training.dtype)
         wanted = labels if labels is not None and self.dataset.labels is not None else None
         source = machine.attribute(x, mosaic.Level(1.0, 0.0), wanted, self.options.k).source
         centres = training[source.image, :, source.row, source.column].movedim(-1, 1)

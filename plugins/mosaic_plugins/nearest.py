@@ -25,7 +25,7 @@ class Nearest(IS):
     name = "nearest"
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posterior that is certain of the nearest image; of equally near ones the first."""
         compute = replace(compute, diagnostics=True)
@@ -45,7 +45,7 @@ class NearestPatch(ELS):
     name = "nearest-patch"
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give the posteriors that are certain of the nearest windows."""
         compute = replace(compute, diagnostics=True)

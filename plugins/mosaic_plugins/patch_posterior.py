@@ -81,6 +81,11 @@ class PatchPosterior(mosaic.AnalyticMachine):
         """Nothing beside what is held."""
         return 0
 
+    def read_values(self, batch: int, scale: float, dtype: torch.dtype) -> int:
+        """Count a block of images, of so many that their logits fill it."""
+        channels, height, width = self.dataset.shape
+        return max(1, BLOCK // (batch * height * width)) * channels * height * width
+
     def _window(self, scale: float) -> int | None:
         """Side of the union of all patches that hold a pixel; None (all of x) if a patch is the whole image."""
         return 2 * int(scale) - 1 if scale < max(self.dataset.shape[1:]) else None
@@ -93,13 +98,15 @@ class PatchPosterior(mosaic.AnalyticMachine):
         return images * math.prod(size if wraps else size - min(int(scale), size) + 1 for size in sides)
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's mean, over the patches that hold it, of their posteriors over images."""
         wraps, flips = self.options.boundary == "circular", self.options.flips
         return composite(x, images, level, int(scale), wraps, flips=flips, diagnostics=compute.diagnostics)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+    def sources(
+        self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> mosaic.Source:
         """Give the best images; of those that are equal in all patches that hold the pixel the first.
 
         Where mirror images count, equals are not counted.
@@ -113,7 +120,7 @@ class PatchPosterior(mosaic.AnalyticMachine):
 
 def composite(
     x: Tensor,
-    images: Tensor,
+    images: mosaic.Images,
     level: mosaic.Level,
     k: int,
     wraps: bool,
@@ -156,7 +163,7 @@ def composite(
         """Images, their numbers, and the places in them of the pixels that they have at each pixel."""
         length = max(1, BLOCK // (batch * height * width))
         numbers = torch.arange(len(images), dtype=torch.int64, device=x.device)
-        for block, own in zip(images.split(length), numbers.split(length), strict=True):
+        for block, own in zip(mosaic.image_blocks(images, length), numbers.split(length), strict=True):
             yield block, own, place
             if flips:
                 yield block.flip(3), own, place.flip(1)

@@ -26,7 +26,7 @@ SMALL = 1e-6  # diagonal entries of the Wiener filter below this do not divide t
 class Fit:
     """Images (N, C, H, W), and their moments with the covariance's divisor N - 1."""
 
-    images: Tensor
+    images: mosaic.Images
     moments: Moments
 
 
@@ -68,7 +68,7 @@ class PCALocality(ByClass):
 
     options: Options
 
-    def fit(self, images: Tensor, labels: Tensor | None) -> Fit:
+    def fit(self, images: mosaic.Images, labels: Tensor | None) -> Fit:
         """Keep the images, and their moments, which the masks are made of; labels are ignored."""
         return Fit(images, Moments.of(images, ddof=1))
 
@@ -76,7 +76,8 @@ class PCALocality(ByClass):
         """Count moments and images of each class, and masks."""
         pixels, counts = prod(self.dataset.shape), self.group_sizes(labels)
         kept = sum(Moments.kept_bytes(count, pixels) for count in counts)
-        kept += 8 * pixels * sum(count for label, count in zip(labels, counts, strict=True) if label >= 0)  # copies
+        if isinstance(self.dataset.images, Tensor):  # of which each class is a copy
+            kept += 8 * pixels * sum(count for label, count in zip(labels, counts, strict=True) if label >= 0)
         masks = 8 * 6 * pixels**2
         return kept + max(masks, Moments.peak_bytes(max(counts), pixels)) + 8 * 4 * batch * pixels
 

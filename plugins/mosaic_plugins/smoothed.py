@@ -68,7 +68,7 @@ class Smoothed(IS):
         return 1.0 if self.dataset.name == "mnist" else 0.1
 
     def evaluate(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> tuple[Tensor, mosaic.Posterior | None]:
         """Average x0hat (B, C, H, W) over the perturbations, in float64; with diagnostics, the posterior of x."""
         total = torch.zeros_like(x, dtype=torch.float64)
@@ -94,6 +94,10 @@ class Smoothed(IS):
         search = 8 * (SEARCHED + 8 * batch * (count + SEARCHED // pixels)) if count else 0
         return 8 * batch * pixels * (10 + 2 * count) + search
 
+    def read_values(self, batch: int, scale: float, dtype: torch.dtype) -> int:
+        """Count what a search for neighbours reads at a time."""
+        return SEARCHED
+
     @property
     def traits(self) -> mosaic.Traits:
         """Each sample is compared with N images for each of the M perturbations.
@@ -107,7 +111,7 @@ class Smoothed(IS):
         )
 
 
-def nearest_mean(x: Tensor, images: Tensor, level: mosaic.Level, count: int) -> Tensor:
+def nearest_mean(x: Tensor, images: mosaic.Images, level: mosaic.Level, count: int) -> Tensor:
     """Posterior means of x (B, C, H, W) over the `count` images nearest to x / a each, or all if fewer; in float64."""
     distances, places = mosaic.nearest_images(x / level.signal, images, min(count, len(images)))
     weights = (-0.5 * (distances / level.ratio).square()).softmax(1)

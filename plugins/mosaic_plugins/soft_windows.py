@@ -134,12 +134,12 @@ class SoftELS(ELS):
         return mosaic.Level(level.signal, level.noise * self.options.temperature**0.5)
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows that it may be compared with, at the temperature."""
         return super().posterior(x, images, self.warmed(level), scale, compute)
 
-    def covariance(self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float) -> Tensor:
+    def covariance(self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float) -> Tensor:
         """Give d x0hat / d x, as of hard windows, at the temperature."""
         return super().covariance(x, images, self.warmed(level), scale)
 

@@ -140,7 +140,7 @@ class Switch(mosaic.ScoreModel):
         above, below = (model.traits.memory(batch, scale, dtype, labels) for model in (self.above, self.below))
         if above is None or below is None:
             return None
-        return mosaic.Memory(above.held + below.held, max(above.block, below.block))
+        return mosaic.Memory(above.held + below.held, max(above.block, below.block), max(above.read, below.read))
 
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat of the model used at the level."""

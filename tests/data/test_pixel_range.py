@@ -14,7 +14,7 @@ from mosaic_data.pixel_range import PixelRange, dark_note
 def test_the_range_is_judged_over_all_pieces() -> None:
     pixel_range = PixelRange(np.dtype(np.float32), (0.0, 1.0), Path("x"))
     for value in (0.5, 1.5, 0.25):
-        pixel_range.to_unit(np.full((2, 2), value, np.float32))
+        pixel_range.see(value, value)
     with pytest.raises(mosaic.DataError, match=r"\[0\.25, 1\.5\].*\[0, 1\]"):
         pixel_range.check(3, 3)
 
@@ -23,7 +23,7 @@ def test_what_is_not_finite_is_left_to_the_data_set() -> None:
     for bad in (np.nan, np.inf):
         pixel_range = PixelRange(np.dtype(np.float32), None, Path("x"))
         for value in (9.0, bad, 9.0):
-            pixel_range.to_unit(np.full((1, 1), value, np.float32))
+            pixel_range.see(value, value)
         assert pixel_range.check(3, 3) == []
 
 

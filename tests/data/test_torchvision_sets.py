@@ -15,6 +15,7 @@ from torchvision_files import IMAGES, LABELS, small_celeba, small_cifar, small_m
 
 import mosaic
 import mosaic.testing
+from mosaic_data import torchvision_sets
 from mosaic_data.resize import resize
 from mosaic_data.torchvision_sets import CelebA, Cifar10, FashionMnist, Mnist, TorchvisionSource
 
@@ -264,3 +265,21 @@ def test_they_are_read_within_the_memory_allowed(
     small_celeba(tmp_path)
     with pytest.raises(mosaic.DataError, match=rf"'{source.name}'.*1024 x 1024.*\b1 MiB"):
         source(source.Options(size=1024), mosaic.DataAccess(tmp_path, memory=2**20)).load()
+
+
+@pytest.mark.parametrize("source", [Mnist, FashionMnist, Cifar10, CelebA])
+@pytest.mark.parametrize("options", [{}, {"size": 7, "limit": 3}], ids=str)
+def test_in_pieces_they_are_what_they_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: type[TorchvisionSource], options: dict[str, int]
+) -> None:
+    for folder in (Mnist.folder, FashionMnist.folder):
+        small_mnist(tmp_path, folder)
+    small_cifar(tmp_path, monkeypatch)
+    small_celeba(tmp_path)
+    monkeypatch.setattr(torchvision_sets, "HELD", 2 * 32 * 32)
+    streamed, held = (
+        source(source.Options(**options), mosaic.DataAccess(tmp_path, pieces=pieces)).load() for pieces in (True, False)
+    )
+    assert isinstance(streamed.images, mosaic.ImageSource)
+    assert streamed.fingerprint() == held.fingerprint()
+    assert "pieces" in streamed.notes[0]

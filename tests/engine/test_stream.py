@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import mosaic
 from mosaic.engine.posterior import Posterior
-from mosaic.engine.stream import merged, shards_of, stream, tasks_of
+from mosaic.engine.stream import _one_ahead, merged, shards_of, stream, tasks_of
+from mosaic.errors import DataError
 
 CASES = [
     (machine, boundary, k, engine)
@@ -258,3 +259,21 @@ def test_numbers_do_not_depend_on_the_number_of_threads(score: str) -> None:
         torch.set_num_threads(threads)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
+
+
+def test_blocks_for_other_devices_are_read_one_ahead() -> None:
+    """There is no other device here: what reads for it gives the blocks in order, each once, errors too."""
+    read: list[int] = []
+
+    def block(first: int) -> torch.Tensor:
+        read.append(first)
+        if first == 8:
+            raise DataError("it is damaged")
+        return torch.full((2,), float(first))
+
+    given = _one_ahead(block, range(0, 8, 2))
+    assert float(next(given)[0]) == 0
+    assert [float(each[0]) for each in given] == [2, 4, 6]
+    assert read == [0, 2, 4, 6]
+    with pytest.raises(DataError):
+        list(_one_ahead(block, range(6, 10, 2)))

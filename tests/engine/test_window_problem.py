@@ -57,7 +57,7 @@ def test_candidates_of_bands_have_their_own_windows_values_weights_and_numbers(b
     for rows, cols in itertools.product(problem.rows.bands, problem.cols.bands):
         places = [(n, i, j) for n in range(first, 5) for i in rows.candidates for j in cols.candidates]
         windows = cut_windows(problem.image_part(images[first:], rows, cols, torch.float64), rows.width, cols.width)
-        values = problem.values_part(first, 3, rows, cols)
+        values = problem.values_part(first, images[first:], rows, cols)
         weights = problem.weights_part(first, 3, rows.candidates, cols.candidates).reshape(-1)
         numbers = problem.source(torch.arange(len(places)), first, rows.candidates, cols.candidates)
         for m, (n, i, j) in enumerate(places):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from built_kernel import MISSING
 from pydantic import ValidationError
 
@@ -61,6 +62,69 @@ def test_a_small_budget_changes_no_number() -> None:
     need = sum(predict_memory(plan.model, plan.size).values())
     runs = [mosaic.run(memory=memory, **settings) for memory in (None, str(need + 2**22))]  # type: ignore[arg-type]
     np.testing.assert_array_equal(runs[0]["image"], runs[1]["image"])
+
+
+def big_file(count: int, path: str = "x.npy") -> dict[str, Any]:
+    """Images that take 8 KiB each while they are read, as a data set by name."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32), dtype=np.uint8)
+    np.save(path, pixels)
+    return {"dataset": "file", "dataset_options": {"path": path}, "score": "ls", "scales": "3"}
+
+
+def test_what_does_not_fit_is_read_in_pieces_and_changes_no_number() -> None:
+    settings = {**big_file(8_000), "steps": 1, "samples": 1, "save": "none"}
+    with pytest.warns(mosaic.MosaicWarning, match="read in pieces"):
+        runs = [mosaic.run(memory=memory, **settings) for memory in ("420M", "2G")]
+    np.testing.assert_array_equal(runs[0]["image"], runs[1]["image"])
+    assert runs[0].attrs["dataset_fingerprint"] == runs[1].attrs["dataset_fingerprint"]
+    need = predict_memory(planned("420M", **settings).model, planned("420M", **settings).size)
+    held = predict_memory(planned("2G", **settings).model, planned("2G", **settings).size)
+    assert need["dataset"] < 2**20 < held["dataset"] == 8 * 8_000 * 1024
+    assert need["thread"] > held["thread"]
+
+
+def test_what_fits_alone_but_not_beside_the_work_is_read_in_pieces() -> None:
+    settings = big_file(8_000)
+    held = predict_memory(planned("2G", **settings).model, planned("2G", **settings).size)
+    both = sum(held.values())
+    assert isinstance(planned(str(both), **settings).dataset.images, torch.Tensor)
+    plan = planned(str(both - 1), **settings)
+    assert isinstance(plan.dataset.images, mosaic.ImageSource)
+    assert any("read in pieces" in note for note in plan.notes)
+
+
+STREAMED = """
+import sys, numpy as np
+from mosaic_cli.main import cli
+from mosaic.device import peak_bytes
+try:
+    cli(sys.argv[1:])
+finally:
+    print(peak_bytes(), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("score", "memory"), [("is", 800), ("ls", 640), ("els", 500), ("gaussian", 640)])
+def test_a_set_larger_than_the_memory_allowed_is_computed_with_within_it(score: str, memory: int) -> None:
+    """100,000 colour images of 16 x 16 pixels: 73 MiB of bytes, 293 MiB of numbers, which count twice."""
+    rng, count = np.random.default_rng(0), 100_000
+    pixels = np.lib.format.open_memmap("x.npy", "w+", np.uint8, (count, 16, 16, 3))
+    for first in range(0, count, 10_000):
+        pixels[first : first + 10_000] = rng.integers(0, 256, (10_000, 16, 16, 3), dtype=np.uint8)
+    pixels.flush()
+    settings = ["--dataset", "file", "-o", "dataset.path=x.npy", "--steps", "1", "--samples", "1", "--score", score]
+    settings += ["--scales", "3"] if score in ("ls", "els") else []
+    images = []
+    for allowed in (f"{memory}M", "3G"):
+        command = [sys.executable, "-c", STREAMED, "run", *settings, "--memory", allowed, "--out", f"{allowed}.nc"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=True)
+        is_small = allowed != "3G"
+        assert ("read in pieces" in done.stderr) == is_small
+        assert not is_small or int(done.stderr.split()[-1]) < memory * 2**20
+        with xr.open_dataset(f"{allowed}.nc") as run:
+            images.append(run["image"].values)
+    np.testing.assert_array_equal(*images)
 
 
 PROBE = """
@@ -114,7 +178,7 @@ HELD = """
 import json, sys
 from pathlib import Path
 import torch, mosaic
-from mosaic.storage import tensor_cache
+from mosaic.disk import facts
 from mosaic.device import peak_bytes
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
@@ -123,7 +187,7 @@ from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 
 torch.set_num_threads(1)
-tensor_cache.cache_folder = lambda: Path(".cache")  # the test's own folder: in-degrees are to be computed
+facts.cache_folder = lambda: Path(".cache")  # the test's own folder: in-degrees are to be computed
 options, (channels, size, count, scale) = json.loads(sys.argv[1]), map(int, sys.argv[2:])
 images = torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 level = mosaic.Level(1.0, options.pop("noise", 0.8))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mosaic.storage import tensor_cache
+from mosaic.disk import facts
 from mosaic.storage.tensor_cache import cached_tensor, digest_of
 
 
@@ -57,17 +57,17 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 def test_a_damaged_file_is_computed_and_written_again(damage: Callable[[bytes], bytes]) -> None:
     compute = Counting(torch.arange(6.0))
     cached_tensor({}, compute)
-    (path,) = tensor_cache.cache_folder().iterdir()
+    (path,) = (facts.cache_folder() / "tensors").iterdir()
     path.write_bytes(damage(path.read_bytes()))
     assert torch.equal(cached_tensor({}, compute), compute.tensor)
     assert torch.equal(cached_tensor({}, compute), compute.tensor)
     assert compute.calls == 2
-    assert list(tensor_cache.cache_folder().iterdir()) == [path]
+    assert list((facts.cache_folder() / "tensors").iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_written_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(tensor_cache, "cache_folder", lambda: tmp_path / "file" / "below")
+    monkeypatch.setattr(facts, "cache_folder", lambda: tmp_path / "file" / "below")
     compute = Counting(torch.ones(2))
     for _ in range(2):
         assert torch.equal(cached_tensor({}, compute), torch.ones(2))

@@ -17,7 +17,7 @@ from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.loading import registry
-from mosaic.run.memory import threads_within
+from mosaic.run.memory import NotEnoughMemory, threads_within
 from mosaic.run.prepare import prepare
 from mosaic.run.score import Score
 from mosaic.sampling.scales import LARGEST, as_scale
@@ -96,7 +96,7 @@ def prepare_calibration(
     """
     if output is not None:
         output.check()
-    given = config.dataset if dataset is None else dataset
+    given, given_config = config.dataset if dataset is None else dataset, config
     runs = network_runs(
         config.checkpoint if network is None else network, access, dataset=given, dataset_options=config.dataset_options
     )
@@ -123,7 +123,14 @@ def prepare_calibration(
         }
     )
     size = replace(plan.size, largest_scale=max(sizes))
-    threads = threads_within(memory, machine, size, config.score)
+    try:
+        threads = threads_within(memory, machine, size, config.score)
+    except NotEnoughMemory:
+        if images is not None or access.pieces:
+            raise
+        return prepare_calibration(
+            given_config, replace(access, pieces=True), memory=memory, network=network, output=output
+        )
     named = network is None and dataset is None
     return CalibrationPlan(config, plan, machine, sizes, threads, output, tuple(notes), access if named else None)
 

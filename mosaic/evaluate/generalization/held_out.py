@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,14 @@ from torch import Tensor
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.image_source import ImageSource
+from mosaic.interfaces.images import Images, image_blocks
 from mosaic.registry.data import load_dataset
 from mosaic.registry.loading import registry
 
 __all__ = ["load_held_out", "unseen"]
+
+BLOCK = 4096  # images looked at together
 
 REPEATED = 0.01  # share of held-out images that published data repeat; more is taken for the wrong images
 
@@ -53,7 +57,7 @@ def load_held_out(given: DataSet | Mapping[str, Any], training: DataSet, access:
             raise DataError(
                 f"The held-out images have the {what} {own}, the training images {others}; they must agree."
             )
-    images = held_out.images.to(training.images)
+    images = _like(held_out.images, training.images)
     return held_out if images is held_out.images else replace(held_out.to(images.device), images=images)
 
 
@@ -67,8 +71,8 @@ def unseen(held_out: DataSet, training: DataSet) -> tuple[Tensor, list[str]]:
     """
     known = set(_digests(training.images))
     is_seen = torch.tensor([each in known for each in _digests(held_out.images)], dtype=torch.bool, device="cpu")
-    images = held_out.images.flatten(1)
-    is_blank = (images.amin(1) == images.amax(1)).cpu()
+    blocks = (block.flatten(1) for block in image_blocks(held_out.images, BLOCK))
+    is_blank = torch.cat([(block.amin(1) == block.amax(1)).cpu() for block in blocks])
     seen, blank, count = int(is_seen.sum()), int((is_seen & is_blank).sum()), len(held_out)
     if seen == count or seen - blank > REPEATED * count:
         raise UsageError(
@@ -82,7 +86,15 @@ def unseen(held_out: DataSet, training: DataSet) -> tuple[Tensor, list[str]]:
     return places, [f"{seen} of {count} held-out images{blanks} are equal to training images, and are left out."]
 
 
-def _digests(images: Tensor) -> list[bytes]:
+def _like(images: Images, others: Images) -> Images:
+    """Give images on the device and of the type of others; a source of another type is read whole."""
+    if isinstance(images, ImageSource) and images.dtype == others.dtype:
+        return images.to(others.device)
+    return (images if isinstance(images, Tensor) else images[:]).to(others.device, others.dtype)
+
+
+def _digests(images: Images) -> Iterator[bytes]:
     """Digest each image (N, C, H, W); -0 and 0 are equal."""
-    arrays = (images + 0.0).cpu().contiguous().numpy()
-    return [hashlib.blake2b(array.data, digest_size=16).digest() for array in arrays]
+    for block in image_blocks(images, BLOCK):
+        for array in (block + 0.0).cpu().contiguous().numpy():
+            yield hashlib.blake2b(array.data, digest_size=16).digest()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mosaic.interfaces.dataset import DataSet, balanced_subset
+from mosaic.interfaces.images import mean_image
 from mosaic.interfaces.schedule import Level
 from mosaic.run.score import Score
 from mosaic.run.work import step_work
@@ -62,7 +63,7 @@ def draw_sample(dataset: DataSet, places: Tensor, count: int, seed: int, *, is_t
     chosen = dataset.select(index.to(dataset.images.device))
     seeds = tuple(sample_seed(seed, 2 * place + (not is_training)) for place in index.tolist())
     classes = index.new_full((count,), -1) if chosen.labels is None else chosen.labels
-    return ImageSample(chosen.images, classes.to(chosen.images.device), tuple(index.tolist()), seeds)
+    return ImageSample(chosen.images[:], classes.to(chosen.images.device), tuple(index.tolist()), seeds)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class GeneralizationPlan:
     @cached_property
     def mean_image(self) -> Tensor:
         """Mean of all training images (C, H, W), float64."""
-        return self.dataset.images.mean(0, dtype=torch.float64)
+        return mean_image(self.dataset.images)
 
     def clean(self, batch: range) -> Tensor:
         """Training images of a batch, and then its held-out images: (2 B, C, H, W)."""

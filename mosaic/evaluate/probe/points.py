@@ -18,6 +18,7 @@ from mosaic.errors import UsageError
 from mosaic.evaluate.probe import measures
 from mosaic.evaluate.receptive_field import beside_the_centre, centres_of, field_of, width_of
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.images import variance_of
 from mosaic.interfaces.schedule import Level
 from mosaic.progress import Progress, piece_of, prefixed
 from mosaic.run.derivative import Method, differentiate
@@ -81,7 +82,7 @@ class ProbePlan:
     @cached_property
     def spread(self) -> float:
         """Standard deviation of the training set's pixels."""
-        return float(self.dataset.images.double().std())
+        return math.sqrt(variance_of(self.dataset.images))
 
     def x(self, level: Level) -> Tensor:
         """Noisy images (B, C, H, W)."""

@@ -46,9 +46,10 @@ def rule_of(dataset: DataSet) -> Rule:
 def copies_among(images: Tensor, dataset: DataSet) -> NDArray[np.bool_]:
     """Which of the images (B, C, H, W) are copies of training images (B,), by the metric `memorized`.
 
-    Duplicates in the training set are removed first: a copy of one would be equally near to two training images.
+    Duplicates in the training set are removed first, for which all images are held: a copy of one would be equally near
+    to two training images.
     """
-    _, first = np.unique(dataset.images.cpu().flatten(1).numpy(), axis=0, return_index=True)
+    _, first = np.unique(dataset.images[:].cpu().flatten(1).numpy(), axis=0, return_index=True)
     distinct = dataset.select(torch.from_numpy(np.sort(first)))
     are_copies: NDArray[np.bool_] = registry().make("metric", "memorized", {}, distinct)(images).numpy() > 0
     return are_copies

@@ -131,7 +131,7 @@ class AttentionTable(Target):
     def _run(self, experiments: dict[str, list[Experiment]]) -> tuple[dict[str, np.ndarray], xr.Dataset]:
         """Run networks and theories: final images (trainings, samples, C, H, W) by maker; deviations of states."""
         base = experiments["resnet"][0]
-        variance = base.load_dataset().images.var()
+        variance = base.load_dataset().images[:].var()
         images, deviations = {}, {}
         for name, trainings in experiments.items():
             finals = []

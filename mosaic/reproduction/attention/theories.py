@@ -99,7 +99,7 @@ def notes_on(base: Experiment) -> list[str]:
 
     The experiment rests on windows that do not.
     """
-    images, k = base.load_dataset().images, scale_of(base)
+    images, k = base.load_dataset().images[:], scale_of(base)
     varying = torch.nonzero((images.amax(0) != images.amin(0)).any(0).any(0))[:, 0]
     between = int(varying.diff().amax()) - 1 if len(varying) > 1 else 0
     if between == 0 or k <= between + 1:

@@ -92,7 +92,7 @@ class AttentionTradeoff(Target):
     def _judged(self, base: Experiment, name: str, factor: float, k: int) -> dict[str, np.ndarray]:
         """Run a machine with windows of k pixels, and judge and trace its images."""
         dataset = base.load_dataset()
-        images = dataset.images.cpu()
+        images = dataset.images[:].cpu()
         with run_theory(base, name, k, _stem(name, factor)) as run:
             final, source = torch.from_numpy(run["image"].values), run.mosaic.provenance().load()
         return {

@@ -20,6 +20,7 @@ import xarray as xr
 from mosaic.evaluate.calibration.calibrate import open_calibration
 from mosaic.evaluate.statistics import interval_of
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.images import image_blocks
 from mosaic.registry.loading import registry
 from mosaic.reproduction.paper.memorization import multiplied
 from mosaic.reproduction.paper.pictures import draw_roles
@@ -166,7 +167,7 @@ def _ends(name: str, statistic: str, intervals: Sequence[Sequence[float]]) -> di
 
 def _limbs_of_class(dataset: DataSet, labels: np.ndarray) -> np.ndarray:
     """Mean number of limbs of the training images of each label's class; of all where it is -1."""
-    limbs = bright_runs(dataset.images.cpu().numpy())
+    limbs = np.concatenate([bright_runs(block.cpu().numpy()) for block in image_blocks(dataset.images, 4096)])
     if dataset.labels is None:
         return np.full(len(labels), limbs.mean())
     kinds = dataset.labels.cpu().numpy()

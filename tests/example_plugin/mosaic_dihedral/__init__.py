@@ -75,19 +75,22 @@ class DihedralELS(mosaic.AnalyticMachine):
         return GROUPS[self.options.group]
 
     def posterior(
-        self, x: Tensor, images: Tensor, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
         """Give each pixel's posterior over the windows of all orientations: those of each, merged."""
         boundary, parts = self.options.boundary, []
         for number, orientation in enumerate(self.orientations()):
-            turned = oriented(images, orientation).contiguous()
+            mirrored, quarters = orientation
+            turned = mosaic.Move(flip=mirrored, turns=quarters).of(images)
             part = mosaic.equivariant_local_posterior(x, turned, level, scale, boundary, compute=compute)
             if part.source is not None:  # number the images of each orientation after those of the one before
                 part.source = part.source + number * images.shape[0] * images.shape[2] * images.shape[3]
             parts.append(part)
         return reduce(mosaic.Posterior.merge, parts)
 
-    def sources(self, posterior: mosaic.Posterior, images: Tensor, level: mosaic.Level, scale: float) -> mosaic.Source:
+    def sources(
+        self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> mosaic.Source:
         """Give the best windows' places in the training images as they are; equal ones are not counted."""
         image, turned_row, turned_column = posterior.candidate()
         count, _, height, width = images.shape

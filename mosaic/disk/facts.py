@@ -1,0 +1,59 @@
+"""The cache folder, and facts kept there that are costly to find out: of files, as long as they do not change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from mosaic.disk.atomic import replacing
+from mosaic.errors import MosaicError
+
+__all__ = ["cache_folder", "file_identity", "remembered"]
+
+SETTLED = 2.0  # seconds: a file that changed later than that may change again with the same time of change
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for this program; all that is in it can be made again."""
+    return Path(platformdirs.user_cache_dir("mosaic-diffusion"))
+
+
+def file_identity(path: Path) -> str | None:
+    """Name a file as it is now: path, size and time of change; None if it changed just now, or cannot be looked at."""
+    try:
+        status = path.stat()
+        place = os.fsencode(path.resolve()).hex()
+    except OSError:
+        return None
+    is_settled = time.time() - status.st_mtime > SETTLED
+    return f"{place} {status.st_size} {status.st_mtime_ns} {status.st_ino}" if is_settled else None
+
+
+def remembered(identity: str | None, name: str, find: Callable[[], Any]) -> Any:
+    """Give what `find` gives, of JSON, from the cache folder where it was found out of the same `identity` before.
+
+    A damaged file is written again. A folder that cannot be written is not an error.
+    """
+    if identity is None:
+        return find()
+    folder = cache_folder() / "facts"
+    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.{name}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(path.read_bytes())
+        if kept["identity"] == identity:
+            return kept[name]
+    found = find()
+    with suppress(OSError, MosaicError, ValueError):  # NaN is not JSON
+        folder.mkdir(parents=True, exist_ok=True)
+        content = json.dumps({"identity": identity, name: found}, allow_nan=False)
+        with replacing(path) as temporary:
+            temporary.write_text(content, encoding="ascii")
+    return found
