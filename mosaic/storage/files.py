@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mosaic.disk.failures import WriteError, cause_of, write_error
 from mosaic.errors import DataError, UsageError
 from mosaic.netcdf.access import library_path, open_netcdf, store_netcdf
 from mosaic.netcdf.chunks import check_chunks
+from mosaic.netcdf.joining import write_joined
 from mosaic.storage.indexes import indexed
 from mosaic.storage.schema import check_stored
 
@@ -25,9 +27,11 @@ __all__ = [
     "check_free",
     "check_reachable",
     "check_writable",
+    "encodings",
     "open_stored",
     "reusing",
     "store",
+    "store_joined",
     "unused_folder",
     "unused_path",
     "write_netcdf",
@@ -59,18 +63,44 @@ def write_netcdf(dataset: xr.Dataset, path: Path, overwrite: bool = True) -> Non
 
 def store(dataset: xr.Dataset, temporary: Path) -> None:
     """Write `dataset` to a temporary path of `replacing`, compressed, in chunks of whole trajectories."""
-    encoding: dict[str, dict[str, Any]] = {}
-    for name, stored in dataset.variables.items():
-        if stored.ndim and stored.size and stored.dtype.kind in "biuf":
-            encoding[str(name)] = {"fletcher32": True, "chunksizes": stored.shape}  # damage is found when it is read
-    for name, variable in dataset.data_vars.items():
-        chunks = (1, *variable.shape[1:]) if variable.dims[:1] == ("sample",) else variable.shape
-        compressed = {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}
-        encoding[str(name)] = {**encoding.get(str(name), {}), **compressed}
     try:
-        store_netcdf(dataset, temporary, encoding)
+        store_netcdf(dataset, temporary, encodings(dataset))
     except (OSError, RuntimeError) as error:
         raise cause_of(error, temporary, dataset.nbytes) from None
+
+
+def encodings(dataset: xr.Dataset, samples: int | None = None) -> dict[str, dict[str, Any]]:
+    """How the netCDF library stores each variable of `dataset`, or of one of its kind with so many samples."""
+    encoding: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        shape = [samples if axis == "sample" and samples else size for axis, size in variable.sizes.items()]
+        numeric = bool(shape) and math.prod(shape) > 0 and variable.dtype.kind in "biuf"
+        kept: dict[str, Any] = {"fletcher32": True, "chunksizes": tuple(shape)} if numeric else {}
+        if name in dataset.data_vars:
+            chunks = (1, *shape[1:]) if variable.dims[:1] == ("sample",) else tuple(shape)
+            kept |= {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunks}
+        if kept:  # with a checksum, damage is found when it is read
+            encoding[str(name)] = kept
+    return encoding
+
+
+def store_joined(
+    first: xr.Dataset, parts: Iterable[Path], samples: int, temporary: Path, attributes: Mapping[str, str]
+) -> None:
+    """Write files of parts as one, to a temporary path of `replacing`, a part at a time; `first` is the first of them.
+
+    The file is the one that `store` writes of the parts joined in memory.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit together.
+    """
+    root = {**first.attrs, **attributes}
+    try:
+        write_joined(parts, temporary, "sample", samples, encodings(first, samples), root)
+    except (OSError, RuntimeError) as error:
+        raise cause_of(error, temporary, first.nbytes) from None
 
 
 def as_attribute(value: Any) -> str:

@@ -185,7 +185,8 @@ class FileJob(Job):
     attributes : callable
         Gives its root attributes, in addition to the identity and the schema.
     complete : callable
-        What is done to the joined parts before they are written.
+        What is done to the joined parts before they are written, where it takes all of them in memory; by default they
+        are joined one by one.
     before, after : callable
         `before()` is called before the first part is computed, `after(whole)` with the finished result. Neither is
         called if the result was finished already.
@@ -200,7 +201,7 @@ class FileJob(Job):
     parts: Sequence[Part]
     unit: str
     attributes: Callable[[], Mapping[str, str]]
-    complete: Callable[[xr.Dataset], xr.Dataset] = lambda whole: whole
+    complete: Callable[[xr.Dataset], xr.Dataset] | None = None
     before: Callable[[], object] = lambda: None
     after: Callable[[xr.Dataset], object] = lambda whole: None
     free: tuple[str, ...] = ()
@@ -282,7 +283,8 @@ class FileJob(Job):
         begin_work()
         self.before()
         parts = [dataset for _, dataset in self._computed(progress, lambda number: True)]
-        whole = indexed(self.complete(join(parts, self.root())))
+        whole = join(parts, self.root())
+        whole = indexed(whole if self.complete is None else self.complete(whole))
         self.after(whole)
         return whole
 
