@@ -78,6 +78,7 @@ from .train.checkpoint import Checkpoint as Checkpoint
 from .train.checkpoint import load_checkpoint as load_checkpoint
 from .train.config import NetworkConfig as NetworkConfig
 from .train.config import TrainConfig as TrainConfig
+from .storage.convert import convert_run as convert_run
 from .train.convert import convert as convert
 from .train.score import score as score
 from .train.trainer import train as train

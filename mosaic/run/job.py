@@ -79,7 +79,7 @@ def job_of(plan: Plan, path: Path) -> FileJob:
         schema=TRAJECTORY_SCHEMA,
         what="a stored run",
         parts=[
-            Part(sum(plan.work(batch)), partial(run_batch, plan, batch, after_step=after_step))
+            Part(sum(plan.work(batch)), partial(run_batch, plan, batch, after_step=after_step), batch)
             for batch in plan.batches
         ],
         unit=plan.unit,

@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from mosaic.containers.access import is_there
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arrays import LARGEST
 from mosaic.interfaces.dataset import DataSet
@@ -124,7 +125,7 @@ def _start_of(init: Init, what: str) -> _Start:
         return _start_of_run(init, what)
     if isinstance(init, (str, PathLike)):
         path = Path(init)
-        if not path.is_file():
+        if not is_there(path):
             raise UsageError(f"There is no `init` file {what}.")
         if path.suffix != ".npy":
             try:

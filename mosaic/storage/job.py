@@ -17,6 +17,7 @@ from typing import Any
 
 import xarray as xr
 
+from mosaic.containers.access import is_zarr
 from mosaic.device import begin_work, standard_torch
 from mosaic.disk.failures import WriteError
 from mosaic.errors import UsageError
@@ -24,6 +25,7 @@ from mosaic.progress import Progress, piece_of, prefixed, silent
 from mosaic.storage.files import open_stored, reusing
 from mosaic.storage.indexes import indexed
 from mosaic.storage.parts import PartFiles, encoded, join
+from mosaic.storage.regions import RegionFiles
 
 __all__ = ["ConfigMismatch", "FileJob", "Job", "Part", "State", "differences", "how_to_resume"]
 
@@ -164,15 +166,18 @@ class Part:
         How much work it is, in the job's unit.
     compute : callable
         compute(progress) gives its data set.
+    samples : range
+        Its place along `sample`, which a result needs that may be stored by regions.
     """
 
     work: float
     compute: Callable[[Progress], xr.Dataset]
+    samples: range = range(0)
 
 
 @dataclass(frozen=True)
 class FileJob(Job):
-    """A job whose result is one netCDF file, joined from parts along `sample`.
+    """A job whose result is one netCDF file, or one Zarr store, of parts along `sample`.
 
     Attributes
     ----------
@@ -209,7 +214,9 @@ class FileJob(Job):
 
     @property
     def files(self) -> PartFiles:
-        """The finished file, and the parts of an unfinished one."""
+        """The finished file or store, and the parts of an unfinished one."""
+        if is_zarr(self.place):
+            return RegionFiles(self.place, [part.samples for part in self.parts])
         return PartFiles(self.place)
 
     def open(self) -> xr.Dataset:
@@ -264,6 +271,7 @@ class FileJob(Job):
                 self.before()
                 for number, dataset in self._computed(progress, lambda number: not files.finished(number)):
                     files.write_part(number, dataset)
+                    del dataset  # or it would be in memory together with the next one
                 files.finish(len(self.parts), self.root(), self.complete, replaces)
             except Exception as error:
                 done = files.kept_parts()
@@ -300,3 +308,4 @@ class FileJob(Job):
                 dataset = part.compute(piece_of(batch, done, part.work, total, self.unit))
             done += part.work
             yield number, dataset
+            del dataset

@@ -76,6 +76,10 @@ class PartFiles:
         """File of one finished batch."""
         return self.folder / f"part-{number:05d}.nc"
 
+    def stale(self) -> list[Path]:
+        """What is left of work whose identity is lost."""
+        return list(self.folder.glob("part-*"))
+
     def write_part(self, number: int, dataset: xr.Dataset) -> None:
         """Store a finished batch, with the digest of the code that made it."""
         part = self.part(number)
@@ -149,7 +153,7 @@ class PartFiles:
         if not kept:
             if (self.folder / IDENTITY).exists():
                 warn_of([f"'{self.folder / IDENTITY}' is damaged; all batches are computed again."])
-            for stale in self.folder.glob("part-*"):
+            for stale in self.stale():
                 _discard(stale)
         self._mark = str(kept.get(MARK) or secrets.token_hex(16))
         with replacing(self.folder / IDENTITY) as temporary:
@@ -163,9 +167,9 @@ class PartFiles:
         complete: Callable[[xr.Dataset], xr.Dataset] | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Join the parts into the file, with `attributes` on its root, and remove them; one part is in memory at a time.
+        """Join the parts into the file, with `attributes` on its root, and remove them.
 
-        What `complete` makes of the whole needs all of it in memory.
+        One part is in memory at a time. What `complete` makes of the whole needs all of it in memory.
 
         Raises
         ------
@@ -178,10 +182,13 @@ class PartFiles:
             if complete is None:
                 self._join(count, attributes, temporary)
             else:
-                parts = [self._load(number) for number in range(count)]
-                codes = _joined_codes(str(part.attrs.get("code")) for part in parts)
-                store(complete(join(parts, {**attributes, "code": codes})), temporary)
+                store(complete(self._joined(count, attributes)), temporary)
         self.remove()
+
+    def _joined(self, count: int, attributes: Mapping[str, str]) -> xr.Dataset:
+        """Join what is in the files of the parts, in memory."""
+        parts = [self._load(number) for number in range(count)]
+        return join(parts, {**attributes, "code": _joined_codes(str(part.attrs.get("code")) for part in parts)})
 
     def _join(self, count: int, attributes: Mapping[str, str], temporary: Path) -> None:
         """Write the parts as one file."""
@@ -195,7 +202,9 @@ class PartFiles:
             try:
                 store_joined(first, parts, samples, temporary, {**attributes, "code": _joined_codes(codes)})
             except ValueError as error:
-                raise DataError(f"The parts in '{self.folder}' do not fit together: {error}; use `overwrite`.") from None
+                raise DataError(
+                    f"The parts in '{self.folder}' do not fit together: {error}; use `overwrite`."
+                ) from None
 
     def _whole(self, number: int) -> Path:
         """File of a part, which must not be damaged."""
