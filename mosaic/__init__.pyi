@@ -72,13 +72,13 @@ from .run.runner import run as run
 from .run.score import Score as Score
 from .sampling.scales import ScaleSchedule as ScaleSchedule
 from .sampling.scales import nearest_window as nearest_window
+from .storage.convert import convert_run as convert_run
 from .storage.tensor_cache import cached_tensor as cached_tensor
 from .storage.tensor_cache import digest_of as digest_of
 from .train.checkpoint import Checkpoint as Checkpoint
 from .train.checkpoint import load_checkpoint as load_checkpoint
 from .train.config import NetworkConfig as NetworkConfig
 from .train.config import TrainConfig as TrainConfig
-from .storage.convert import convert_run as convert_run
 from .train.convert import convert as convert
 from .train.score import score as score
 from .train.trainer import train as train

@@ -50,9 +50,10 @@ def command(
     A run in a netCDF file (.nc) is copied to a Zarr store (.zarr), and one in a store to a file: the same values and
     attributes.
 
-    A FILE of weights is safetensors, or what torch.save writes of a state_dict: tensors alone. Nothing in it is ever run, so a whole
-    module is refused. Known are the released networks of Kamb & Ganguli, EDM's DDPM++ and the UNet of pytorch-ddpm.
-    What weights do not tell, such as -o network.padding=circular, is an option, and is noted where it is assumed.
+    A FILE of weights is safetensors, or what torch.save writes of a state_dict: tensors alone. Nothing in it is ever
+    run, so a whole module is refused. Known are the released networks of Kamb & Ganguli, EDM's DDPM++ and the UNet of
+    pytorch-ddpm. What weights do not tell, such as -o network.padding=circular, is an option, and is noted where it is
+    assumed.
     """
     if file.suffix in ENDINGS:
         given = {**flags, "config": config, "data_dir": data_dir, "download": download or None}

@@ -26,6 +26,7 @@ from mosaic.disk.atomic import flush, replacing
 
 __all__ = ["create_store", "digest_of_region", "in_regions", "is_usable", "write_region", "write_rest"]
 
+NAMES = "regions"  # an attribute of a store in progress: its variables in regions
 LARGEST = 2**26  # bytes of a chunk before compression, where a step of a sample is no larger
 
 
@@ -38,7 +39,7 @@ def create_store(store: Path, block: xr.Dataset, samples: int) -> None:
     """Make a store for so many samples, of the variables of `block`, without values."""
     zarr = zarr_library()
     with _writing():
-        group = zarr.create_group(store, zarr_format=3)
+        group = zarr.create_group(store, zarr_format=3, attributes={NAMES: in_regions(block)})
         for name in in_regions(block):
             variable = block[name]
             shape = (samples, *variable.shape[1:])
@@ -59,7 +60,7 @@ def is_usable(store: Path) -> bool:
     """Whether regions can be written: the metadata of a store and of its arrays are not damaged."""
     try:
         group = zarr_library().open_group(store, mode="r", use_consolidated=False)
-        return all(isinstance(group[file.parent.name].shape, tuple) for file in store.glob(f"*/{ROOT}"))
+        return all(group[name].ndim > 0 for name in group.attrs.get(NAMES, ()))
     except Exception:  # of whatever kind: the files may hold anything
         return False
 
@@ -104,7 +105,7 @@ def write_rest(store: Path, rest: xr.Dataset, names: Sequence[str]) -> None:
                 shutil.rmtree(folder)
         rest.to_zarr(store, mode="a", encoding=encoding, zarr_format=3, consolidated=False)  # adds arrays; no region
         zarr.consolidate_metadata(store, zarr_format=3)
-    _order(store, [*names, *map(str, rest.variables)])
+    _settle(store, [*names, *map(str, rest.variables)])
     for name in rest.variables:
         for path in (store / str(name)).rglob("*"):
             flush(path)
@@ -112,9 +113,10 @@ def write_rest(store: Path, rest: xr.Dataset, names: Sequence[str]) -> None:
     flush(store)
 
 
-def _order(store: Path, names: Sequence[str]) -> None:
+def _settle(store: Path, names: Sequence[str]) -> None:
     """Put the variables in this order, in which they are opened, in the consolidated metadata."""
     root = json.loads((store / ROOT).read_bytes())
+    root["attributes"].pop(NAMES, None)
     arrays = root["consolidated_metadata"]["metadata"]
     root["consolidated_metadata"]["metadata"] = {name: arrays[name] for name in names}
     with replacing(store / ROOT) as temporary:
