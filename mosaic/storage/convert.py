@@ -19,11 +19,9 @@ from mosaic.storage.output import Output
 from mosaic.storage.parts import PartFiles
 from mosaic.storage.regions import publish
 from mosaic.storage.schema import TRAJECTORY_SCHEMA
-from mosaic.storage.trajectory import open_trajectory
+from mosaic.storage.trajectory import open_trajectory, sample_blocks
 
 __all__ = ["convert_run", "copy_run"]
-
-BLOCK = 2**26  # bytes that are copied at a time, where a sample is no larger
 
 
 @checked()
@@ -86,10 +84,9 @@ def copy_run(path: Path, out: Path, overwrite: bool = False, progress: Progress 
 def _blocks(run: xr.Dataset, progress: Progress) -> Iterator[tuple[int, xr.Dataset]]:
     """Yield the run in blocks of samples, each with the number of its first one."""
     total = run.sizes["sample"]
-    length = max(1, BLOCK * total // max(1, run.nbytes))
-    for first in range(0, total, length):
-        progress(first, total, "sample", "copying")
-        yield first, run.isel(sample=slice(first, first + length)).load()
+    for block in sample_blocks(run):
+        progress(block.start, total, "sample", "copying")
+        yield block.start, run.isel(sample=block).load()
     progress(total, total, "sample", "copied")
 
 
