@@ -21,7 +21,7 @@ def stored_in(path: Path) -> list[Any]:
                 [(key, repr(variable.getncattr(key))) for key in variable.ncattrs()],
                 variable.chunking(),
                 variable.filters(),
-                np.asarray(variable[...]).tobytes(),
+                variable[...].tolist() if variable.dtype is str else np.asarray(variable[...]).tobytes(),
             )
             for name, variable in file.variables.items()
         ]
