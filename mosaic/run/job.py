@@ -28,7 +28,7 @@ __all__ = ["job_of", "start"]
 
 def _identity(plan: Plan) -> dict[str, Any]:
     """Identity of a run: two that agree in it give the same bytes on one machine."""
-    start = None if plan.start is None else hashlib.sha256(plan.start.contiguous().numpy()).hexdigest()
+    start = None if plan.start is None else hashlib.sha256(plan.start.contiguous().numpy().data).hexdigest()
     return {
         "configuration": plan.config.model_dump(mode="json"),
         "scales": list(plan.scales),
