@@ -78,6 +78,7 @@ from .run.runner import run as run
 from .run.score import Score as Score
 from .sampling.scales import ScaleSchedule as ScaleSchedule
 from .sampling.scales import nearest_window as nearest_window
+from .storage.convert import convert_run as convert_run
 from .storage.image_cache import Decoded as Decoded
 from .storage.image_cache import cached_images as cached_images
 from .storage.tensor_cache import cached_tensor as cached_tensor

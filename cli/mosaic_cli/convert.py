@@ -1,11 +1,13 @@
-"""`mosaic convert`: weights from elsewhere become a checkpoint."""
+"""`mosaic convert`: weights from elsewhere become a checkpoint, and a stored run a run in the other container."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from mosaic.progress import progress_bar
 from mosaic.train.config import NetworkConfig
 from mosaic_cli.data_options import PATH, data_dir, download
 from mosaic_cli.settings import configured, settings
@@ -13,17 +15,23 @@ from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 __all__ = ["command"]
 
+ENDINGS = (".nc", ".zarr")  # of stored runs
+
 
 @click.command("convert")
 @click.argument("file", type=PATH)
 @settings(NetworkConfig, without=("network", "dataset", "schedule"))
-@click.option("--dataset", metavar="NAME", help="Data set that the network was trained on.  [required]")
+@click.option("--dataset", metavar="NAME", help="Data set that the network was trained on.  [required for weights]")
 @click.option("--network", metavar="NAME", help="Network.  [default: as the weights are recognised]")
 @click.option("--schedule", metavar="NAME", help="Noise schedule.  [default: that of the network's family]")
 @data_dir
 @download
-@click.option("--out", type=PATH, help="Folder of the checkpoint.  [default: an unused folder here, named like FILE]")
-@click.option("--overwrite", is_flag=True, help="Replace the checkpoint at --out.")
+@click.option(
+    "--out",
+    type=PATH,
+    help="Folder of the checkpoint, or the run's copy.  [default: an unused folder here, or a path, named like FILE]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the checkpoint or run at --out.")
 @standard
 def command(
     terminal: Terminal,
@@ -37,12 +45,20 @@ def command(
     overwrite: bool,
     **flags: str | None,
 ) -> None:
-    """Make a checkpoint of the weights in FILE, which another program saved; prints its path.
+    """Make a checkpoint of the weights in FILE, which another program saved, or copy the run in FILE; prints the path.
 
-    FILE is safetensors, or what torch.save writes of a state_dict: tensors alone. Nothing in it is ever run, so a whole
-    module is refused. Known are the released networks of Kamb & Ganguli, EDM's DDPM++ and the UNet of pytorch-ddpm.
-    What weights do not tell, such as -o network.padding=circular, is an option, and is noted where it is assumed.
+    A run in a netCDF file (.nc) is copied to a Zarr store (.zarr), and one in a store to a file: the same values and
+    attributes.
+
+    A FILE of weights is safetensors, or what torch.save writes of a state_dict: tensors alone. Nothing in it is ever
+    run, so a whole module is refused. Known are the released networks of Kamb & Ganguli, EDM's DDPM++ and the UNet of
+    pytorch-ddpm. What weights do not tell, such as -o network.padding=circular, is an option, and is noted where it is
+    assumed.
     """
+    if file.suffix in ENDINGS:
+        given = {**flags, "config": config, "data_dir": data_dir, "download": download or None}
+        _copy(file.expanduser(), out, overwrite, {**given, "option": options or None}, terminal, as_json)
+        return
     checked = configured(NetworkConfig, flags, options, config)  # before anything heavy is imported
 
     from mosaic.registry.data import data_access
@@ -59,3 +75,20 @@ def command(
         print_json({"path": str(folder), **checkpoint.description})
     else:
         say(str(folder))
+
+
+def _copy(
+    file: Path, out: Path | None, overwrite: bool, settings: Mapping[str, object], terminal: Terminal, as_json: bool
+) -> None:
+    """Copy a run; refuses settings of a network."""
+    from mosaic.run.settings import refuse_unused
+    from mosaic.storage.convert import copy_run
+
+    refuse_unused({name: value for name, value in settings.items() if value is not None}, f"'{file}' is a stored run")
+    target = file.with_suffix(ENDINGS[file.suffix == ENDINGS[0]]) if out is None else out.expanduser()
+    with progress_bar(not terminal.quiet) as bar:
+        copy_run(file, target, overwrite, bar)
+    if as_json:
+        print_json({"path": str(target)})
+    else:
+        say(str(target))

@@ -30,7 +30,9 @@ def command(terminal: Terminal, as_json: bool, file: Path) -> None:
     It may be a run, calibration, comparison, leaderboard, probe, generalization gap or reproduction, or the folder of a
     checkpoint.
     """
-    document = _checkpoint(file) if file.is_dir() else _stored(file)
+    from mosaic.containers.access import is_zarr
+
+    document = _checkpoint(file) if file.is_dir() and not is_zarr(file) else _stored(file)
     if as_json:
         print_json(document)
         return

@@ -38,7 +38,7 @@ LONG = 120  # seconds from which on a smaller training set is advised
 @click.option(
     "--out",
     type=PATH,
-    help="netCDF file to write.  [default: an unused run-NNN.nc here]",
+    help="netCDF file to write, or Zarr store if it ends in .zarr.  [default: an unused run-NNN.nc here]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @click.option("--resume", is_flag=True, help="Resume the unfinished run at --out.")
@@ -61,7 +61,7 @@ def command(
 ) -> None:
     """Run the reverse flow of a score model and store the trajectory.
 
-    Writes one netCDF file and, beside it, a PNG of the final images; prints the file's path. Settings come
+    Writes one netCDF file or Zarr store and, beside it, a PNG of the final images; prints its path. Settings come
     from flags, then --config, then (with --resume) the run that is resumed, then MOSAIC_<SETTING> variables, then
     the defaults.
     """
@@ -69,6 +69,7 @@ def command(
         raise UsageError("`resume` needs `out`, the run to resume.")
     checked = None if resume else configured(RunConfig, flags, options, config)  # before anything heavy is imported
 
+    from mosaic.containers.access import ENDINGS
     from mosaic.registry.data import data_access
     from mosaic.run.prepare import prepare
     from mosaic.storage.output import Output
@@ -76,7 +77,7 @@ def command(
     if out is None:
         output = Output.unused("run", beside=(".png",))
     else:
-        output = Output(out.expanduser(), resume, overwrite, beside=(".png",))
+        output = Output(out.expanduser(), resume, overwrite, beside=(".png",), endings=ENDINGS)
     kept = output.kept_settings(RunConfig)
     if resume and not kept and not output.is_unfinished():
         terminal.note(f"Note: there is no run at '{out}' to resume; it starts.")
@@ -85,6 +86,7 @@ def command(
         data_access(data_dir, download),
         memory=memory,
         output=None if dry_run else output,
+        is_stored=True,
     )
     if dry_run:
         _print_dry_run(plan, terminal, as_json)

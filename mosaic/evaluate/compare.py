@@ -193,10 +193,12 @@ def _names(metrics: str | Collection[str] | None) -> list[str]:
 
 def _check_runs(stored: Mapping[str, xr.Dataset], dataset: DataSet | None) -> None:
     """Refuse, before a score is run, runs from different noise or labels, and another training set than the run's."""
-    start_noise(stored["reference"], "reference")
     first = stored.get("run", stored["reference"])  # the noise of a score will be the reference's
     for role, other in stored.items():
-        check_same_start(first, require(other, NEEDED, role), role)
+        if other is first:
+            start_noise(require(other, NEEDED, role).isel(sample=[0]), role)
+        else:
+            check_same_start(first, require(other, NEEDED, role), role)
     if dataset is not None and "run" in stored:
         check_training_set(first, dataset)
 

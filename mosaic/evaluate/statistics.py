@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +13,8 @@ from scipy.stats import binomtest
 __all__ = ["CONFIDENCE", "RESAMPLES", "crossed_interval", "difference_of_means", "interval_of", "ratio_of_means"]
 
 RESAMPLES, CONFIDENCE = 10_000, 0.95
+BLOCK = 2**20  # drawn values in memory at a time
+KEPT = 2**23  # drawn values at most whose counts are kept: many tables of one size have the same draws
 
 
 def interval_of(values: NDArray[np.float64], statistic: str = "median", seed: int = 0) -> tuple[float, float, float]:
@@ -82,25 +85,53 @@ def crossed_interval(
         if statistic == "median" and not has_gaps:
             drawn = _drawn_medians(known, seed)
         else:
-            rows, columns = _draws(known.shape[0], known.shape[1], seed)
-            drawn = summarise(known[rows[:, :, None], columns[:, None, :]].reshape(len(rows), -1), axis=1)
+            blocks = [
+                summarise(known[rows[:, :, None], columns[:, None, :]].reshape(len(rows), -1), axis=1)
+                for rows, columns in _draws(known.shape[0], known.shape[1], seed)
+            ]
+            drawn = np.concatenate(blocks)
         low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(summarise(known)), float(low), float(high)
 
 
-def _draws(trainings: int, samples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw trainings (draws, trainings) and samples (draws, samples) with replacement."""
-    random = np.random.default_rng(seed)
-    columns = random.integers(samples, size=(RESAMPLES, samples))  # first, so that those of one training are the same
-    return random.integers(trainings, size=(RESAMPLES, trainings)), columns
+def _drawn(random: np.random.Generator, places: int, values: int) -> Iterator[NDArray[np.int64]]:
+    """Draw places (draws, places) with replacement, in blocks of so many draws that `values` of each are few enough.
+
+    The blocks are the rows of one array of all draws: the generator goes on where it was.
+    """
+    length = max(1, BLOCK // values)
+    for first in range(0, RESAMPLES, length):
+        yield random.integers(places, size=(min(length, RESAMPLES - first), places))
+
+
+def _draws(trainings: int, samples: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Draw trainings (draws, trainings) and samples (draws, samples) with replacement, in blocks of draws."""
+    values, after = trainings * samples, np.random.default_rng(seed)
+    if trainings > 1:  # samples are drawn first, so that those of one training are the same
+        for _ in _drawn(after, samples, values):
+            pass
+    rows = after.integers(trainings, size=(RESAMPLES, trainings))
+    done = 0
+    for columns in _drawn(np.random.default_rng(seed), samples, values):
+        yield rows[done : done + len(columns)], columns
+        done += len(columns)
+
+
+def _counts(trainings: int, samples: int, seed: int) -> Iterable[NDArray[np.int32]]:
+    """How often each value of a table (trainings, samples), flattened, is in each draw: blocks (values, draws)."""
+    is_small = RESAMPLES * trainings * samples <= KEPT
+    return _kept_counts(trainings, samples, seed, RESAMPLES) if is_small else _new_counts(trainings, samples, seed)
 
 
 @lru_cache(maxsize=2)
-def _counts(trainings: int, samples: int, seed: int, resamples: int) -> NDArray[np.int32]:
-    """How often each value of a table (trainings, samples), flattened, is in each draw: (values, draws)."""
-    rows, columns = _draws(trainings, samples, seed)
-    of_rows, of_columns = _count(rows, trainings), _count(columns, samples)
-    return np.asarray((of_rows[:, None] * of_columns[None]).reshape(trainings * samples, resamples))
+def _kept_counts(trainings: int, samples: int, seed: int, resamples: int) -> tuple[NDArray[np.int32], ...]:
+    return tuple(_new_counts(trainings, samples, seed))
+
+
+def _new_counts(trainings: int, samples: int, seed: int) -> Iterator[NDArray[np.int32]]:
+    for rows, columns in _draws(trainings, samples, seed):
+        of_rows, of_columns = _count(rows, trainings), _count(columns, samples)
+        yield np.asarray((of_rows[:, None] * of_columns[None]).reshape(trainings * samples, len(rows)))
 
 
 def _count(drawn: NDArray[np.int64], places: int) -> NDArray[np.int32]:
@@ -116,10 +147,12 @@ def _drawn_medians(table: NDArray[np.float64], seed: int) -> NDArray[np.float64]
     It is the same number as of the drawn values themselves, several times as fast.
     """
     order = np.argsort(table, axis=None)
-    behind = np.cumsum(_counts(table.shape[0], table.shape[1], seed, RESAMPLES)[order], axis=0)
-    middle = [(behind <= half).sum(0) for half in ((table.size - 1) // 2, table.size // 2)]
-    values = table.ravel()[order]
-    return np.asarray((values[middle[0]] + values[middle[1]]) / 2)
+    values, medians = table.ravel()[order], []
+    for counts in _counts(table.shape[0], table.shape[1], seed):
+        behind = np.cumsum(counts[order], axis=0)
+        middle = [(behind <= half).sum(0) for half in ((table.size - 1) // 2, table.size // 2)]
+        medians.append((values[middle[0]] + values[middle[1]]) / 2)
+    return np.concatenate(medians)
 
 
 def ratio_of_means(
@@ -150,8 +183,9 @@ def ratio_of_means(
         """Of means (2, ratios, ...)."""
         return np.asarray(np.exp(np.log(means[0] / means[1]).mean(0)))
 
-    draws = np.random.default_rng(seed).integers(pair.shape[2], size=(RESAMPLES, pair.shape[2]))
-    low, high = np.quantile(ratio(pair[:, :, draws].mean(3)), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    blocks = _drawn(np.random.default_rng(seed), pair.shape[2], pair.size)
+    means = np.concatenate([pair[:, :, draws].mean(3) for draws in blocks], axis=2)
+    low, high = np.quantile(ratio(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(ratio(pair.mean(2))), float(low), float(high)
 
 
@@ -178,7 +212,10 @@ def difference_of_means(
     Efron & Tibshirani 1993, sec. 8.3.
     """
     generator = np.random.default_rng(seed)
-    means = [each[generator.integers(len(each), size=(RESAMPLES, len(each)))].mean(1) for each in (values, baseline)]
+    means = [
+        np.concatenate([each[draws].mean(1) for draws in _drawn(generator, len(each), len(each))])
+        for each in (values, baseline)
+    ]
     low, high = np.quantile(means[0] - means[1], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(values.mean() - baseline.mean()), float(low), float(high)
 

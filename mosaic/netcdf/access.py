@@ -11,8 +11,8 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from mosaic.errors import DataError
 from mosaic.netcdf.classic import check_classic_header
 from mosaic.netcdf.heaps import check_heaps
 
-__all__ = ["library_path", "open_netcdf", "store_netcdf"]
+__all__ = ["exclusive", "library_path", "open_netcdf", "store_netcdf"]
 
 LIBRARY_LOCK = combine_locks([NETCDFC_LOCK, HDF5_LOCK])  # what xarray takes itself where it is not given a lock
 
@@ -56,6 +56,15 @@ class _Library:
         if cls.depth == 0:
             LIBRARY_LOCK.release()
         cls.thread.release()
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """Use the netCDF library itself, alone, and with interrupts held, until the block ends."""
+    with interrupts_held(), ExitStack() as stack:
+        _Library.acquire()
+        stack.callback(_Library.release)
+        yield
 
 
 class _FileLock:
@@ -156,9 +165,7 @@ def open_netcdf(path: str | PathLike[str], *, decode: bool = True) -> xr.Dataset
         check_classic_header(path)
         check_heaps(path)
         lock = _FileLock(path)
-        with interrupts_held(), ExitStack() as stack:
-            _Library.acquire()
-            stack.callback(_Library.release)
+        with exclusive():
             return xr.open_dataset(library_path(path), engine="netcdf4", lock=lock, decode_cf=decode)
     except DataError:
         raise

@@ -30,8 +30,8 @@ class RunConfig(Configuration):
     scales: str | None = Field(
         None,
         description="Locality scales: a preset such as paper/mnist-resnet-zeros, a list 3,3,5,... of one entry a step "
-        "(lowest noise first), one number, or a file (.json, .nc). Default: the data set's own preset, else from about "
-        "half the image at t = 1 to 3 at t = 0.",
+        "(lowest noise first), one number, or a file (.json, .nc, .zarr). Default: the data set's own preset, else "
+        "from about half the image at t = 1 to 3 at t = 0.",
     )
     sampler: str = Field("ddim", description="Sampler: what goes from noise to images, step by step.")
     steps: int = Field(20, ge=1, le=100_000, description="Steps of the reverse flow.")
@@ -47,8 +47,8 @@ class RunConfig(Configuration):
     )
     init: str | None = Field(
         None,
-        description="Start from the noise and labels of another run (.nc), or from an array of standard normal noise "
-        "(.npy, shape samples, channels, height, width).",
+        description="Start from the noise and labels of another run (.nc, .zarr), or from an array of standard normal "
+        "noise (.npy, shape samples, channels, height, width).",
     )
     save: str | None = Field(
         None,

@@ -31,7 +31,7 @@ __all__ = ["job_of", "start"]
 
 def _identity(plan: Plan) -> dict[str, Any]:
     """Identity of a run: two that agree in it give the same bytes on one machine."""
-    start = None if plan.start is None else hashlib.sha256(plan.start.numpy().tobytes()).hexdigest()
+    start = None if plan.start is None else hashlib.sha256(plan.start.contiguous().numpy().data).hexdigest()
     return {
         "configuration": plan.config.model_dump(mode="json"),
         "scales": list(plan.scales),
@@ -82,7 +82,7 @@ def job_of(plan: Plan, path: Path) -> FileJob:
         schema=TRAJECTORY_SCHEMA,
         what="a stored run",
         parts=[
-            Part(sum(plan.work(batch)), partial(run_batch, plan, batch, after_step=after_step))
+            Part(sum(plan.work(batch)), partial(run_batch, plan, batch, after_step=after_step), batch)
             for batch in plan.batches
         ],
         unit=plan.unit,

@@ -48,6 +48,8 @@ class Size:
         What is kept of the posterior, as in `Plan.save`.
     labels : tuple of int
         Class of each sample, -1 for none.
+    is_stored : bool
+        Whether batches are stored as they are finished, so that only the one in flight is in memory.
     """
 
     samples: int
@@ -57,6 +59,7 @@ class Size:
     dtype: torch.dtype
     save: tuple[str, ...] = ()
     labels: tuple[int, ...] = (-1,)
+    is_stored: bool = False
 
 
 def parse_memory(memory: str | float) -> int:
@@ -90,18 +93,20 @@ def access_within(access: DataAccess, memory: str | float | None) -> DataAccess:
 def predict_memory(model: ScoreModel, size: Size) -> dict[str, int]:
     """Bytes, at most, of the program, the training set, the trajectory, what the model holds, and one thread.
 
-    The training set counts twice, because reading it needs a copy. So does the trajectory, because joining it does. Of
-    images that are read in pieces a thread holds a block, as stored and as numbers, each with a copy; the labels and
-    places of all are counted. Of a model that does not say what it needs, `model` and `thread` are left out.
+    The training set counts twice, because reading it needs a copy. So does the trajectory, because joining steps and
+    batches does; of a run that is stored, it is that of one batch. Of images that are read in pieces a thread holds a
+    block, as stored and as numbers, each with a copy; the labels and places of all are counted. Of a model that does
+    not say what it needs, `model` and `thread` are left out.
     """
     images = model.dataset.images
     element = 8 if size.dtype == torch.float64 else 4
-    saved = size.samples * size.steps * saved_bytes(size.save, model.dataset.shape, element)
+    saved = saved_bytes(size.save, model.dataset.shape, element)
+    held = size.batch if size.is_stored else size.samples
     needed = model.traits.memory(size.batch, size.largest_scale, size.dtype, tuple(sorted(set(size.labels))))
     return {
         "program": PROGRAM,
         "dataset": 32 * len(images) if isinstance(images, ImageSource) else 2 * images.numel() * images.element_size(),
-        "trajectory": 2 * (size.samples * 2 * size.steps * math.prod(images.shape[1:]) * element + saved),
+        "trajectory": 2 * held * size.steps * (2 * math.prod(images.shape[1:]) * element + saved),
         **({} if needed is None else {"model": needed.held, "thread": needed.block + _read_bytes(images, needed.read)}),
     }
 

@@ -46,6 +46,7 @@ def prepare(
     init: Init | None = None,
     memory: str | float | None = None,
     output: Output | None = None,
+    is_stored: bool | None = None,
 ) -> Plan:
     """Resolve a configuration.
 
@@ -61,6 +62,8 @@ def prepare(
         What the run may take, such as 2G, or a number of bytes; by default a quarter of what the machine has.
     output : Output, optional
         Where the run is to be kept; refused here if it cannot be.
+    is_stored : bool, optional
+        Whether it will be kept in a file, which takes less memory; by default if there is an `output`.
 
     Raises
     ------
@@ -108,7 +111,7 @@ def _prepared(
     start, seeds, labels, odd = samples_of(config, dataset, init, is_stochastic=sampler.is_stochastic)
     notes += [*odd, *dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
-    size = _size(config, save, labels, max(scales))
+    size = _size(config, save, labels, max(scales), output is not None if is_stored is None else is_stored)
     threads = threads_within(memory, model, size, config.score)
     resolved = {
         "dataset_options": dict(dataset.options) or config.dataset_options,
@@ -142,7 +145,9 @@ def _prepared(
     )
 
 
-def _size(config: RunConfig, save: tuple[str, ...], labels: tuple[int, ...], largest_scale: float) -> Size:
+def _size(
+    config: RunConfig, save: tuple[str, ...], labels: tuple[int, ...], largest_scale: float, is_stored: bool
+) -> Size:
     """What the run's memory depends on."""
     samples = len(labels)
     return Size(
@@ -153,6 +158,7 @@ def _size(config: RunConfig, save: tuple[str, ...], labels: tuple[int, ...], lar
         dtype=torch.float64 if config.dtype == "float64" else torch.float32,
         save=save,
         labels=labels,
+        is_stored=is_stored,
     )
 
 

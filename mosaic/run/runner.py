@@ -8,6 +8,7 @@ from typing import Unpack
 
 import xarray as xr
 
+from mosaic.containers.access import ENDINGS
 from mosaic.errors import UsageError, warn_of
 from mosaic.interfaces.arguments import checked
 from mosaic.interfaces.dataset import DataSet
@@ -57,7 +58,8 @@ def run(
         Start from the noise and labels of another run, or from standard normal noise (samples, channels, height,
         width).
     out : path, optional
-        Store the run in this netCDF file; without it nothing is written.
+        Store the run in this netCDF file, or Zarr store if it ends in .zarr, batch by batch: the memory needed does not
+        grow with the number of samples. Without it nothing is written.
     resume, overwrite : bool
         Resume the unfinished run at `out`, with its settings where none are given; or replace what is there.
     data_dir, download
@@ -107,7 +109,7 @@ def run(
         refuse_unused(unused, "the data set is not a name")
     if model is not None:
         refuse_unused({"score_options": settings.get("score_options")}, "`score` is not a name")
-    output = None if out is None else Output(Path(out).expanduser(), resume, overwrite)
+    output = None if out is None else Output(Path(out).expanduser(), resume, overwrite, endings=ENDINGS)
     kept = output.kept_settings(RunConfig) if output is not None else {}
     if score is None and kept.get("score", "els") not in registry().names("score"):
         raise UsageError(f"The run at '{out}' is of '{kept['score']}', an object; give it again as `score`.")

@@ -12,13 +12,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from mosaic.containers.access import is_there
 from mosaic.errors import DataError, UsageError
 from mosaic.interfaces.arrays import LARGEST
 from mosaic.interfaces.dataset import DataSet
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import refuse_unused
 from mosaic.sampling.noise import random_labels, sample_seed
-from mosaic.storage.requirements import attribute_of, known_values
+from mosaic.storage.requirements import attribute_of, known_values, require
 from mosaic.storage.trajectory import open_trajectory, start_noise
 
 __all__ = ["Init", "Samples", "described_init", "samples_of"]
@@ -68,7 +69,7 @@ def samples_of(config: RunConfig, dataset: DataSet, init: Init | None = None, *,
         seeds = tuple(sample_seed(config.seed, i) for i in range(count))
         return Samples(None, seeds, _labels(config, dataset, count))
     what = described_init(init)
-    given = _start_of(init, what)
+    given = _start_of(init, what, config.samples)
     start, seeds, labels = given.noise, given.seeds, given.labels
     if tuple(start.shape[1:]) != dataset.shape:
         raise UsageError(
@@ -118,13 +119,13 @@ def described_init(init: Init) -> str:
     return f"(an array of {init.dtype} of shape {tuple(init.shape)})"
 
 
-def _start_of(init: Init, what: str) -> _Start:
-    """Read noise, seeds and labels; of an array seeds and labels are not known."""
+def _start_of(init: Init, what: str, count: int | None) -> _Start:
+    """Read noise, seeds and labels, of a run those of its first `count` samples; an array has no seeds and labels."""
     if isinstance(init, xr.Dataset):
-        return _start_of_run(init, what)
+        return _start_of_run(init, what, count)
     if isinstance(init, (str, PathLike)):
         path = Path(init)
-        if not path.is_file():
+        if not is_there(path):
             raise UsageError(f"There is no `init` file {what}.")
         if path.suffix != ".npy":
             try:
@@ -132,7 +133,7 @@ def _start_of(init: Init, what: str) -> _Start:
             except DataError as error:
                 raise UsageError(f"`init`: {error}") from None
             with run:
-                return _start_of_run(run, what)
+                return _start_of_run(run, what, count)
         try:
             array = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -150,8 +151,9 @@ def _start_of(init: Init, what: str) -> _Start:
     return _Start(torch.from_numpy(array.astype(np.float64)), unknown, unknown)
 
 
-def _start_of_run(run: xr.Dataset, what: str) -> _Start:
+def _start_of_run(run: xr.Dataset, what: str, count: int | None) -> _Start:
     try:
+        run = require(run, ("state",)).isel(sample=slice(count))
         start = torch.from_numpy(np.ascontiguousarray(start_noise(run)))
         labels = tuple(known_values(run, "label").values.tolist())
         seeds = tuple(known_values(run, "seed").values.tolist()) if "seed" in run.variables else (-1,) * len(labels)

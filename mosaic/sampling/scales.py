@@ -19,9 +19,9 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, Field, ValidationError
 
+from mosaic.containers.access import ENDINGS, is_there, open_container
 from mosaic.errors import DataError, UsageError, did_you_mean, shown
 from mosaic.interfaces.schedule import Level
-from mosaic.netcdf.access import open_netcdf
 
 __all__ = [
     "LARGEST",
@@ -246,13 +246,13 @@ def resolve_scales(spec: str, levels: Sequence[Level], continuous: bool = False)
     elif spec.startswith("{"):
         with _usable("`scales`"):
             table = _table_in_json(spec)
-    elif Path(spec).suffix in (".json", ".nc"):
+    elif Path(spec).suffix in (".json", *ENDINGS):
         table = _read_scales(Path(spec))
     else:
         presets = preset_names()
         raise UsageError(
-            f"`scales` {shown(spec)} is not a preset, number, list or file (.json, .nc).{did_you_mean(spec, presets)} "
-            f"Presets: {', '.join(presets)}."
+            f"`scales` {shown(spec)} is not a preset, number, list or file (.json, .nc, .zarr)."
+            f"{did_you_mean(spec, presets)} Presets: {', '.join(presets)}."
         )
     return tuple(table.at(level, continuous) for level in levels)
 
@@ -291,12 +291,12 @@ def _usable(what: str) -> Iterator[None]:
 
 
 def _read_scales(path: Path) -> ScaleSchedule:
-    if not path.is_file():
+    if not is_there(path):
         raise UsageError(f"There is no scales file '{path}'.")
     with _usable(f"Scales file '{path}'"):
         if path.suffix == ".json":
             return _table_in_json(path.read_text(encoding="utf-8-sig"))
-        with open_netcdf(path) as stored:
+        with open_container(path) as stored:
             return _table_of(stored)
 
 

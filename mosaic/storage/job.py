@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import xarray as xr
 
+from mosaic.containers.access import is_zarr
 from mosaic.device import begin_work, standard_torch
 from mosaic.disk.failures import WriteError
 from mosaic.errors import MosaicError, UsageError
@@ -25,6 +26,7 @@ from mosaic.progress import Progress, piece_of, prefixed, silent
 from mosaic.storage.files import open_stored, reusing
 from mosaic.storage.indexes import indexed
 from mosaic.storage.parts import PartFiles, encoded, join
+from mosaic.storage.regions import RegionFiles
 
 __all__ = [
     "ConfigMismatch",
@@ -181,10 +183,13 @@ class Part:
         How much work it is, in the job's unit.
     compute : callable
         compute(progress) gives its data set.
+    samples : range
+        Its place along `sample`, which a result needs that may be stored by regions.
     """
 
     work: float
     compute: Callable[[Progress], xr.Dataset]
+    samples: range = range(0)
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,7 @@ def executing(executor: Executor | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class FileJob(Job):
-    """A job whose result is one netCDF file, joined from parts along `sample`.
+    """A job whose result is one netCDF file, or one Zarr store, of parts along `sample`.
 
     Attributes
     ----------
@@ -249,7 +254,8 @@ class FileJob(Job):
     attributes : callable
         Gives its root attributes, in addition to the identity and the schema.
     complete : callable
-        What is done to the joined parts before they are written.
+        What is done to the joined parts before they are written, where it takes all of them in memory; by default they
+        are joined one by one.
     before, after : callable
         `before()` is called before the first part is computed, `after(whole)` with the finished result. Neither is
         called if the result was finished already.
@@ -266,7 +272,7 @@ class FileJob(Job):
     parts: Sequence[Part]
     unit: str
     attributes: Callable[[], Mapping[str, str]]
-    complete: Callable[[xr.Dataset], xr.Dataset] = lambda whole: whole
+    complete: Callable[[xr.Dataset], xr.Dataset] | None = None
     before: Callable[[], object] = lambda: None
     after: Callable[[xr.Dataset], object] = lambda whole: None
     free: tuple[str, ...] = ()
@@ -275,7 +281,9 @@ class FileJob(Job):
 
     @property
     def files(self) -> PartFiles:
-        """The finished file, and the parts of an unfinished one."""
+        """The finished file or store, and the parts of an unfinished one."""
+        if is_zarr(self.place):
+            return RegionFiles(self.place, [part.samples for part in self.parts])
         return PartFiles(self.place)
 
     def open(self) -> xr.Dataset:
@@ -330,6 +338,7 @@ class FileJob(Job):
                 self.before()
                 for number, dataset in self._computed(progress, lambda number: not files.finished(number)):
                     files.write_part(number, dataset)
+                    del dataset  # or it would be in memory together with the next one
                 files.finish(len(self.parts), self.root(), self.complete, replaces)
             except Exception as error:
                 done = files.kept_parts()
@@ -349,7 +358,8 @@ class FileJob(Job):
         begin_work()
         self.before()
         parts = dict(self._computed(progress, lambda number: True))
-        whole = indexed(self.complete(join([parts[number] for number in sorted(parts)], self.root())))
+        whole = join([parts[number] for number in sorted(parts)], self.root())
+        whole = indexed(whole if self.complete is None else self.complete(whole))
         self.after(whole)
         return whole
 
@@ -370,3 +380,4 @@ class FileJob(Job):
                 dataset = part.compute(piece_of(batch, done, part.work, total, self.unit))
             done += part.work
             yield number, dataset
+            del dataset

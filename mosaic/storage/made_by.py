@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
+from mosaic.containers.access import open_container
 from mosaic.device import device_name
 from mosaic.errors import DataError
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.options import Options
-from mosaic.netcdf.access import open_netcdf
 from mosaic.registry.hooks import KINDS
 from mosaic.registry.loading import registry
 from mosaic.registry.plugin import CORE
@@ -147,7 +147,7 @@ def code_changed(code: object) -> bool:
 
 def stored_code(file: Path) -> object:
     """Read the digest of the code that made a stored file."""
-    with open_netcdf(file) as stored:
+    with open_container(file) as stored:
         return stored.attrs.get("code")
 
 

@@ -30,14 +30,16 @@ class Output:
     Attributes
     ----------
     path : Path
-        The netCDF file.
+        The netCDF file, or Zarr store.
     resume, overwrite : bool
         Resume what is unfinished there; or replace what is there.
     beside : tuple of str
-        Endings, in place of `.nc`, of files written together with it: (".png",) for its picture.
+        Endings, in place of its own, of files written together with it: (".png",) for its picture.
     series : str
         Name of the series NAME-001.nc, NAME-002.nc, ... that the file is the first unused one of; empty for a file
         that the user named.
+    endings : tuple of str
+        Endings that it may have: what it may be stored in.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Output:
     overwrite: bool = False
     beside: tuple[str, ...] = ()
     series: str = ""
+    endings: tuple[str, ...] = (".nc",)
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
@@ -71,7 +74,7 @@ class Output:
         UsageError
             With what to do about it.
         """
-        check_writable(self.path)
+        check_writable(self.path, self.endings)
         if self.series:  # it was unused when it was chosen; if that has changed, the next one is used
             return
         files = PartFiles(self.path)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from mosaic.disk.lock import OutputInUse, locked
 from mosaic.errors import DataError, warn_of
 from mosaic.netcdf.access import open_netcdf
 from mosaic.storage.document import document_text, parse_document
-from mosaic.storage.files import as_attribute, store, write_netcdf
+from mosaic.storage.files import as_attribute, store, store_joined
 from mosaic.storage.made_by import core_digest
 
 __all__ = ["PartFiles", "join"]
@@ -45,7 +45,7 @@ class PartFiles:
 
     def __init__(self, path: Path) -> None:
         self.path, self.folder = path, path.with_name(path.name + ".parts")
-        self._removed = False
+        self._removed, self._mark = False, ""
 
     def in_progress(self) -> dict[str, Any] | None:
         """Identity of what is in progress here; None where nothing is, or it is damaged."""
@@ -75,6 +75,10 @@ class PartFiles:
     def part(self, number: int) -> Path:
         """File of one finished batch."""
         return self.folder / f"part-{number:05d}.nc"
+
+    def stale(self) -> list[Path]:
+        """What is left of work whose identity is lost."""
+        return list(self.folder.glob("part-*"))
 
     def write_part(self, number: int, dataset: xr.Dataset) -> None:
         """Store a finished batch, with the digest of the code that made it."""
@@ -149,21 +153,23 @@ class PartFiles:
         if not kept:
             if (self.folder / IDENTITY).exists():
                 warn_of([f"'{self.folder / IDENTITY}' is damaged; all batches are computed again."])
-            for stale in self.folder.glob("part-*"):
+            for stale in self.stale():
                 _discard(stale)
+        self._mark = str(kept.get(MARK) or secrets.token_hex(16))
         with replacing(self.folder / IDENTITY) as temporary:
-            mark = kept.get(MARK) or secrets.token_hex(16)
-            temporary.write_text(document_text({**identity, REPLACES: replaces, MARK: mark}))
+            temporary.write_text(document_text({**identity, REPLACES: replaces, MARK: self._mark}))
         return replaces
 
     def finish(
         self,
         count: int,
         attributes: Mapping[str, str],
-        complete: Callable[[xr.Dataset], xr.Dataset],
+        complete: Callable[[xr.Dataset], xr.Dataset] | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Join the parts, `complete` the whole, write it with `attributes` on its root, and remove the parts.
+        """Join the parts into the file, with `attributes` on its root, and remove them.
+
+        One part is in memory at a time. What `complete` makes of the whole needs all of it in memory.
 
         Raises
         ------
@@ -172,17 +178,42 @@ class PartFiles:
         WriteError
             If the file cannot be written, or there is one by now that may not be replaced.
         """
-        parts = [self._load(number) for number in range(count)]
-        # Several digests, if other code resumed the run than started it: no single one made the file.
-        codes = sorted({str(part.attrs.get("code")) for part in parts})
-        write_netcdf(complete(join(parts, {**attributes, "code": " ".join(codes)})), self.path, overwrite)
+        with replacing(self.path, overwrite) as temporary:
+            if complete is None:
+                self._join(count, attributes, temporary)
+            else:
+                store(complete(self._joined(count, attributes)), temporary)
         self.remove()
 
-    def _load(self, number: int) -> xr.Dataset:
-        part = self.part(number)
+    def _joined(self, count: int, attributes: Mapping[str, str]) -> xr.Dataset:
+        """Join what is in the files of the parts, in memory."""
+        parts = [self._load(number) for number in range(count)]
+        return join(parts, {**attributes, "code": _joined_codes(str(part.attrs.get("code")) for part in parts)})
+
+    def _join(self, count: int, attributes: Mapping[str, str], temporary: Path) -> None:
+        """Write the parts as one file."""
+        codes, samples = set(), 0
+        for number in range(count):
+            with open_netcdf(self._whole(number)) as part:
+                codes.add(str(part.attrs.get("code")))
+                samples += part.sizes.get("sample", 0)
+        with open_netcdf(self.part(0)) as first:
+            parts = map(self.part, range(count))
+            try:
+                store_joined(first, parts, samples, temporary, {**attributes, "code": _joined_codes(codes)})
+            except ValueError as error:
+                raise DataError(
+                    f"The parts in '{self.folder}' do not fit together: {error}; use `overwrite`."
+                ) from None
+
+    def _whole(self, number: int) -> Path:
+        """File of a part, which must not be damaged."""
         if not self._is_whole(number):
-            raise DataError(f"'{part}' was damaged meanwhile; resume the work to compute it again.")
-        with open_netcdf(part) as stored:
+            raise DataError(f"'{self.part(number)}' was damaged meanwhile; resume the work to compute it again.")
+        return self.part(number)
+
+    def _load(self, number: int) -> xr.Dataset:
+        with open_netcdf(self._whole(number)) as stored:
             return stored.load()
 
     def _is_whole(self, number: int) -> bool:
@@ -197,7 +228,7 @@ class PartFiles:
     def _digest(self, part: Path, number: int) -> str:
         with part.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
-        digest.update(f"{number} {self._kept().get(MARK)}".encode())
+        digest.update(f"{number} {self._mark or self._kept().get(MARK)}".encode())
         return digest.hexdigest()
 
     def abandon(self) -> None:
@@ -232,6 +263,11 @@ class PartFiles:
         """Remove what `remove` could not while the lock was held: Windows does not remove open files."""
         if os.name == "nt" and not self._kept():
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _joined_codes(codes: Iterable[str]) -> str:
+    """Digests of the code that made the parts: several, if other code resumed the work than started it."""
+    return " ".join(sorted(set(codes)))
 
 
 def _discard(path: Path) -> None:

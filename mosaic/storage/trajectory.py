@@ -27,6 +27,7 @@ __all__ = [
     "check_training_set",
     "levels_of",
     "open_trajectory",
+    "sample_blocks",
     "start_noise",
     "training_set_of",
 ]
@@ -163,6 +164,16 @@ def _check_fingerprint(run: xr.Dataset, dataset: DataSet) -> None:
         )
 
 
+BLOCK = 2**24  # bytes of state and x0hat that are read at a time, where a sample has no more
+
+
+def sample_blocks(run: xr.Dataset) -> list[slice]:
+    """Blocks of samples in which a stored run is read, so that not all of its trajectories are in memory."""
+    total = run.sizes["sample"]
+    length = max(1, BLOCK * total // max(1, run.nbytes))
+    return [slice(first, min(first + length, total)) for first in range(0, total, length)]
+
+
 # Start noise is float32, multiplied by a run's s(1) and later divided by it: equal noise agrees up to this rounding.
 START_TOLERANCE = 1e-4
 
@@ -184,8 +195,12 @@ def check_same_start(run: xr.Dataset, other: xr.Dataset, role: str) -> None:
             f"The {role} holds images of shape {other['image'].shape}, the run of shape {run['image'].shape} (sample, "
             f"channel, height, width); {advice}."
         )
-    starts = [start_noise(run), start_noise(other, role)]
-    distances = np.abs(starts[0] - starts[1]).reshape(len(starts[0]), -1).max(1)
+    distances = np.concatenate(
+        [
+            np.abs(start_noise(run.isel(sample=block)) - start_noise(other.isel(sample=block), role)).max((1, 2, 3))
+            for block in sample_blocks(run)
+        ]
+    )
     differ = distances > START_TOLERANCE
     if differ.any():
         raise UsageError(

@@ -15,7 +15,7 @@ from mosaic.interfaces.metric import Metric
 from mosaic.progress import Progress
 from mosaic.registry.loading import registry
 from mosaic.sampling.scales import nearest_window
-from mosaic.storage.requirements import check_steps, known_values, setting_of, tensor_of
+from mosaic.storage.requirements import check_steps, known_values, require, setting_of, tensor_of
 
 __all__ = ["describe_metric", "measure", "metric_for", "nearest_training"]
 
@@ -39,7 +39,7 @@ def metric_for(run: xr.Dataset, name: str, options: Mapping[str, Any], dataset: 
         check_steps(run)
         scale = float(known_values(run, "scale")[-1])
         # A soft window counts as much as a hard one of its scale; none sees more than all of the image from any pixel.
-        most = 2 * max(tensor_of(run, "image").shape[2:]) - 1
+        most = 2 * max(require(run, ("image",))["image"].shape[2:]) - 1
         own["k"] = min(nearest_window(scale), most) if scale else None
     if "boundary" in missing:
         own["boundary"] = setting_of(run, "score_options").get("boundary")

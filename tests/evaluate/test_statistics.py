@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from mosaic.evaluate import statistics
 from mosaic.evaluate.statistics import crossed_interval, difference_of_means, interval_of, ratio_of_means
 
 
@@ -145,3 +146,25 @@ def test_a_difference_of_means_takes_each_sample_by_itself() -> None:
     assert (low, high) == pytest.approx((value - 1.96 * error, value + 1.96 * error), abs=0.1)
     assert difference_of_means(values, baseline) == (value, low, high)
     assert difference_of_means(np.ones(3), np.zeros(2)) == (1, 1, 1)
+
+
+def test_blocks_of_draws_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "RESAMPLES", 300)
+    random = np.random.default_rng(3)
+    table, other = np.exp(random.normal(size=(2, 3, 40)))
+    gaps = np.where(random.random(table.shape) < 0.2, np.nan, table)
+
+    def intervals() -> list[tuple[float, float, float]]:
+        statistics._kept_counts.cache_clear()
+        crossed = [crossed_interval(each, kind) for each in (table, gaps) for kind in ("median", "mean")]
+        return [*crossed, interval_of(table[0]), ratio_of_means(table, other), difference_of_means(table[0], other[0])]
+
+    # All draws at once, as one array of random numbers.
+    monkeypatch.setattr(statistics, "BLOCK", 2**40)
+    whole, draws = intervals(), np.random.default_rng(0).integers(40, size=(statistics.RESAMPLES, 40))
+    medians = np.quantile(np.median(table[0][draws], axis=1), [0.025, 0.975])
+    assert whole[4][1:] == tuple(medians)
+    for block, kept in ((7, 0), (2**12, 2**40), (1, 0)):
+        monkeypatch.setattr(statistics, "BLOCK", block)
+        monkeypatch.setattr(statistics, "KEPT", kept)
+        assert intervals() == whole

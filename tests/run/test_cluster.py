@@ -60,8 +60,9 @@ def assert_equal_bits(run: xr.Dataset, wanted: xr.Dataset) -> None:
 def test_a_run_on_a_cluster_has_the_bits_of_one_without(client: Client, save: str, tmp_path: Path) -> None:
     wanted = mosaic.run("els", "digits", **SETTINGS, save=save)
     assert_equal_bits(mosaic.run("els", "digits", **SETTINGS, save=save, client=client), wanted)
-    with mosaic.run("els", "digits", **SETTINGS, save=save, client=client, out=tmp_path / "run.nc") as stored:
-        assert_equal_bits(stored, wanted)
+    for name in ("run.nc", "run.zarr"):
+        with mosaic.run("els", "digits", **SETTINGS, save=save, client=client, out=tmp_path / name) as stored:
+            assert_equal_bits(stored, wanted)
 
 
 def test_a_run_starts_on_a_cluster_from_the_noise_of_a_file(client: Client, tmp_path: Path) -> None:

@@ -56,6 +56,19 @@ def test_a_budget_limits_threads_and_refuses_what_does_not_fit() -> None:
     assert (physical_memory() or 2**40) > least
 
 
+def test_a_stored_run_takes_the_memory_of_a_batch() -> None:
+    few, many = ({"samples": samples, "batch_size": 4, "score": "gaussian"} for samples in (4, 400))
+    in_memory, stored = (
+        [
+            predict_memory(plan.model, plan.size)["trajectory"]
+            for settings in (few, many)
+            for plan in [prepare(layered(RunConfig, settings), DataAccess(), is_stored=is_stored)]
+        ]
+        for is_stored in (False, True)
+    )
+    assert stored[0] == stored[1] == in_memory[0] == in_memory[1] / 100
+
+
 def test_a_small_budget_changes_no_number() -> None:
     settings = {"steps": 2, "samples": 2, "score_options": {"engine": "torch"}}
     plan = planned(**settings)

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from stored_content import stored_in
 
 import mosaic
 from mosaic.disk.failures import WriteError
 from mosaic.disk.lock import LOCK, OutputInUse, locked
+from mosaic.run.batch import run_batch
+from mosaic.run.prepare import prepare
+from mosaic.storage.files import store
 from mosaic.storage.made_by import core_digest
 from mosaic.storage.parts import PartFiles, encoded, join
 
@@ -133,6 +137,31 @@ def test_joined_batches_have_the_attributes_given_only() -> None:
     whole = join([batch(0).assign_attrs(code="x"), batch(1)], {"title": "whole"})
     assert whole.attrs["title"] == "whole"
     assert whole["image"].values.tolist() == [0, 1]
+
+
+def test_a_file_joined_part_by_part_is_the_one_that_is_joined_in_memory(tiny: mosaic.DataSet, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"samples": 5, "batch_size": 2, "steps": 2, "save": "provenance,score"}
+    plan = prepare(mosaic.RunConfig(**settings), mosaic.DataAccess(), dataset=tiny)
+    parts = [run_batch(plan, batch) for batch in plan.batches]
+    parts = [part.assign_coords(text=("step", ["a", "bc"]), flag=("step", [True, False])) for part in parts]
+    files = PartFiles(tmp_path / "a.nc")
+    with held(files):
+        for number, part in enumerate(parts):
+            files.write_part(number, part)
+        again = [xr.load_dataset(files.part(number)) for number in range(3)]
+        files.finish(3, {"title": "whole"})
+    store(join(again, {"title": "whole"}), tmp_path / "b.nc")
+    assert stored_in(tmp_path / "a.nc") == stored_in(tmp_path / "b.nc")
+
+
+def test_parts_that_do_not_fit_together_are_not_joined(files: PartFiles) -> None:
+    with held(files):
+        files.write_part(0, batch(0))
+        for other in (batch(1).drop_vars("level"), batch(1).astype(np.float64), batch(1).rename(sample="other")):
+            files.write_part(1, other)
+            with pytest.raises(mosaic.DataError, match=r"a\.nc\.parts"):
+                files.finish(2, {})
+    assert not files.path.exists()
 
 
 def test_an_identity_is_encoded_as_json_texts() -> None:

@@ -50,6 +50,29 @@ def test_a_killed_run_is_readable_and_resumes_to_the_same_bytes(tmp_path: Path) 
     assert sorted(path.name for path in folder.iterdir()) == ["run.nc", "run.png"]
 
 
+def test_a_killed_run_in_a_store_resumes_to_the_same_bytes_with_the_chunks_that_were_finished(tmp_path: Path) -> None:
+    subprocess.run([*RUN, "--out", "whole.nc"], check=True)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    process = subprocess.Popen([*RUN, "--out", "killed/run.zarr"])
+    while len(finished_batches(folder)) < 3:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    count = stored_batches(folder)
+    assert 3 <= count < 40
+    states = folder / "run.zarr.parts" / "store.zarr" / "state"
+    before = {number: (states / f"c.{number}.0.0.0.0").stat().st_mtime_ns for number in range(count)}
+    subprocess.run([*RUN, "--out", "killed/run.zarr", "--resume"], check=True)
+    states = folder / "run.zarr" / "state"
+    assert before == {number: (states / f"c.{number}.0.0.0.0").stat().st_mtime_ns for number in range(count)}
+    with xr.open_dataset("whole.nc") as whole, xr.open_zarr("killed/run.zarr", chunks=None) as resumed:
+        for name in ("state", "denoised", "image", "seed"):
+            assert whole[name].values.tobytes() == resumed[name].values.tobytes()
+    assert sorted(path.name for path in folder.iterdir()) == ["run.png", "run.zarr"]
+
+
 def test_an_interrupt_exits_130_and_prints_the_command_that_resumes(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*RUN, "--out", "a.nc"],

@@ -174,7 +174,7 @@ def plan_along(entry: LeaderboardEntry, along: Along, plan: Plan) -> Plan:
 def single_steps(along: Along, plan: Plan, work: list[float], progress: Progress = silent) -> xr.Dataset:
     """Evaluate x0hat at the states of the run, a step at a time, and take the time of each."""
     with open_trajectory(along.run) as flow:
-        moments = moments_of(flow, along.moments).load()
+        moments = moments_of(flow, along.moments).drop_vars("denoised").load()
     states, steps = torch.from_numpy(moments["state"].values), moments["step"].values.tolist()
     denoised, seconds = np.empty(states.shape, np.float32), np.zeros(len(steps))
     with limited_threads(plan.threads):
@@ -188,7 +188,7 @@ def single_steps(along: Along, plan: Plan, work: list[float], progress: Progress
                 seconds[place] += time.perf_counter() - begin
             progress(sum(work[: place + 1]), sum(work), plan.unit, f"step {place + 1}/{len(steps)}")
     table = xr.Dataset(
-        {"denoised": (moments["denoised"].dims, denoised), "seconds": ("step", seconds)},
+        {"denoised": (moments["state"].dims, denoised), "seconds": ("step", seconds)},
         {name: moments[name] for name in ("sample", "seed", "label", "step", "time", "signal", "noise")},
     )
     return described(table, ENTRY_SCHEMA)
