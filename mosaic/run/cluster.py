@@ -296,7 +296,7 @@ class Cluster:
             raise self._gone() from error
 
     def _is_there(self) -> bool:
-        return self.client.status == "running"
+        return bool(self.client.status == "running")
 
     def _gone(self) -> WorkersLost:
         return WorkersLost(f"The scheduler at {self.address} is gone; start it again.")

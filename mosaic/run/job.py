@@ -107,7 +107,7 @@ def _recipe(plan: Plan) -> Recipe | None:
 
 def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:
     """Make the job of a run from its settings, with no place to keep it."""
-    return job_of(prepare(RunConfig(**settings), access), Path())
+    return job_of(prepare(RunConfig(**settings), access, is_stored=True), Path())
 
 
 def start(

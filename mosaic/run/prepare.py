@@ -73,6 +73,7 @@ def prepare(
     if output is not None:
         output.check()
     arguments: dict[str, Any] = {"score": score, "init": init, "memory": memory, "output": output}
+    arguments["is_stored"] = output is not None if is_stored is None else is_stored
     try:
         return _prepared(config, access_within(access, memory), dataset=dataset, **arguments)
     except NotEnoughMemory as error:
@@ -93,9 +94,10 @@ def _prepared(
     init: Init | None,
     memory: str | float | None,
     output: Output | None,
+    is_stored: bool,
 ) -> Plan:
     device, names = _device(config, score, dataset), registry()
-    is_named = score is None and dataset is None and init is None
+    is_named = score is None and init is None and (dataset is None or bool(dataset.options))
     schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
     sampler: Sampler = names.make("sampler", config.sampler, config.sampler_options)
     # Options are checked before the data are read, which can take long.
@@ -111,7 +113,7 @@ def _prepared(
     start, seeds, labels, odd = samples_of(config, dataset, init, is_stochastic=sampler.is_stochastic)
     notes += [*odd, *dataset.notes, *_oddities(dataset, scales), *model.check(levels, scales, labels)]
     save, save_steps = resolve_save(config, model)
-    size = _size(config, save, labels, max(scales), output is not None if is_stored is None else is_stored)
+    size = _size(config, save, labels, max(scales), is_stored)
     threads = threads_within(memory, model, size, config.score)
     resolved = {
         "dataset_options": dict(dataset.options) or config.dataset_options,

@@ -120,12 +120,17 @@ def test_parts_that_were_finished_before_are_not_computed_again(client: Client, 
     assert len(done) == 3 - len(kept)
 
 
-def test_objects_are_computed_here_and_it_is_said(client: Client) -> None:
+def test_a_data_set_that_was_loaded_by_its_name_is_opened_by_the_workers(client: Client) -> None:
     dataset = load_dataset("digits", {"limit": 40}, DataAccess())
     own = {key: value for key, value in SETTINGS.items() if key != "dataset_options"}
+    assert_equal_bits(mosaic.run("els", dataset, **own, client=client), mosaic.run("els", dataset, **own))
+
+
+def test_objects_are_computed_here_and_it_is_said(client: Client, tiny: mosaic.DataSet) -> None:
+    own = {key: value for key, value in SETTINGS.items() if key != "dataset_options"}
     with pytest.warns(mosaic.MosaicWarning, match="cannot make by names alone"):
-        run = mosaic.run("els", dataset, **own, client=client)
-    assert_equal_bits(run, mosaic.run("els", dataset, **own))
+        run = mosaic.run("els", tiny, **own, client=client)
+    assert_equal_bits(run, mosaic.run("els", tiny, **own))
 
 
 def test_a_worker_refuses_what_would_be_computed_otherwise(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,8 @@ class LeaderboardEntry(Options):
     def prepare(self, dataset: DataSet | None = None, model: ScoreModel | None = None) -> Plan:
         """Prepare the run; data set and score model are made from their names unless they are given."""
         images = dataset if model is None else model.dataset
-        return prepare(self.run, DataAccess(self.data_dir, False), score=model, dataset=images, memory=self.memory)
+        access, memory = DataAccess(self.data_dir, False), self.memory
+        return prepare(self.run, access, score=model, dataset=images, memory=memory, is_stored=True)
 
     def is_run_done(self, plan: Plan) -> bool:
         """Tell whether the run is done.

@@ -62,7 +62,7 @@ class Study:
 
     def prepare(self, config: RunConfig, dataset: DataSet | None = None) -> Plan:
         """Prepare a run; its data set is read unless it is given."""
-        return prepare(config, self.access, dataset=dataset, memory=self.memory)
+        return prepare(config, self.access, dataset=dataset, memory=self.memory, is_stored=True)
 
     def run_job(self, config: RunConfig, path: Path, dataset: DataSet | None = None) -> FileJob:
         """Give the job of a run that is kept at `path`."""
