@@ -89,7 +89,7 @@ class ImageFolder(mosaic.DataSource):
         root = self.options.path.expanduser()
         if root.is_file():
             status = root.stat()
-            state = [readable(root.resolve()), status.st_size, status.st_mtime_ns]
+            state = [readable(root.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
             return self._decoded_once(root, state, lambda: list_zip(root))
         if not root.is_dir():
             raise mosaic.DataError(

@@ -63,7 +63,7 @@ def decoded(source: StoredImages, path: Path) -> mosaic.ImageSource:
     status = path.stat()
     key = {
         "what": "images of a file 1",
-        "file": [readable(path.resolve()), status.st_size, status.st_mtime_ns],
+        "file": [readable(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino],
         "shape": source.shape,
     }
 

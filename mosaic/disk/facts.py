@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,13 +28,16 @@ def cache_folder() -> Path:
 
 
 def file_identity(path: Path) -> str | None:
-    """Name a file as it is now: path, size and time of change; None if it changed just now, or cannot be looked at."""
+    """Name a file as it is now: path, size and time of change; None if it changed just now, or is no file to look at.
+
+    A folder, such as a Zarr store, does not tell when files in it change.
+    """
     try:
         status = path.stat()
         place = os.fsencode(path.resolve()).hex()
     except OSError:
         return None
-    is_settled = time.time() - status.st_mtime > SETTLED
+    is_settled = stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > SETTLED
     return f"{place} {status.st_size} {status.st_mtime_ns} {status.st_ino}" if is_settled else None
 
 

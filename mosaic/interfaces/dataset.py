@@ -84,6 +84,7 @@ class DataSet:
     names: tuple[str, ...] = field(default=(), compare=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     _digest: tuple[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
+    _is_as_loaded: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -271,7 +272,20 @@ class DataSet:
     def to(self, device: torch.device | str) -> DataSet:
         """Move images and labels to `device`."""
         labels = None if self.labels is None else self.labels.to(device)
-        return replace(self, images=self.images.to(device), labels=labels)
+        moved = replace(self, images=self.images.to(device), labels=labels)
+        object.__setattr__(moved, "_is_as_loaded", self._is_as_loaded)
+        return moved
+
+    def as_loaded(self, options: Mapping[str, Any]) -> DataSet:
+        """Note that this is what its name loads with these options."""
+        loaded = replace(self, options=options)
+        object.__setattr__(loaded, "_is_as_loaded", True)
+        return loaded
+
+    @property
+    def is_as_loaded(self) -> bool:
+        """Whether another process has the same by loading it by its name; not after a choice or change of images."""
+        return self._is_as_loaded
 
 
 def _first_not_finite(images: Images) -> int:

@@ -326,6 +326,9 @@ class _Rearranged(ImageSource):
     def values(self, stored: NDArray[Any]) -> Tensor:
         return self._move(self._source.values(stored)).contiguous()
 
+    def extremes(self) -> tuple[float, float]:
+        return self._source.extremes()
+
     def _find_limits(self) -> tuple[float, float]:
         return self._source.stored_limits()
 

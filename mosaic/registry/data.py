@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -55,4 +54,4 @@ def read_source(source: DataSource) -> DataSet:
         If the data are not available, or the source ends the program.
     """
     with no_exit(f"Data set '{source.name}'"):
-        return replace(source.load(), options=source.options.model_dump(mode="json"))
+        return source.load().as_loaded(source.options.model_dump(mode="json"))

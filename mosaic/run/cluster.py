@@ -26,7 +26,7 @@ from mosaic.engine.stream import shards_of, tasks_of
 from mosaic.errors import UsageError, warn_of
 from mosaic.progress import Progress
 from mosaic.run.scaling import task_size
-from mosaic.run.worker import compute_part, compute_shards
+from mosaic.run.worker import HERE, compute_part, compute_shards, here, short
 from mosaic.storage.job import FileJob, Recipe, WorkersLost, executing
 
 if TYPE_CHECKING:
@@ -74,9 +74,12 @@ def connected(client: ClientLike) -> Iterator[None]:
 
 
 def scheduler_in_use() -> str | None:
-    """Address of the scheduler that computes the jobs of this context; None where this process does."""
+    """Address of the scheduler that computes the jobs of this context; None where this process does.
+
+    None, too, where another process could not reach it: workers that are threads of this one, and clients with keys.
+    """
     cluster = _CLUSTER.get()
-    return None if cluster is None else cluster.address
+    return cluster.address if cluster is not None and cluster.address.startswith("tcp://") else None
 
 
 def _default_client() -> Client | None:
@@ -108,13 +111,20 @@ def _client_of(scheduler: str) -> Iterator[Client]:
                 raise UsageError(f"The scheduler '{scheduler}' is no cluster; write {LOCAL}N, such as {LOCAL}2.")
             threads = max(1, (os.cpu_count() or 1) // int(count))
             how: dict[str, Any] = {"memory_limit": 0, "dashboard_address": None, "silence_logs": 50}
-            address = stack.enter_context(LocalCluster(n_workers=int(count), threads_per_worker=threads, **how))
+            try:
+                address = stack.enter_context(LocalCluster(n_workers=int(count), threads_per_worker=threads, **how))
+            except RuntimeError:
+                raise UsageError(
+                    f"The processes of '{scheduler}' did not start; in a script, call mosaic below "
+                    "`if __name__ == '__main__':`, as each of them imports it."
+                ) from None
         try:
             client = stack.enter_context(Client(address, timeout=TIMEOUT, set_as_default=False))
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
             raise UsageError(
-                f"There is no scheduler at '{scheduler}' ({reason}); start one with `dask scheduler`, or use {LOCAL}N."
+                f"There is no scheduler at '{scheduler}' ({reason}), which `scheduler` or DASK_SCHEDULER_ADDRESS "
+                f"names; start one with `dask scheduler`, or use {LOCAL}N."
             ) from None
         yield client
 
@@ -160,13 +170,16 @@ class Cluster:
         WorkersLost
             If there is none after a while.
         """
-        try:
-            self.client.wait_for_workers(1, timeout=TIMEOUT)
-        except TimeoutError:
-            raise WorkersLost(
-                f"The scheduler at {self.address} has no workers; start some with `dask worker {self.address}`."
-            ) from None
-        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        with self._watched():
+            try:
+                self.client.wait_for_workers(1, timeout=TIMEOUT)
+            except TimeoutError:
+                if not self._is_there():
+                    raise self._gone() from None
+                raise WorkersLost(
+                    f"The scheduler at {self.address} has no workers; start some with `dask worker {self.address}`."
+                ) from None
+            return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
 
     def computed(
         self, job: FileJob, numbers: Sequence[int], progress: Progress
@@ -272,7 +285,11 @@ class Cluster:
         from distributed import KilledWorker
 
         try:
-            return future.result(timeout=10 * TIMEOUT)
+            while True:  # a worker that is lost before its result is collected takes the result with it
+                with suppress(TimeoutError):
+                    return future.result(timeout=TIMEOUT)
+                if not self._is_there():
+                    raise self._gone()
         except KilledWorker as error:
             raise WorkersLost(
                 f"A batch was given up: {error.allowed_failures + 1} workers that computed it were lost, the last one "
@@ -307,4 +324,4 @@ class Cluster:
 
 
 def _text(job: FileJob) -> str:
-    return json.dumps(job.identity, sort_keys=True)
+    return json.dumps({**short(job.identity), HERE: here()}, sort_keys=True)

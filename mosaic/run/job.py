@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def _recipe(plan: Plan) -> Recipe | None:
         return None
     scales = ",".join(map(repr, reversed(plan.scales))) if plan.model.traits.has_scale else None
     settings = {**plan.config.model_dump(mode="json"), "scales": scales}
-    return Recipe(remade, {"settings": settings, "access": plan.access}, plan.dataset.images)
+    access = replace(plan.access, download=False)  # the data are here; workers would do it at once
+    return Recipe(remade, {"settings": settings, "access": access}, plan.dataset.images)
 
 
 def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:

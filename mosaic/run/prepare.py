@@ -97,7 +97,7 @@ def _prepared(
     is_stored: bool,
 ) -> Plan:
     device, names = _device(config, score, dataset), registry()
-    is_named = score is None and init is None and (dataset is None or bool(dataset.options))
+    is_named = score is None and init is None and (dataset is None or dataset.is_as_loaded)
     schedule: NoiseSchedule = names.make("schedule", config.schedule, config.schedule_options)
     sampler: Sampler = names.make("sampler", config.sampler, config.sampler_options)
     # Options are checked before the data are read, which can take long.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -14,20 +15,38 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from mosaic.device import instructions
 from mosaic.engine.compute import DEFAULT
 from mosaic.engine.distribute import POSTERIORS
 from mosaic.engine.posterior import Posterior
 from mosaic.errors import MosaicError, UsageError
 from mosaic.storage.job import FileJob, Recipe
+from mosaic.storage.made_by import core_digest
 
-__all__ = ["compute_part", "compute_shards"]
+__all__ = ["HERE", "compute_part", "compute_shards", "here", "short"]
 
 KEPT = 2  # jobs that a worker keeps, with their data
+LONG = 4096  # characters of an entry of an identity that is sent as its digest
+HERE = "worker"  # what is compared beside the identity: code and processor
 PAUSE = 0.5  # seconds between two reports of how far a part is
 
 _AT_WORK = threading.Lock()  # one task at a time in a process: it uses all threads, and the memory of one
 _made: dict[str, FileJob] = {}
 _is_limited = False
+
+
+def here() -> str:
+    """Name what decides numbers beside a job's identity: mosaic's code, and the instructions of the processor."""
+    return " ".join([core_digest(), *instructions()])
+
+
+def short(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace long entries of an identity, such as the labels of all samples, by their digests: each task has it."""
+    texts = {key: json.dumps(value, sort_keys=True) for key, value in identity.items()}
+    return {
+        key: identity[key] if len(text) < LONG else hashlib.sha256(text.encode()).hexdigest()
+        for key, text in texts.items()
+    }
 
 
 def compute_part(recipe: Recipe, identity: str, number: int, topic: str) -> xr.Dataset:
@@ -107,18 +126,20 @@ def _job(recipe: Recipe, identity: str) -> FileJob:
     Raises
     ------
     UsageError
-        If anything that decides the numbers differs, such as the data, a version or the build of the engine.
+        If the identity differs, such as the data, a version or the build of the engine, or mosaic's code, or the
+        instructions of the processor.
     """
     if identity in _made:
         _made[identity] = _made.pop(identity)  # the last one is the one used last
         return _made[identity]
+    while len(_made) >= KEPT:  # before another one has its data in memory
+        del _made[next(iter(_made))]
     job = recipe.maker(**recipe.arguments)
-    if differing := job.differing(json.loads(identity)):
+    wanted = replace(job, identity={**short(job.identity), HERE: here()})
+    if differing := wanted.differing(json.loads(identity)):
         raise UsageError(
             f"it would not compute the same ({'; '.join(differing)}); use workers with the same data, the same "
-            f"versions of mosaic and its plugins, and processors of the same kind."
+            f"versions of mosaic and its plugins, and processors of the same kind, and start them again after a change."
         )
-    while len(_made) >= KEPT:
-        del _made[next(iter(_made))]
     _made[identity] = job
     return job

@@ -367,7 +367,8 @@ class FileJob(Job):
         """Yield number and data set of each part that is wanted; the others' work counts as done."""
         total = sum(part.work for part in self.parts)
         numbers = [number for number in range(len(self.parts)) if wanted(number)]
-        done = sum(part.work for number, part in enumerate(self.parts) if number not in numbers)
+        left = set(numbers)
+        done = sum(part.work for number, part in enumerate(self.parts) if number not in left)
         progress(done, total, self.unit, "starting")  # the speed is that of what follows
         executor = _EXECUTOR.get()
         elsewhere = executor.computed(self, numbers, progress) if executor is not None and numbers else None

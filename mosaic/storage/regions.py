@@ -97,7 +97,7 @@ class RegionFiles(PartFiles):
         complete: Callable[[xr.Dataset], xr.Dataset] | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Complete the store with what is not in regions, and move it into place; values are not read."""
+        """Complete the store with what is not in regions, and move it into place; regions are checked once more."""
         rest = self._joined(count, attributes)
         names = json.loads(rest.attrs.pop(REGION))["variables"]
         with writing(self.path):

@@ -31,9 +31,10 @@ def test_tensors_count_while_they_are_alive() -> None:
         expected = 3 * 80 * dtype.itemsize + (2 + copies) * one + 6 * x
         times = 2 * (dtype.itemsize + 8)  # of each sample a time and, if it has one, a label
         for is_conditional in (False, True):
-            held, block = network_memory(module, (2, 1, 32, 32), dtype, is_conditional) or (0, 0)
-            assert block == 0
-            assert expected <= held - TRACING <= expected + times
+            needed = network_memory(module, (2, 1, 32, 32), dtype, is_conditional)
+            assert needed is not None
+            assert needed.block == 0
+            assert expected <= needed.held - TRACING <= expected + times
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 

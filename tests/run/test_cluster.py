@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from distributed import Client, LocalCluster
 from small_training import SMALL
@@ -20,6 +21,7 @@ from mosaic.interfaces.data_source import DataAccess
 from mosaic.registry.data import load_dataset
 from mosaic.run.cluster import Cluster, connected, scheduler_in_use
 from mosaic.run.scaling import task_size
+from mosaic.run.worker import short
 from mosaic.storage.job import FileJob, Part, Recipe, executing
 
 # `mosaic.run` is a function, too.
@@ -128,9 +130,24 @@ def test_a_data_set_that_was_loaded_by_its_name_is_opened_by_the_workers(client:
 
 def test_objects_are_computed_here_and_it_is_said(client: Client, tiny: mosaic.DataSet) -> None:
     own = {key: value for key, value in SETTINGS.items() if key != "dataset_options"}
-    with pytest.warns(mosaic.MosaicWarning, match="cannot make by names alone"):
-        run = mosaic.run("els", tiny, **own, client=client)
-    assert_equal_bits(run, mosaic.run("els", tiny, **own))
+    chosen = load_dataset("digits", {"limit": 40}, DataAccess()).select(torch.arange(20))
+    for dataset in (tiny, chosen):
+        with pytest.warns(mosaic.MosaicWarning, match="cannot make by names alone"):
+            run = mosaic.run("els", dataset, **own, client=client)
+        assert_equal_bits(run, mosaic.run("els", dataset, **own))
+
+
+def test_long_entries_of_an_identity_are_sent_as_digests() -> None:
+    sent = short({"labels": list(range(10_000)), "seed": 1})
+    assert sent["seed"] == 1
+    assert len(sent["labels"]) == 64
+    assert sent != short({"labels": list(range(9_999)), "seed": 1})
+
+
+def test_a_worker_with_other_code_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "here", lambda: "other code")
+    with pytest.raises(mosaic.UsageError, match=r"On the worker at .*other code"):
+        mosaic.run("els", "digits", **{**SETTINGS, "seed": 5}, client=client)
 
 
 def test_a_worker_refuses_what_would_be_computed_otherwise(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +178,15 @@ def test_a_recipe_is_sent_without_images() -> None:
 
 
 def test_the_scheduler_in_use_is_that_of_the_context(client: Client) -> None:
-    assert scheduler_in_use() is None
-    with connected(client):
-        assert scheduler_in_use() == client.scheduler.address
+    for address, wanted in (
+        ("tcp://127.0.0.1:8786", "tcp://127.0.0.1:8786"),
+        ("inproc://1", None),
+        ("tls://1:2", None),
+    ):
+        assert scheduler_in_use() is None
+        with connected(client):
+            MODULE._CLUSTER.get().address = address
+            assert scheduler_in_use() == wanted
     assert scheduler_in_use() is None
 
 

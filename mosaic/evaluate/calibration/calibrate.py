@@ -8,6 +8,7 @@ References: Kamb & Ganguli 2025, app. C.2.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from os import PathLike, fspath
@@ -199,7 +200,8 @@ def _recipe(plan: CalibrationPlan) -> Recipe | None:
     if plan.access is None:
         return None
     settings = plan.config.model_dump(mode="json")
-    return Recipe(remade, {"settings": settings, "access": plan.access}, plan.network.dataset.images)
+    access = replace(plan.access, download=False)
+    return Recipe(remade, {"settings": settings, "access": access}, plan.network.dataset.images)
 
 
 def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:

@@ -131,7 +131,7 @@ def prepare_calibration(
         return prepare_calibration(
             given_config, replace(access, pieces=True), memory=memory, network=network, output=output
         )
-    named = network is None and (dataset is None or bool(dataset.options))
+    named = network is None and (dataset is None or dataset.is_as_loaded)
     return CalibrationPlan(config, plan, machine, sizes, threads, output, tuple(notes), access if named else None)
 
 
