@@ -94,8 +94,8 @@ def _lock_new(folder: Path, work: Path, stack: ExitStack) -> bool:
         return (folder / LOCK).exists() and os.path.samestat(made, folder.stat())
     except (FileNotFoundError, OutputInUse):
         return False
-    except WriteError:
-        if folder.exists():
+    except WriteError as error:  # it was gone; one that also removes what is left can have made it again, to lock it
+        if not isinstance(error.__context__, FileNotFoundError) and folder.exists():
             raise
         return False
 
