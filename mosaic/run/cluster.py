@@ -25,7 +25,7 @@ from mosaic.engine.posterior import Posterior
 from mosaic.engine.stream import shards_of, tasks_of
 from mosaic.errors import UsageError, warn_of
 from mosaic.progress import Progress
-from mosaic.run.scaling import task_size
+from mosaic.run.scaling import takes_shards, task_size
 from mosaic.run.worker import HERE, compute_part, compute_shards, here, short
 from mosaic.storage.job import FileJob, Recipe, WorkersLost, executing
 
@@ -110,7 +110,7 @@ def _client_of(scheduler: str) -> Iterator[Client]:
             if not count.isdecimal() or int(count) < 1:
                 raise UsageError(f"The scheduler '{scheduler}' is no cluster; write {LOCAL}N, such as {LOCAL}2.")
             threads = max(1, (os.cpu_count() or 1) // int(count))
-            how: dict[str, Any] = {"memory_limit": 0, "dashboard_address": None, "silence_logs": 50}
+            how: dict[str, Any] = {"memory_limit": 0, "dashboard_address": ":0", "silence_logs": 50}
             try:
                 address = stack.enter_context(LocalCluster(n_workers=int(count), threads_per_worker=threads, **how))
             except RuntimeError:
@@ -146,8 +146,8 @@ def _quiet(*names: str) -> Iterator[None]:
 class Cluster:
     """Computes jobs with the workers of a Dask client.
 
-    A job's parts are tasks where there are at least as many as workers. Otherwise this process computes the parts, and
-    the workers compare the shards of its training images.
+    A job's parts are tasks where there are at least as many as workers, or as shards of its training images. Otherwise
+    this process computes the parts, and the workers compare the shards.
 
     Attributes
     ----------
@@ -194,7 +194,8 @@ class Cluster:
                 self._told.add(job.what)
                 warn_of([f"The cluster is not used for {job.what}, which other processes cannot make by names alone."])
             return None
-        if len(numbers) < self.workers():
+        images = 0 if job.recipe.images is None else len(job.recipe.images)
+        if takes_shards(len(numbers), images, self.workers()):
             self._job = job
             return None
         return self._parts(job, job.recipe, numbers, progress)

@@ -104,7 +104,8 @@ def _recipe(plan: Plan) -> Recipe | None:
     scales = ",".join(map(repr, reversed(plan.scales))) if plan.model.traits.has_scale else None
     settings = {**plan.config.model_dump(mode="json"), "scales": scales}
     access = replace(plan.access, download=False)  # the data are here; workers would do it at once
-    return Recipe(remade, {"settings": settings, "access": access}, plan.dataset.images)
+    images = plan.dataset.images if plan.shared_images else None
+    return Recipe(remade, {"settings": settings, "access": access}, images)
 
 
 def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:

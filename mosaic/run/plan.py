@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mosaic.device import standard_torch
+from mosaic.engine.machine import AnalyticMachine
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
@@ -81,6 +82,12 @@ class Plan:
     def samples(self) -> int:
         """How many images the run makes, over all batches."""
         return len(self.labels)
+
+    @property
+    def shared_images(self) -> int:
+        """How many training images all samples are compared with, by a machine; 0 where samples have classes."""
+        is_shared = isinstance(self.model, AnalyticMachine) and all(label == -1 for label in self.labels)
+        return len(self.dataset) if is_shared else 0
 
     @property
     def dtype(self) -> torch.dtype:

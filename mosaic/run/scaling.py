@@ -9,7 +9,7 @@ from torch import Tensor
 from mosaic.engine.stream import SHARD, shards_of, tasks_of
 from mosaic.run.plan import Plan
 
-__all__ = ["forecast", "task_size"]
+__all__ = ["forecast", "takes_shards", "task_size"]
 
 TASKS = 4  # tasks of shards for each worker, where there are so many shards
 LEAST = 0.05  # seconds that a task of shards should take at least: less, and the scheduler would be what limits
@@ -42,14 +42,25 @@ def task_size(function: str, x: Tensor, shards: int, workers: int) -> int:
     return 1 << max(for_all, worth_it)
 
 
+def takes_shards(parts: int, images: int, workers: int) -> bool:
+    """Whether the shards of the training images are the tasks, and not the parts: these do not serve all workers.
+
+    Parameters
+    ----------
+    parts, images, workers : int
+        How many there are; 0 images where shards cannot be compared elsewhere.
+    """
+    return parts < min(workers, len(shards_of(images)))
+
+
 def forecast(plan: Plan, seconds: float, workers: int) -> float:
     """Predict how long a run takes on workers, each of which would take `seconds` alone.
 
     The model: a worker has whole tasks; the scheduler spends a while on each, one after the other; and what it gives
-    passes through one process. Batches are tasks where there are as many as workers, else shards of training images.
+    passes through one process. What tasks are, `takes_shards` says.
     """
     batches, shape = len(plan.batches), plan.dataset.shape
-    if batches >= workers or any(label != -1 for label in plan.labels):
+    if not takes_shards(batches, plan.shared_images, workers):
         moved = plan.samples * len(plan.levels) * 2 * math.prod(shape) * plan.dtype.itemsize
         share = math.ceil(batches / workers) / batches
         return max(seconds * share, batches * OVERHEAD + moved / BANDWIDTH) + LATENCY

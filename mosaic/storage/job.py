@@ -203,7 +203,7 @@ class Recipe:
     arguments : mapping
         Names, settings and paths: little that can be sent. Data are opened by the process that makes the job.
     images : object, optional
-        The training images of the job in this process; not sent.
+        The training images in this process that all samples are compared with; not sent.
     """
 
     maker: Callable[..., FileJob]

@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     """Two workers in this process."""
-    how: dict[str, Any] = {"processes": False, "dashboard_address": None, "memory_limit": 0}
+    how: dict[str, Any] = {"processes": False, "dashboard_address": ":0", "memory_limit": 0}
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, **how) as cluster,
         Client(cluster, set_as_default=False) as client,

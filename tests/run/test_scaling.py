@@ -14,7 +14,7 @@ from mosaic.interfaces.data_source import DataAccess
 from mosaic.run.config import RunConfig
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
-from mosaic.run.scaling import forecast, task_size
+from mosaic.run.scaling import forecast, takes_shards, task_size
 
 MODULE = sys.modules[forecast.__module__]
 
@@ -25,6 +25,13 @@ def test_tasks_are_as_large_as_they_must_be() -> None:
     assert sizes == {1: 32, 4: 8, 16: 2}
     assert task_size("ideal_posterior", x, 128, 16) == 32  # one shard would take two milliseconds
     assert len(tasks_of(range(20), 32)) == 1
+
+
+def test_shards_are_tasks_where_parts_do_not_serve_all_workers() -> None:
+    assert not takes_shards(4, 10 * SHARD, 4)
+    assert takes_shards(3, 10 * SHARD, 4)
+    assert not takes_shards(3, 3 * SHARD, 4)
+    assert not takes_shards(1, 0, 4)
 
 
 def plan_of(images: int, **settings: Any) -> Plan:

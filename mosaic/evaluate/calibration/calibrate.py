@@ -201,7 +201,9 @@ def _recipe(plan: CalibrationPlan) -> Recipe | None:
         return None
     settings = plan.config.model_dump(mode="json")
     access = replace(plan.access, download=False)
-    return Recipe(remade, {"settings": settings, "access": access}, plan.network.dataset.images)
+    has_classes = any(label != -1 for label in plan.network.labels)
+    images = None if has_classes else plan.network.dataset.images
+    return Recipe(remade, {"settings": settings, "access": access}, images)
 
 
 def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:
