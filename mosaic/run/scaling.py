@@ -17,8 +17,8 @@ LEAST = 0.05  # seconds that a task of shards should take at least: less, and th
 # About how long one thread takes, to choose the size of tasks: for a comparison of windows, for a pixel of an image.
 SECONDS_A_WINDOW, SECONDS_A_PIXEL = 1e-9, 2e-10
 
-# What a cluster costs: seconds of the scheduler for a task, seconds from a call to its first result, and bytes a second
-# that this process receives (measured on one machine; README and docs/more-than-one-machine.md).
+# What a cluster is assumed to cost, not measured yet: seconds of the scheduler for a task, seconds from a call to its
+# first result, and bytes a second that this process receives.
 OVERHEAD, LATENCY, BANDWIDTH = 2e-3, 2e-2, 3e8
 
 
