@@ -15,7 +15,7 @@ from mosaic_cli.terminal import Terminal, print_json, say, standard
 
 __all__ = ["command"]
 
-ENDINGS = (".nc", ".zarr")  # of stored runs
+ENDINGS = (".nc", ".zarr")  # those of mosaic.containers.access, which imports torch
 
 
 @click.command("convert")

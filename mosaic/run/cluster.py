@@ -160,7 +160,7 @@ class Cluster:
         self.client = client
         self.address = client.scheduler.address if client.scheduler is not None else "?"
         self._job: FileJob | None = None
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
 
     def workers(self) -> int:
         """How many workers there are; at least one is waited for.
@@ -190,8 +190,8 @@ class Cluster:
         """
         self._job = None
         if job.recipe is None:
-            if job.what not in self._told:
-                self._told.add(job.what)
+            if job.what not in self._noted:
+                self._noted.add(job.what)
                 warn_of([f"The cluster is not used for {job.what}, which other processes cannot make by names alone."])
             return None
         images = 0 if job.recipe.images is None else len(job.recipe.images)

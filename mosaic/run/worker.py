@@ -110,7 +110,7 @@ def _at_work() -> Iterator[Callable[[str, Any], object]]:
     global _is_limited
     worker = get_worker()
     with _AT_WORK:
-        if not _is_limited:
+        if not (_is_limited or worker.address.startswith("inproc://")):  # the user's process stays as it is
             torch.set_num_threads(max(1, min(torch.get_num_threads(), worker.state.nthreads)))
             _is_limited = True
         try:
