@@ -53,14 +53,16 @@ def command(
 
     Rows: flow (the reverse flow of ELS, data loaded), ls, is (one step), calibration (all scales on one x), scaling
     (cost by images, k and batch), large (ELS on at most 100 images of 64 x 64 x 3, of the data set `shapes`), naive
-    (ratio to a plain float32 implementation, on 200 images), training (images a second, and of a bare PyTorch loop).
+    (ratio to a plain float32 implementation, on 200 images), training (images a second, and of a bare PyTorch loop);
+    and, only if asked for, tasks (what tasks cost that compute nothing, on 1 and 2 Dask workers of one thread) and
+    workers (two steps of ELS without a cluster, on 1 and on 2 such workers; 8 batches, then one cut into shards).
     "Of ceilings" is the time in which this machine's cores could make all comparisons at their best measured speed
     (float32 operations by convolution, powers of two), over the time taken; above 100% where an engine need not make
     them all.
     Each is measured in a process of its own, whose peak memory includes program and data. About six minutes on two
     cores; time is in proportion to --images.
     """
-    from mosaic.bench.engines import ROWS, cases, machine, measure, share_of_ceilings
+    from mosaic.bench.engines import ON_CLUSTERS, ROWS, cases, machine, measure, share_of_ceilings
     from mosaic.engine.compute import ENGINES
     from mosaic.registry.data import data_access
     from mosaic.registry.loading import registry
@@ -76,7 +78,7 @@ def command(
     common["data_dir"] = None if root is None else str(root.resolve())
     used = machine()
     results = []
-    for case in cases(rows or ROWS, engines, samples or (1, 8), common):
+    for case in cases(rows or [row for row in ROWS if row not in ON_CLUSTERS], engines, samples or (1, 8), common):
         terminal.note(f"{case.row}, {case.engine}, {case.images} images, {case.samples} samples")
         result = measure(case)
         results.append({**result, "share_of_ceilings": share_of_ceilings(result, used)})
@@ -143,10 +145,22 @@ def _work(result: dict[str, Any]) -> str:
         "large": f"ELS, one step, k = {result['scale']}, 64 x 64 x 3",
         "naive": f"ELS, one step, k = {result['scale']}",
         "training": "training of the ResNet, 64 channels, batches of 32",
+        "tasks": f"500 tasks, {_workers(result)}",
+        "workers": f"ELS, two steps, k = {result['scale']}, {_workers(result)}",
     }[result["row"]]
 
 
+def _workers(result: dict[str, Any]) -> str:
+    return {0: "no cluster", 1: "1 worker"}.get(result["workers"], f"{result['workers']} workers")
+
+
 def _remarks(result: dict[str, Any]) -> str:
+    if result["row"] == "tasks":
+        task, call, speed = (result[name] for name in ("task_seconds", "call_seconds", "bytes_per_second"))
+        return f"{1e3 * task:.2f} ms a task, {1e3 * call:.1f} ms from a call to its result, {speed / 1e6:.0f} MB/s"
+    if result["row"] == "workers" and result["workers"]:
+        moved = "" if result["bytes"] is None else f", {result['bytes'] / 1e6:.2f} MB sent"
+        return f"a step: {result['tasks']:.3g} tasks{moved}; forecast {result['forecast']:.3g} s"
     if result["row"] in ("scaling", "large"):
         return f"{1e9 * result['median_seconds'] / result['comparisons']:.3f} ns a comparison"
     if result["row"] == "naive":

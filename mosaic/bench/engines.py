@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mosaic.bench.cluster import cluster_costs, run_on_workers
 from mosaic.bench.training import training_throughput
 from mosaic.device import instructions, peak_bytes, processor_name
 from mosaic.engine.compiler import kernel_status
@@ -39,9 +40,10 @@ from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
 from mosaic.sampling.scales import preset_names
 
-__all__ = ["ROWS", "Case", "cases", "machine", "measure", "share_of_ceilings"]
+__all__ = ["ON_CLUSTERS", "ROWS", "Case", "cases", "machine", "measure", "share_of_ceilings"]
 
-ROWS = ("flow", "ls", "is", "calibration", "scaling", "large", "naive", "training")
+ROWS = ("flow", "ls", "is", "calibration", "scaling", "large", "naive", "training", "tasks", "workers")
+ON_CLUSTERS = ("tasks", "workers")  # rows that need Dask; only measured if asked for
 
 CALIBRATION_SCALES = (3, 5, 7, 9, 11, 13, 15, 17)
 
@@ -61,6 +63,7 @@ class Case(Options):
     scales: str | None = Field(None, description="Locality scales of the flow.")
     labels: str | None = Field(None, description="Classes of the flow's samples.")
     scale: int = Field(9, ge=1, description="Window size of a single step.")
+    workers: int = Field(0, ge=0, description="Processes of a cluster; 0 for none.")
     repeats: int = Field(3, ge=1, description="Repetitions.")
     data_dir: str | None = Field(None, description="Folder of data files.")
 
@@ -70,7 +73,7 @@ def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], c
     measurements: list[Case] = []
     images = int(common["images"])
     for row in rows:
-        for engine in engines if row not in ("is", "training") else ["torch"]:
+        for engine in {"is": ["torch"], "training": ["torch"], "tasks": ["auto"], "workers": ["auto"]}.get(row, engines):
             case = {**common, "row": row, "engine": engine}
             if row == "flow":
                 measurements += [Case(**case, samples=number) for number in samples]
@@ -86,6 +89,11 @@ def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], c
                 case |= {"images": min(images, 100), "dataset": "shapes"}
                 case["dataset_options"] = {"count": case["images"], "size": 64}
                 measurements += [Case(**{**case, "scale": k}) for k in (3, 9, 17, 33)]
+            elif row == "tasks":
+                measurements += [Case(**case, workers=workers) for workers in (1, 2)]
+            elif row == "workers":
+                for few in ({"samples": 8, "scale": 9, "images": min(images, 1000)}, {"samples": 1, "scale": 3}):
+                    measurements += [Case(**{**case, **few, "workers": workers}) for workers in (0, 1, 2)]
             elif row == "naive":
                 measurements += [Case(**{**case, "scale": k, "images": min(images, 200)}) for k in (3, 9, 15)]
             else:
@@ -170,6 +178,8 @@ def pairs(shape: Sequence[int], scale: int) -> int:
 
 
 def _run(case: Case) -> dict[str, Any]:
+    if case.row == "tasks":
+        return {**cluster_costs(case.workers, case.repeats), "comparisons": 0}
     dataset = _load(case)
     return {**_measured(case, dataset), "images": len(dataset)}
 
@@ -178,6 +188,8 @@ def _measured(case: Case, dataset: DataSet) -> dict[str, Any]:
     images, compute = dataset.images[:], Compute(case.engine)  # what is measured is no reading
     level = _level(case.scale)
     x = _noisy(images, level, case.samples)
+    if case.row == "workers":
+        return _on_workers(case, images)
     if case.row == "flow":
         return _flow(case, dataset, x)
     if case.row == "training":
@@ -207,6 +219,13 @@ def _flow(case: Case, dataset: DataSet, x: Tensor) -> dict[str, Any]:
     each = {int(k) ** 2: plan.scales.count(k) * plan.model.traits.comparisons(k) for k in set(plan.scales)}
     amount = _amount(dataset.images[:1], each, plan.comparisons() / sum(each.values()))
     return {"seconds": seconds, **amount, "scales": list(plan.scales)}
+
+
+def _on_workers(case: Case, images: Tensor) -> dict[str, Any]:
+    """Measure a run whose workers read the data themselves."""
+    named = {"dataset": case.dataset, "dataset_options": {**case.dataset_options, "limit": len(images)}}
+    result = run_on_workers({**named, "data_dir": case.data_dir}, case.samples, case.scale, case.workers, case.repeats)
+    return {**result, **_amount(images, {case.scale**2: len(images) * pairs(images.shape, case.scale)}, 2 * case.samples)}
 
 
 def _step(case: Case, images: Tensor, each: Mapping[int, int], work: Callable[[], object]) -> dict[str, Any]:
