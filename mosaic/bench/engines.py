@@ -73,7 +73,9 @@ def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], c
     measurements: list[Case] = []
     images = int(common["images"])
     for row in rows:
-        for engine in {"is": ["torch"], "training": ["torch"], "tasks": ["auto"], "workers": ["auto"]}.get(row, engines):
+        for engine in {"is": ["torch"], "training": ["torch"], "tasks": ["auto"], "workers": ["auto"]}.get(
+            row, engines
+        ):
             case = {**common, "row": row, "engine": engine}
             if row == "flow":
                 measurements += [Case(**case, samples=number) for number in samples]
@@ -225,7 +227,10 @@ def _on_workers(case: Case, images: Tensor) -> dict[str, Any]:
     """Measure a run whose workers read the data themselves."""
     named = {"dataset": case.dataset, "dataset_options": {**case.dataset_options, "limit": len(images)}}
     result = run_on_workers({**named, "data_dir": case.data_dir}, case.samples, case.scale, case.workers, case.repeats)
-    return {**result, **_amount(images, {case.scale**2: len(images) * pairs(images.shape, case.scale)}, 2 * case.samples)}
+    return {
+        **result,
+        **_amount(images, {case.scale**2: len(images) * pairs(images.shape, case.scale)}, 2 * case.samples),
+    }
 
 
 def _step(case: Case, images: Tensor, each: Mapping[int, int], work: Callable[[], object]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mosaic.engine.compiler import KernelUnavailable, load_kernel
-from mosaic.engine.kernel import Axis, Problem
+from mosaic.engine.kernel import MARGIN, Axis, Problem
 from mosaic.engine.posterior import BITS, Posterior
 from mosaic.engine.stream import stream
 from mosaic.engine.window_problem import WindowProblem
@@ -22,9 +22,6 @@ __all__ = ["LANES", "block_values", "compiled_windows", "fallback_notes", "unsup
 
 # Images that the kernel works on at a time where registers are widest: blocks are multiples of it, so no lane is idle.
 LANES = 16
-
-# Columns that the kernel reads beyond the end of a noisy row, as MARGIN there.
-MARGIN = 8
 
 # Comparisons in one call of the kernel, at most about: enough to hide the cost of a call.
 CALL_COMPARISONS = 1e8

@@ -449,7 +449,7 @@ template <class T> int guarded(const Problem& problem) {
 extern "C" int mosaic_compare_float(const Problem* problem) { return guarded<float>(*problem); }
 extern "C" int mosaic_compare_double(const Problem* problem) { return guarded<double>(*problem); }
 
-// The layout that kernel.py must share: of each structure its size, then the offset of each member, in order.
+// What kernel.py must share: of each structure its size, then the offset of each member, in order; then MARGIN.
 static const std::int64_t layout[] = {
     sizeof(Axis), offsetof(Axis, queries), offsetof(Axis, candidates), offsetof(Axis, frame_length),
     offsetof(Axis, frame), offsetof(Axis, query_start), offsetof(Axis, first_met), offsetof(Axis, last_met),
@@ -462,6 +462,7 @@ static const std::int64_t layout[] = {
     offsetof(Problem, weights_image_stride), offsetof(Problem, weights_row_stride),
     offsetof(Problem, weights_col_stride), offsetof(Problem, reference), offsetof(Problem, total),
     offsetof(Problem, weighted), offsetof(Problem, energy), offsetof(Problem, best), offsetof(Problem, source),
+    MARGIN,
 };
 extern "C" const std::int64_t* mosaic_layout() { return layout; }
 extern "C" std::int64_t mosaic_layout_length() { return sizeof layout / sizeof *layout; }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 
-__all__ = ["Axis", "Problem", "layout_error"]
+__all__ = ["MARGIN", "Axis", "Problem", "layout_error"]
+
+MARGIN = 8
+"""Columns that the kernel reads beyond the end of a noisy row."""
 
 
 class Axis(ctypes.Structure):
@@ -53,5 +56,5 @@ def layout_error(library: ctypes.CDLL) -> str | None:
     except AttributeError as error:
         return f"it lacks a symbol ({error})"
     table.restype, length.restype = ctypes.POINTER(ctypes.c_int64), ctypes.c_int64
-    theirs, ours = table()[: length()], [*_layout(Axis), *_layout(Problem)]
+    theirs, ours = table()[: length()], [*_layout(Axis), *_layout(Problem), MARGIN]
     return None if theirs == ours else f"its structures are laid out as {theirs}, not as {ours}"

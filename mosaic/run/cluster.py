@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,7 +28,8 @@ from mosaic.errors import UsageError, warn_of
 from mosaic.progress import Progress
 from mosaic.run.scaling import takes_shards, task_size
 from mosaic.run.worker import HERE, compute_part, compute_shards, here, short
-from mosaic.storage.job import FileJob, Recipe, WorkersLost, executing
+from mosaic.storage.executor import Recipe, WorkersLost, executing
+from mosaic.storage.job import FileJob
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -160,16 +162,19 @@ class Cluster:
         self.client = client
         self.address = client.scheduler.address if client.scheduler is not None else "?"
         self._job: FileJob | None = None
+        self._count, self._counted = 0, -WATCH
         self._noted: set[str] = set()
 
     def workers(self) -> int:
-        """How many workers there are; at least one is waited for.
+        """How many workers there are, or were a moment ago; at least one is waited for.
 
         Raises
         ------
         WorkersLost
             If there is none after a while.
         """
+        if time.monotonic() - self._counted < WATCH:
+            return self._count
         with self._watched():
             try:
                 self.client.wait_for_workers(1, timeout=TIMEOUT)
@@ -179,7 +184,9 @@ class Cluster:
                 raise WorkersLost(
                     f"The scheduler at {self.address} has no workers; start some with `dask worker {self.address}`."
                 ) from None
-            return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+            self._count = max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+            self._counted = time.monotonic()
+            return self._count
 
     def computed(
         self, job: FileJob, numbers: Sequence[int], progress: Progress

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,14 @@ import xarray as xr
 
 import mosaic.view.accessor  # noqa: F401 - every run has `run.mosaic`
 from mosaic.errors import DataError
-from mosaic.interfaces.data_source import DataAccess
 from mosaic.progress import Progress, silent
 from mosaic.registry.loading import registry
 from mosaic.run.batch import run_batch
-from mosaic.run.config import RunConfig
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
+from mosaic.storage.executor import Recipe
 from mosaic.storage.files import as_attribute
-from mosaic.storage.job import FileJob, Part, Recipe
+from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
 from mosaic.storage.requirements import known_values, require
@@ -102,15 +100,10 @@ def _recipe(plan: Plan) -> Recipe | None:
     if plan.access is None:
         return None
     scales = ",".join(map(repr, reversed(plan.scales))) if plan.model.traits.has_scale else None
-    settings = {**plan.config.model_dump(mode="json"), "scales": scales}
-    access = replace(plan.access, download=False)  # the data are here; workers would do it at once
+    config = plan.config.model_copy(update={"scales": scales})
     images = plan.dataset.images if plan.shared_images else None
-    return Recipe(remade, {"settings": settings, "access": access}, images)
-
-
-def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:
-    """Make the job of a run from its settings, with no place to keep it."""
-    return job_of(prepare(RunConfig(**settings), access, is_stored=True), Path())
+    make = partial(prepare, is_stored=True)
+    return Recipe(make, job_of, config, plan.access, plan.memory, images=images, threads=plan.threads)
 
 
 def start(

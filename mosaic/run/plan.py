@@ -50,6 +50,8 @@ class Plan:
         What to keep of the posterior apart from its mean, and at which steps.
     threads : int or None
         Blocks of candidates to work on at a time, at most, so that the memory allowed is enough; None for no limit.
+    memory : str, number or None
+        The memory allowed, as it was given; None for a quarter of what the machine has.
     output : Output or None
         Where the run is to be kept; None for in memory.
     notes : tuple of str
@@ -74,6 +76,7 @@ class Plan:
     save: tuple[str, ...] = ()
     save_steps: tuple[int, ...] = ()
     threads: int | None = None
+    memory: str | float | None = None
     output: Output | None = None
     notes: tuple[str, ...] = ()
     access: DataAccess | None = None

@@ -141,6 +141,7 @@ def _prepared(
         save=save,
         save_steps=save_steps,
         threads=threads,
+        memory=memory,
         output=output,
         notes=tuple(notes),
         access=access if is_named else None,

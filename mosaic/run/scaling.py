@@ -17,9 +17,9 @@ LEAST = 0.05  # seconds that a task of shards should take at least: less, and th
 # About how long one thread takes, to choose the size of tasks: for a comparison of windows, for a pixel of an image.
 SECONDS_A_WINDOW, SECONDS_A_PIXEL = 1e-9, 2e-10
 
-# What a cluster is assumed to cost, not measured yet: seconds of the scheduler for a task, seconds from a call to its
-# first result, and bytes a second that this process receives.
-OVERHEAD, LATENCY, BANDWIDTH = 2e-3, 2e-2, 3e8
+# What a cluster costs: seconds for a task, seconds from a call to its result, and bytes a second that this process
+# receives. Rounded from `mosaic bench --row tasks` on two cores of an Intel Xeon @ 2.80 GHz.
+OVERHEAD, LATENCY, BANDWIDTH = 4e-3, 1e-2, 2e8
 
 
 def task_size(function: str, x: Tensor, shards: int, workers: int) -> int:
@@ -57,7 +57,8 @@ def forecast(plan: Plan, seconds: float, workers: int) -> float:
     """Predict how long a run takes on workers, each of which would take `seconds` alone.
 
     The model: a worker has whole tasks; the scheduler spends a while on each, one after the other; and what it gives
-    passes through one process. What tasks are, `takes_shards` says.
+    passes through one process. What tasks are, `takes_shards` says. `mosaic bench --row workers` compares it with what
+    1 and 2 workers take.
     """
     batches, shape = len(plan.batches), plan.dataset.shape
     if not takes_shards(batches, plan.shared_images, workers):
@@ -68,7 +69,7 @@ def forecast(plan: Plan, seconds: float, workers: int) -> float:
     function = "local" if plan.model.traits.has_scale else "ideal"
     size = task_size(function, x, len(shards), workers)
     tasks = len(tasks_of(shards, size))
-    share = min(1.0, math.ceil(tasks / workers) * size / len(shards))
+    share = min(1.0, math.ceil(tasks / workers) * size * SHARD / len(plan.dataset))
     values = len(x) * (2 + shape[0]) * shape[1] * shape[2]  # of a posterior, float64
     each = LATENCY + tasks * (OVERHEAD + 8 * values / BANDWIDTH)
     return seconds * share + sum(plan.evaluations) * batches * each

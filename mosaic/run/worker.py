@@ -7,20 +7,22 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import xarray as xr
 from torch import Tensor
 
-from mosaic.device import instructions
+from mosaic.device import instructions, limited_threads
 from mosaic.engine.compute import DEFAULT
 from mosaic.engine.distribute import POSTERIORS
 from mosaic.engine.posterior import Posterior
 from mosaic.errors import MosaicError, UsageError
-from mosaic.storage.job import FileJob, Recipe
+from mosaic.storage.executor import Recipe
+from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import core_digest
 
 __all__ = ["HERE", "compute_part", "compute_shards", "here", "short"]
@@ -68,7 +70,7 @@ def compute_part(recipe: Recipe, identity: str, number: int, topic: str) -> xr.D
     MosaicError
         If it fails, or the job made here is another one.
     """
-    with _at_work() as report:
+    with _at_work(recipe.folder) as report:
         job, said = _job(recipe, identity), 0.0
 
         def progress(done: float, total: float, unit: str, note: str = "") -> None:
@@ -90,18 +92,21 @@ def compute_shards(
     shards: range,
 ) -> Posterior:
     """Compare noisy images x with the training images of a job that are in some shards, by one of `POSTERIORS`."""
-    with _at_work():
+    with _at_work(recipe.folder):
         made = _job(recipe, identity).recipe
         if made is None or made.images is None:
             raise UsageError("This job says of no training images.")
         compute = replace(options.get("compute", DEFAULT), shards=shards)
         x = x.to(made.images.device)
-        return POSTERIORS[function](x, made.images, *arguments, **{**options, "compute": compute})
+        with limited_threads(made.threads):
+            return POSTERIORS[function](x, made.images, *arguments, **{**options, "compute": compute})
 
 
 @contextmanager
-def _at_work() -> Iterator[Callable[[str, Any], object]]:
+def _at_work(folder: str) -> Iterator[Callable[[str, Any], object]]:
     """Do one task at a time, with as many threads as the worker has; yields what logs an event.
+
+    It is done in the user's folder, where relative paths start, if the worker's machine has this folder.
 
     Errors are made such that they can be sent, with the class's exit code and the sentence.
     """
@@ -110,11 +115,13 @@ def _at_work() -> Iterator[Callable[[str, Any], object]]:
     global _is_limited
     worker = get_worker()
     with _AT_WORK:
-        if not (_is_limited or worker.address.startswith("inproc://")):  # the user's process stays as it is
+        is_here = worker.address.startswith("inproc://")  # the user's process stays as it is
+        if not (_is_limited or is_here):
             torch.set_num_threads(max(1, min(torch.get_num_threads(), worker.state.nthreads)))
             _is_limited = True
         try:
-            yield worker.log_event
+            with chdir(folder) if Path(folder).is_dir() and not is_here else nullcontext():
+                yield worker.log_event
         except MosaicError as error:
             kind = next(each for each in type(error).__mro__ if each.__module__ == MosaicError.__module__)
             raise kind(f"On the worker at {worker.address}: {error}") from None
@@ -134,7 +141,7 @@ def _job(recipe: Recipe, identity: str) -> FileJob:
         return _made[identity]
     while len(_made) >= KEPT:  # before another one has its data in memory
         del _made[next(iter(_made))]
-    job = recipe.maker(**recipe.arguments)
+    job = recipe.made()
     wanted = replace(job, identity={**short(job.identity), HERE: here()})
     if differing := wanted.differing(json.loads(identity)):
         raise UsageError(

@@ -9,20 +9,20 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import xarray as xr
 
 from mosaic.containers.access import is_zarr
 from mosaic.device import begin_work, standard_torch
 from mosaic.disk.failures import WriteError
-from mosaic.errors import MosaicError, UsageError
+from mosaic.errors import UsageError
 from mosaic.progress import Progress, piece_of, prefixed, silent
+from mosaic.storage.executor import Recipe, WorkersLost, executor_in_use
 from mosaic.storage.files import open_stored, reusing
 from mosaic.storage.indexes import indexed
 from mosaic.storage.parts import PartFiles, encoded, join
@@ -30,15 +30,11 @@ from mosaic.storage.regions import RegionFiles
 
 __all__ = [
     "ConfigMismatch",
-    "Executor",
     "FileJob",
     "Job",
     "Part",
-    "Recipe",
     "State",
-    "WorkersLost",
     "differences",
-    "executing",
     "how_to_resume",
 ]
 
@@ -71,10 +67,6 @@ class ConfigMismatch(UsageError):
         super().__init__(
             f"'{place}' was made with other settings ({'; '.join(differing)}); give those, or use another `out`."
         )
-
-
-class WorkersLost(MosaicError):
-    """The other processes that computed a job are lost."""
 
 
 class Job(ABC):
@@ -190,53 +182,6 @@ class Part:
     work: float
     compute: Callable[[Progress], xr.Dataset]
     samples: range = range(0)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How another process makes a job that computes the same.
-
-    Attributes
-    ----------
-    maker : callable
-        A function of a module, which gives the job: maker(**arguments).
-    arguments : mapping
-        Names, settings and paths: little that can be sent. Data are opened by the process that makes the job.
-    images : object, optional
-        The training images in this process that all samples are compared with; not sent.
-    """
-
-    maker: Callable[..., FileJob]
-    arguments: Mapping[str, Any]
-    images: Any = field(default=None, repr=False, compare=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "images": None}
-
-
-class Executor(Protocol):
-    """Computes parts of jobs elsewhere."""
-
-    def computed(
-        self, job: FileJob, numbers: Sequence[int], progress: Progress
-    ) -> Iterator[tuple[int, xr.Dataset]] | None:
-        """Compute parts, in any order, and give each with its number; None where they are to be computed here.
-
-        `progress` is called with the work of the whole job.
-        """
-
-
-_EXECUTOR: ContextVar[Executor | None] = ContextVar("executor", default=None)
-
-
-@contextmanager
-def executing(executor: Executor | None) -> Iterator[None]:
-    """Let an executor compute the parts of all jobs in this context; None for this process."""
-    token = _EXECUTOR.set(executor)
-    try:
-        yield
-    finally:
-        _EXECUTOR.reset(token)
 
 
 @dataclass(frozen=True)
@@ -370,7 +315,7 @@ class FileJob(Job):
         left = set(numbers)
         done = sum(part.work for number, part in enumerate(self.parts) if number not in left)
         progress(done, total, self.unit, "starting")  # the speed is that of what follows
-        executor = _EXECUTOR.get()
+        executor = executor_in_use()
         elsewhere = executor.computed(self, numbers, progress) if executor is not None and numbers else None
         if elsewhere is not None:
             yield from elsewhere

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import cloudpickle
 import pytest
 import torch
 import xarray as xr
@@ -20,9 +21,11 @@ import mosaic
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.registry.data import load_dataset
 from mosaic.run.cluster import Cluster, connected, scheduler_in_use
+from mosaic.run.config import RunConfig
 from mosaic.run.scaling import task_size
 from mosaic.run.worker import short
-from mosaic.storage.job import FileJob, Part, Recipe, executing
+from mosaic.storage.executor import Recipe, executing
+from mosaic.storage.job import FileJob, Part
 
 # `mosaic.run` is a function, too.
 MODULE, scaling = (sys.modules[each.__module__] for each in (Cluster, task_size))
@@ -163,7 +166,11 @@ def _failing() -> FileJob:
     return FileJob(Path(), {"failing": 1}, "none", "a test", [Part(1.0, part)] * 2, "step", dict, recipe=RECIPE)
 
 
-RECIPE = Recipe(_failing, {})
+def _nothing(config: Any, access: Any, memory: Any = None) -> None:
+    """Prepare a test whose job needs no plan."""
+
+
+RECIPE = Recipe(_nothing, lambda plan, path: _failing(), RunConfig(), DataAccess())
 
 
 def test_an_error_of_a_worker_is_raised_with_its_kind(client: Client) -> None:
@@ -172,9 +179,10 @@ def test_an_error_of_a_worker_is_raised_with_its_kind(client: Client) -> None:
 
 
 def test_a_recipe_is_sent_without_images() -> None:
-    recipe = Recipe(_failing, {}, images=np.zeros(3))
-    assert recipe.__getstate__()["images"] is None
-    assert replace(recipe, arguments={"a": 1}).images is recipe.images
+    recipe = replace(RECIPE, folder="there", images=torch.zeros(3), threads=2)
+    sent = pickle.loads(cloudpickle.dumps(recipe))
+    assert (sent.images, sent.threads) == (None, None)
+    assert (sent.config, sent.access, sent.folder) == (recipe.config, recipe.access, "there")
 
 
 def test_the_scheduler_in_use_is_that_of_the_context(client: Client) -> None:

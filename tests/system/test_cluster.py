@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -91,9 +92,9 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     return xr.open_dataset(path).load()
 
 
-def mosaic(*arguments: Any, code: int = 0) -> str:
+def mosaic(*arguments: Any, code: int = 0, cwd: Path | None = None) -> str:
     command = [sys.executable, *CLI, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=cwd)
     assert result.returncode == code, result.stderr
     return result.stderr
 
@@ -111,6 +112,18 @@ def finished(path: Path) -> int:
 def test_two_workers_give_the_bits_of_none(cluster: Cluster, wanted: xr.Dataset, tmp_path: Path) -> None:
     mosaic("run", *SETTINGS, "--scheduler", cluster.address, "--out", tmp_path / "run.nc")
     assert_equal_bits(tmp_path / "run.nc", wanted)
+
+
+def test_workers_started_elsewhere_find_what_is_given_by_a_relative_path(cluster: Cluster, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
+    np.save(folder / "images.npy", images)
+    own = ("--dataset", "file", "-o", "dataset.path=images.npy", "--samples", "4", "--batch-size", "1", "--scales", "3")
+    for options in ((), ("--scheduler", cluster.address, "--memory", "1G")):
+        mosaic("run", *own, *options, "--out", f"run-{len(options)}.nc", cwd=folder)
+    with xr.open_dataset(folder / "run-0.nc") as here:
+        assert_equal_bits(folder / "run-4.nc", here)
 
 
 def test_the_work_of_a_killed_worker_is_done_by_another(cluster: Cluster, wanted: xr.Dataset, tmp_path: Path) -> None:

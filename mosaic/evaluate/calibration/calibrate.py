@@ -8,7 +8,6 @@ References: Kamb & Ganguli 2025, app. C.2.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from os import PathLike, fspath
@@ -27,7 +26,6 @@ from mosaic.evaluate.calibration.config import CalibrationConfig, CalibrationSet
 from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.interfaces.arguments import checked
-from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.score import eps_from_denoised
 from mosaic.progress import Progress, reporting, silent
@@ -38,8 +36,9 @@ from mosaic.run.cluster import ClientLike, connected
 from mosaic.run.plan import Plan
 from mosaic.run.score import Score, check_identified, name_of
 from mosaic.run.settings import layered, refuse_unused
+from mosaic.storage.executor import Recipe
 from mosaic.storage.files import open_stored
-from mosaic.storage.job import FileJob, Part, Recipe
+from mosaic.storage.job import FileJob, Part
 from mosaic.storage.made_by import made_by, versions_of
 from mosaic.storage.output import Output, start_job
 from mosaic.storage.schema import CALIBRATION_SCHEMA, described
@@ -199,16 +198,10 @@ def _recipe(plan: CalibrationPlan) -> Recipe | None:
     """How another process makes the job of a plan; None where it stands on objects that this process was given."""
     if plan.access is None:
         return None
-    settings = plan.config.model_dump(mode="json")
-    access = replace(plan.access, download=False)
     has_classes = any(label != -1 for label in plan.network.labels)
     images = None if has_classes else plan.network.dataset.images
-    return Recipe(remade, {"settings": settings, "access": access}, images)
-
-
-def remade(settings: dict[str, Any], access: DataAccess) -> FileJob:
-    """Make the job of a calibration from its settings, with no place to keep it."""
-    return job_of(prepare_calibration(CalibrationConfig(**settings), access), Path())
+    memory = plan.network.memory
+    return Recipe(prepare_calibration, job_of, plan.config, plan.access, memory, images=images, threads=plan.threads)
 
 
 def start(plan: CalibrationPlan, progress: Progress = silent) -> xr.Dataset:

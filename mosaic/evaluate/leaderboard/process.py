@@ -20,7 +20,7 @@ from mosaic.progress import Progress, piece_of
 from mosaic.run.cluster import connected, scheduler_in_use
 from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
-from mosaic.storage.job import executing
+from mosaic.storage.executor import executing
 
 __all__ = ["execute", "execute_here", "execute_in_own_process"]
 
