@@ -1,4 +1,4 @@
-"""The cache folder, and facts kept there that are costly to find out: of files, as long as they do not change."""
+"""The cache folder, and facts kept there that are costly to compute: of files, as long as they do not change."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mosaic.errors import MosaicError
 
 __all__ = ["cache_folder", "file_identity", "remembered"]
 
+FORM = 1  # of what is computed; a change of the code that computes it needs another one
 SETTLED = 2.0  # seconds: a file that changed later than that may change again with the same time of change
 
 
@@ -41,23 +42,23 @@ def file_identity(path: Path) -> str | None:
     return f"{place} {status.st_size} {status.st_mtime_ns} {status.st_ino}" if is_settled else None
 
 
-def remembered(identity: str | None, name: str, find: Callable[[], Any]) -> Any:
-    """Give what `find` gives, of JSON, from the cache folder where it was found out of the same `identity` before.
+def remembered(identity: str | None, name: str, compute: Callable[[], Any]) -> Any:
+    """Give what `compute` gives, of JSON, from the cache folder where it was computed for the same `identity` before.
 
     A damaged file is written again. A folder that cannot be written is not an error.
     """
     if identity is None:
-        return find()
+        return compute()
     folder = cache_folder() / "facts"
-    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.{name}.json"
+    path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.{name}.{FORM}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(path.read_bytes())
         if kept["identity"] == identity:
             return kept[name]
-    found = find()
+    fact = compute()
     with suppress(OSError, MosaicError, ValueError):  # NaN is not JSON
         folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"identity": identity, name: found}, allow_nan=False)
+        content = json.dumps({"identity": identity, name: fact}, allow_nan=False)
         with replacing(path) as temporary:
             temporary.write_text(content, encoding="ascii")
-    return found
+    return fact

@@ -181,7 +181,7 @@ class DataSet:
     def _source_sha256(self, images: ImageSource) -> str:
         """That of images that do not change, with the labels as they are."""
         labels = b"" if self.labels is None else self.labels.cpu().contiguous().numpy().tobytes()
-        return str(images.found(f"fingerprint-{hashlib.sha256(labels).hexdigest()}", self._sha256))
+        return str(images.derived(f"fingerprint-{hashlib.sha256(labels).hexdigest()}", self._sha256))
 
     def _sha256(self) -> str:
         digest = hashlib.sha256(f"{self.images.dtype} {tuple(self.images.shape)}".encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
@@ -28,7 +27,7 @@ GAP = 2**16  # bytes: images nearer to each other are read together with those b
 class ImageSource(ABC):
     """N images (C, H, W) that are read in pieces, from a file for example; subclass it and define `read`.
 
-    Slices, integers and int64 tensors of places give images as tensors; only what they name is read. Values are those
+    Slices, integers and int64 tensors of indices give images as tensors; only what they name is read. Values are those
     that the same images have in memory, to the bit. Nothing can be written to them, and several threads may read.
 
     Parameters
@@ -64,8 +63,8 @@ class ImageSource(ABC):
     >>> import mosaic, numpy as np
     >>> class Stripes(mosaic.ImageSource):
     ...     def read(self, first, last):
-    ...         places = np.arange(first, last)[:, None, None, None]
-    ...         return np.broadcast_to(places % 256, (last - first, *self.shape[1:])).astype(np.uint8)
+    ...         indices = np.arange(first, last)[:, None, None, None]
+    ...         return np.broadcast_to(indices % 256, (last - first, *self.shape[1:])).astype(np.uint8)
     >>> dataset = mosaic.DataSet("stripes", Stripes((1_000_000, 1, 8, 8), "uint8"))
     >>> dataset.images[999_999].shape
     torch.Size([1, 8, 8])
@@ -88,30 +87,35 @@ class ImageSource(ABC):
         is_wide = self.range is None and self.stored.itemsize > 4
         self.dtype = torch.float64 if is_wide else torch.float32
         self.device = torch.device("cpu")
-        self._found: dict[tuple[str, bytes], Any] = {}  # shared by all views: by name, and the places that they show
-        self._places = b""
+        self._derived: dict[tuple[str, bytes], Any] = {}  # shared by all views: by name, and the indices that they show
+        self._key = b""
 
     @abstractmethod
     def read(self, first: int, last: int) -> NDArray[Any]:
         """Read the images from `first` to before `last`: (last - first, C, H, W), of `stored` type, in any layout."""
 
-    def take(self, places: NDArray[np.int64]) -> NDArray[Any]:
-        """Read the images at `places` (n,), in that order; they may repeat. By default neighbours are read together."""
-        order = np.argsort(places, kind="stable")
-        rising = places[order]
+    def take(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Read images by their `indices` (n,), in that order; they may repeat. By default neighbours are read together."""
+        order = np.argsort(indices, kind="stable")
+        rising = indices[order]
         near = max(1, GAP // (self.stored.itemsize * int(np.prod(self.shape[1:]))))
-        taken = np.empty((len(places), *self.shape[1:]), self.stored)
-        for run in np.split(np.arange(len(places)), np.flatnonzero(np.diff(rising) > near) + 1):
-            if len(run):
-                first, last = int(rising[run[0]]), int(rising[run[-1]]) + 1
-                taken[order[run]] = self.read(first, last)[rising[run] - first]
+        most = largest_block(self, PASS)
+        taken = np.empty((len(indices), *self.shape[1:]), self.stored)
+        start = 0
+        while start < len(rising):
+            first = int(rising[start])
+            end = int(np.searchsorted(rising, first + most))
+            gaps = np.flatnonzero(np.diff(rising[start:end]) > near)
+            end = start + int(gaps[0]) + 1 if len(gaps) else end
+            taken[order[start:end]] = self.read(first, int(rising[end - 1]) + 1)[rising[start:end] - first]
+            start = end
         return taken
 
     @property
     def identity(self) -> str | None:
         """What decides the images, such as path, size and time of change of a file: equal only for the same ones.
 
-        What has been found out of images with an identity, such as their fingerprint, is kept in the cache folder.
+        What was computed of images with an identity, such as their fingerprint, is kept in the cache folder.
         """
         return None
 
@@ -135,7 +139,7 @@ class ImageSource(ABC):
         return f"{type(self).__name__}({' x '.join(map(str, self.shape))}, stored as {self.stored}, on {self.device})"
 
     def __getitem__(self, key: Any) -> Tensor:
-        """Read images: a slice, an integer, places (int64, any shape), or pixels, as source[image, :, row, column]."""
+        """Read images: a slice, an integer, indices (int64, any shape), or pixels, as source[image, :, row, column]."""
         if isinstance(key, tuple):
             return self._pixels(key)
         if isinstance(key, slice):
@@ -147,35 +151,35 @@ class ImageSource(ABC):
         if isinstance(key, Integral) and not isinstance(key, bool):
             place = int(self._checked(np.array([int(key)]))[0])
             return self._given(self.read(place, place + 1), 1)[0]
-        places = _as_places(key)
-        images = self._given(self.take(self._checked(places.reshape(-1))), places.size)
-        return images.view(*places.shape, *self.shape[1:])
+        indices = _as_indices(key)
+        images = self._given(self.take(self._checked(indices.reshape(-1))), indices.size)
+        return images.view(*indices.shape, *self.shape[1:])
 
     def _pixels(self, key: tuple[Any, ...]) -> Tensor:
-        """Gather pixels source[image, :, row, column] (..., C) at places that broadcast; images are read once each."""
+        """Gather pixels source[image, :, row, column] (..., C) at indices that broadcast; images are read once each."""
         if len(key) != 4 or key[1] != slice(None) or any(isinstance(key[axis], slice) for axis in (0, 2, 3)):
             raise UsageError(
                 "Images that are read in pieces are indexed as source[image, :, row, column], or by image."
             )
-        image, row, column = np.broadcast_arrays(*(_as_places(key[axis]) for axis in (0, 2, 3)))
+        image, row, column = np.broadcast_arrays(*(_as_indices(key[axis]) for axis in (0, 2, 3)))
         flat = self._checked(image.reshape(-1))
-        own, found = np.unique(flat, return_inverse=True)
+        own, inverse = np.unique(flat, return_inverse=True)
         pixels = torch.empty(len(flat), self.shape[1], dtype=self.dtype, device=self.device)
         length = largest_block(self, PASS)
         for first in range(0, len(own), length):
-            mine = np.flatnonzero((found >= first) & (found < first + length))
+            mine = np.flatnonzero((inverse >= first) & (inverse < first + length))
             block = self._given(self.take(own[first : first + length]), len(own[first : first + length]))
-            places = (torch.from_numpy(part.reshape(-1)[mine]).to(self.device) for part in (row, column))
+            pixel = (torch.from_numpy(part.reshape(-1)[mine]).to(self.device) for part in (row, column))
             chosen = torch.from_numpy(mine).to(self.device)
-            within, (down, across) = torch.from_numpy(found[mine] - first).to(self.device), places
+            within, (down, across) = torch.from_numpy(inverse[mine] - first).to(self.device), pixel
             pixels[chosen] = block[within, :, down, across]
         return pixels.view(*image.shape, self.shape[1])
 
-    def _checked(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Count negative places from the end, and refuse those that there are not."""
-        rising = np.where(places < 0, places + len(self), places)
+    def _checked(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Count negative indices from the end, and refuse those that there are not."""
+        rising = np.where(indices < 0, indices + len(self), indices)
         if len(rising) and not 0 <= rising.min() <= rising.max() < len(self):
-            bad = places[(rising < 0) | (rising >= len(self))][0]
+            bad = indices[(rising < 0) | (rising >= len(self))][0]
             raise IndexError(f"There is no image {bad}: there are {len(self)}.")
         return rising
 
@@ -212,19 +216,19 @@ class ImageSource(ABC):
         """Read all images in order, `length` at a time: (length, C, H, W), the last block may be smaller."""
         return (self[first : first + length] for first in range(0, len(self), length))
 
-    def found(self, name: str, find: Callable[[], Any]) -> Any:
-        """Give what `find` gives, of JSON, of these images; found out once, and kept where they have an identity."""
-        key = name, self._places
-        if key not in self._found:
-            self._found[key] = remembered(self.identity, name, find)
-        return self._found[key]
+    def derived(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Give what `compute` gives, of JSON, of these images; computed once, and kept where they have an identity."""
+        key = name, self._key
+        if key not in self._derived:
+            self._derived[key] = remembered(self.identity, name, compute)
+        return self._derived[key]
 
     def stored_limits(self) -> tuple[float, float]:
         """Least and greatest stored value, by one pass over the images; NaN if one of them is."""
-        least, most = self.found("limits", self._find_limits)
+        least, most = self.derived("limits", self._limits)
         return float(least), float(most)
 
-    def _find_limits(self) -> tuple[float, float]:
+    def _limits(self) -> tuple[float, float]:
         least, most, length = np.inf, -np.inf, largest_block(self, PASS)
         for first in range(0, len(self), length):
             block = self.read(first, min(first + length, len(self)))
@@ -243,14 +247,20 @@ class ImageSource(ABC):
         for block in self.blocks(largest_block(self, PASS)):
             digest.update(block.cpu().numpy().data)
 
-    def select(self, places: Tensor) -> ImageSource:
-        """View the images at `places` (n,), int64 or bool, in that order; nothing is read."""
-        chosen = self._checked(_as_places(places).reshape(-1))
-        return self if np.array_equal(chosen, np.arange(len(self))) else _Selection(self, chosen)
+    def select(self, indices: Tensor) -> ImageSource:
+        """View the images at `indices` (n,), int64 or bool, in that order; nothing is read."""
+        chosen = self._checked(_as_indices(indices).reshape(-1))
+        if np.array_equal(chosen, np.arange(len(self))):
+            return self
+        from mosaic.interfaces.image_views import Selection
+
+        return Selection(self, chosen)
 
     def rearranged(self, move: Callable[[Tensor], Tensor]) -> ImageSource:
         """View all images as `move` gives blocks of them (n, C, H, W): the same values at other places of an image."""
-        return _Rearranged(self, move)
+        from mosaic.interfaces.image_views import Rearranged
+
+        return Rearranged(self, move)
 
     def to(self, device: torch.device | str) -> Self:
         """Give the images on `device`, each block as it is read."""
@@ -285,62 +295,14 @@ class ImageSource(ABC):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
 
-class _Selection(ImageSource):
-    """Some of the images of a source."""
-
-    def __init__(self, source: ImageSource, places: NDArray[np.int64]) -> None:
-        super().__init__((len(places), *source.shape[1:]), source.stored, source.range)
-        self._source, self._chosen = source, places
-        self.dtype, self.device, self._found = source.dtype, source.device, source._found
-        self._places = hashlib.blake2b(source._places + places.tobytes(), digest_size=16).digest()
-
-    def read(self, first: int, last: int) -> NDArray[Any]:
-        return self.take(np.arange(first, last))
-
-    def take(self, places: NDArray[np.int64]) -> NDArray[Any]:
-        chosen = self._chosen[places]
-        if len(chosen) and np.array_equal(chosen, np.arange(chosen[0], chosen[0] + len(chosen))):
-            return self._source.read(int(chosen[0]), int(chosen[-1]) + 1)
-        return self._source.take(chosen)
-
-    @property
-    def identity(self) -> str | None:
-        own = self._source.identity
-        return None if own is None else f"{own} {self._places.hex()}"
-
-
-class _Rearranged(ImageSource):
-    """The images of a source, each with its pixels moved."""
-
-    def __init__(self, source: ImageSource, move: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(source.shape, source.stored, source.range)
-        self._source, self._move = source, move
-        self.dtype, self.device = source.dtype, source.device
-
-    def read(self, first: int, last: int) -> NDArray[Any]:
-        return self._source.read(first, last)
-
-    def take(self, places: NDArray[np.int64]) -> NDArray[Any]:
-        return self._source.take(places)
-
-    def values(self, stored: NDArray[Any]) -> Tensor:
-        return self._move(self._source.values(stored)).contiguous()
-
-    def extremes(self) -> tuple[float, float]:
-        return self._source.extremes()
-
-    def _find_limits(self) -> tuple[float, float]:
-        return self._source.stored_limits()
-
-
-def _as_places(key: Any) -> NDArray[np.int64]:
-    """Give places as int64; of a bool tensor or array, where it is true."""
-    places = key.detach().cpu().numpy() if isinstance(key, Tensor) else np.asarray(key)
-    if places.dtype == bool and places.ndim == 1:
-        return np.flatnonzero(places)
-    if places.dtype.kind not in "iu" and places.size:
-        raise UsageError(f"Images are chosen by integers, not by {places.dtype}.")
-    return places.astype(np.int64)
+def _as_indices(key: Any) -> NDArray[np.int64]:
+    """Give indices as int64; of a bool tensor or array, where it is true."""
+    indices = key.detach().cpu().numpy() if isinstance(key, Tensor) else np.asarray(key)
+    if indices.dtype == bool and indices.ndim == 1:
+        return np.flatnonzero(indices)
+    if indices.dtype.kind not in "iu" and indices.size:
+        raise UsageError(f"Images are chosen by integers, not by {indices.dtype}.")
+    return indices.astype(np.int64)
 
 
 def largest_block(images: Tensor | ImageSource, values: int) -> int:

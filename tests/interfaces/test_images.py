@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import mosaic
 from mosaic.interfaces.file_images import ArrayImages
 from mosaic.interfaces.fingerprint import fingerprint_of
+from mosaic.interfaces.image_source import PASS
 from mosaic.interfaces.images import extremes_of, mean_image, variance_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (23, 2, 4, 3), dtype=np.uint8)
@@ -83,6 +84,16 @@ def test_images_far_apart_are_read_apart_and_near_ones_together() -> None:
     source = Counted(pixels)
     source[torch.tensor([900, 3, 5, 3])]
     assert source.seen == [(3, 6), (900, 901)]
+
+
+def test_sparse_choices_of_many_images_are_read_in_bounded_pieces() -> None:
+    source = Counted(np.arange(40_000).astype(np.uint8).reshape(-1, 1, 1, 1).repeat(64, axis=3))
+    chosen = torch.arange(0, 40_000, 3)
+    images = source[torch.cat([chosen.flip(0), chosen[:2]])]
+    values = (torch.arange(40_000) % 256).float().div(127.5).sub(1)[torch.cat([chosen.flip(0), chosen[:2]])]
+    torch.testing.assert_close(images[:, 0, 0, 0], values)
+    assert max(last - first for first, last in source.seen) * 64 <= PASS
+    assert sum(last - first for first, last in source.seen) <= 40_000
 
 
 @pytest.mark.parametrize(
