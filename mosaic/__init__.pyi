@@ -1,5 +1,6 @@
 from .device import standard_torch as standard_torch
 from .disk.facts import file_identity as file_identity
+from .disk.facts import file_state as file_state
 from .engine.compute import Compute as Compute
 from .engine.filtered import Move as Move
 from .engine.filtered import filtered_posterior_mean as filtered_posterior_mean

@@ -109,7 +109,7 @@ class ArrayFile(mosaic.DataSource):
             raise mosaic.DataError(f"'{path}': images of shape {stored.shape} hold no pixels.")
         pixel_range = PixelRange(stored.dtype, self.options.range, path)
         first = layout.index("N")
-        source = StoredImages(stored, layout, (pixel_range.low, pixel_range.high), mosaic.file_identity(path))
+        source = StoredImages(stored, layout, (pixel_range.low, pixel_range.high), path)
         count, shape, kept = len(source), source.shape[1:], self.kept(len(source))
         labels = (
             None if stored_labels is None else _read_labels(stored_labels, count, stored.dims[first : first + 1], path)

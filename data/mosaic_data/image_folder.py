@@ -88,9 +88,7 @@ class ImageFolder(mosaic.DataSource):
         """
         root = self.options.path.expanduser()
         if root.is_file():
-            status = root.stat()
-            state = [readable(root.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
-            return self._decoded_once(root, state, lambda: list_zip(root))
+            return self._decoded_once(root, mosaic.file_state(root), lambda: list_zip(root))
         if not root.is_dir():
             raise mosaic.DataError(
                 f"There is no folder '{root}'; give dataset.path the folder that holds the images, or a .zip file."

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import mosaic
 from mosaic_data.image_file import Encoded
 from mosaic_data.image_search import ImageSearch, find_images
 from mosaic_data.text import readable
@@ -52,11 +53,10 @@ def list_folder(root: Path) -> Listing:
 
 
 def state_of(listing: Listing) -> str:
-    """Digest names, sizes and times of change of all files."""
+    """Digest the states of all files."""
     digest = hashlib.sha256()
     for file in listing.files:
-        status = Path(str(file)).stat()
-        digest.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(f"{mosaic.file_state(Path(str(file)))}\n".encode())
     return digest.hexdigest()
 
 

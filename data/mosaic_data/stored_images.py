@@ -9,7 +9,6 @@ import numpy as np
 
 import mosaic
 from mosaic_data.stored_array import Array, Indices, StoredArray
-from mosaic_data.text import readable
 
 __all__ = ["StoredImages", "decoded"]
 
@@ -25,19 +24,18 @@ class StoredImages(mosaic.ImageSource):
         A letter for each axis, such as NHWC.
     range : (float, float)
         Stored values that become -1 and 1.
-    identity : str, optional
-        Of the file.
+    path : Path
+        Of the file, which must not change.
     """
 
-    def __init__(
-        self, stored: StoredArray, layout: str, range: tuple[float, float], identity: str | None = None
-    ) -> None:
+    def __init__(self, stored: StoredArray, layout: str, range: tuple[float, float], path: Path) -> None:
         lengths = dict(zip(layout, stored.shape, strict=True))
         shape = (lengths["N"], lengths.get("C", 1), lengths["H"], lengths["W"])
         super().__init__(shape, stored.dtype.newbyteorder("="), range)
         self._array, self._axis = stored, layout.index("N")
         order = "N" + layout.replace("N", "")
         self._axes = [order.index(axis) for axis in "NCHW" if axis in order]
+        self._path, self._state, identity = path, mosaic.file_state(path), mosaic.file_identity(path)
         self._identity = None if identity is None else f"{identity} {layout} {range} {stored.dtype} {stored.shape}"
 
     @property
@@ -46,7 +44,18 @@ class StoredImages(mosaic.ImageSource):
         return self._identity
 
     def read(self, first: int, last: int) -> Array:
-        """Read a block of an array that is read anywhere."""
+        """Read a block of an array that is read anywhere.
+
+        Raises
+        ------
+        DataError
+            If the file is not there any more, or has changed since it was opened.
+        """
+        try:
+            if mosaic.file_state(self._path) != self._state:
+                raise mosaic.DataError(f"'{self._path}' has changed since it was opened; start again.")
+        except OSError as error:
+            raise mosaic.DataError(f"'{self._path}' cannot be read ({error.strerror}).") from None
         return self._arranged(self._array.entries(first, last, self._axis))
 
     def rows(self, chosen: Indices) -> Iterator[Array]:
@@ -60,12 +69,7 @@ class StoredImages(mosaic.ImageSource):
 
 def decoded(source: StoredImages, path: Path) -> mosaic.ImageSource:
     """Give images that are stored in order only, such as compressed ones, from a file in the cache folder."""
-    status = path.stat()
-    key = {
-        "what": "images of a file 1",
-        "file": [readable(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino],
-        "shape": source.shape,
-    }
+    key = {"what": "images of a file 1", "file": mosaic.file_state(path), "shape": source.shape}
 
     def decode() -> mosaic.Decoded:
         return mosaic.Decoded(source.shape, source.stored, source.rows(np.arange(len(source))))

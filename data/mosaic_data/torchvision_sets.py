@@ -135,7 +135,7 @@ class TorchvisionSource(mosaic.DataSource):
             blocks = (read(places).numpy() for places in chosen.split(max(1, HELD // math.prod(shape))))
             return mosaic.Decoded((len(chosen), *shape), np.dtype(np.float32), blocks)
 
-        states = sorted((readable(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        states = sorted(map(mosaic.file_state, files))
         options = self.options.model_dump(mode="json")
         key = {"what": f"{self.name} 1", "options": options, "files": sha256(repr(states).encode()).hexdigest()}
         images, _ = mosaic.cached_images(key, decode, (-1.0, 1.0))

@@ -17,7 +17,7 @@ import platformdirs
 from mosaic.disk.atomic import replacing
 from mosaic.errors import MosaicError
 
-__all__ = ["cache_folder", "file_identity", "remembered"]
+__all__ = ["cache_folder", "file_identity", "file_state", "remembered"]
 
 FORM = 1  # of what is computed; a change of the code that computes it needs another one
 SETTLED = 2.0  # seconds: a file that changed later than that may change again with the same time of change
@@ -28,18 +28,31 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("mosaic-diffusion"))
 
 
-def file_identity(path: Path) -> str | None:
-    """Name a file as it is now: path, size and time of change; None if it changed just now, or is no file to look at.
+def file_state(path: Path) -> str:
+    """Name a file as it is now: its path in hexadecimal digits, its size, time of change and number.
 
     A folder, such as a Zarr store, does not tell when files in it change.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    """
+    status = path.stat()
+    return f"{os.fsencode(path.resolve()).hex()} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def file_identity(path: Path) -> str | None:
+    """Give the `file_state` of a file that cannot change again without another one; None of any other file.
+
+    None if it changed just now, within the resolution of its time of change, and of folders.
     """
     try:
-        status = path.stat()
-        place = os.fsencode(path.resolve()).hex()
+        status, state = path.stat(), file_state(path)
     except OSError:
         return None
     is_settled = stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > SETTLED
-    return f"{place} {status.st_size} {status.st_mtime_ns} {status.st_ino}" if is_settled else None
+    return state if is_settled else None
 
 
 def remembered(identity: str | None, name: str, compute: Callable[[], Any]) -> Any:

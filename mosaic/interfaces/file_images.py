@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from mosaic.disk.facts import file_state
 from mosaic.errors import DataError
 from mosaic.interfaces.image_source import ImageSource
 
@@ -41,8 +42,7 @@ class FileRows:
     def __init__(self, path: Path, start: int, shape: Sequence[int], dtype: DTypeLike) -> None:
         self.path, self.start, self.shape, self.dtype = path.absolute(), start, tuple(shape), np.dtype(dtype)
         self._bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        status = self.path.stat()
-        self._state = status.st_size, status.st_mtime_ns
+        self._state = file_state(self.path)
 
     def read(self, first: int, last: int) -> NDArray[Any]:
         """Read the rows from `first` to before `last`.
@@ -55,8 +55,7 @@ class FileRows:
         rows = np.empty((last - first, *self.shape[1:]), self.dtype)
         view, done = memoryview(rows.reshape(-1).view(np.uint8).data), 0
         try:
-            status = self.path.stat()
-            if (status.st_size, status.st_mtime_ns) != self._state:
+            if file_state(self.path) != self._state:
                 raise DataError(f"'{self.path}' has changed since it was opened; start again.")
             with self.path.open("rb", buffering=0) as stream:
                 stream.seek(self.start + first * self._bytes, io.SEEK_SET)

@@ -95,7 +95,7 @@ class ImageSource(ABC):
         """Read the images from `first` to before `last`: (last - first, C, H, W), of `stored` type, in any layout."""
 
     def take(self, indices: NDArray[np.int64]) -> NDArray[Any]:
-        """Read images by their `indices` (n,), in that order; they may repeat. By default neighbours are read together."""
+        """Read images by their `indices` (n,), in that order; they may repeat. Neighbours are read together."""
         order = np.argsort(indices, kind="stable")
         rising = indices[order]
         near = max(1, GAP // (self.stored.itemsize * int(np.prod(self.shape[1:]))))

@@ -238,6 +238,20 @@ def test_an_array_in_fortran_order_is_read_in_pieces(tmp_path: Path) -> None:
     assert_same(*both(ArrayFile, **npy(tmp_path, np.asfortranarray(PIXELS))))
 
 
+@pytest.mark.parametrize("name", ["npy-nhwc", "npy-nhw", "npz-stored", "netcdf-chunks"])
+@pytest.mark.parametrize("change", ["touched", "removed"])
+def test_a_file_that_changes_while_it_is_read_is_refused(name: str, change: str, tmp_path: Path) -> None:
+    options = FILES[name](tmp_path)
+    images = ArrayFile(ArrayFile.Options(**options), PIECES).load().images
+    before = images[:5]
+    assert torch.equal(images[:5], before)
+    path = options["path"]
+    status = path.stat()
+    path.unlink() if change == "removed" else os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    with pytest.raises(mosaic.DataError, match="has changed since it was opened" if change == "touched" else "cannot"):
+        images[:5]
+
+
 @pytest.mark.parametrize("name", ["npy-nhwc", "npz-packed", "netcdf-chunks", "zarr-group"])
 def test_files_in_pieces_pass_the_conformance_suite(name: str, tmp_path: Path) -> None:
     options = {"path": str(FILES[name](tmp_path)["path"])}
