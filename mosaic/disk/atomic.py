@@ -29,7 +29,7 @@ TEMPORARY = (".mosaic-", ".tmp")  # how names of temporary folders start and end
 
 
 @contextmanager
-def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
+def replacing(path: Path, overwrite: bool = True, sweep: bool = True) -> Iterator[Path]:
     """Give a temporary path that becomes `path` if the block succeeds: readers see the old file, or the new one whole.
 
     It is in a new folder that nobody else can write to, so that no link planted there is followed. It counts only
@@ -39,6 +39,8 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
     ----------
     overwrite : bool
         Whether a file that is there by then may be replaced.
+    sweep : bool
+        Whether to look for what killed writers have left in the folder first.
 
     Raises
     ------
@@ -46,7 +48,8 @@ def replacing(path: Path, overwrite: bool = True) -> Iterator[Path]:
         If it cannot be written, or may not be replaced.
     """
     with writing(path):
-        remove_temporaries(path.parent)
+        if sweep:
+            remove_temporaries(path.parent)
         with own_folder(path) as folder:
             temporary = folder / path.name
             yield temporary

@@ -70,11 +70,13 @@ def copy_run(path: Path, out: Path, overwrite: bool = False, progress: Progress 
     if is_zarr(path) == is_zarr(out):
         kind = "a Zarr store" if is_zarr(path) else "a netCDF file"
         raise UsageError(f"`out` '{out}' would be {kind}, as '{path}' is; end it in {ENDINGS[not is_zarr(path)]}.")
+    files = PartFiles(out)
+    if not (files.in_progress() or files.is_lost() or files.stale()):
+        files.clear()  # what a killed copy has left; no run is unfinished here
     output.check()
     with open_as_written(path, (TRAJECTORY_SCHEMA,), "a stored run") as run:
         if not in_regions(run):
             raise UsageError(f"'{path}' holds no data along 'sample', so it is not a whole run; use the run as stored.")
-        files = PartFiles(out)
         with files.hold(resume=False, overwrite=overwrite):
             (_write_store if is_zarr(out) else _write_file)(run, out, overwrite, files.folder, progress)
             files.remove()

@@ -83,9 +83,9 @@ class PartFiles:
     def write_part(self, number: int, dataset: xr.Dataset) -> None:
         """Store a finished batch, with the digest of the code that made it."""
         part = self.part(number)
-        with replacing(part) as temporary:
+        with replacing(part, sweep=False) as temporary:  # `hold` has looked, and the folder may hold many parts
             store(dataset.assign_attrs(code=core_digest()), temporary)
-            with replacing(part.with_suffix(DIGEST)) as beside:
+            with replacing(part.with_suffix(DIGEST), sweep=False) as beside:
                 beside.write_text(self._digest(temporary, number))
 
     def finished(self, number: int) -> bool:

@@ -11,6 +11,7 @@ from kills import Killed
 from stored_content import stored_in
 
 import mosaic
+from mosaic.storage.parts import PartFiles
 
 
 @pytest.fixture
@@ -79,5 +80,16 @@ def test_a_copy_that_fails_or_is_killed_leaves_nothing_half(run: Path, tmp_path:
     with pytest.raises(Killed):
         mosaic.convert_run(given, out=out, progress=stop)
     assert not out.exists()
+    left = tmp_path / f"{out.name}.parts" / "store.zarr"  # of a copy that had no time to remove it
+    left.mkdir(parents=True)
     mosaic.convert_run(given, out=out, progress=False).close()
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_a_copy_does_not_take_the_place_of_an_unfinished_run(run: Path, tmp_path: Path) -> None:
+    files = PartFiles(tmp_path / "b.zarr")
+    files.folder.mkdir()
+    (files.folder / "part-00000.nc").touch()  # its identity is lost
+    with pytest.raises(mosaic.UsageError, match="unfinished work"):
+        mosaic.convert_run(run, out=files.path, progress=False)
+    assert (files.folder / "part-00000.nc").exists()
