@@ -66,6 +66,8 @@ def test_every_row_is_measured(row: str) -> None:
         "large": 40 * pairs((64, 64), 3),
         "naive": 40 * pairs((8, 8), 3),
         "training": 0,
+        "tasks": 0,
+        "workers": 2 * 8 * 40 * pairs((8, 8), 9),
     }
     assert actual["comparisons"] == expected[row]
     pixels = {"is": 64, "ls": 9, "scaling": 81, "large": 3 * 9, "naive": 9}
@@ -76,6 +78,20 @@ def test_every_row_is_measured(row: str) -> None:
     if row == "naive":
         ratio = np.median(actual["naive_seconds"]) / np.median(actual["seconds"])
         assert math.isclose(actual["ratio"], ratio)
+
+
+@pytest.mark.system
+def test_workers_are_measured_beside_what_is_forecast() -> None:
+    *_, two = [case for case in cases(["workers"], ["torch"], [1], SMALL) if case.samples == 8]
+    assert two.workers == 2
+    actual = measure(two)
+    assert actual["tasks"] == 4  # eight batches of two steps
+    assert actual["bytes"] is None or actual["bytes"] > 4 * 64 * 8
+    assert actual["forecast"] > 0
+    tasks = measure(cases(["tasks"], ["torch"], [1], SMALL)[0])
+    assert tasks["task_seconds"] * 500 == pytest.approx(np.median(tasks["seconds"]))
+    assert 1e-4 < tasks["call_seconds"] < 10
+    assert 1e6 < tasks["bytes_per_second"] < 1e12
 
 
 @pytest.mark.system
