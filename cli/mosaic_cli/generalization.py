@@ -12,11 +12,11 @@ import click
 from mosaic.errors import ExitCode, UsageError
 from mosaic.progress import progress_bar
 from mosaic.run.settings import plugin_options
-from mosaic_cli.data_options import PATH, data_dir
+from mosaic_cli.data_options import PATH
 from mosaic_cli.durations import duration
 from mosaic_cli.pictures import save_beside
 from mosaic_cli.resumption import advice_after
-from mosaic_cli.subjects import options_of, times_of
+from mosaic_cli.subjects import options_of, subjects, times_of
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ TITLES = {"training": "TRAINING", "held_out": "HELD OUT", "left_out": "LEFT OUT"
 
 
 @click.command("generalization")
-@click.argument("scores", nargs=-1, metavar="[SCORE]...")
-@click.option("--checkpoint", metavar="DIR", type=PATH, help="Folder of a network, which then is the first score.")
-@click.option("--dataset", metavar="NAME", help="Training set.  [default: the network's, else digits]")
+@subjects
 @click.option(
     "--held-out",
     multiple=True,
@@ -41,7 +39,6 @@ TITLES = {"training": "TRAINING", "held_out": "HELD OUT", "left_out": "LEFT OUT"
     help="An option of the training set that gives other images: split=test, path=FILE, or skip=N beside limit=N; may "
     "be repeated.",
 )
-@click.option("--times", metavar="LIST", help="Times of the schedule.  [default: 0.1,0.3,0.5,0.7,0.9]")
 @click.option("--samples", metavar="N", type=click.IntRange(1), default=64, help="Images of each set.  [default: 64]")
 @click.option(
     "--seed",
@@ -50,23 +47,11 @@ TITLES = {"training": "TRAINING", "held_out": "HELD OUT", "left_out": "LEFT OUT"
     default=0,
     help="Seed of the choice of images and of their noise.  [default: 0]",
 )
-@click.option("--scales", metavar="SPEC", help="Locality scales of the SCOREs that have some, as for mosaic run.")
-@click.option(
-    "--class-conditional", is_flag=True, help="Give the scores the images' classes, as where a network needs them."
-)
 @click.option(
     "--leave-one-out",
     is_flag=True,
     help="Also denoise training images with machines that do not have them: as long again as for training images.",
 )
-@click.option(
-    "-o",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of a score or the data, e.g. els.boundary=zeros.",
-)
-@data_dir
 @click.option("--out", type=PATH, help="netCDF file to write.  [default: an unused generalization-NNN.nc here]")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @click.option("--resume", is_flag=True, help="Resume what is unfinished at --out.")

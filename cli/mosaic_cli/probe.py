@@ -11,8 +11,8 @@ import click
 
 from mosaic.errors import UsageError
 from mosaic.progress import progress_bar
-from mosaic_cli.data_options import PATH, data_dir
-from mosaic_cli.subjects import options_of, times_of
+from mosaic_cli.data_options import PATH
+from mosaic_cli.subjects import options_of, subjects, times_of
 from mosaic_cli.terminal import Terminal, print_json, print_table, standard
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ MEASURES = {
 
 
 @click.command("probe")
-@click.argument("scores", nargs=-1, metavar="[SCORE]...")
-@click.option("--checkpoint", metavar="DIR", type=PATH, help="Folder of a network, which then is the first score.")
-@click.option("--dataset", metavar="NAME", help="Training set.  [default: the network's, else digits]")
-@click.option("--times", metavar="LIST", help="Times of the schedule.  [default: 0.1,0.3,0.5,0.7,0.9]")
+@subjects
 @click.option(
     "--samples", metavar="N", type=click.IntRange(1), default=4, help="Training images, the first ones.  [default: 4]"
 )
@@ -51,16 +48,6 @@ MEASURES = {
     help="Eigenvalues and eigenvectors to keep.  [default: 8]",
 )
 @click.option("--shifts", metavar="N", type=click.IntRange(1), default=4, help="Shifts of each image.  [default: 4]")
-@click.option("--scales", metavar="SPEC", help="Locality scales of the SCOREs that have some, as for mosaic run.")
-@click.option("--class-conditional", is_flag=True, help="Give the scores the images' classes.")
-@click.option(
-    "-o",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of a score or the data, e.g. els.boundary=zeros.",
-)
-@data_dir
 @click.option("--out", type=PATH, help="netCDF file to write.  [default: an unused probe-NNN.nc here]")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @standard

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
 
 from mosaic.errors import UsageError
 from mosaic.run.settings import plugin_options, with_owners
+from mosaic_cli.data_options import PATH, data_dir
 
-__all__ = ["options_of", "times_of"]
+__all__ = ["options_of", "subjects", "times_of"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option("--checkpoint", metavar="DIR", type=PATH, help="Folder of a network, which then is the first score."),
+    click.option("--dataset", metavar="NAME", help="Training set.  [default: the network's, else digits]"),
+    click.option("--times", metavar="LIST", help="Times of the schedule.  [default: 0.1,0.3,0.5,0.7,0.9]"),
+    click.option("--scales", metavar="SPEC", help="Locality scales of the SCOREs that have some, as for mosaic run."),
+    click.option("--class-conditional", is_flag=True, help="Give the scores the images' classes."),
+    click.option(
+        "-o",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of a score or the data, e.g. els.boundary=zeros.",
+    ),
+    data_dir,
+)
+
+
+def subjects(function: Function) -> Function:
+    """Give a command its SCOREs, and the options that say at which x of which data they are evaluated."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return click.argument("scores", nargs=-1, metavar="[SCORE]...")(function)
 
 
 def options_of(

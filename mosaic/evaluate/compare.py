@@ -64,7 +64,7 @@ def compare(
     reference : xarray.Dataset or path
         The trajectory to compare with, of a network in most cases.
     metrics : str or collection of str, optional
-        Names of metrics, or a single one; by default those that are marked `by_default`, but for those
+        Names of metrics, or a text such as "mse,r2"; by default those that are marked `by_default`, but for those
         that need a training set where there is none, which a warning names.
     options : mapping
         Options of metrics, by their names. Options `k` and `boundary` that are not given are those of the run's last
@@ -184,8 +184,8 @@ def _names(metrics: str | Collection[str] | None) -> list[str]:
     """Give the names of the metrics asked for, each once."""
     if metrics is None:
         return registry().default_metrics()
-    given = [metrics] if isinstance(metrics, str) else sorted(metrics) if isinstance(metrics, set) else metrics
-    names = list(dict.fromkeys(map(str, given)))
+    given = metrics.split(",") if isinstance(metrics, str) else sorted(metrics) if isinstance(metrics, set) else metrics
+    names = [name for name in dict.fromkeys(str(name).strip() for name in given) if name]
     if not names:
         raise UsageError("`metrics` names none; leave it out for those that are used by default.")
     return names

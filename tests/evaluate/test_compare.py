@@ -156,8 +156,10 @@ def test_runs_made_on_different_training_sets_are_noted(runs: dict[str, xr.Datas
 def test_a_single_name_is_a_metric_and_what_would_not_be_used_is_refused(runs: dict[str, xr.Dataset]) -> None:
     pair = runs["els"], runs["ls"]
     xr.testing.assert_equal(mosaic.compare(*pair, metrics="mse"), mosaic.compare(*pair, metrics=["mse"]))
-    with pytest.raises(mosaic.UsageError, match="`metrics`"):
-        mosaic.compare(*pair, metrics=[])
+    xr.testing.assert_equal(mosaic.compare(*pair, metrics="r2, mse"), mosaic.compare(*pair, metrics=["r2", "mse"]))
+    for nothing in ([], "", ","):
+        with pytest.raises(mosaic.UsageError, match="`metrics`"):
+            mosaic.compare(*pair, metrics=nothing)
     for name, metrics in (("msee", ["mse", "r2"]), ("memorized", ["mse"])):
         with pytest.raises(mosaic.UsageError, match=rf"'{name}'.*mse"):
             mosaic.compare(*pair, metrics=metrics, options={name: {}})
