@@ -27,7 +27,7 @@ from mosaic.engine.stream import shards_of, tasks_of
 from mosaic.errors import UsageError, warn_of
 from mosaic.progress import Progress
 from mosaic.run.scaling import takes_shards, task_size
-from mosaic.run.worker import HERE, compute_part, compute_shards, here, short
+from mosaic.run.worker import MIXED_WORKERS, compute_part, compute_shards, here, short
 from mosaic.storage.executor import Recipe, WorkersLost, executing
 from mosaic.storage.job import FileJob
 
@@ -149,18 +149,21 @@ class Cluster:
     """Computes jobs with the workers of a Dask client.
 
     A job's parts are tasks where there are at least as many as workers, or as shards of its training images. Otherwise
-    this process computes the parts, and the workers compare the shards.
+    this process computes the parts, and the workers compare the shards. Mixed workers compute parts only.
 
     Attributes
     ----------
     client : distributed.Client
     address : str
         Of its scheduler.
+    is_mixed : bool
+        Whether the workers may have other builds of the engine, and other processors; a result then names them.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.address = client.scheduler.address if client.scheduler is not None else "?"
+        self.is_mixed = os.environ.get(MIXED_WORKERS, "") not in ("", "0")
         self._job: FileJob | None = None
         self._count, self._counted = 0, -WATCH
         self._noted: set[str] = set()
@@ -202,7 +205,7 @@ class Cluster:
                 warn_of([f"The cluster is not used for {job.what}, which other processes cannot make by names alone."])
             return None
         images = 0 if job.recipe.images is None else len(job.recipe.images)
-        if takes_shards(len(numbers), images, self.workers()):
+        if not self.is_mixed and takes_shards(len(numbers), images, self.workers()):
             self._job = job
             return None
         return self._parts(job, job.recipe, numbers, progress)
@@ -233,7 +236,7 @@ class Cluster:
                     most = IN_FLIGHT * self.workers()
                     while waiting and len(running) < most:
                         number = waiting.pop()
-                        running[self._submit(compute_part, recipe, identity, number, topic)] = number
+                        running[self._submit(compute_part, recipe, identity, number, topic, self.is_mixed)] = number
                     for future in self._finished(running):
                         number = running.pop(future)
                         dataset = self._result(future)
@@ -332,4 +335,4 @@ class Cluster:
 
 
 def _text(job: FileJob) -> str:
-    return json.dumps({**short(job.identity), HERE: here()}, sort_keys=True)
+    return json.dumps({**short(job.identity), **here()}, sort_keys=True)

@@ -25,21 +25,23 @@ from mosaic.storage.executor import Recipe
 from mosaic.storage.job import FileJob
 from mosaic.storage.made_by import core_digest
 
-__all__ = ["HERE", "compute_part", "compute_shards", "here", "short"]
+__all__ = ["MIXED_WORKERS", "compute_part", "compute_shards", "here", "short"]
 
 KEPT = 2  # jobs that a worker keeps, with their data
 LONG = 4096  # characters of an entry of an identity that is sent as its digest
-HERE = "worker"  # what is compared beside the identity: code and processor
+CODE, PROCESSOR = "worker_code", "worker_processor"  # what is compared beside the identity
+MIXED = ("engine", PROCESSOR)  # what may differ between mixed workers
+MIXED_WORKERS = "MOSAIC_MIXED_WORKERS"  # environment variable of the user's process that allows mixed workers
 PAUSE = 0.5  # seconds between two reports of how far a part is
 
 _AT_WORK = threading.Lock()  # one task at a time in a process: it uses all threads, and the memory of one
-_made: dict[str, FileJob] = {}
+_made: dict[tuple[str, bool], FileJob] = {}
 _is_limited = False
 
 
-def here() -> str:
+def here() -> dict[str, str]:
     """Name what decides numbers beside a job's identity: mosaic's code, and the instructions of the processor."""
-    return " ".join([core_digest(), *instructions()])
+    return {CODE: core_digest(), PROCESSOR: "+".join(instructions())}
 
 
 def short(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,8 +53,10 @@ def short(identity: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def compute_part(recipe: Recipe, identity: str, number: int, topic: str) -> xr.Dataset:
+def compute_part(recipe: Recipe, identity: str, number: int, topic: str, is_mixed: bool = False) -> xr.Dataset:
     """Compute one part of a job; reports its share of the work under a topic.
+
+    With `is_mixed` the engine's build and the processor may be other ones, and the part says which these are.
 
     Parameters
     ----------
@@ -71,7 +75,7 @@ def compute_part(recipe: Recipe, identity: str, number: int, topic: str) -> xr.D
         If it fails, or the job made here is another one.
     """
     with _at_work(recipe.folder) as report:
-        job, said = _job(recipe, identity), 0.0
+        job, said = _job(recipe, identity, is_mixed), 0.0
 
         def progress(done: float, total: float, unit: str, note: str = "") -> None:
             nonlocal said
@@ -79,7 +83,11 @@ def compute_part(recipe: Recipe, identity: str, number: int, topic: str) -> xr.D
                 said = time.monotonic()
                 report(topic, (number, done / total if total else 1.0, note))
 
-        return job.parts[number].compute(progress)
+        part = job.parts[number].compute(progress)
+        if not is_mixed:
+            return part
+        engine = job.identity.get("engine")
+        return part.assign_attrs(workers="/".join([str(engine or "no engine").replace(" ", "-"), *instructions()]))
 
 
 def compute_shards(
@@ -127,7 +135,7 @@ def _at_work(folder: str) -> Iterator[Callable[[str, Any], object]]:
             raise kind(f"On the worker at {worker.address}: {error}") from None
 
 
-def _job(recipe: Recipe, identity: str) -> FileJob:
+def _job(recipe: Recipe, identity: str, is_mixed: bool = False) -> FileJob:
     """Make a job, or take it from those made before; refuses one that is not the client's.
 
     Raises
@@ -136,17 +144,21 @@ def _job(recipe: Recipe, identity: str) -> FileJob:
         If the identity differs, such as the data, a version or the build of the engine, or mosaic's code, or the
         instructions of the processor.
     """
-    if identity in _made:
-        _made[identity] = _made.pop(identity)  # the last one is the one used last
-        return _made[identity]
+    key = identity, is_mixed
+    if key in _made:
+        _made[key] = _made.pop(key)  # the last one is the one used last
+        return _made[key]
     while len(_made) >= KEPT:  # before another one has its data in memory
         del _made[next(iter(_made))]
     job = recipe.made()
-    wanted = replace(job, identity={**short(job.identity), HERE: here()})
+    wanted = replace(job, identity={**short(job.identity), **here()})
+    if is_mixed:
+        wanted = replace(wanted, free=(*wanted.free, *MIXED))
     if differing := wanted.differing(json.loads(identity)):
         raise UsageError(
             f"it would not compute the same ({'; '.join(differing)}); use workers with the same data, the same "
-            f"versions of mosaic and its plugins, and processors of the same kind, and start them again after a change."
+            "versions of mosaic and its plugins, and processors of the same kind, and start them again after a change. "
+            f"{MIXED_WORKERS}=1 allows other processors and records them."
         )
-    _made[identity] = job
+    _made[key] = job
     return job

@@ -33,6 +33,7 @@ IDENTITY, DIGEST = "identity.json", ".sha256"
 # Entries of identity.json beside the identity: whether the work may replace a file at its place; and a random mark, by
 # which a part of this work is told from one of another.
 REPLACES, MARK = "overwrite", "mark"
+SEVERAL = {"code", "workers"}  # root attributes that may differ between the parts of one result
 
 
 class PartFiles:
@@ -187,20 +188,19 @@ class PartFiles:
 
     def _joined(self, count: int, attributes: Mapping[str, str]) -> xr.Dataset:
         """Join what is in the files of the parts, in memory."""
-        parts = [self._load(number) for number in range(count)]
-        return join(parts, {**attributes, "code": _joined_codes(str(part.attrs.get("code")) for part in parts)})
+        return join([self._load(number) for number in range(count)], attributes)
 
     def _join(self, count: int, attributes: Mapping[str, str], temporary: Path) -> None:
         """Write the parts as one file."""
-        codes, samples = set(), 0
+        own, samples = [], 0
         for number in range(count):
             with open_netcdf(self._whole(number)) as part:
-                codes.add(str(part.attrs.get("code")))
+                own.append(part.attrs)
                 samples += part.sizes.get("sample", 0)
         with open_netcdf(self.part(0)) as first:
             parts = map(self.part, range(count))
             try:
-                store_joined(first, parts, samples, temporary, {**attributes, "code": _joined_codes(codes)})
+                store_joined(first, parts, samples, temporary, {**attributes, **_several(own)})
             except ValueError as error:
                 raise DataError(
                     f"The parts in '{self.folder}' do not fit together: {error}; use `overwrite`."
@@ -265,9 +265,13 @@ class PartFiles:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _joined_codes(codes: Iterable[str]) -> str:
-    """Digests of the code that made the parts: several, if other code resumed the work than started it."""
-    return " ".join(sorted(set(codes)))
+def _several(parts: Iterable[Mapping[Any, Any]]) -> dict[str, str]:
+    """Root attributes of parts that name what made them: several of it, where it was not the same for all parts."""
+    kinds: dict[str, set[str]] = {}
+    for attributes in parts:
+        for name in attributes.keys() & SEVERAL:
+            kinds.setdefault(name, set()).add(str(attributes[name]))
+    return {name: " ".join(sorted(values)) for name, values in sorted(kinds.items())}
 
 
 def _discard(path: Path) -> None:
@@ -283,7 +287,7 @@ def _discard(path: Path) -> None:
 def join(parts: Sequence[xr.Dataset], attributes: Mapping[str, str]) -> xr.Dataset:
     """Join batches along `sample`, in this order; variables without it are those of the first batch."""
     whole = xr.concat(parts, dim="sample", data_vars="minimal", coords="minimal", compat="override", join="override")
-    return whole.assign_attrs(attributes)
+    return whole.assign_attrs({**attributes, **_several(part.attrs for part in parts)})
 
 
 def encoded(identity: Mapping[str, Any]) -> dict[str, str]:

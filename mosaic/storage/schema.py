@@ -457,6 +457,7 @@ ATTRIBUTES = {
     "command_line": "the command, or the program, that made it",
     "mosaic_version": "version of mosaic",
     "code": "digest of the code that numbers rest on; of several where it was resumed by another",
+    "workers": "engines and processors of the workers, where mixed ones were allowed",
     "git_commit": "commit of the checkout that mosaic was used from",
     "torch_version": "version of torch",
     "python_version": "version of Python",

@@ -23,12 +23,12 @@ from mosaic.registry.data import load_dataset
 from mosaic.run.cluster import Cluster, connected, scheduler_in_use
 from mosaic.run.config import RunConfig
 from mosaic.run.scaling import task_size
-from mosaic.run.worker import short
+from mosaic.run.worker import CODE, PROCESSOR, here, short
 from mosaic.storage.executor import Recipe, executing
 from mosaic.storage.job import FileJob, Part
 
 # `mosaic.run` is a function, too.
-MODULE, scaling = (sys.modules[each.__module__] for each in (Cluster, task_size))
+MODULE, WORKER, scaling = (sys.modules[each.__module__] for each in (Cluster, here, task_size))
 
 SETTINGS: dict[str, Any] = {
     "samples": 5,
@@ -148,9 +148,34 @@ def test_long_entries_of_an_identity_are_sent_as_digests() -> None:
 
 
 def test_a_worker_with_other_code_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "here", lambda: "other code")
+    monkeypatch.setattr(MODULE, "here", lambda: {**here(), CODE: "other code"})
     with pytest.raises(mosaic.UsageError, match=r"On the worker at .*other code"):
         mosaic.run("els", "digits", **{**SETTINGS, "seed": 5}, client=client)
+    monkeypatch.setenv("MOSAIC_MIXED_WORKERS", "1")
+    with pytest.raises(mosaic.UsageError, match=r"On the worker at .*other code"):
+        mosaic.run("els", "digits", **{**SETTINGS, "seed": 5}, client=client)
+
+
+@pytest.mark.parametrize("name", [None, "run.nc", "run.zarr"])
+def test_workers_with_other_processors_are_refused_or_recorded(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str | None
+) -> None:
+    own: dict[str, Any] = {**SETTINGS, "seed": 6} | ({"out": tmp_path / name} if name else {})
+    wanted = mosaic.run("els", "digits", **{**SETTINGS, "seed": 6})
+    same = here()
+    monkeypatch.setattr(MODULE, "here", lambda: {**same, PROCESSOR: "abacus"})
+    with pytest.raises(mosaic.UsageError, match=r"worker_processor: \"abacus\".*MOSAIC_MIXED_WORKERS=1"):
+        mosaic.run("els", "digits", **own, client=client)
+    monkeypatch.setenv("MOSAIC_MIXED_WORKERS", "1")
+    kinds = iter(["abacus", "quipu", "abacus"])
+    monkeypatch.setattr(WORKER, "instructions", lambda: [next(kinds)])
+    monkeypatch.setattr(WORKER, "here", lambda: {**same, PROCESSOR: "quipu"})
+    with mosaic.run("els", "digits", **own, client=client) as run:
+        named = run.attrs["workers"].split()
+        assert [each.split("/")[-1] for each in named] == ["abacus", "quipu"]
+        del run.attrs["workers"]
+        assert_equal_bits(run, wanted)
+    assert "workers" not in wanted.attrs
 
 
 def test_a_worker_refuses_what_would_be_computed_otherwise(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
