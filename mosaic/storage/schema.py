@@ -385,6 +385,8 @@ REPRODUCTION = {
     "r2_with_els": Variable("squared Pearson correlation with the final image of ELS"),
     "ratio": Variable("mean error over that of hard windows"),
     "ratio_overall": Variable("geometric mean over times of the mean error over that of hard windows"),
+    "inner_error": Variable("mean squared error of x0hat in the middle half of rows and columns"),
+    "inner_ratio_overall": Variable("ratio_overall of the errors in the middle half of rows and columns"),
     "rise": Variable("pearson_r with the row's own network minus that with this one: median over samples"),
     "role": Variable("what made the image"),
     "row": Variable("row of table 2"),

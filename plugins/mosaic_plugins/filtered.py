@@ -34,6 +34,9 @@ class Filtered(SoftELS):
     Gamma(1 + 1/e), in pixels; `cutoff` and `border` are in widths w. With an `aspect` r the widths are w sqrt(r) up and
     down, and w / sqrt(r) left and right: k^2 stays the volume of the window. Both axes are cut off where the wider is.
 
+    Boxes are compared only with those that hang over the border alike, as in ELS. Those with a `border` hold zeros
+    beyond it, as soft windows do; their w is that of the Gaussian of the same area, k / sqrt(2 pi).
+
     Of candidates that are mirrored or turned, equals are not counted, and whole images attribute no pixels.
 
     The paper's: IS, ES, LS and ELS (Kamb & Ganguli 2025, eqs. 3-10), which are choices of `window` and `source`.
@@ -52,6 +55,13 @@ class Filtered(SoftELS):
         )
         source: Literal["everywhere", "place"] = Field(
             "everywhere", description="Candidates: from all places (of whole images all translates), or from the same."
+        )
+        border: float | None = Field(  # type: ignore[assignment]
+            None,
+            ge=0,
+            le=10,
+            description="With boundary zeros, how near to the border pixels are compared only with those just as near, "
+            "in widths w, at most as far as windows reach.  [default: 1 of soft windows, boxes as far as they reach]",
         )
         mirrored: bool = Field(False, description="Whether mirror images (left to right) are candidates, too.")
         turned: bool = Field(False, description="Whether images turned by quarters are candidates, too.")
@@ -84,7 +94,8 @@ class Filtered(SoftELS):
             """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
             fields, soft, whole = type(self).model_fields, self.window == "soft", self.window == "whole"
             used = {"cutoff": soft, "exponent": soft, "aspect": soft, "mixture": not whole, "engine": not whole}
-            used["border"] = used["border_limit"] = soft and self.source == "everywhere"
+            used["border"] = not whole and self.source == "everywhere"
+            used["border_limit"] = used["border"] and (soft or self.border is not None)
             used["boundary"] = not whole or self.source == "everywhere"
             for name, is_used in used.items():
                 default = fields[name].default
@@ -103,6 +114,11 @@ class Filtered(SoftELS):
     def exponent(self) -> float:  # type: ignore[override]
         """That of the profile of a soft window."""
         return self.options.exponent
+
+    @property
+    def border_widths(self) -> float:
+        """The option `border`, 1 by default."""
+        return 1.0 if self.options.border is None else self.options.border
 
     @property
     def aligned(self) -> bool:  # type: ignore[override]
@@ -169,8 +185,9 @@ class Filtered(SoftELS):
         return upright, across
 
     def border(self, scale: float) -> int | None:
-        """How near to the border pixels are compared with those just as near; None where windows are hard."""
-        return super().border(scale) if self.options.window == "soft" and not self.aligned else None
+        """How near to the border pixels are compared with those just as near; None as far as boxes reach."""
+        hangs_over = self.options.window == "box" and self.options.border is None
+        return None if hangs_over or self.aligned else super().border(scale)
 
     def comparisons(self, scale: float) -> int:
         """Count the windows or images that one sample is compared with."""

@@ -100,6 +100,11 @@ class SoftELS(ELS):
     exponent: ClassVar[float] = 2.0
     """That of the profile."""
 
+    @property
+    def border_widths(self) -> float:
+        """The option `border`."""
+        return self.options.border
+
     def width(self, scale: float) -> float:
         """Width w of the profile whose area is the scale."""
         return scale / profile_area(self.exponent)
@@ -126,7 +131,7 @@ class SoftELS(ELS):
         """How near to the border pixels are compared with those just as near, in pixels; None where windows wrap."""
         if self.options.boundary != "zeros":
             return None
-        near = round(self.options.border * self.width(scale))
+        near = round(self.border_widths * self.width(scale))
         return min(near, self.options.border_limit, self.extent(scale) // 2)
 
     def warmed(self, level: mosaic.Level) -> mosaic.Level:

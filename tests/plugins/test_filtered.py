@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -195,6 +196,30 @@ def test_temperature_is_more_noise_where_candidates_compete() -> None:
     nearest = made().attribute(noisy(), LEVEL, None, 3.0).source
     centres = DATA.images[nearest.image, :, nearest.row, nearest.column].movedim(-1, 1)
     assert torch.allclose(cold, centres.double(), atol=1e-3)
+
+
+@pytest.mark.parametrize(("border", "limit"), [(0.0, 5), (0.9, 5), (10.0, 1)])
+def test_boxes_with_a_border_hold_zeros_beyond_it(border: float, limit: int) -> None:
+    """By loops over pixels: near the border only those just as near are candidates, elsewhere all that are not near."""
+    k, side, near = 5, 6, min(round(border * 5 / math.sqrt(2 * math.pi)), limit, 2)
+    wide = torch.nn.functional.pad(torch.cat([noisy(), DATA.images.double()]), (2, 2, 2, 2)).numpy()
+    x, images = wide[:2], LEVEL.signal * wide[2:]
+
+    def kind(place: int) -> int:
+        return place if place < near or place >= side - near else -1
+
+    expected = np.empty((2, 2, side, side))
+    for b, i, j in np.ndindex(2, side, side):
+        logits, centres = [], []
+        for image, row, column in np.ndindex(len(images), side, side):
+            if (kind(row), kind(column)) == (kind(i), kind(j)):
+                difference = x[b, :, i : i + k, j : j + k] - images[image, :, row : row + k, column : column + k]
+                logits.append(-(difference**2).sum() / (2 * LEVEL.noise**2))
+                centres.append(wide[2 + image, :, row + 2, column + 2])
+        weights = np.exp(np.array(logits) - max(logits))
+        expected[b, :, i, j] = (weights[:, None] * centres).sum(0) / weights.sum()
+    actual = made(window="box", border=border, border_limit=limit).denoise(noisy(), LEVEL, None, k)
+    np.testing.assert_allclose(actual.numpy(), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(

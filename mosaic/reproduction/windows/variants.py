@@ -39,8 +39,8 @@ class Variant:
         return bool(self.options["window"] == "box")
 
 
-def _box(**options: Any) -> Variant:
-    return Variant({"window": "box", **options})
+def _box(*, zeros_only: bool = False, **options: Any) -> Variant:
+    return Variant({"window": "box", **options}, zeros_only)
 
 
 def _soft(*, zeros_only: bool = False, **options: Any) -> Variant:
@@ -52,6 +52,8 @@ EQUAL = 2.5**2
 BASELINE = "hard"
 VARIANTS = {
     BASELINE: _box(),  # ELS
+    "hard, border 1 w": _box(border=1, zeros_only=True),  # the border of soft ELS
+    "hard, border 0": _box(border=0, zeros_only=True),
     "soft": _soft(),  # soft ELS
     "soft, border as far as windows reach": _soft(border=10, border_limit=ALL, zeros_only=True),
     "soft, border 1 w without limit": _soft(border_limit=ALL, zeros_only=True),

@@ -67,13 +67,17 @@ class Windows(Target):
         for name in measured["row"].values.tolist():
             row = measured.sel(row=name)
             lines += [f"{name}: error of x0hat over that of hard windows, at each time t and over all"]
-            lines += ["  ".join([" " * widest, *(f"{time:>5}" for time in times), "all"])]
+            lines += ["  ".join([" " * widest, *(f"{time:>5}" for time in times), f"{'all':20}", "inner pixels"])]
             for variant in row["variant"].values.tolist():
                 ratios = row["ratio"].sel(variant=variant).values
                 if not np.isnan(ratios).all():
-                    overall = [float(row[f"ratio_overall{end}"].sel(variant=variant)) for end in ENDS]
+                    own = row.sel(variant=variant)
+                    overall, inner = (
+                        ends_text([float(own[f"{name}_overall{end}"]) for end in ENDS])
+                        for name in ("ratio", "inner_ratio")
+                    )
                     cells = [f"{ratio:5.3f}" for ratio in ratios]
-                    lines += ["  ".join([f"{variant:{widest}}", *cells, ends_text(overall)])]
+                    lines += ["  ".join([f"{variant:{widest}}", *cells, overall, inner])]
             for variant, ends in at_an_end(row).items():
                 places = ", ".join(f"{scale:.4g} at t = {time:.2f}" for time, scale in ends.items())
                 lines += [f"{name}, {variant}: the best scale tried is at an end: {places}"]
@@ -111,22 +115,27 @@ def with_ratios(errors: xr.Dataset) -> xr.Dataset:
     -------
     xarray.Dataset
         `errors` with `ratio`, `ratio_low`, `ratio_high` (row, variant, time) and `ratio_overall` with its ends (row,
-        variant), the geometric mean over times. NaN where a row does not have a variant. Intervals cover the samples
-        judged, not the training, and not the choice of the scale.
+        variant), the geometric mean over times; and `inner_ratio_overall` with its ends, of inner pixels. NaN where a
+        row does not have a variant. Intervals cover the samples judged, not the training, and not the choice of the
+        scale.
     """
-    values = errors["error"].transpose("row", "variant", "time", "sample").values
+    values, inner = (
+        errors[name].transpose("row", "variant", "time", "sample").values for name in ("error", "inner_error")
+    )
     hard = errors["variant"].values.tolist().index(BASELINE)
     ratios = np.full((3, *values.shape[:3]), np.nan)
-    overall = np.full((3, *values.shape[:2]), np.nan)
+    overall, inner_overall = np.full((2, 3, *values.shape[:2]), np.nan)
     for row, variant in np.argwhere(~np.isnan(values).all((2, 3))).tolist():
         own, baseline = values[row, variant], values[row, hard]
         overall[:, row, variant] = ratio_of_means(own, baseline)
+        inner_overall[:, row, variant] = ratio_of_means(inner[row, variant], inner[row, hard])
         for time in range(len(own)):
             ratios[:, row, variant, time] = ratio_of_means(own[time], baseline[time])
     added: dict[str, tuple[Any, ...]] = {}
     for number, end in enumerate(ENDS):
         added[f"ratio{end}"] = (("row", "variant", "time"), ratios[number])
         added[f"ratio_overall{end}"] = (("row", "variant"), overall[number])
+        added[f"inner_ratio_overall{end}"] = (("row", "variant"), inner_overall[number])
     return errors.assign(added)
 
 

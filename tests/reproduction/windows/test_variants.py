@@ -27,7 +27,10 @@ def test_soft_windows_are_those_of_soft_els() -> None:
         mosaic.registry().make("score", name, options, images).options.model_dump()
         for name, options in (("filtered", VARIANTS["soft"].options), ("soft-els", {}))
     )
-    assert {name: chosen[name] for name in soft} == soft
+    assert {name: chosen[name] for name in soft} == {**soft, "border": None}  # which is that of soft-els
+    models = [mosaic.registry().make("score", name, {}, images) for name in ("soft-els",)]
+    models += [mosaic.registry().make("score", "filtered", VARIANTS["soft"].options, images)]
+    assert len({model.border(2.7) for model in models}) == 1
 
 
 def test_borders_are_varied_only_where_windows_see_nothing_beyond() -> None:
