@@ -52,7 +52,8 @@ def command(
     """Measure the engines: median time, peak memory and comparisons per second of each piece of work.
 
     Rows: flow (the reverse flow of ELS, data loaded), ls, is (one step), calibration (all scales on one x), scaling
-    (cost by images, k and batch), large (ELS on at most 100 images of 64 x 64 x 3, of the data set `shapes`), naive
+    (cost by images, k and batch), soft (soft ELS beside ELS at the same scale, on at most 1,000 images), large (ELS on
+    at most 100 images of 64 x 64 x 3, of the data set `shapes`), naive
     (ratio to a plain float32 implementation, on 200 images), training (images a second, and of a bare PyTorch loop);
     and, only if asked for, tasks (what tasks cost that compute nothing, on 1 and 2 Dask workers of one thread) and
     workers (two steps of ELS without a cluster, on 1 and on 2 such workers; 8 batches, then one cut into shards).
@@ -142,6 +143,7 @@ def _work(result: dict[str, Any]) -> str:
         "is": "IS, one step",
         "calibration": "ELS, all k from 3 to 17 on one x",
         "scaling": f"ELS, one step, k = {result['scale']}",
+        "soft": f"soft ELS, one step, k = {result['scale']}",
         "large": f"ELS, one step, k = {result['scale']}, 64 x 64 x 3",
         "naive": f"ELS, one step, k = {result['scale']}",
         "training": "training of the ResNet, 64 channels, batches of 32",
@@ -163,6 +165,8 @@ def _remarks(result: dict[str, Any]) -> str:
         return f"a step: {result['tasks']:.3g} tasks{moved}; forecast {result['forecast']:.3g} s"
     if result["row"] in ("scaling", "large"):
         return f"{1e9 * result['median_seconds'] / result['comparisons']:.3f} ns a comparison"
+    if result["row"] == "soft":
+        return f"{result['ratio']:.2f} times ELS; windows of {result['extent']} x {result['extent']} pixels"
     if result["row"] == "naive":
         return f"{result['ratio']:.0f} times as fast as the naive implementation"
     if result["row"] == "calibration":

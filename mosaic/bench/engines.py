@@ -33,6 +33,7 @@ from mosaic.interfaces.dataset import DataSet, balanced_subset
 from mosaic.interfaces.options import Options
 from mosaic.interfaces.schedule import Level
 from mosaic.registry.data import load_dataset
+from mosaic.registry.loading import registry
 from mosaic.run.batch import run_batch
 from mosaic.run.config import RunConfig
 from mosaic.run.plan import Plan
@@ -42,7 +43,7 @@ from mosaic.sampling.scales import preset_names
 
 __all__ = ["ON_CLUSTERS", "ROWS", "Case", "cases", "machine", "measure", "share_of_ceilings"]
 
-ROWS = ("flow", "ls", "is", "calibration", "scaling", "large", "naive", "training", "tasks", "workers")
+ROWS = ("flow", "ls", "is", "calibration", "scaling", "soft", "large", "naive", "training", "tasks", "workers")
 ON_CLUSTERS = ("tasks", "workers")  # rows that need Dask; only measured if asked for
 
 CALIBRATION_SCALES = (3, 5, 7, 9, 11, 13, 15, 17)
@@ -87,6 +88,8 @@ def cases(rows: Sequence[str], engines: Sequence[str], samples: Sequence[int], c
                 sizes = sorted({min(images, size) for size in (1000, 6000, images)})
                 plans = [(9, size, 1) for size in sizes] + [(k, sizes[0], 1) for k in (3, 15)] + [(9, sizes[0], 8)]
                 measurements += [Case(**{**case, "scale": k, "images": n, "samples": b}) for k, n, b in plans]
+            elif row == "soft":
+                measurements += [Case(**{**case, "scale": k, "images": min(images, 1000)}) for k in (5, 9, 15)]
             elif row == "large":
                 case |= {"images": min(images, 100), "dataset": "shapes"}
                 case["dataset_options"] = {"count": case["images"], "size": 64}
@@ -192,6 +195,8 @@ def _measured(case: Case, dataset: DataSet) -> dict[str, Any]:
     x = _noisy(images, level, case.samples)
     if case.row == "workers":
         return _on_workers(case, images)
+    if case.row == "soft":
+        return _soft(case, dataset, x)
     if case.row == "flow":
         return _flow(case, dataset, x)
     if case.row == "training":
@@ -221,6 +226,21 @@ def _flow(case: Case, dataset: DataSet, x: Tensor) -> dict[str, Any]:
     each = {int(k) ** 2: plan.scales.count(k) * plan.model.traits.comparisons(k) for k in set(plan.scales)}
     amount = _amount(dataset.images[:1], each, plan.comparisons() / sum(each.values()))
     return {"seconds": seconds, **amount, "scales": list(plan.scales)}
+
+
+def _soft(case: Case, dataset: DataSet, x: Tensor) -> dict[str, Any]:
+    """Measure a step of soft ELS, and one of ELS at the same scale."""
+    options, level = {"engine": case.engine}, _level(case.scale)
+    soft, hard = (registry().make("score", name, options, dataset) for name in ("soft-els", "els"))
+    result = _step(case, dataset.images[:1], {}, lambda: soft.denoise(x, level, None, case.scale))
+    hard.denoise(x, level, None, case.scale)
+    beside = _times(lambda: hard.denoise(x, level, None, case.scale), case.repeats)
+    return {
+        **result,
+        "comparisons": case.samples * soft.traits.comparisons(case.scale),
+        "extent": soft.traits.window(case.scale),
+        "ratio": statistics.median(result["seconds"]) / statistics.median(beside),
+    }
 
 
 def _on_workers(case: Case, images: Tensor) -> dict[str, Any]:

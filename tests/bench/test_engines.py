@@ -49,6 +49,12 @@ def test_large_images_are_64_pixels_wide_whatever_the_data_set() -> None:
     assert dataset.images.shape == (100, 3, 64, 64)
 
 
+def soft_pairs(k: int) -> int:
+    """Comparisons of one sample by soft ELS: pixels nearer to the border than b meet those just as near only."""
+    near = round(k / math.sqrt(2 * math.pi))
+    return 40 * (2 * near + (8 - 2 * near) ** 2) ** 2
+
+
 @pytest.mark.system
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_measured(row: str) -> None:
@@ -63,6 +69,7 @@ def test_every_row_is_measured(row: str) -> None:
         "is": 8 * 40,
         "calibration": 40 * sum(pairs((8, 8), k) for k in (3, 5, 7)),
         "scaling": 40 * pairs((8, 8), 9),
+        "soft": soft_pairs(5),
         "large": 40 * pairs((64, 64), 3),
         "naive": 40 * pairs((8, 8), 3),
         "training": 0,
@@ -75,6 +82,9 @@ def test_every_row_is_measured(row: str) -> None:
         assert actual["flop"] == 2 * actual["comparisons"] * pixels[row]
     if row == "flow":
         assert actual["flop"] == 2 * 40 * sum(2 * k**2 * pairs((8, 8), k) for k in actual["scales"])
+    if row == "soft":
+        assert actual["extent"] == 2 * round(2.5 * 5 / math.sqrt(2 * math.pi)) + 1
+        assert 0.05 < actual["ratio"] < 100
     if row == "naive":
         ratio = np.median(actual["naive_seconds"]) / np.median(actual["seconds"])
         assert math.isclose(actual["ratio"], ratio)
