@@ -111,12 +111,12 @@ class NoiseSchedule(ABC):
         low, high = 0.0, 1.0
         if not self.level(low).ratio < ratio < self.level(high).ratio:
             raise ValueError(f"This schedule has no noise-to-signal ratio {ratio:.3g}.")
-        for _ in range(60):  # the ratio rises with t: halve the interval to the last bit
-            middle = (low + high) / 2
-            if self.level(middle).ratio < ratio:
-                low = middle
-            else:
-                high = middle
+        parts = torch.arange(1025, dtype=torch.float64, device="cpu") / 1024
+        for _ in range(6):  # the ratio rises with t: six times one of 1024 parts of the interval, to the last bit
+            times = low + (high - low) * parts
+            signal, noise = self.signal_noise(times)
+            below = int((noise[1:-1] < ratio * signal[1:-1]).sum())
+            low, high = times[below].item(), times[below + 1].item()
         return high
 
     def rescaled(self, x: Tensor, level: Level) -> tuple[Tensor, Level]:

@@ -19,6 +19,7 @@ SMALL += ["-o", "network.blocks=1", "--epochs", "2", "--calibration-samples", "2
 
 
 def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaic.reproduction.study.steps.LONG_ENOUGH", 0.05)
     announced = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")
     document = json.loads(announced.stdout)
     names = ["train", "network", "is", "calibrate", "calibrate soft-els", "els", "soft-els", "ls"]

@@ -12,6 +12,7 @@ from typing import Literal
 import click
 import pytest
 import xarray as xr
+from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 from distributions import MOSAIC
 from pydantic import Field
@@ -104,21 +105,23 @@ def test_help_of_run_names_every_setting_without_loading_torch() -> None:
             assert f"--{name.replace('_', '-')}" in output
 
 
-def test_shell_completion_offers_commands_and_names() -> None:
+def test_shell_completion_offers_commands_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
     for typed, expected in (
-        ("mosaic ru", "run"),
         ("mosaic run --score e", "els"),
         ("mosaic run --dataset dig", "digits"),
         ("mosaic run --sampler ddp", "ddpm"),
         ("mosaic run --scales paper/ce", "paper/celeba-resnet-zeros"),
+        ("mosaic ru", "run"),
     ):
-        environment = {
-            "_MOSAIC_COMPLETE": "bash_complete",
-            "COMP_WORDS": typed,
-            "COMP_CWORD": str(typed.count(" ")),
-        }
-        result = subprocess.run(MOSAIC, env=environment, capture_output=True, text=True, check=True)
-        assert f"plain,{expected}" in result.stdout
+        environment = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            offered = BashComplete(cli, {}, "mosaic", "_MOSAIC_COMPLETE").complete()
+        assert f"plain,{expected}" in offered
+    environment["_MOSAIC_COMPLETE"] = "bash_complete"  # as the shell asks for it
+    result = subprocess.run(MOSAIC, env=environment, capture_output=True, text=True, check=True)
+    assert "plain,run" in result.stdout
 
 
 class ByName(mosaic.Options):

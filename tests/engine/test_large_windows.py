@@ -46,22 +46,24 @@ def expected_at(
 
     def cut(image: np.ndarray, row: int, col: int, wraps: bool) -> np.ndarray:
         rows, cols = (np.arange(centre - radius, centre + radius + 1) for centre in (row, col))
-        seen = image[:, rows[:, None] % shape[0], cols % shape[1]]
+        seen = image[..., rows[:, None] % shape[0], cols % shape[1]]
         outside = (rows < 0) | (rows >= shape[0]), (cols < 0) | (cols >= shape[1])
         return seen if wraps else np.where(outside[0][:, None] | outside[1], 0, seen)
 
-    query = cut(x, *pixel, wraps=case.boundary != "zeros")
+    def overhangs(place: tuple[int, int]) -> list[tuple[int, int]]:
+        return [oracle.overhang(at, size, radius) for at, size in zip(place, shape, strict=True)]
+
+    query, own = cut(x, *pixel, wraps=case.boundary != "zeros"), overhangs(pixel)
     logits = np.full((len(images), *shape), -np.inf)
-    for n, i, j in np.ndindex(logits.shape):
-        own, other = ([oracle.overhang(at, size, radius) for at, size in zip(place, shape, strict=True)]
-                      for place in (pixel, (i, j)))  # fmt: skip
+    for i, j in np.ndindex(*shape):
+        other = overhangs((i, j))
         is_candidate = {
             "ls": (i, j) == pixel,
             "els": {"zeros": own == other, "circular": True, "valid": other == [(0, 0), (0, 0)]}[case.boundary],
         }[case.machine]
         if is_candidate:
-            difference = query - level.signal * cut(images[n], i, j, wraps=case.boundary == "circular")
-            logits[n, i, j] = -(difference**2).sum() / (2 * level.noise**2)
+            differences = query - level.signal * cut(images, i, j, wraps=case.boundary == "circular")
+            logits[:, i, j] = -(differences**2).sum((1, 2, 3)) / (2 * level.noise**2)
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
     entropy = -float(np.sum(shares[shares > 0] * np.log(shares[shares > 0])))

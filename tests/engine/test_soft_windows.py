@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -104,15 +105,8 @@ def test_every_engine_weighs_the_pixels_of_windows(
     is_pair: bool,
 ) -> None:
     x, images, level = problem(channels, noise)
-    profile = gaussian(k, 1.3)
-    profile[0] *= 0.5  # not symmetric
-    if is_pair:
-        profiles = profile, gaussian(k, 0.8)
-        profiles[1][-1] *= 1.5
-    else:
-        profiles = profile, profile
-    weights = np.outer(*profiles)
-    expected = soft_posterior_mean(x.astype(float), images.astype(float), level, k, boundary, weights, border)
+    profiles = skew_profiles(k, is_pair)
+    expected = expected_mean(boundary, k, border, channels, noise, is_pair)
     given = [torch.from_numpy(array.astype(dtype)) for array in (x, images)]
     for diagnostics in (False, True):
         posterior = mosaic.equivariant_local_posterior(
@@ -120,14 +114,30 @@ def test_every_engine_weighs_the_pixels_of_windows(
             level,
             k,
             boundary,
-            profile=profiles if is_pair else profile,
+            profile=profiles if is_pair else profiles[0],
             border=border if boundary == "zeros" else None,
             compute=mosaic.Compute(engine, diagnostics),
         )
         assert np.abs(posterior.mean().numpy() - expected).max() < tolerance
-    # What is not weighted alike is not the same: the test can fail.
+
+
+def skew_profiles(k: int, is_pair: bool) -> tuple[list[float], list[float]]:
+    """Profiles of rows and columns that are not symmetric; one for both unless they are a pair."""
+    profile, other = gaussian(k, 1.3), gaussian(k, 0.8)
+    profile[0] *= 0.5
+    other[-1] *= 1.5
+    return profile, other if is_pair else profile
+
+
+@cache  # it is the same for every engine
+def expected_mean(boundary: str, k: int, border: int, channels: int, noise: float, is_pair: bool) -> np.ndarray:
+    """x0hat with skew profiles; it is another with other weights, so that the tests can fail."""
+    x, images, level = problem(channels, noise)
+    weights = np.outer(*skew_profiles(k, is_pair))
+    expected = soft_posterior_mean(x.astype(float), images.astype(float), level, k, boundary, weights, border)
     for others in (np.ones((k, k)), *([weights.T] if is_pair else [])):
         assert np.abs(expected - soft_posterior_mean(x, images, level, k, boundary, others, border)).max() > 1e-3
+    return expected
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])

@@ -128,9 +128,9 @@ def test_tasks_merge_as_all_shards_do(size: int) -> None:
 def test_the_posteriors_of_tasks_merge_into_that_of_all_to_the_bit(
     machine: str, boundary: str | None, engine: str, diagnostics: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, images, level = noisy_case(1, 0.4, count=33)
+    x, images, level = noisy_case(1, 0.4, count=17)
     small = posterior(machine, boundary, x, images, level, 3, engine, diagnostics=True, block=2**9)
-    monkeypatch.setattr("mosaic.engine.stream.SHARD", 4)
+    monkeypatch.setattr("mosaic.engine.stream.SHARD", 2)
     how: dict[str, Any] = {"diagnostics": diagnostics, "block": 2**9}
     whole = posterior(machine, boundary, x, images, level, 3, engine, **how)
     torch.testing.assert_close(whole.mean(), small.mean(), rtol=0, atol=2e-6)
@@ -177,7 +177,7 @@ class CountOperations(TorchDispatchMode):
 def test_result_does_not_depend_on_how_the_training_set_is_cut(
     machine: str, boundary: str | None, noise: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, labels = uniform(0, 9, 1, 6, 5), np.array([0, 0, 0, 0, 1, 2, 1, 2, 2])
+    images, labels = uniform(0, 9, 1, 4, 3), np.array([0, 0, 0, 0, 1, 2, 1, 2, 2])
     images[4] = images[0]
     # The best candidates come early for one sample, late for another, and are off the data for the last;
     # with labels, whole blocks have no candidate for a sample.

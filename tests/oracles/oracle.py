@@ -84,25 +84,24 @@ def candidates(
     count, _, height, width = shape
     row, column = pixel
     radius = k // 2
-    actual = []
-    for n in range(count):
-        for i in range(height):
-            for j in range(width):
-                if machine in ("is", "ls"):
-                    allowed = (i, j) == (row, column)
-                elif machine == "es" or boundary == "circular":
-                    allowed = True
-                elif boundary == "zeros":
-                    allowed = overhang(i, height, radius) == overhang(row, height, radius) and overhang(
-                        j, width, radius
-                    ) == overhang(column, width, radius)
-                elif boundary == "valid":
-                    allowed = overhang(i, height, radius) == (0, 0) == overhang(j, width, radius)
-                else:
-                    raise ValueError(f"no machine {machine} {boundary}")
-                if allowed:
-                    actual.append((n, i, j))
-    return actual
+    places = []
+    for i in range(height):
+        for j in range(width):
+            if machine in ("is", "ls"):
+                allowed = (i, j) == (row, column)
+            elif machine == "es" or boundary == "circular":
+                allowed = True
+            elif boundary == "zeros":
+                allowed = overhang(i, height, radius) == overhang(row, height, radius) and overhang(
+                    j, width, radius
+                ) == overhang(column, width, radius)
+            elif boundary == "valid":
+                allowed = overhang(i, height, radius) == (0, 0) == overhang(j, width, radius)
+            else:
+                raise ValueError(f"no machine {machine} {boundary}")
+            if allowed:
+                places.append((i, j))
+    return [(n, i, j) for n in range(count) for i, j in places]
 
 
 def window(image: Array, row: int, column: int, k: int, wraps: bool) -> Array:
@@ -141,9 +140,9 @@ def pixels(machine: str, boundary: str | None, x: Array, images: Array, signal: 
                     patch = cut[n, i, j]
                 patches.append(patch.ravel())
             target = x if machine in ("is", "es") else window(x, row, column, k, wraps)
-            differences = np.array([target.ravel() - signal * patch for patch in patches])
+            own = np.array(patches)
             centres = np.array([images[n, :, i, j] for n, i, j in places])
-            yield Pixel(row, column, places, np.array(patches), differences, centres)
+            yield Pixel(row, column, places, own, target.ravel() - signal * own, centres)
 
 
 def denoise(machine: str, boundary: str | None, x: Array, images: Array, signal: float, noise: float, k: int) -> Array:

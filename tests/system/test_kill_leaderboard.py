@@ -15,7 +15,7 @@ from distributions import MOSAIC
 import mosaic
 
 pytestmark = pytest.mark.system
-LEADERBOARD = [*MOSAIC, "leaderboard", "-q", "--checkpoint", "net", "--scores", "els,is", "--samples", "24"]
+LEADERBOARD = [*MOSAIC, "leaderboard", "-q", "--checkpoint", "net", "--scores", "els", "--samples", "24"]
 LEADERBOARD += ["--steps", "20", "--network-steps", "30"]
 MEASURED = ["seconds", "seconds_per_step", "peak_bytes"]  # of the processes, not of the numbers
 

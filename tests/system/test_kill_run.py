@@ -9,14 +9,25 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray as xr
 from distributions import MOSAIC
 
+import mosaic
+
 pytestmark = pytest.mark.system
+SAMPLES = 24
+SETTINGS: dict[str, Any] = {"sampler": "ddpm", "samples": SAMPLES, "batch_size": 1, "steps": 20}
 RUN = [*MOSAIC, "run", "-q", "--dataset", "digits", "-o", "dataset.limit=400", "--sampler", "ddpm"]
-RUN += ["--samples", "40", "--batch-size", "1", "--steps", "20"]
+RUN += ["--samples", str(SAMPLES), "--batch-size", "1", "--steps", "20"]
+
+
+@pytest.fixture(scope="module")
+def whole() -> xr.Dataset:
+    """The run that nobody kills."""
+    return mosaic.run("els", "digits", dataset_options={"limit": 400}, progress=False, **SETTINGS)
 
 
 def finished_batches(folder: Path) -> list[Path]:
@@ -32,8 +43,7 @@ def stored_batches(folder: Path) -> int:
     return len(finished_batches(folder))
 
 
-def test_a_killed_run_is_readable_and_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    subprocess.run([*RUN, "--out", "whole.nc"], check=True)
+def test_a_killed_run_is_readable_and_resumes_to_the_same_bytes(whole: xr.Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
     process = subprocess.Popen([*RUN, "--out", "killed/run.nc"])
@@ -42,16 +52,17 @@ def test_a_killed_run_is_readable_and_resumes_to_the_same_bytes(tmp_path: Path) 
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 3 <= stored_batches(folder) < 40
+    assert 3 <= stored_batches(folder) < SAMPLES
     subprocess.run([*RUN, "--out", "killed/run.nc", "--resume"], check=True)
-    with xr.open_dataset("whole.nc") as whole, xr.open_dataset("killed/run.nc") as resumed:
+    with xr.open_dataset("killed/run.nc") as resumed:
         for name in ("state", "denoised", "image", "seed"):
             assert whole[name].values.tobytes() == resumed[name].values.tobytes()
     assert sorted(path.name for path in folder.iterdir()) == ["run.nc", "run.png"]
 
 
-def test_a_killed_run_in_a_store_resumes_to_the_same_bytes_with_the_chunks_that_were_finished(tmp_path: Path) -> None:
-    subprocess.run([*RUN, "--out", "whole.nc"], check=True)
+def test_a_killed_run_in_a_store_resumes_to_the_same_bytes_with_the_chunks_that_were_finished(
+    whole: xr.Dataset, tmp_path: Path
+) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
     process = subprocess.Popen([*RUN, "--out", "killed/run.zarr"])
@@ -61,13 +72,13 @@ def test_a_killed_run_in_a_store_resumes_to_the_same_bytes_with_the_chunks_that_
     process.send_signal(signal.SIGKILL)
     process.wait()
     count = stored_batches(folder)
-    assert 3 <= count < 40
+    assert 3 <= count < SAMPLES
     states = folder / "run.zarr.parts" / "store.zarr" / "state"
     before = {number: (states / f"c.{number}.0.0.0.0").stat().st_mtime_ns for number in range(count)}
     subprocess.run([*RUN, "--out", "killed/run.zarr", "--resume"], check=True)
     states = folder / "run.zarr" / "state"
     assert before == {number: (states / f"c.{number}.0.0.0.0").stat().st_mtime_ns for number in range(count)}
-    with xr.open_dataset("whole.nc") as whole, xr.open_zarr("killed/run.zarr", chunks=None) as resumed:
+    with xr.open_zarr("killed/run.zarr", chunks=None) as resumed:
         for name in ("state", "denoised", "image", "seed"):
             assert whole[name].values.tobytes() == resumed[name].values.tobytes()
     assert sorted(path.name for path in folder.iterdir()) == ["run.png", "run.zarr"]

@@ -54,11 +54,11 @@ def test_rows_are_measured_kept_and_resumed(folder: Path, tmp_path: Path) -> Non
     assert ends == list(interval_of(median.values))
     assert first["noise_to_signal"].sel(row=ROW).values[[0, -1]].tolist() == pytest.approx([level.ratio, 0])
 
-    kept = folder / "cpu" / ROW / "gaussian-switched.nc"
+    kept = folder / "cpu" / ROW / "gaussian-agreement.nc"
     kept.unlink()
     target = GaussianFirst(Study(ReproduceConfig(**SMALL, rows=ROW), folder / "cpu"))
     steps = {step.name: step.done for step in forecast_reproduction(target)}
-    assert [name for name, done in steps.items() if not done] == [f"{ROW}: gaussian-switched"]
+    assert [name for name, done in steps.items() if not done] == [f"{ROW}: gaussian-agreement"]
     xr.testing.assert_equal(target.measure(), first.drop_attrs())
     records = json.loads(first.attrs["records"])
     assert records[f"{ROW}: gaussian-switched"]["network_fingerprint"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ import mosaic
 from mosaic.reproduction.paper.fig4 import Fig4
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.study import Study
+
+
+@pytest.fixture(autouse=True)
+def _few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fields from four images, which are as wide as those from many."""
+    monkeypatch.setattr("mosaic.reproduction.paper.fig4.receptive_field", partial(mosaic.receptive_field, images=4))
 
 
 def test_fig4_shows_the_fields_of_the_row(folder: Path) -> None:

@@ -10,6 +10,7 @@ import xarray as xr
 from small_reproduction import SMALL, same
 
 import mosaic
+from mosaic.reproduction.reproduce import forecast_reproduction, prepare_reproduction
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.experiment import NETWORK, Experiment
 from mosaic.reproduction.study.rows import NETWORK_STEPS, ROWS, THEORY_STEPS, Row
@@ -80,7 +81,8 @@ def test_more_epochs_are_refused_before_the_network_is_changed(folder: Path) -> 
         with pytest.raises(mosaic.UsageError, match="epochs: 2, now 3"):
             mosaic.reproduce(target, ["fashion-resnet-zeros"], out=folder, **{**SMALL, "epochs": 3})
     assert weights == (folder / "cpu" / "fashion-resnet-zeros" / "network" / "weights.safetensors").read_bytes()
-    mosaic.reproduce("table2", ["fashion-resnet-zeros"], out=folder, **SMALL)
+    study = Study(ReproduceConfig(**SMALL, rows="fashion-resnet-zeros"), folder / "cpu")
+    assert all(step.done for step in forecast_reproduction(prepare_reproduction("table2", study)))
 
 
 def test_the_attention_row_uses_the_scales_of_the_resnet_of_the_same_settings() -> None:

@@ -31,7 +31,8 @@ def forecast_of(name: str, folder: Path, measure: bool = False, **settings: Any)
 def test_what_is_there_is_forecast_as_done(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mosaic.reproduction.paper.fig3.STEPS", (5,))
     monkeypatch.setattr("mosaic.reproduction.paper.fig3.SAMPLES", 1)
-    mosaic.reproduce(name, [] if name == "fig3" else ["fashion-resnet-zeros"], out=folder, **SMALL)
+    if name != "table2":  # which the folder was made with
+        mosaic.reproduce(name, [] if name == "fig3" else ["fashion-resnet-zeros"], out=folder, **SMALL)
     steps = forecast_of(name, folder)
     assert all(step.done and step.seconds is None and not step.other_code for step in steps.values())
     monkeypatch.setattr("mosaic.storage.made_by.core_digest", lambda: "another")
@@ -55,7 +56,8 @@ def test_other_settings_are_refused_beforehand(name: str, settings: Any, message
 
 @pytest.mark.parametrize("name", ["table2", "fig5c", "memorization"])
 def test_a_forecast_computes_nothing_that_is_kept(name: str, folder: Path) -> None:
-    mosaic.reproduce(name, ["fashion-resnet-zeros"], out=folder, **SMALL)
+    if name != "table2":
+        mosaic.reproduce(name, ["fashion-resnet-zeros"], out=folder, **SMALL)
     (folder / "cpu" / "fashion-resnet-zeros" / "network" / "training.safetensors").unlink()  # from which it would go on
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     actual = forecast_of(name, folder, measure=True)
