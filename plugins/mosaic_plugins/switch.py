@@ -27,9 +27,8 @@ class Switch(mosaic.ScoreModel):
     13, and then the network. They go through the Gaussian's part in one jump, by the closed form of its flow:
     `mosaic_plugins.gaussian.Gaussian.flow`, after which `mosaic.flow(network, x=..., t=...)` goes on.
     The published code's: not compared.
-    Ours: a run of `switch` takes a sampler's steps with the Gaussian's x0hat in place of the jump (on MNIST, 4 steps of
-    DDIM end 0.007 a pixel from the closed form); `at` is 20, above which the first 4 of the 18 levels lie; other models
-    than the Gaussian and a network.
+    Ours: a run of `switch` takes a sampler's steps with the Gaussian's x0hat in place of the jump; `at` is 20, above
+    which the first 4 of the 18 levels lie; other models than the Gaussian and a network.
     """
 
     name = "switch"
