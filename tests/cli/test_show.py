@@ -57,6 +57,12 @@ def test_show_says_of_a_score_what_is_whose(invoke: Invoke) -> None:
             assert any(line.startswith((f"{label}: ", f"{label}, ")) for line in lines), name
 
 
+def test_show_says_on_what_a_default_was_chosen(invoke: Invoke) -> None:
+    lines = done(invoke("show", "score", "soft-els")).stdout.splitlines()
+    chosen = [line.split()[0] for line in lines if "Default chosen on networks of MNIST and FashionMNIST." in line]
+    assert chosen == ["score.border_limit", "score.temperature"]
+
+
 def test_options_of_a_metric_go_by_the_metrics_name(invoke: Invoke) -> None:
     lines = done(invoke("show", "metrics", "local_consistency")).stdout.splitlines()
     assert lines[0] == "metric local_consistency, from mosaic-diffusion:metrics"
