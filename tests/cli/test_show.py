@@ -36,6 +36,17 @@ def test_a_preset_says_what_boundary_it_was_made_for(invoke: Invoke) -> None:
     assert "boundary" not in invoke("show", "scales", "niedoba/cifar10-square").stderr
 
 
+def test_a_preset_says_on_what_network_it_was_calibrated(invoke: Invoke) -> None:
+    note = invoke("show", "scales", "soft-els/fashion-resnet-zeros").stderr
+    options = mosaic.registry().get("score", "soft-els").Options()
+    for name in ("cutoff", "border", "border_limit", "temperature"):
+        assert f"{name} {getattr(options, name):g}" in note
+    assert "table2 --rows fashion-resnet-zeros" in note
+    assert "largest scale tried was 17" in note
+    assert "Kamb & Ganguli" in invoke("show", "scales", "paper/mnist-resnet-circular").stderr
+    assert "Niedoba" in invoke("show", "scales", "niedoba/cifar10-square").stderr
+
+
 def test_presets_of_others_are_shown_and_listed_by_their_whole_names(invoke: Invoke) -> None:
     lines = done(invoke("show", "niedoba/cifar10-square")).stdout.splitlines()
     assert [line.split()[1] for line in lines[-2:]] == ["32", "32"]
