@@ -278,3 +278,11 @@ def test_what_does_not_fit_is_refused_with_its_value(arguments: dict[str, Any], 
     x, images = case((0.8, 0.6))
     with pytest.raises(mosaic.UsageError, match=value):
         filtered_posterior_mean(x, images, Level(0.8, 0.6), **{"filters": Filters.windows(SHAPE, 3), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("k", "boundary", "border"), [(3, "circular", 1), (3, "valid", 1), (None, "zeros", 1), (3, "zeros", -1)]
+)
+def test_a_border_that_windows_do_not_have_is_refused(k: int | None, boundary: str, border: int) -> None:
+    with pytest.raises(mosaic.UsageError, match=str(border)):
+        Move.translates(5, 4, k, boundary, border=border)

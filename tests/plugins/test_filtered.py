@@ -53,6 +53,54 @@ def test_the_machines_are_choices(options: dict[str, Any], name: str, own: dict[
         assert torch.equal(getattr(one.source, field), getattr(other.source, field))
 
 
+def general(model: Any, scale: float, border: int | None, flips: bool = False, turns: bool = False) -> torch.Tensor:
+    """The general machine's x0hat with a model's soft windows; of images padded with zeros if there is a `border`."""
+    k, temperature = model.extent(scale), model.options.temperature
+    radius, spread = k // 2, scale / (2 * math.pi) ** 0.5
+    soft = [math.exp(-(u**2) / (2 * spread**2)) for u in range(-radius, radius + 1)]
+    channels, height, width = model.dataset.shape
+    far = 0 if border is None else radius
+    x, images = (torch.nn.functional.pad(each, (far,) * 4) for each in (noisy(), model.dataset.images.double()))
+    denoised = filtered_posterior_mean(
+        x,
+        images,
+        LEVEL,
+        Filters.windows((channels, height + 2 * far, width + 2 * far), k, "zeros", profile=soft),
+        moves=Move.augmented(Move.translates(height, width, k, "zeros", border=border), flips=flips, turns=turns),
+        temperature=temperature,
+    )
+    return denoised[..., far : far + height, far : far + width]
+
+
+@pytest.mark.parametrize(
+    ("scale", "options"),
+    [
+        (1.2, {}),
+        (2.0, {}),
+        (2.7, {}),
+        (4.0, {}),
+        (2.7, {"border": 0}),
+        (4.0, {"border_limit": 1}),
+        (2.7, {"border": 9}),
+    ],
+)
+def test_the_default_soft_windows_are_a_choice_of_the_general_machine(scale: float, options: dict[str, Any]) -> None:
+    model = made("soft-els", **options)
+    expected = general(model, scale, model.border(scale))
+    torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-12)
+    reach = model.extent(scale) // 2
+    if model.border(scale) == reach:  # then no candidate holds zeros
+        torch.testing.assert_close(general(model, scale, None), expected, rtol=0, atol=1e-12)
+    else:
+        assert float((general(model, scale, None) - expected).abs().max()) > 1e-3
+
+
+def test_soft_windows_with_a_border_are_it_also_of_moved_images() -> None:
+    model = made(mirrored=True, turned=True, temperature=1.7)
+    expected = general(model, 2.7, model.border(2.7), flips=True, turns=True)
+    torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, 2.7), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("window", ["box", "soft"])
 @pytest.mark.parametrize("source", ["everywhere", "place"])
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
