@@ -57,8 +57,9 @@ def command(
     """Choose the scales at which a machine predicts best the noise that a trained network does.
 
     Runs the network's own reverse flow and compares, at each step and for every scale, the machine's eps with its. The
-    scale of a step is the median over samples of the one that agrees best. Writes one netCDF file, which --scales of
-    mosaic run reads, and beside it a PNG of the scales and their spread; prints the file's path.
+    scale of a step is the median over samples of the one that agrees best; a note names the times whose scale is the
+    largest or smallest tried. Writes one netCDF file, which --scales of mosaic run reads, and beside it a PNG of the
+    scales and their spread; prints the file's path.
     """
     # Settings are checked before anything heavy is imported.
     checked = None if resume else configured(CalibrationConfig, flags, options, config)
@@ -115,9 +116,13 @@ def _report(
     calibration: xr.Dataset, seconds: float, path: Path, picture: Path, terminal: Terminal, as_json: bool
 ) -> None:
     """Print the scales, or the path."""
+    from mosaic.evaluate.calibration.ends import ends_notes
+
     scales = calibration["scale"].values.tolist()[::-1]
     ratios = (calibration["noise"] / calibration["signal"]).values.tolist()[::-1]
     terminal.note(f"Took {duration(seconds)}. Scales, from the lowest noise up: {' '.join(f'{k:.4g}' for k in scales)}")
+    for note in ends_notes(calibration):
+        terminal.note(f"Note: {note}")
     if as_json:
         document = {"path": str(path), "picture": str(picture), "seconds": round(seconds, 3)}
         print_json({**document, "scales": scales, "noise_to_signal": ratios})

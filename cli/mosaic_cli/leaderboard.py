@@ -174,10 +174,11 @@ def _findings(table: xr.Dataset) -> list[str]:
     if "chosen" in table and (chosen := table["candidate"].values[table["chosen"].values].tolist()):
         notes.append(f"Chosen on other noise: {', '.join(chosen)}.")
     best = json.loads(table.attrs["best"])
-    if best["even"] != best["odd"]:
+    if best["even"] != best["odd"] and None not in best.values():
         notes.append(
-            f"{best['even']} is best on the even samples, {best['odd']} on the odd ones; BEHIND is measured from the "
-            "best of the other half."
+            f"{best['even']} is best on the even samples, {best['odd']} on the odd ones. BEHIND is measured from the "
+            f"best of the other half, so each of the two is its own reference on one half, and has 0 there: "
+            f"{best['even']} on the odd samples, {best['odd']} on the even ones."
         )
     return notes
 
@@ -191,6 +192,7 @@ def _print(table: xr.Dataset) -> None:
     from mosaic.view.leaderboard import has_ceiling, ranked, ranking_metric
 
     failed, first = json.loads(table.attrs["failed"]), ranking_metric(table)
+    reference = set(json.loads(table.attrs["best"]).values())
     others = [name for name in json.loads(table.attrs["metrics"])[-1:] if name != first]
     ceiling = has_ceiling(table)
     partial = ["ADDS"] if "partial_pearson_r_median" in table else []
@@ -204,7 +206,7 @@ def _print(table: xr.Dataset) -> None:
             continue
         agreement = [
             _interval(entry, f"final_{first}"),
-            _interval(entry, "behind"),
+            "reference" if reference == {name} else _interval(entry, "behind"),
             *(_median(entry, f"final_{other}") for other in others),
             _median(entry, f"along_{first}"),
             _median(entry, f"own_{first}"),

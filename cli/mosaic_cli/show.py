@@ -74,7 +74,7 @@ def _kind_of(name: str) -> str:
 
 
 def _show_scales(terminal: Terminal, name: str, as_json: bool) -> None:
-    from mosaic.sampling.scales import preset_boundary, preset_names, preset_scales
+    from mosaic.sampling.scales import preset_boundary, preset_names, preset_origin, preset_scales
 
     names, preset = preset_names(), name if "/" in name else f"paper/{name}"
     if preset not in names:
@@ -85,5 +85,6 @@ def _show_scales(terminal: Terminal, name: str, as_json: bool) -> None:
     else:
         rows = [(f"{ratio:.4g}", str(scale)) for scale, ratio in zip(table.scales, table.ratios, strict=True)]
         print_table(("NOISE / SIGNAL", "SCALE"), rows)
+        terminal.note(preset_origin(preset))
         if (boundary := preset_boundary(preset)) is not None:
             terminal.note(f"Made for boundary {boundary}.")

@@ -69,29 +69,37 @@ class Move:
         return images.roll(self.shift, (2, 3)) if any(self.shift) else images  # each would copy, though it does nothing
 
     @staticmethod
-    def translates(height: int, width: int, k: int | None = None, boundary: str = "circular") -> list[Move]:
+    def translates(
+        height: int, width: int, k: int | None = None, boundary: str = "circular", *, border: int | None = None
+    ) -> list[Move]:
         """Make all H W circular translates, each allowed for the windows of ELS that compare it.
 
         Parameters
         ----------
         height, width : int
-            Size of the images.
+            Size of the images, without the padding below.
         k : int, optional
             Window size (or extent of a soft window) of filters about each pixel (`Filters.windows`). By default all
             filters compare all translates.
         boundary : {"zeros", "circular", "valid"}
             A translate brings the window about q to p. `zeros`: p compares it if both windows hang over the border
             alike. `circular`: always. `valid`: if the window about q lies wholly inside.
+        border : int, optional
+            For `zeros`: only pixels nearer to the border than this need be just as near; beyond it, the windows of all
+            others hold zeros, noisy or not. The translates are then those of images with k // 2 pixels of padding on
+            all sides. Pad x and the images with zeros, make the filters for their size, and cut x0hat.
 
         Raises
         ------
         UsageError
-            As `mosaic.window_axis`.
+            As `mosaic.window_axis`, or if there is a border that is below 0, or that the boundary or `k` does not have.
         """
-        shifts = [(i, j) for i in range(height) for j in range(width)]
+        if border is not None and (k is None or boundary != "zeros" or border < 0):
+            raise UsageError(f"`border` is {border}; it must be at least 0, and goes with `k` and boundary 'zeros'.")
         if k is None:
-            return [Move(shift=shift) for shift in shifts]
-        rows, cols = (_allowed_shifts(size, k, boundary) for size in (height, width))
+            return [Move(shift=(i, j)) for i in range(height) for j in range(width)]
+        rows, cols = (_allowed_shifts(size, k, boundary, border) for size in (height, width))
+        shifts = [(i, j) for i in range(len(rows)) for j in range(len(cols))]
         return [Move(shift=(i, j), allowed=torch.outer(rows[i], cols[j]).flatten()) for i, j in shifts]
 
     @staticmethod
@@ -108,13 +116,19 @@ class Move:
 STILL = (Move(),)
 
 
-def _allowed_shifts(size: int, k: int, boundary: str) -> Tensor:
-    """Whether the pixel p of an axis compares the window about p - shift: (shifts, size), bool."""
-    allowed = torch.zeros(size, size, dtype=torch.bool, device="cpu")
-    for band in window_axis(size, k, boundary).bands:
+def _allowed_shifts(size: int, k: int, boundary: str, border: int | None) -> Tensor:
+    """Whether the pixel p of an axis compares the window about p - shift: (shifts, size), bool.
+
+    With a `border` the axis is padded by k // 2 on both sides; the padding compares itself.
+    """
+    padding = 0 if border is None else k // 2
+    length = size + 2 * padding
+    allowed = torch.zeros(length, length, dtype=torch.bool, device="cpu")
+    allowed[0, :padding] = allowed[0, length - padding :] = True
+    for band in window_axis(size, k, boundary, border=border).bands:
         for pixel in band.pixels:
             for candidate in band.candidates:
-                allowed[(pixel - candidate) % size, pixel] = True
+                allowed[(pixel - candidate) % length, padding + pixel] = True
     return allowed
 
 

@@ -13,7 +13,9 @@ from pydantic_core import ErrorDetails
 
 from mosaic.errors import UsageError, did_you_mean, shown
 
-__all__ = ["Options", "describe_options"]
+__all__ = ["Options", "chosen_on", "describe_options"]
+
+CHOSEN_ON = "chosen_on"  # in `json_schema_extra` of a field
 
 
 class Options(BaseModel):
@@ -21,6 +23,9 @@ class Options(BaseModel):
 
     Give each field a description and bounds (`pydantic.Field(default, description=..., ge=..., le=...)`):
     `mosaic show` prints them. Instances are immutable, and unknown keys are refused.
+
+    A default that was chosen by what it does on some networks or data says which, so that leaderboards and `mosaic
+    show` can say so, too: `json_schema_extra={"chosen_on": "networks of MNIST"}`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -87,12 +92,23 @@ def _sentence(error: ErrorDetails, owner: str, known: list[str]) -> str:
     return f"{owner}: option '{key}' cannot be {shown(error['input'])}: {reason}."
 
 
+def chosen_on(options: type[Options]) -> dict[str, str]:
+    """Say on what defaults were chosen, by the names of the options that say so."""
+    return {
+        name: str(extra[CHOSEN_ON])
+        for name, field in options.model_fields.items()
+        for extra in [field.json_schema_extra]
+        if isinstance(extra, dict) and CHOSEN_ON in extra
+    }
+
+
 def describe_options(options: type[Options]) -> list[dict[str, str]]:
     """Describe each option: its name, type, default, bounds and description, as text for a table."""
-    schema = options.model_json_schema()
+    schema, chosen = options.model_json_schema(), chosen_on(options)
     rows = []
     for name, field in options.model_fields.items():
         json = schema["properties"][name]
+        default_from = f" Default chosen on {chosen[name]}." if name in chosen else ""
         variants = [v for v in json.get("anyOf", [json]) if v.get("type") != "null"]
         rows.append(
             {
@@ -100,7 +116,7 @@ def describe_options(options: type[Options]) -> list[dict[str, str]]:
                 "type": " | ".join(_type_of(v) for v in variants),
                 "default": "required" if field.is_required() else _text(field.default),
                 "bounds": ", ".join(filter(None, (_bounds_of(v) for v in variants))),
-                "description": field.description or "",
+                "description": (field.description or "") + default_from,
             }
         )
     return rows

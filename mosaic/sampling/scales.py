@@ -36,6 +36,7 @@ __all__ = [
     "paper_scales",
     "preset_boundary",
     "preset_names",
+    "preset_origin",
     "preset_scales",
     "resolve_scales",
     "scales_as_text",
@@ -56,7 +57,8 @@ PAPER_SCALES = {
 }
 
 # Ours, for soft-els: entry i, from 1, at t = i / 20, cosine schedule. `mosaic reproduce table2 --rows NAME` calibrates
-# them on networks of its preset `cpu` and keeps them in `scales-soft-els.nc` (README).
+# them on networks of its preset `cpu` and keeps them in `scales-soft-els.nc` (README). All were made with the options
+# that `preset_origin` names.
 SOFT_SCALES = {
     "mnist-resnet-zeros": (
         *(1.4, 2.4, 2.9, 3.2, 3.5, 3.8, 4.2, 4.9, 5.3, 5.6),
@@ -170,6 +172,20 @@ def preset_boundary(name: str) -> str | None:
     circularly and cuts candidates without padding: that is ELS with boundary `valid`.
     """
     return {"zeros": "zeros", "circular": "valid"}.get(name.rpartition("-")[2])
+
+
+def preset_origin(name: str) -> str:
+    """Say where a preset's scales are from, in a sentence: on what network they were chosen, for what machine."""
+    if name.startswith("paper/"):
+        return "Calibrated by Kamb & Ganguli (2025) on their network of this name."
+    if name.startswith("soft-els/"):
+        row = name.removeprefix("soft-els/")
+        return (
+            f"Calibrated for soft-els with cutoff 2.5, border 1, border_limit 5 and temperature 0.85, on the network "
+            f"of `mosaic reproduce table2 --rows {row}` (preset cpu). The largest scale tried was "
+            f"{max(SOFT_SCALES[row]):g}, the network's receptive field; a better one may lie beyond."
+        )
+    return "Published by Niedoba et al. (2024) for patch-posterior on CIFAR10."
 
 
 def paper_scales(name: str) -> ScaleSchedule:

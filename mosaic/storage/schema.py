@@ -221,7 +221,7 @@ LEADERBOARD = {
     ),
     "behind": Variable(
         "how far the first metric of final images is behind that of the theory that is best on the other half of the "
-        "samples, sample by sample",
+        "samples, sample by sample; NaN for a theory that is best on both halves",
         BY_TRAINING,
     ),
     "partial_pearson_r": Variable(

@@ -24,8 +24,8 @@ class Filtered(SoftELS):
 
     x0hat(p) = sum_c softmax_c( - sum_u g(u) (x_(p+u) - a c_u)^2 / (2 s^2 T) ) centre(c), with candidates c from the
     same place or from everywhere, also mirrored and turned if so asked. `mosaic.filtered_posterior_mean` computes the
-    same and more (any precisions, masks, any responses) without windows' fast engines; but candidates of its windows
-    hold no zeros beyond the border, as those of soft windows do that reach farther over it than `border`.
+    same and more (any precisions, masks, any responses) without windows' fast engines; where soft windows reach farther
+    over the border than `border`, of images padded with zeros (`mosaic.Move.translates`).
 
     With a `mixture` m, x0hat is the mean of those at the scales k m and k / m: each pixel has two filters, whose
     response weights are 1/2.

@@ -43,7 +43,9 @@ class PCALocality(ByClass):
     The published code's: the covariance is divided by N - 1, and rows of W with |W[n, n]| < 1e-6 are not divided, as
     here. It averages the softmax means of batches of 512 images, each with the same weight: `average=batches`. Its
     mask sizes are these, and its x0hat agrees to 1e-5 (tests/plugins/test_pca_locality.py). At the lowest noise that
-    was compared (s / a = .08), one mask in 28 differs by a pixel, because it decomposes the covariance in float32.
+    was compared (s / a = .08), one mask in 28 differs by a pixel. This is consistent with rounding in float32, of which
+    those numbers are: the pixels' entries are within 4e-5 of the threshold, in units of the largest. But no form of
+    the computation in float32 that we tried reproduces these masks.
     Ours: exact sums over all images as the default; the masks of a class for a sample with a label.
     """
 

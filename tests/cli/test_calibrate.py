@@ -13,6 +13,8 @@ from click.testing import Result
 from command_results import done, notes, refused
 from PIL import Image
 
+from mosaic.evaluate.calibration.ends import ends_notes
+
 Invoke = Callable[..., Result]
 
 
@@ -45,6 +47,15 @@ def test_scales_are_noted_from_the_lowest_noise_up_and_drawn(invoke: Invoke, che
     assert result.stderr.splitlines()[-1].endswith(": " + " ".join(map(str, rising)))
     with Image.open("scales.png") as picture:
         assert np.ptp(np.asarray(picture.convert("L"))) > 100
+
+
+def test_scales_at_an_end_of_those_tried_are_noted(invoke: Invoke, checkpoint: Path) -> None:
+    few = ("--samples", 1, "--steps", 3, "--score", "soft-els", "--sizes", "2,2.01,2.02")
+    result = done(invoke("calibrate", "--checkpoint", checkpoint, *few))
+    with xr.open_dataset("scales.nc") as stored:
+        expected = [note.replace("`sizes`", "--sizes") for note in ends_notes(stored)]
+    assert expected
+    assert notes(result)[-len(expected) :] == expected
 
 
 def test_an_interrupted_calibration_names_the_command_that_resumes(

@@ -41,6 +41,7 @@ def board() -> xr.Dataset:
     steps = {"step_mse": (("score", "step"), np.zeros((4, 3)))}
     variables["tuned"] = ("score", ["no parameters", "calibrated", "untuned", ""])
     attributes = {"failed": json.dumps({"switch": "no checkpoint"}), "metrics": json.dumps(["pearson_r", "mse"])}
+    attributes["best"] = json.dumps({"even": "els", "odd": "is"})
     return xr.Dataset({**samples, **variables, **steps}, {"score": ["is", "els", "switch", "network"]}, attributes)
 
 
@@ -56,6 +57,10 @@ def test_the_table_has_the_best_first_failures_after_it_and_the_network_last(
     assert cells[4:] == ["0.875", "0.500", "0.02", "2", "calibrated"]
     assert "[" not in lines[2]
     assert lines[3].split() == ["network", "0.001", "1"]
+    board.attrs["best"] = json.dumps({"even": "els", "odd": "els"})
+    _print(board)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[4] for line in lines[:2]] == ["reference", "0.250"]
 
 
 def test_the_last_row_says_how_another_training_predicts_the_network_and_what_theories_add(
@@ -84,6 +89,7 @@ def test_what_failed_what_was_chosen_and_halves_that_differ_are_said(board: xr.D
     assert "a.x=2" in chosen
     assert "a.x=1" not in chosen
     assert "els is best on the even samples, is on the odd" in halves
+    assert "els on the odd samples, is on the even" in halves  # where they have 0
 
 
 def test_the_document_holds_all_but_the_samples_and_steps_with_null_for_what_is_not_known(board: xr.Dataset) -> None:

@@ -36,6 +36,17 @@ def test_a_preset_says_what_boundary_it_was_made_for(invoke: Invoke) -> None:
     assert "boundary" not in invoke("show", "scales", "niedoba/cifar10-square").stderr
 
 
+def test_a_preset_says_on_what_network_it_was_calibrated(invoke: Invoke) -> None:
+    note = invoke("show", "scales", "soft-els/fashion-resnet-zeros").stderr
+    options = mosaic.registry().get("score", "soft-els").Options()
+    for name in ("cutoff", "border", "border_limit", "temperature"):
+        assert f"{name} {getattr(options, name):g}" in note
+    assert "table2 --rows fashion-resnet-zeros" in note
+    assert "largest scale tried was 17" in note
+    assert "Kamb & Ganguli" in invoke("show", "scales", "paper/mnist-resnet-circular").stderr
+    assert "Niedoba" in invoke("show", "scales", "niedoba/cifar10-square").stderr
+
+
 def test_presets_of_others_are_shown_and_listed_by_their_whole_names(invoke: Invoke) -> None:
     lines = done(invoke("show", "niedoba/cifar10-square")).stdout.splitlines()
     assert [line.split()[1] for line in lines[-2:]] == ["32", "32"]
@@ -55,6 +66,12 @@ def test_show_says_of_a_score_what_is_whose(invoke: Invoke) -> None:
         lines = done(invoke("show", "score", name)).stdout.splitlines()
         for label in ("The paper's", "The published code's", "Ours"):
             assert any(line.startswith((f"{label}: ", f"{label}, ")) for line in lines), name
+
+
+def test_show_says_on_what_a_default_was_chosen(invoke: Invoke) -> None:
+    lines = done(invoke("show", "score", "soft-els")).stdout.splitlines()
+    chosen = [line.split()[0] for line in lines if "Default chosen on networks of MNIST and FashionMNIST." in line]
+    assert chosen == ["score.border_limit", "score.temperature"]
 
 
 def test_options_of_a_metric_go_by_the_metrics_name(invoke: Invoke) -> None:

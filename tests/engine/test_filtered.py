@@ -152,6 +152,21 @@ def test_masks_are_those_of_pca_locality(level: tuple[float, float], compute: Co
         np.testing.assert_allclose(actual[n], expected, rtol=0, atol=1e-10)
         golden = theory_oracle.pca_locality(sample, images.numpy(), *level, 0.1, images[3:9].numpy())
         np.testing.assert_allclose(subset[n], golden, rtol=0, atol=1e-10)
+    plugin = model_of("pca-locality", images.numpy(), threshold=0.1)
+    torch.testing.assert_close(plugin.denoise(x, Level(*level)), actual, rtol=0, atol=1e-10)
+
+
+@AT_EACH_LEVEL
+def test_golden_subset_is_a_special_case_with_a_subset_of_each_sample(level: tuple[float, float]) -> None:
+    x, images = case(level, count=40)
+    plugin = model_of("golden-subset", images.numpy(), low=0.1, high=0.5, proxy=2, threshold=0.1)
+    filters = Filters.masks(torch.as_tensor(theory_oracle.pca_masks(images.numpy(), *level, 0.1).T).double())
+    for sample, denoised in zip(x, plugin.denoise(x, Level(*level)), strict=True):
+        pool = plugin.pool(sample, 40, Level(*level)).numpy()
+        places = theory_oracle.golden_places(sample.numpy(), images.numpy(), pool, *level, 4, 20, 2)
+        assert len(places) < 40
+        actual = filtered_posterior_mean(sample[None], images[places], Level(*level), filters)
+        torch.testing.assert_close(denoised[None], actual, rtol=0, atol=1e-10)
 
 
 # Limits and symmetries
@@ -278,3 +293,11 @@ def test_what_does_not_fit_is_refused_with_its_value(arguments: dict[str, Any], 
     x, images = case((0.8, 0.6))
     with pytest.raises(mosaic.UsageError, match=value):
         filtered_posterior_mean(x, images, Level(0.8, 0.6), **{"filters": Filters.windows(SHAPE, 3), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("k", "boundary", "border"), [(3, "circular", 1), (3, "valid", 1), (None, "zeros", 1), (3, "zeros", -1)]
+)
+def test_a_border_that_windows_do_not_have_is_refused(k: int | None, boundary: str, border: int) -> None:
+    with pytest.raises(mosaic.UsageError, match=str(border)):
+        Move.translates(5, 4, k, boundary, border=border)

@@ -54,6 +54,60 @@ def test_the_machines_are_choices(options: dict[str, Any], name: str, own: dict[
         assert torch.equal(getattr(one.source, field), getattr(other.source, field))
 
 
+def gaussian(scale: float, radius: int) -> list[float]:
+    """Profile of a soft window, by definition: the Gaussian whose area is the scale."""
+    return [math.exp(-(u**2) / 2 / (scale / math.sqrt(2 * math.pi)) ** 2) for u in range(-radius, radius + 1)]
+
+
+def general(scale: float, radius: int, border: int | None, temperature: float, **moved: bool) -> torch.Tensor:
+    """The general machine's x0hat with soft windows of this reach; of padded images if there is a `border`."""
+    channels, height, width = DATA.shape
+    far = 0 if border is None else radius
+    x, images = (torch.nn.functional.pad(each, (far,) * 4) for each in (noisy(), DATA.images.double()))
+    k, shape = 2 * radius + 1, (channels, height + 2 * far, width + 2 * far)
+    denoised = filtered_posterior_mean(
+        x,
+        images,
+        LEVEL,
+        Filters.windows(shape, k, "zeros", profile=gaussian(scale, radius)),
+        moves=Move.augmented(Move.translates(height, width, k, "zeros", border=border), **moved),
+        temperature=temperature,
+    )
+    return denoised[..., far : far + height, far : far + width]
+
+
+@pytest.mark.parametrize(
+    ("scale", "options", "radius", "border"),
+    [
+        (1.2, {}, 1, 0),
+        (2.0, {}, 2, 1),
+        (2.7, {}, 3, 1),
+        (4, {}, 4, 2),
+        (2.7, {"border": 0}, 3, 0),
+        (4, {"border_limit": 1}, 4, 1),
+    ],
+)
+def test_the_default_soft_windows_are_a_choice_of_the_general_machine(
+    scale: float, options: dict[str, Any], radius: int, border: int
+) -> None:
+    actual = made("soft-els", **options).denoise(noisy(), LEVEL, None, scale)
+    torch.testing.assert_close(actual, general(scale, radius, border, 0.85), rtol=0, atol=1e-12)
+    assert float((actual - general(scale, radius, None, 0.85)).abs().max()) > 1e-3
+
+
+def test_where_all_of_a_window_is_border_no_candidate_holds_zeros() -> None:
+    """Of 3 pixels either way; images that are padded, and images as they are, give the same."""
+    actual = made("soft-els", border=9).denoise(noisy(), LEVEL, None, 2.7)
+    for border in (3, None):
+        torch.testing.assert_close(actual, general(2.7, 3, border, 0.85), rtol=0, atol=1e-12)
+
+
+def test_soft_windows_with_a_border_are_it_also_of_moved_images() -> None:
+    actual = made(mirrored=True, turned=True, temperature=1.7).denoise(noisy(), LEVEL, None, 2.7)
+    expected = general(2.7, 3, 1, 1.7, flips=True, turns=True)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("window", ["box", "soft"])
 @pytest.mark.parametrize("source", ["everywhere", "place"])
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
@@ -64,9 +118,8 @@ def test_it_is_the_general_machine(window: str, source: str, boundary: str, mirr
     if window == "soft" and boundary == "zeros" and source == "everywhere":
         options |= {"border": 9, "border_limit": 9}  # translates hold no zeros beyond the border
     model = made(**options, temperature=temperature)
-    k, width = model.extent(scale), scale / (2 * math.pi) ** 0.5
-    soft = [math.exp(-(u**2) / (2 * width**2)) for u in range(-(k // 2), k // 2 + 1)]
-    profile = None if window == "box" else soft
+    k = 3 if window == "box" else 5
+    profile = None if window == "box" else gaussian(scale, 2)
     filters = Filters.windows(DATA.shape, k, boundary, profile=profile)
     moves = [Move()] if source == "place" else Move.translates(6, 6, k, boundary)
     expected = filtered_posterior_mean(
@@ -131,21 +184,27 @@ def test_turned_images_are_seen_by_tall_windows_as_the_images_are_by_wide_ones()
 
 
 @pytest.mark.parametrize(
-    ("window", "scale", "mixture", "mixed"),
-    [("box", 3, 1.5, (3, 5)), ("box", 3, 2, (1, 7)), ("soft", 2.0, 1.5, (4 / 3, 3.0)), ("box", 1, 1.4, (1,))],
+    ("window", "scale", "mixture", "mixed", "sizes"),
+    [
+        ("box", 3, 1.5, (3, 5), (3, 5)),
+        ("box", 3, 2, (1, 7), (1, 7)),
+        ("soft", 2.0, 1.5, (4 / 3, 3.0), (3, 7)),
+        ("box", 1, 1.4, (1,), (1,)),
+    ],
 )
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
 def test_a_mixture_has_two_filters_at_each_pixel(
-    window: str, scale: float, mixture: float, mixed: tuple[float, ...], boundary: str
+    window: str, scale: float, mixture: float, mixed: tuple[float, ...], sizes: tuple[int, ...], boundary: str
 ) -> None:
     options = {"window": window, "boundary": boundary}
     if window == "soft" and boundary == "zeros":
         options |= {"border": 9, "border_limit": 9}
     model, filters, allowed = made(**options, mixture=mixture), [], []
-    for each in mixed:
-        alone = made(**options)
-        k = alone.extent(each)
-        filters.append(Filters.windows(DATA.shape, k, boundary, profile=alone.profile(each)))
+    if window == "soft" and boundary == "circular":
+        sizes = (3, 5)  # they would meet themselves
+    for each, k in zip(mixed, sizes, strict=True):
+        profile = None if window == "box" else gaussian(each, k // 2)
+        filters.append(Filters.windows(DATA.shape, k, boundary, profile=profile))
         moves = Move.translates(6, 6, k, boundary)
         allowed.append([move.allowed for move in moves])
     responses = [torch.nn.functional.one_hot(each.responses, 36).double().T / len(mixed) for each in filters]
@@ -158,12 +217,12 @@ def test_a_mixture_has_two_filters_at_each_pixel(
     )
     torch.testing.assert_close(model.denoise(noisy(), LEVEL, None, scale), expected, rtol=0, atol=1e-10)
     assert model.comparisons(scale) == sum(made(**options).comparisons(each) for each in mixed)
-    assert model.traits.window(scale) == made(**options).extent(mixed[-1])
+    assert model.traits.window(scale) == sizes[-1]
     for name in ("held_bytes", "block_bytes"):
-        sizes = [
+        one, other = (
             getattr(each, name)(2, at, torch.float32) for each, at in ((model, scale), (made(**options), mixed[-1]))
-        ]
-        assert sizes[0] == sizes[1]
+        )
+        assert one == other
 
 
 def test_a_mixture_attributes_nothing() -> None:

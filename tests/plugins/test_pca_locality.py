@@ -61,20 +61,31 @@ def test_batches_are_those_of_the_published_code(published: Mapping[str, Any], t
 @PUBLISHED
 @pytest.mark.parametrize("t", TIMESTEPS)
 def test_masks_are_of_the_published_size(published: Mapping[str, Any], t: int, threshold: float) -> None:
+    """At t = 20, they are once the few entries are flipped that float32 may put on the other side of the threshold."""
     images, _, level = case_of(published, t)
-    model = model_of("pca-locality", images, threshold=threshold)
-    wiener = model.fitted(None).moments.wiener(level)
-    sizes, wanted = mask_of(wiener, threshold).sum(0), published[f"pca_thr{threshold}_t{t}_mask_sizes"]
-    wrong = np.flatnonzero(sizes.numpy() != wanted)
+    moments = model_of("pca-locality", images, threshold=threshold).fitted(None).moments
+    wiener, wanted = moments.wiener(level), torch.as_tensor(published[f"pca_thr{threshold}_t{t}_mask_sizes"])
+    missing = wanted - mask_of(wiener, threshold).sum(0)
     if t != 20:
-        assert len(wrong) == 0
-    # There the singular vectors of the covariance in float32, of which the published filter is made, are not those of
-    # its null space to better than 1e-3: a few entries near the threshold fall on the other side of it.
+        assert not missing.any()
+        return
+    assert 0 < missing.count_nonzero() <= 10
+    assert missing.abs().max() == 1
     ratios = (wiener / wiener.diagonal()[:, None]).abs()
-    nearness = (ratios / (threshold * ratios.amax()) - 1).abs().amin(0).numpy()
-    assert len(wrong) <= 12
-    assert np.abs(sizes.numpy() - wanted).max() <= 1
-    assert (nearness[wrong] < 0.01).all()
+    excess = ratios / ratios.amax() - threshold
+    # The covariance C rounded by E changes W = C (C + s^2 / a^2)^-1 by |E| a^2 / s^2 at most, to first order.
+    rounding = torch.finfo(torch.float32).eps * moments.values.max() / level.ratio**2
+    stated = 4e-5
+    assert stated < rounding < 2e-4
+    is_near = excess.abs() < stated
+    assert is_near.any(0).double().mean() < 0.3  # that an entry is so near is no matter of course
+    flipped = mask_of(wiener, threshold)
+    for column in missing.nonzero().flatten():
+        flippable = is_near[:, column] & ((excess[:, column] < 0) == (missing[column] > 0))
+        nearest = torch.where(flippable, excess[:, column].abs(), torch.inf).argmin()
+        assert flippable[nearest]
+        flipped[nearest, column] = 1 - flipped[nearest, column]
+    assert torch.equal(flipped.sum(0), wanted.double())
 
 
 @IN_PIECES

@@ -46,7 +46,7 @@ def smoothed_by_brute_force(model: Any, images: np.ndarray, level: tuple[float, 
     return exact
 
 
-@pytest.mark.parametrize("neighbours", [None, 4, 200])
+@pytest.mark.parametrize("neighbours", [None, 1, 4, FEW - 1])
 @pytest.mark.parametrize("level", LEVELS)
 def test_smoothed_is_the_mean_of_is_over_perturbed_inputs(level: tuple[float, float], neighbours: int | None) -> None:
     images = images_of().astype(np.float32).astype(np.float64)
@@ -54,6 +54,17 @@ def test_smoothed_is_the_mean_of_is_over_perturbed_inputs(level: tuple[float, fl
     # In float32 all draws are those of float64: what both are given is the same to float32.
     x = noisy(images, level).astype(np.float32).astype(np.float64)
     assert_agrees(model, x, level, smoothed_by_brute_force(model, images, level, neighbours or FEW))
+
+
+def test_more_neighbours_than_images_are_all_of_them() -> None:
+    images = images_of()
+    x = torch.as_tensor(noisy(images, (0.8, 0.6)))
+    every, many, fewer = (
+        model_of("smoothed", images, draws=5, sigma=0.5, neighbours=count).denoise(x, HALF)
+        for count in (None, 200, FEW - 1)
+    )
+    torch.testing.assert_close(many, every, rtol=0, atol=1e-12)
+    assert float((fewer - every).abs().max()) > 1e-6
 
 
 def test_perturbations_are_normal_with_the_deviation_asked_for() -> None:

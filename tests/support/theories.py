@@ -49,7 +49,7 @@ def assert_agrees(
     """Hold a model to `exact`: in float64 to rounding, and in float32 near it."""
     expected = np.stack([exact(sample, *level) for sample in x])
     actual = model.denoise(torch.as_tensor(x), mosaic.Level(*level), None, k).numpy()
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-10)
     single = model_of(model.name, model.dataset.images.numpy().astype(np.float32), **model.options.model_dump())
     near = single.denoise(torch.as_tensor(x, dtype=torch.float32), mosaic.Level(*level), None, k)
     assert near.dtype == torch.float32

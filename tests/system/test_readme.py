@@ -163,6 +163,7 @@ def test_the_commands_run_in_the_order_of_the_page_and_els_predicts_the_network(
 
 
 @pytest.mark.system
+@pytest.mark.filterwarnings("ignore:The best scale is")
 def test_the_experiment_from_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     exec(blocks("python")[7], {})
     assert "pearson_r_median" in capsys.readouterr().out

@@ -23,6 +23,7 @@ from torch import Tensor
 from mosaic.device import limited_threads
 from mosaic.errors import warn_of
 from mosaic.evaluate.calibration.config import CalibrationConfig, CalibrationSettings
+from mosaic.evaluate.calibration.ends import ends_notes
 from mosaic.evaluate.calibration.plan import CalibrationPlan
 from mosaic.evaluate.calibration.prepare import prepare_calibration
 from mosaic.interfaces.arguments import checked
@@ -263,7 +264,8 @@ def calibrate(
     Returns
     -------
     xarray.Dataset
-        `cosine` and `distance` (sample, step, k), `best` (sample, step), `scale` and its spread (step).
+        `cosine` and `distance` (sample, step, k), `best` (sample, step), `scale` and its spread (step). A warning names
+        the times whose scale is the largest or smallest tried.
 
     Raises
     ------
@@ -299,4 +301,6 @@ def calibrate(
     plan = prepare_calibration(config, access, memory=memory, network=network, dataset=images, output=output)
     warn_of(plan.notes)
     with connected(client), reporting(progress) as report:
-        return start(plan, report)
+        calibration = start(plan, report)
+    warn_of(ends_notes(calibration))
+    return calibration

@@ -23,6 +23,7 @@ from mosaic.evaluate.leaderboard.participants import (
 from mosaic.evaluate.leaderboard.tuned import how_tuned, origin_of, parameters_of
 from mosaic.evaluate.leaderboard.tuning import Candidate, Tuning, tuning_config
 from mosaic.interfaces.data_source import DataAccess
+from mosaic.interfaces.options import chosen_on
 from mosaic.interfaces.sampler import levels_at
 from mosaic.interfaces.score import ScoreModel
 from mosaic.registry.loading import registry
@@ -125,14 +126,16 @@ class Entries:
         model = self.objects.get(name)
         if model is not None and not is_registered(model):
             return "not known"
+        options = registry().get("score", run.score).Options
         return how_tuned(
             run.score,
-            parameters_of(registry().get("score", run.score).Options),
+            parameters_of(options),
             has_scale=has_scale(run, self.plans[0].dataset, model),
             origin=origin_of(run.scales),
             seeds=self.plans[0].seeds,
             by_hand=model.options.model_fields_set if model is not None else self.config.score_options.get(name, {}),
             chosen=chosen,
+            defaults=chosen_on(options),
         )
 
     def _entry(

@@ -66,10 +66,10 @@ def leaderboard(
         of x0hat at states of the network's flow, and `along_METRIC` (score, training, sample), its median over steps;
         `own_step_METRIC` (score, training, own_step, sample) of x0hat at states of the theory's own flow, and
         `own_METRIC` its median. `behind` (score, training, sample), by how much `final_METRIC` of the first metric is
-        worse than that of the theory that is best on the other half of the samples. `partial_pearson_r` (score,
-        training, sample), the correlation of final images given that of the theory `given`. Each has `_median`, `_low`
-        and `_high` over trainings and samples. The network's own entry says how well another training predicts it,
-        mean over the others; of one training it is NaN.
+        worse than that of the theory that is best on the other half of the samples; NaN for one that is best on both.
+        `partial_pearson_r` (score, training, sample), the correlation of final images given that of the theory `given`.
+        Each has `_median`, `_low` and `_high` over trainings and samples. The network's own entry says how well another
+        training predicts it, mean over the others; of one training it is NaN.
 
         `tuned` (score), how parameters were chosen; of what `tune` tries, `tuning_METRIC` (candidate, training,
         tuning_sample) and `chosen` (candidate). `seconds` (score, step) and `seconds_per_step` (score), of one sample;

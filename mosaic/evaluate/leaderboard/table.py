@@ -227,11 +227,17 @@ def best_of_halves(final: Values, names: Sequence[str], higher_is_better: bool) 
 
 
 def _behind(final: Values, names: Sequence[str], higher_is_better: bool) -> Values:
-    """How far each is behind the theory that is best on the other half of the samples."""
+    """How far each is behind the theory that is best on the other half of the samples.
+
+    NaN for a theory that is best on both halves: it would be compared with itself. One that is best on one half is
+    compared with itself on the other, where it has 0.
+    """
     behind = np.full(final.shape, np.nan)
     even, odd = best_of_halves(final, names, higher_is_better)
     for start, best in ((0, odd), (1, even)):
         if best is not None:
             lead = final[names.index(best)][None, :, start::2] - final[..., start::2]
             behind[..., start::2] = lead if higher_is_better else -lead
+    if even is not None and even == odd:
+        behind[names.index(even)] = np.nan
     return behind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -10,7 +10,7 @@ from typing import get_args
 import xarray as xr
 
 from mosaic.errors import DataError
-from mosaic.interfaces.options import Options
+from mosaic.interfaces.options import Options, chosen_on
 from mosaic.storage.files import open_stored
 from mosaic.storage.requirements import attribute_of
 from mosaic.storage.schema import CALIBRATION_SCHEMA
@@ -54,14 +54,16 @@ def _score_of(calibration: xr.Dataset) -> str:
 def parameters_of(options: type[Options]) -> list[str]:
     """Name the options that are free parameters of a theory.
 
-    Those are the ones that may be any number, and whole numbers that may be left open. Other whole numbers are seeds
-    and counts of draws, and words choose a variant or how it is computed.
+    Those are the ones that may be any number, whole numbers that may be left open, and what says on what its default
+    was chosen. Other whole numbers are seeds, counts of draws and the like; words choose a variant or how it is
+    computed.
     """
+    chosen = chosen_on(options)
     return [
         name
         for name, field in options.model_fields.items()
         for kinds in [(field.annotation, *get_args(field.annotation))]
-        if float in kinds or {int, type(None)} <= set(kinds)
+        if name in chosen or float in kinds or {int, type(None)} <= set(kinds)
     ]
 
 
@@ -74,6 +76,7 @@ def how_tuned(
     seeds: Collection[int],
     by_hand: Collection[str],
     chosen: Collection[str],
+    defaults: Mapping[str, str],
 ) -> str:
     """Say how the parameters of a theory were chosen, in a few words.
 
@@ -91,8 +94,11 @@ def how_tuned(
         Those of the board's noise.
     by_hand, chosen : collection of str
         Options that the user set, and options that were chosen on other noise.
+    defaults : mapping
+        On what the defaults of parameters were chosen, where that is known.
     """
     words: list[str] = []
+    left = [each for each in parameters if each not in {*by_hand, *chosen}]
     if has_scale and origin is not None:
         noise = ON_THIS_NOISE if not set(seeds).isdisjoint(origin.seeds) else ""
         words.append(f"calibrated{noise}" if origin.score == name else f"scales of {origin.score}{noise}")
@@ -100,7 +106,8 @@ def how_tuned(
         words.append(f"tuned {' '.join(chosen)}")
     if set(by_hand) & set(parameters):
         words.append("set by hand")
-    is_open = bool(set(parameters) - {*by_hand, *chosen}) or (has_scale and origin is None)
-    if is_open:
+    for where in dict.fromkeys(defaults[each] for each in left if each in defaults):
+        words.append(f"{' '.join(each for each in left if defaults.get(each) == where)} chosen on {where}")
+    if any(each not in defaults for each in left) or (has_scale and origin is None):
         words.append("rest untuned" if words else "untuned")
     return ", ".join(words) or "no parameters"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mosaic.evaluate.leaderboard.agreement import partial_correlation, with_interval
+from mosaic.evaluate.leaderboard.table import _behind
 from mosaic.evaluate.statistics import crossed_interval
 
 
@@ -43,3 +44,14 @@ def test_medians_are_over_trainings_and_samples_of_each_entry() -> None:
         assert dims == ("score", "step")
         assert ends[1, 2] == crossed_interval(values[1, :, 2])[place]
     assert named["x"][1] is values
+
+
+def test_the_best_of_both_halves_is_the_reference_and_not_measured() -> None:
+    final, names = np.array([[[0.9, 0.8, 0.7]], [[0.5, 0.6, 0.4]]]), ["a", "b"]
+    np.testing.assert_allclose(_behind(final, names, True), [[[np.nan] * 3], [[0.4, 0.2, 0.3]]])
+    np.testing.assert_allclose(_behind(final, names, False), [[[0.4, 0.2, 0.3]], [[np.nan] * 3]])
+
+
+def test_the_best_of_one_half_is_its_own_reference_on_the_other() -> None:
+    final = np.array([[[0.9, 0.1]], [[0.2, 0.8]]])  # the first is best on the even sample, the second on the odd one
+    np.testing.assert_allclose(_behind(final, ["a", "b"], True), [[[-0.7, 0.0]], [[0.0, -0.7]]])

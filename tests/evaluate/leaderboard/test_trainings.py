@@ -127,6 +127,8 @@ def test_the_lead_is_that_of_the_theory_that_is_best_on_the_other_half(table: xr
     for sample in range(3):
         best = final.sel(score=odd if sample % 2 == 0 else even)
         lead = best[:, sample] - table["final_pearson_r"][..., sample]
+        if even == odd:  # it would be compared with itself
+            lead = lead.where(lead["score"] != even)
         np.testing.assert_allclose(table["behind"][..., sample], lead.transpose("score", "training"))
 
 

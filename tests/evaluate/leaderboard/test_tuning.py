@@ -144,11 +144,12 @@ def test_the_rows_say_how_parameters_were_chosen(network: Path, tmp_path: Path) 
     config = layered(LeaderboardConfig, {"checkpoint": str(trained), **settings})
     theories = {"own": mosaic.score(lambda x, t: x, mosaic.score(trained).model.dataset)}
     board = prepare_leaderboard(config, tmp_path / "board", mosaic.DataAccess(), theories=theories)
+    chosen = "chosen on networks of MNIST and FashionMNIST"
     assert board.tuned == {
         "els": "calibrated",
         "ls": "scales of els",
-        "soft-els": "calibrated on this noise, rest untuned",
-        "filtered": "scales of els, set by hand, rest untuned",
+        "soft-els": f"calibrated on this noise, border_limit temperature {chosen}, rest untuned",
+        "filtered": f"scales of els, set by hand, border_limit {chosen}, rest untuned",
         "is": "no parameters",
         "smoothed": "set by hand",
         "pca-locality": "tuned threshold",
@@ -168,6 +169,7 @@ def test_parameters_are_numbers_and_not_seeds_or_counts_of_draws() -> None:
     assert named["golden-subset"] == ["threshold", "low", "high", "proxy"]
     assert named["smoothed"] == ["sigma", "neighbours"]
     assert named["gaussian-mixture"] == ["components"]
+    assert named["soft-els"] == ["cutoff", "border", "border_limit", "temperature"]
     assert [named[name] for name in ("is", "els", "gaussian", "patch-posterior")] == [[]] * 4
 
 
@@ -175,7 +177,16 @@ def test_scales_of_something_else_than_a_calibration_are_untuned(tiny: mosaic.Da
     mosaic.run("els", tiny, steps=2, samples=1, scales="3", out=tmp_path / "run.nc").close()
     assert [origin_of(scales) for scales in (None, "3", "paper/mnist-resnet-zeros", "x.json", "lost.nc")] == [None] * 5
     assert origin_of(str(tmp_path / "run.nc")) is None
-    says = {"parameters": ["a", "b"], "has_scale": True, "origin": None, "seeds": []}
+    says = {"parameters": ["a", "b"], "has_scale": True, "origin": None, "seeds": [], "defaults": {}}
     assert how_tuned("els", by_hand=[], chosen=[], **says) == "untuned"
     assert how_tuned("els", by_hand=["b"], chosen=["a"], **says) == "tuned a, set by hand, rest untuned"
     assert how_tuned("els", by_hand=["b"], chosen=["a"], **{**says, "has_scale": False}) == "tuned a, set by hand"
+
+
+def test_defaults_that_were_chosen_somewhere_say_where() -> None:
+    parameters, defaults = ["a", "b", "c"], {"a": "X", "b": "Y", "c": "X"}
+    says = {"parameters": parameters, "has_scale": False, "origin": None, "seeds": [], "defaults": defaults}
+    assert how_tuned("els", by_hand=[], chosen=[], **says) == "a c chosen on X, b chosen on Y"
+    assert how_tuned("els", by_hand=["c"], chosen=["b"], **says) == "tuned b, set by hand, a chosen on X"
+    says["parameters"] = [*parameters, "d"]
+    assert how_tuned("els", by_hand=["b"], chosen=["a", "c"], **says) == "tuned a c, set by hand, rest untuned"

@@ -87,6 +87,7 @@ def test_each_boundary_at_each_scales_is_compared_with_the_network(folder: Path,
     assert row["time"].values.tolist() == pytest.approx([step / 20 for step in range(1, 21)])
 
 
+@pytest.mark.filterwarnings("ignore:The best scale is")
 def test_scales_are_calibrated_as_the_command_does(folder: Path, measured: xr.Dataset) -> None:
     network, row = folder / ROW / "network", measured.sel(row=ROW)
     for boundary, file in (("circular", "scales.nc"), ("valid", "scales-valid.nc")):
@@ -99,6 +100,7 @@ def test_scales_are_calibrated_as_the_command_does(folder: Path, measured: xr.Da
         )
 
 
+@pytest.mark.filterwarnings("ignore:The best scale is")
 def test_valid_is_calibrated_on_exact_circular_els(small: dict[str, Any], folder: Path, measured: xr.Dataset) -> None:
     row, scales = measured.sel(row=ROW), list(PAPER_SCALES["mnist-resnet-zeros"])
     shared: dict[str, Any] = {"dataset_options": small["dataset_options"], "scales": scales}

@@ -17,6 +17,7 @@ from mosaic.reproduction.study.rows import NETWORK_STEPS, ROWS, THEORY_STEPS, Ro
 from mosaic.reproduction.study.study import Study
 
 
+@pytest.mark.filterwarnings("ignore:The best scale is")
 def test_a_row_is_what_the_four_commands_make(made: Path, tmp_path: Path) -> None:
     data = {"dataset": "digits", "dataset_options": {"limit": 30}}
     options = {"channels": 4, "blocks": 1, "class_conditional": True, "padding": "zeros"}
