@@ -116,7 +116,7 @@ class NoiseSchedule(ABC):
             times = low + (high - low) * parts
             signal, noise = self.signal_noise(times)
             below = int((noise[1:-1] < ratio * signal[1:-1]).sum())
-            low, high = times[below].item(), times[below + 1].item()
+            low, high = float(times[below]), float(times[below + 1])
         return high
 
     def rescaled(self, x: Tensor, level: Level) -> tuple[Tensor, Level]:

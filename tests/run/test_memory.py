@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 import xarray as xr
 from built_kernel import MISSING
+from forks import Run, forks
 from pydantic import ValidationError
 
 import mosaic
@@ -23,6 +25,13 @@ from mosaic.run.memory import parse_memory, predict_memory
 from mosaic.run.plan import Plan
 from mosaic.run.prepare import prepare
 from mosaic.run.settings import layered
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[Run]:
+    """Processes whose peaks are measured."""
+    with forks() as run:
+        yield run
 
 
 @pytest.mark.parametrize(
@@ -171,19 +180,13 @@ print(peak_bytes() - before, predict_memory(plan.model, plan.size)["thread"])
     "case",
     ["els compiled float32 1", "els torch float32 3", "els torch float64 1", "ls torch float32 1", "es  float32 1"],
 )
-def test_a_thread_needs_no_more_than_predicted(case: str, noise: str) -> None:
+def test_a_thread_needs_no_more_than_predicted(forked: Run, case: str, noise: str) -> None:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the system does not tell the peak of a process from a moment on")
     score, engine, dtype, channels = case.split(" ")
     if engine == "compiled" and MISSING:
         pytest.skip(MISSING)
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, score, engine, dtype, noise, channels],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    used, predicted = map(int, done.stdout.split())
+    used, predicted = map(int, forked(PROBE, score, engine, dtype, noise, channels).split())
     assert 0 < used <= predicted
 
 
@@ -217,16 +220,14 @@ print(peak_bytes() - before, need["model"], need["thread"])
 """
 
 
-def held(settings: dict[str, Any], *sizes: int) -> tuple[int, int, int]:
+def held(forked: Run, settings: dict[str, Any], *sizes: int) -> tuple[int, int, int]:
     """Bytes that a model takes for a batch, and those predicted of what it holds and of a thread.
 
     The sizes are channels, side and number of images, and scale.
     """
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the system does not tell the peak of a process from a moment on")
-    command = [sys.executable, "-c", HELD, json.dumps(settings), *map(str, sizes)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    used, model, thread = map(int, done.stdout.split())
+    used, model, thread = map(int, forked(HELD, json.dumps(settings), *map(str, sizes)).split())
     return used, model, thread
 
 
@@ -240,9 +241,11 @@ def held(settings: dict[str, Any], *sizes: int) -> tuple[int, int, int]:
         ({"form": "mixture"}, (1, 32, 32, 5)),
     ],
 )
-def test_attention_holds_about_what_is_predicted(options: dict[str, str], sizes: tuple[int, ...]) -> None:
+def test_attention_holds_about_what_is_predicted(forked: Run, options: dict[str, str], sizes: tuple[int, ...]) -> None:
     """At sizes at which what it holds is most of it: all pairs of pixels, or all windows."""
-    used, model, thread = held({"score": "els-attention", "score_options": {**options, "engine": "torch"}}, *sizes)
+    used, model, thread = held(
+        forked, {"score": "els-attention", "score_options": {**options, "engine": "torch"}}, *sizes
+    )
     assert model / 4 < used <= model + thread
     assert model > thread
 
@@ -278,9 +281,11 @@ HOLDING: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("score", "settings", "sizes"),
     [pytest.param(*case, marks=[] if case is HOLDING[0] else [pytest.mark.slow]) for case in HOLDING],
 )
-def test_every_model_takes_no_more_than_predicted(score: str, settings: dict[str, Any], sizes: tuple[int, ...]) -> None:
+def test_every_model_takes_no_more_than_predicted(
+    forked: Run, score: str, settings: dict[str, Any], sizes: tuple[int, ...]
+) -> None:
     """At sizes at which it takes more than one of both, where it has both."""
-    used, model, thread = held({"score": score, **settings}, *sizes)
+    used, model, thread = held(forked, {"score": score, **settings}, *sizes)
     assert 0 < used <= model + thread
 
 
@@ -299,9 +304,9 @@ COMPILED: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
 @pytest.mark.skipif(bool(MISSING), reason=f"no compiled kernel: {MISSING}")
 @pytest.mark.parametrize(("score", "options", "sizes"), COMPILED)
 def test_the_compiled_engine_takes_no_more_than_predicted(
-    score: str, options: dict[str, Any], sizes: tuple[int, ...]
+    forked: Run, score: str, options: dict[str, Any], sizes: tuple[int, ...]
 ) -> None:
-    used, model, thread = held({"score": score, "score_options": {**options, "engine": "compiled"}}, *sizes)
+    used, model, thread = held(forked, {"score": score, "score_options": {**options, "engine": "compiled"}}, *sizes)
     assert 0 < used <= model + thread
 
 
