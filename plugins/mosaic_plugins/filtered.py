@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 from typing import Literal, Self
@@ -79,18 +79,19 @@ class Filtered(SoftELS):
             "unless m is 1, pixels are not attributed.",
         )
 
-        @model_validator(mode="after")
-        def _consistent(self) -> Self:
-            """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
-            fields, soft, whole = type(self).model_fields, self.window == "soft", self.window == "whole"
+        def unused(self) -> Mapping[str, str]:
+            """What the windows and sources chosen do not have."""
+            soft, whole = self.window == "soft", self.window == "whole"
             used = {"cutoff": soft, "exponent": soft, "aspect": soft, "mixture": not whole, "engine": not whole}
             used["border"] = used["border_limit"] = soft and self.source == "everywhere"
             used["boundary"] = not whole or self.source == "everywhere"
-            for name, is_used in used.items():
-                default = fields[name].default
-                if not is_used and getattr(self, name) != default:
-                    chosen = f"window={self.window}, source={self.source}"
-                    raise ValueError(f"{name} is not used with {chosen}; leave it at {default}")
+            chosen = f"window={self.window}, source={self.source}"
+            return {**super().unused(), **{name: chosen for name, is_used in used.items() if not is_used}}
+
+        @model_validator(mode="after")
+        def _consistent(self) -> Self:
+            """Refuse sources that leave pixels without candidates, or that there are not."""
+            whole = self.window == "whole"
             if whole and self.boundary != "circular" and self.source == "everywhere":
                 raise ValueError("whole images have circular translates; use boundary=circular, or source=place")
             if self.source == "place" and self.boundary == "valid":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class FlexiblePatches(mosaic.ScoreModel):
         )
         images: int = Field(64, ge=1, le=100_000, description="Noisy training images that heat maps are means over.")
         seed: int = Field(0, ge=0, lt=2**32, description="Seed of the choice of these images, and of their noise.")
+
+        def unused(self) -> Mapping[str, str]:
+            """What heat maps are made of, where patches are whole images."""
+            return dict.fromkeys(("images", "seed") if self.share == 1 else (), "share=1")
 
         @field_validator("checkpoint")
         @classmethod
