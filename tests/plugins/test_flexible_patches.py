@@ -38,6 +38,15 @@ def test_a_mask_is_the_fewest_pixels_with_more_than_the_share(share: float) -> N
         assert kept[1:].sum() <= share * total * (1 + 1e-12) or mask.all()
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.62, [1]), (0.625, [1, 3]), (0.81, [1, 3]), (0.8125, [0, 1, 3])])
+def test_a_mask_that_would_hold_the_share_exactly_has_a_pixel_more(share: float, kept: list[int]) -> None:
+    """As the published code keeps, from the least pixel up, those whose sums reach 1 - share."""
+    maps = torch.tensor([[1.0, 5.0, 0.5, 1.5]], dtype=torch.float64)
+    assert masks_of(maps, share)[0].nonzero()[:, 0].tolist() == kept
+    values, places = maps[0].sort()
+    assert sorted(places[values.cumsum(0) >= (1 - share) * 8].tolist()) == kept
+
+
 def test_heat_maps_are_means_of_the_absolute_jacobian_of_each_channel(tiny: mosaic.DataSet, folder: Path) -> None:
     model, network = flexible(tiny, folder), mosaic.score(folder, tiny)
     level = network.schedule.level(0.4)
