@@ -148,6 +148,12 @@ class ELSAttention(ELS):
         mixed = (value + attended) / 2
         return mixed if options.value == "denoised" else (x + level.noise**2 * mixed) / level.signal, posterior
 
+    def covariance(  # type: ignore[override]
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> Tensor | None:
+        """Give d x0hat / d x where the machine is ELS."""
+        return ELS.covariance(self, x, images, level, scale) if self.options.attention == "identity" else None
+
     @property
     def traits(self) -> mosaic.Traits:
         """With `compose`, a pixel depends on all of x; `mixture` only weighs windows, so it stays local."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -205,27 +205,61 @@ class Filtered(SoftELS):
             )
         return self._merged(x, images, level, scale, compute)
 
+    def covariance(  # type: ignore[override]
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> Tensor | None:
+        """Give d x0hat / d x, the mean of those at each scale; None for translates or orientations of whole images."""
+        warm = self.warmed(level)
+        if self.options.window == "whole":
+            is_single = self.aligned and len(self.orientations()) == 1
+            return mosaic.ideal_jacobian(x, images, warm) if is_single else None
+
+        def at(k: float) -> Tensor:
+            return mosaic.window_jacobian(
+                lambda values, compute: self._merged(x, images, level, k, compute, values),
+                images,
+                warm,
+                self.extent(k),
+                self.options.boundary,
+                profile=self.profile(k),
+            )
+
+        first, *others = self.scales(scale)
+        return sum(map(at, others), at(first)) / (1 + len(others))
+
     def _merged(
-        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self,
+        x: Tensor,
+        images: mosaic.Images,
+        level: mosaic.Level,
+        scale: float,
+        compute: mosaic.Compute,
+        values: Any = None,
     ) -> mosaic.Posterior:
         warm, parts = self.warmed(level), []
         for number, orientation in enumerate(self.orientations()):
-            part = self._posterior(x, orientation.of(images), warm, scale, compute)
+            part = self._posterior(x, orientation.of(images), warm, scale, compute, values)
             if part.source is not None:  # images of each orientation are numbered after those of the one before
                 part.source = part.source + number * len(images) * math.prod(images.shape[2:])
             parts.append(part)
         return reduce(mosaic.Posterior.merge, parts)
 
     def _posterior(
-        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self,
+        x: Tensor,
+        images: mosaic.Images,
+        level: mosaic.Level,
+        scale: float,
+        compute: mosaic.Compute,
+        values: Any,
     ) -> mosaic.Posterior:
         if self.options.window == "whole":
             whole = mosaic.ideal_posterior if self.aligned else mosaic.equivariant_posterior
             return whole(x, images, level, compute=compute)
         if not self.aligned:
-            return self.averaging(None, x, images, level, scale, compute)
+            return self.averaging(values, x, images, level, scale, compute)
         k, boundary, profile = self.extent(scale), self.options.boundary, self.profile(scale)
-        return mosaic.local_posterior(x, images, level, k, boundary, profile=profile, compute=compute)
+        return mosaic.local_posterior(x, images, level, k, boundary, values=values, profile=profile, compute=compute)
 
     def sources(
         self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float

@@ -62,8 +62,8 @@ class FlexiblePatches(mosaic.ScoreModel):
             None,
             gt=0,
             le=1,
-            description="Share of each heat map, of which its patch holds more. Default: as published for CIFAR10, from 0.3 at "
-            "the lowest noise to 1 at s / a = 8.4 and above.",
+            description="Share of each heat map, of which its patch holds more. Default: as published for CIFAR10, "
+            "from 0.3 at the lowest noise to 1 at s / a = 8.4 and above.",
         )
         flips: bool = Field(
             False, description="Whether mirror images of the training set count, too, as the published code has it."
