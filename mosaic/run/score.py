@@ -91,7 +91,7 @@ class Score:
         Raises
         ------
         UsageError
-            If x, the level, the scale or a label cannot be used.
+            If x, the level, the scale or a label cannot be used; x that holds NaN or infinity neither.
         """
         with standard_torch():
             return self.model.denoise(*self._arguments(x, t, **at))
