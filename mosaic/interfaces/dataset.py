@@ -234,7 +234,7 @@ class DataSet:
             yield labels == label, None if label == -1 else self._places_of(label)
 
     def check_batch(self, x: Tensor, labels: Tensor | None = None) -> None:
-        """Refuse x that is no batch of images like these in a type to compute in, and labels of another size.
+        """Refuse x that is no batch of finite images like these in a type to compute in, and labels of another size.
 
         Raises
         ------
@@ -257,6 +257,10 @@ class DataSet:
             raise UsageError(
                 f"x is on {x.device}, the images of '{self.name}' on {self.images.device}; move one of them."
             )
+        finite = torch.isfinite(x.detach()).flatten(1).all(1)
+        if not bool(finite.all()):
+            number = int((~finite).nonzero()[0])
+            raise UsageError(f"x has NaN or infinity in image {number} of {len(x)}; all its values must be finite.")
         if labels is not None and labels.shape != (len(x),):
             raise UsageError(f"{len(x)} samples need as many labels, not labels of shape {tuple(labels.shape)}.")
 

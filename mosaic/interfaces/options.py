@@ -53,6 +53,22 @@ class Options(BaseModel):
                 raise ValueError(f"{name} is an integer of more than 64 bits")
         return self
 
+    def unused(self) -> Mapping[str, str]:
+        """Say which options have no effect as the others are, and why: `{"batch": "average=exact"}`.
+
+        Any other value of these than the default is refused.
+        """
+        return {}
+
+    @model_validator(mode="after")
+    def _refuse_unused(self) -> Self:
+        """Refuse an option that nothing would depend on."""
+        for name, why in self.unused().items():
+            default = type(self).model_fields[name].default
+            if getattr(self, name) != default:
+                raise ValueError(f"{name} is not used with {why}; leave it at {_text(default)}")
+        return self
+
     @classmethod
     def accepts(cls, name: str) -> str:
         """Write what a field takes as an annotation."""

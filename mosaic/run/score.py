@@ -91,7 +91,7 @@ class Score:
         Raises
         ------
         UsageError
-            If x, the level, the scale or a label cannot be used.
+            If x, the level, the scale or a label cannot be used; x that holds NaN or infinity neither.
         """
         with standard_torch():
             return self.model.denoise(*self._arguments(x, t, **at))
@@ -124,8 +124,9 @@ class Score:
     ) -> Jacobian:
         """Give the derivative d x0hat / d x, and how it was found; other arguments as for `denoise`.
 
-        It is a closed form where the model has one (IS, LS, ELS, soft-els, gaussian). Networks, and whatever computes
-        with torch alone, are differentiated by torch; all else by central differences, two evaluations a value of x.
+        It is a closed form where the model has one (IS, LS, ELS, soft-els, most of filtered, gaussian). Networks, and
+        what computes with torch alone, are differentiated by torch; all else by central differences, two evaluations a
+        value of x.
 
         Parameters
         ----------

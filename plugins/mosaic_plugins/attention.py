@@ -23,7 +23,7 @@ Softmax in-degrees, mixing of x0hat, temperature, and whole windows as embedding
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -120,6 +120,19 @@ class ELSAttention(ELS):
         draws: int = Field(1, ge=1, le=1000, description="Noisy copies of each training image (mixture).")
         seed: int = Field(0, ge=0, lt=2**32, description="Seed of their noise.")
 
+        def unused(self) -> Mapping[str, str]:
+            """What the form or the attention does not have."""
+            form, attention = f"form={self.form}", f"attention={self.attention}"
+            unused = dict.fromkeys(("value",) if self.form == "mixture" else ("draws", "seed"), form)
+            if self.attention == "identity":
+                names = ("value", "embedding", "temperature", "exclude_self", "draws", "seed")
+                unused |= dict.fromkeys(names, attention)
+            elif self.attention == "top1":
+                unused["temperature"] = attention
+            if self.embedding == "window" and self.form == "compose" and self.engine != "torch":
+                unused["engine"] = "form=compose, embedding=window"
+            return unused
+
     options: Options
 
     def evaluate(
@@ -134,6 +147,12 @@ class ELSAttention(ELS):
         attended = (self.weights_of(embedding) @ value.flatten(2).mT).mT.reshape(value.shape)
         mixed = (value + attended) / 2
         return mixed if options.value == "denoised" else (x + level.noise**2 * mixed) / level.signal, posterior
+
+    def covariance(  # type: ignore[override]
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> Tensor | None:
+        """Give d x0hat / d x where the machine is ELS."""
+        return ELS.covariance(self, x, images, level, scale) if self.options.attention == "identity" else None
 
     @property
     def traits(self) -> mosaic.Traits:

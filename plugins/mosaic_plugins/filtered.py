@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -89,19 +89,20 @@ class Filtered(SoftELS):
             "unless m is 1, pixels are not attributed.",
         )
 
-        @model_validator(mode="after")
-        def _consistent(self) -> Self:
-            """Refuse options on which nothing would depend, and sources that leave pixels without candidates."""
-            fields, soft, whole = type(self).model_fields, self.window == "soft", self.window == "whole"
+        def unused(self) -> Mapping[str, str]:
+            """What the windows and sources chosen do not have."""
+            soft, whole = self.window == "soft", self.window == "whole"
             used = {"cutoff": soft, "exponent": soft, "aspect": soft, "mixture": not whole, "engine": not whole}
             used["border"] = not whole and self.source == "everywhere"
             used["border_limit"] = used["border"] and (soft or self.border is not None)
             used["boundary"] = not whole or self.source == "everywhere"
-            for name, is_used in used.items():
-                default = fields[name].default
-                if not is_used and getattr(self, name) != default:
-                    chosen = f"window={self.window}, source={self.source}"
-                    raise ValueError(f"{name} is not used with {chosen}; leave it at {default}")
+            chosen = f"window={self.window}, source={self.source}"
+            return {**super().unused(), **{name: chosen for name, is_used in used.items() if not is_used}}
+
+        @model_validator(mode="after")
+        def _consistent(self) -> Self:
+            """Refuse sources that leave pixels without candidates, or that there are not."""
+            whole = self.window == "whole"
             if whole and self.boundary != "circular" and self.source == "everywhere":
                 raise ValueError("whole images have circular translates; use boundary=circular, or source=place")
             if self.source == "place" and self.boundary == "valid":
@@ -221,27 +222,61 @@ class Filtered(SoftELS):
             )
         return self._merged(x, images, level, scale, compute)
 
+    def covariance(  # type: ignore[override]
+        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float
+    ) -> Tensor | None:
+        """Give d x0hat / d x, the mean of those at each scale; None for translates or orientations of whole images."""
+        warm = self.warmed(level)
+        if self.options.window == "whole":
+            is_single = self.aligned and len(self.orientations()) == 1
+            return mosaic.ideal_jacobian(x, images, warm) if is_single else None
+
+        def at(k: float) -> Tensor:
+            return mosaic.window_jacobian(
+                lambda values, compute: self._merged(x, images, level, k, compute, values),
+                images,
+                warm,
+                self.extent(k),
+                self.options.boundary,
+                profile=self.profile(k),
+            )
+
+        first, *others = self.scales(scale)
+        return sum(map(at, others), at(first)) / (1 + len(others))
+
     def _merged(
-        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self,
+        x: Tensor,
+        images: mosaic.Images,
+        level: mosaic.Level,
+        scale: float,
+        compute: mosaic.Compute,
+        values: Any = None,
     ) -> mosaic.Posterior:
         warm, parts = self.warmed(level), []
         for number, orientation in enumerate(self.orientations()):
-            part = self._posterior(x, orientation.of(images), warm, scale, compute)
+            part = self._posterior(x, orientation.of(images), warm, scale, compute, values)
             if part.source is not None:  # images of each orientation are numbered after those of the one before
                 part.source = part.source + number * len(images) * math.prod(images.shape[2:])
             parts.append(part)
         return reduce(mosaic.Posterior.merge, parts)
 
     def _posterior(
-        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
+        self,
+        x: Tensor,
+        images: mosaic.Images,
+        level: mosaic.Level,
+        scale: float,
+        compute: mosaic.Compute,
+        values: Any,
     ) -> mosaic.Posterior:
         if self.options.window == "whole":
             whole = mosaic.ideal_posterior if self.aligned else mosaic.equivariant_posterior
             return whole(x, images, level, compute=compute)
         if not self.aligned:
-            return self.averaging(None, x, images, level, scale, compute)
+            return self.averaging(values, x, images, level, scale, compute)
         k, boundary, profile = self.extent(scale), self.options.boundary, self.profile(scale)
-        return mosaic.local_posterior(x, images, level, k, boundary, profile=profile, compute=compute)
+        return mosaic.local_posterior(x, images, level, k, boundary, values=values, profile=profile, compute=compute)
 
     def sources(
         self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,19 @@ BATCH = 8  # images whose gradients are computed together
 class FlexiblePatches(mosaic.ScoreModel):
     """Posterior means of patches of any shape, averaged at each pixel over all patches that hold it.
 
-    There is a patch for each pixel p of the image: the fewest pixels that hold a given share of the network's heat map
-    of p. The heat map at pixel u is the mean, over noisy training images at the level, of the sum over channels c of
-    |d x0hat(p, c) / d x(u, c)|. Patches are compared with the training patches at their own place. At each new level
-    heat maps take C H W backward passes of the network for each batch of images; they are kept in the cache folder.
+    There is a patch for each pixel p of the image: the fewest pixels that hold more than a given share of the network's
+    heat map of p, or all pixels if the share is 1. The heat map at pixel u is the mean, over noisy training images at
+    the level, of the sum over channels c of |d x0hat(p, c) / d x(u, c)|. Patches are compared with the training patches
+    at their own place. At each new level heat maps take C H W backward passes of the network for each batch of images;
+    they are kept in the cache folder.
 
     References: Niedoba, Zwartsenberg, Murphy & Wood 2024 (arXiv 2411.19339), eq. 8 and 11, PSPC-Flex.
 
     The paper's: heat maps, masks and composite; shares by level, `SHARES`, chosen for CIFAR10. Its heat maps are means
     over 1,000 images of its own network.
-    The published code's: the shares. By default it counts mirror images of the training set, too: `flips=true`. Not
-    compared in numbers: its heat maps are a file of theirs.
+    The published code's: the shares; that patches hold more than the share, so that a pixel more is kept where fewer
+    hold it exactly. By default it counts mirror images of the training set, too: `flips=true`. Not compared in numbers:
+    its heat maps are a file of theirs.
     Ours: the network is any of yours, and `images` is 64; the share of a level between theirs is that of the nearest in
     log(s / a); a pixel that no patch holds is that of its own patch.
     """
@@ -60,14 +62,18 @@ class FlexiblePatches(mosaic.ScoreModel):
             None,
             gt=0,
             le=1,
-            description="Share of each heat map that its patch holds. Default: as published for CIFAR10, from 0.3 at "
-            "the lowest noise to 1 at s / a = 8.4 and above.",
+            description="Share of each heat map, of which its patch holds more. Default: as published for CIFAR10, "
+            "from 0.3 at the lowest noise to 1 at s / a = 8.4 and above.",
         )
         flips: bool = Field(
             False, description="Whether mirror images of the training set count, too, as the published code has it."
         )
         images: int = Field(64, ge=1, le=100_000, description="Noisy training images that heat maps are means over.")
         seed: int = Field(0, ge=0, lt=2**32, description="Seed of the choice of these images, and of their noise.")
+
+        def unused(self) -> Mapping[str, str]:
+            """What heat maps are made of, where patches are whole images."""
+            return dict.fromkeys(("images", "seed") if self.share == 1 else (), "share=1")
 
         @field_validator("checkpoint")
         @classmethod

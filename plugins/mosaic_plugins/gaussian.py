@@ -6,7 +6,7 @@ References: Wang & Vastola 2024 (The unreasonable effectiveness of Gaussian scor
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -259,6 +259,10 @@ class GaussianMixture(ByClass):
             None, ge=1, le=10_000, description="Clusters of k-means. Default: one component for each class."
         )
         seed: int = Field(0, ge=0, lt=2**32, description="Seed of k-means.")
+
+        def unused(self) -> Mapping[str, str]:
+            """The seed, without k-means."""
+            return {"seed": "components that are the classes"} if self.components is None else {}
 
     options: Options
 

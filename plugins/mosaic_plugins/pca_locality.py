@@ -5,6 +5,7 @@ References: Lukoianov, Yuan, Solomon & Sitzmann 2025 (Locality in image diffusio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -67,6 +68,10 @@ class PCALocality(ByClass):
             "batches, as the published code has it.",
         )
         batch: int = Field(512, ge=1, le=1_000_000, description="Images of a batch, with `average=batches`.")
+
+        def unused(self) -> Mapping[str, str]:
+            """The size of batches, where there are none."""
+            return {"batch": "average=exact"} if self.average == "exact" else {}
 
     options: Options
 

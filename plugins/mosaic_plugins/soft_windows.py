@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 import mosaic
@@ -92,13 +92,11 @@ class SoftELS(ELS):
             json_schema_extra=CHOSEN_ON,
         )
 
-        @model_validator(mode="after")
-        def _used(self) -> Self:
-            """Refuse a border that nothing would depend on."""
-            for name in ("border", "border_limit"):
-                if self.boundary != "zeros" and getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} is not used with boundary={self.boundary}; leave it out")
-            return self
+        def unused(self) -> Mapping[str, str]:
+            """A border, where windows wrap."""
+            return dict.fromkeys(
+                ("border", "border_limit") if self.boundary != "zeros" else (), f"boundary={self.boundary}"
+            )
 
     options: Options
 

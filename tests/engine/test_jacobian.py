@@ -61,6 +61,13 @@ def closed(model: mosaic.ScoreModel, x: Tensor, level: mosaic.Level, scale: floa
         ("soft-els", 3.2, {"boundary": "zeros", "border": 0.5}),
         ("soft-els", 1.7, {"boundary": "circular"}),
         ("soft-els", 1.7, {"boundary": "valid"}),
+        ("els-attention", 3, {"attention": "identity"}),
+        ("filtered", 0, {"window": "whole", "source": "place", "temperature": 0.7}),
+        ("filtered", 3, {"window": "box", "boundary": "circular"}),
+        ("filtered", 3, {"window": "box", "source": "place", "mirrored": True}),
+        ("filtered", 3, {"window": "box", "mirrored": True, "mixture": 1.5}),
+        ("filtered", 1.7, {"window": "soft", "temperature": 0.7, "mirrored": True}),
+        ("filtered", 1.7, {"window": "soft", "source": "place", "aspect": 2, "mixture": 1.3}),
     ],
 )
 def test_closed_forms_are_the_derivatives(name: str, scale: float, options: dict[str, Any], noise: float) -> None:
@@ -163,8 +170,11 @@ def test_whoever_computes_x0hat_otherwise_does_not_inherit_the_closed_form() -> 
     x = noisy(dataset, level)
     for cls in (Halved, Sharper, Shifted):
         assert cls(None, dataset).jacobian(x, level, None, 3) is None
-    others = {name: {} for name in ("es", "smoothed", "golden-subset", "nearest", "nearest-patch", "patch-posterior")}
-    for name, options in {**others, "switch": {"below": "els"}, "filtered": {"window": "box"}}.items():
+    whole = {"filtered": {"window": "whole", "boundary": "circular"}}
+    others: dict[str, dict[str, Any]] = {
+        name: {} for name in ("es", "smoothed", "golden-subset", "nearest", "nearest-patch", "patch-posterior")
+    }
+    for name, options in {**others, "switch": {"below": "els"}, "els-attention": {}, **whole}.items():
         assert mosaic.score(name, dataset, **options).model.jacobian(x, level, None, 3) is None
     torch.testing.assert_close(closed(Same(None, dataset), x, level, 3), closed(ELS(None, dataset), x, level, 3))
 

@@ -15,10 +15,18 @@ class Options(mosaic.Options):
     words: list[str] = Field([], description="Words.")
     seed: int = Field(0, description="A seed.")
 
+    def unused(self) -> dict[str, str]:
+        return {"pair": "number=9"} if self.number == 9 else {}
+
 
 def test_options_take_what_a_user_types() -> None:
     options = Options.parse({"number": "4", "pair": "0, 1.5", "words": "a,b"}, "x")
     assert (options.number, options.pair, options.words) == (4, (0.0, 1.5), ["a", "b"])
+
+
+def test_an_option_that_is_not_used_may_have_its_default() -> None:
+    assert Options.parse({"number": 9, "pair": None}, "x").pair is None
+    assert Options.parse({"number": 8, "pair": "1,2"}, "x").pair == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +37,7 @@ def test_options_take_what_a_user_types() -> None:
         ({"number": "many"}, "'many'"),
         ({"pair": "1"}, "pair"),
         ({"seed": 2**64}, "x: seed .*64"),
+        ({"number": 9, "pair": "1,2"}, "x: pair .*number=9.*none"),
         ({"seed": str(10**30)}, "x: seed .*64"),
         ({"number": 10**5000}, "number"),
         (3, "^x: "),

@@ -102,6 +102,10 @@ def test_what_a_model_is_called_with_is_checked_by_the_interface(name: str, tiny
     bad: list[tuple[str, dict[str, Any]]] = [
         ("ndarray", {"x": x.numpy()}),
         ("list", {"x": x.tolist()}),
+        *(
+            ("image 1 of 2", {"x": torch.stack([x[0], torch.full_like(x[1], value)])})
+            for value in (math.nan, -math.inf)
+        ),
         *(("Level", {"level": level}) for level in (0.5, None, (0.8, 0.6))),
         *(("labels", {"labels": labels}) for labels in (0, "01", [0, "a"], [0.5, 1.0], [True, False], [0])),
         *(("scale", {"scale": scale}) for scale in ("3", None, [3], True, math.nan)),

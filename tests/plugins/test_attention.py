@@ -72,8 +72,9 @@ def alpha_of(embedding: Tensor, kind: str, temperature: float, exclude_self: boo
 
 SETTINGS = [
     {"attention": kind, "temperature": temperature, "exclude_self": exclude, "embedding": embedding}
-    for kind, (temperature, exclude), embedding in itertools.product(
-        ("softmax", "top1"), ((1.0, False), (3.0, True)), ("score", "window")
+    for (kind, temperature, exclude), embedding in itertools.product(
+        (("softmax", 1.0, False), ("softmax", 3.0, True), ("top1", 1.0, False), ("top1", 1.0, True)),
+        ("score", "window"),
     )
 ]
 
@@ -100,11 +101,10 @@ def test_compose_mixes_the_field_of_els(
 
 
 @pytest.mark.parametrize("form", ["compose", "mixture"])
-@pytest.mark.parametrize("embedding", ["score", "window"])
-def test_identity_attention_is_els(data: mosaic.DataSet, form: str, embedding: str) -> None:
+def test_identity_attention_is_els(data: mosaic.DataSet, form: str) -> None:
     x = noisy(data)
     plain = ELS(None, data).denoise(x, LEVEL, None, K)
-    actual = machine(data, form=form, embedding=embedding, attention="identity")
+    actual = machine(data, form=form, attention="identity")
     assert torch.equal(actual.denoise(x, LEVEL, None, K), plain)
 
 
@@ -162,9 +162,34 @@ def test_the_in_degree_of_several_draws_is_their_mean(data: mosaic.DataSet) -> N
     for draw in noise:
         _, embedding, _ = machine(data).field(LEVEL.signal * data.images + LEVEL.noise * draw, data.images, LEVEL, K)
         degrees.append(attention_weights(embedding, "top1").sum(1).reshape(4, 5, 4))
-    actual = machine(data, attention="top1", draws=3, seed=7).window_weights(data.images, LEVEL, K)
+    actual = machine(data, form="mixture", attention="top1", draws=3, seed=7).window_weights(data.images, LEVEL, K)
     torch.testing.assert_close(actual, 1 + sum(degrees) / 3)
     torch.testing.assert_close(actual.mean((1, 2)), torch.full((4,), 2.0))  # every pixel attends to one
+
+
+@pytest.mark.parametrize(
+    ("options", "unused"),
+    [
+        ({}, {"draws": 2, "seed": 1}),
+        ({"form": "mixture"}, {"value": "score"}),
+        ({"attention": "top1"}, {"temperature": 2.0}),
+        ({"embedding": "window"}, {"engine": "reference"}),
+        (
+            {"attention": "identity"},
+            {"value": "score", "embedding": "window", "temperature": 2.0, "exclude_self": True},
+        ),
+        ({"attention": "identity", "form": "mixture"}, {"draws": 2, "seed": 1}),
+    ],
+)
+def test_options_that_would_not_be_used_are_refused(
+    data: mosaic.DataSet, options: dict[str, Any], unused: dict[str, Any]
+) -> None:
+    x, plain = noisy(data), machine(data, **options).denoise(noisy(data), LEVEL, None, K)
+    for name, value in unused.items():
+        with pytest.raises(mosaic.UsageError, match=name):
+            mosaic.score("els-attention", data, **options, **{name: value})
+        kept = machine(data, **options, **{name: ELSAttention.Options.model_fields[name].default})
+        assert torch.equal(kept.denoise(x, LEVEL, None, K), plain)
 
 
 def test_in_degrees_are_computed_once(data: mosaic.DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,8 +197,8 @@ def test_in_degrees_are_computed_once(data: mosaic.DataSet, monkeypatch: pytest.
     first = machine(data, **options).denoise(noisy(data), LEVEL, None, K)
     monkeypatch.setattr(ELSAttention, "_window_weights", lambda *_: pytest.fail("computed again"))
     assert torch.equal(machine(data, **options).denoise(noisy(data), LEVEL, None, K), first)
-    others = [{"seed": 1}, {"temperature": 2.0}, {"boundary": "circular"}, {"draws": 2}, {"exclude_self": True}]
-    for changed in (*others, {"embedding": "window"}, {"attention": "softmax"}):
+    others = [{"seed": 1}, {"boundary": "circular"}, {"draws": 2}, {"exclude_self": True}, {"embedding": "window"}]
+    for changed in (*others, {"attention": "softmax"}, {"attention": "softmax", "temperature": 2.0}):
         with pytest.raises(pytest.fail.Exception):
             machine(data, **{**options, **changed}).denoise(noisy(data), LEVEL, None, K)
     for level, k in ((mosaic.Level(0.8, 0.61), K), (LEVEL, 5)):

@@ -38,6 +38,15 @@ def test_a_mask_is_the_fewest_pixels_with_more_than_the_share(share: float) -> N
         assert kept[1:].sum() <= share * total * (1 + 1e-12) or mask.all()
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.62, [1]), (0.625, [1, 3]), (0.81, [1, 3]), (0.8125, [0, 1, 3])])
+def test_a_mask_that_would_hold_the_share_exactly_has_a_pixel_more(share: float, kept: list[int]) -> None:
+    """As the published code keeps, from the least pixel up, those whose sums reach 1 - share."""
+    maps = torch.tensor([[1.0, 5.0, 0.5, 1.5]], dtype=torch.float64)
+    assert masks_of(maps, share)[0].nonzero()[:, 0].tolist() == kept
+    values, places = maps[0].sort()
+    assert sorted(places[values.cumsum(0) >= (1 - share) * 8].tolist()) == kept
+
+
 def test_heat_maps_are_means_of_the_absolute_jacobian_of_each_channel(tiny: mosaic.DataSet, folder: Path) -> None:
     model, network = flexible(tiny, folder), mosaic.score(folder, tiny)
     level = network.schedule.level(0.4)
@@ -92,10 +101,19 @@ def test_the_whole_share_is_the_ideal_machine_and_a_small_one_is_local(tiny: mos
     level = mosaic.load_checkpoint(folder).make_schedule().level(0.3)
     x = tiny.images[:2] * level.signal + level.noise * torch.randn(2, *tiny.shape)
     ideal = mosaic.score("is", tiny).denoise(x, level=level)
-    whole, local = (flexible(tiny, folder, share=share) for share in (1.0, 0.2))
+    whole = FlexiblePatches(FlexiblePatches.Options(checkpoint=folder, share=1.0), tiny)  # it needs no heat maps
+    local = flexible(tiny, folder, share=0.2)
     torch.testing.assert_close(whole.denoise(x, level), ideal, rtol=0, atol=1e-5)
     assert float((local.denoise(x, level) - ideal).abs().max()) > 1e-3
     assert local.filters_at(level).precisions.mean() < 0.5
+
+
+@pytest.mark.parametrize("unused", [{"images": 3}, {"seed": 1}])
+def test_what_heat_maps_are_made_of_is_refused_where_there_are_none(
+    tiny: mosaic.DataSet, folder: Path, unused: dict[str, int]
+) -> None:
+    with pytest.raises(mosaic.UsageError, match=f"{next(iter(unused))} .*share=1"):
+        mosaic.score("patch-posterior-flex", tiny, checkpoint=folder, share=1.0, **unused)
 
 
 def test_mirror_images_count_on_request(tiny: mosaic.DataSet, folder: Path) -> None:

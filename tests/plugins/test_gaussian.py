@@ -193,3 +193,9 @@ def test_the_flow_of_a_gaussian_knows_classes_and_refuses_what_has_no_noise() ->
     torch.testing.assert_close(moved[1:], model.flow(x[1:], *levels), rtol=0, atol=1e-12)
     with pytest.raises(mosaic.UsageError, match="noise"):
         model.flow(x, mosaic.Level(1.0, 0.0), levels[0])
+
+
+def test_a_seed_of_k_means_is_refused_without_it(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match="seed"):
+        mosaic.score("gaussian-mixture", tiny, seed=1)
+    assert mosaic.score("gaussian-mixture", tiny, seed=1, components=2).model.options.seed == 1

@@ -58,6 +58,11 @@ def test_batches_are_those_of_the_published_code(published: Mapping[str, Any], t
     assert np.abs(exact.numpy() - wanted).max() > 0.1
 
 
+def test_batches_are_refused_where_the_average_is_exact(tiny: mosaic.DataSet) -> None:
+    with pytest.raises(mosaic.UsageError, match=r"batch .*average=exact"):
+        mosaic.score("pca-locality", tiny, batch=4)
+
+
 @PUBLISHED
 @pytest.mark.parametrize("t", TIMESTEPS)
 def test_masks_are_of_the_published_size(published: Mapping[str, Any], t: int, threshold: float) -> None:
@@ -99,7 +104,7 @@ def test_without_a_threshold_it_is_the_ideal_machine(level: tuple[float, float])
 def test_one_batch_is_exact(level: tuple[float, float]) -> None:
     images = images_of(MANY)
     x = torch.as_tensor(noisy(images, level))
-    exact, one = (model_of("pca-locality", images, average=how, batch=MANY) for how in ("exact", "batches"))
+    exact, one = model_of("pca-locality", images), model_of("pca-locality", images, average="batches", batch=MANY)
     assert torch.equal(exact.denoise(x, mosaic.Level(*level)), one.denoise(x, mosaic.Level(*level)))
 
 

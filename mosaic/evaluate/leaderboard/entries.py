@@ -126,16 +126,17 @@ class Entries:
         model = self.objects.get(name)
         if model is not None and not is_registered(model):
             return "not known"
-        options = registry().get("score", run.score).Options
+        options = registry().parse("score", run.score, run.score_options) if model is None else model.options
+        unused = options.unused()
         return how_tuned(
             run.score,
-            parameters_of(options),
+            [each for each in parameters_of(type(options)) if each not in unused],
             has_scale=has_scale(run, self.plans[0].dataset, model),
             origin=origin_of(run.scales),
             seeds=self.plans[0].seeds,
             by_hand=model.options.model_fields_set if model is not None else self.config.score_options.get(name, {}),
             chosen=chosen,
-            defaults=chosen_on(options),
+            defaults=chosen_on(type(options)),
         )
 
     def _entry(
