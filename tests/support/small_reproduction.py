@@ -1,4 +1,4 @@
-"""The settings of a reproduction that takes seconds."""
+"""The settings of a reproduction that takes seconds, and steps of its networks' runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ SMALL: dict[str, Any] = {
     "samples": 3,
     "calibration_samples": 2,
 }
+NETWORK_STEPS = 30  # which the fixtures of reproductions have in place of 150
 
 
 def same(actual: Any, expected: Any) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import xarray as xr
-from small_reproduction import SMALL, same
+from small_reproduction import NETWORK_STEPS, SMALL, same
 
 import mosaic
 from mosaic.reproduction.reproduce import forecast_reproduction, prepare_reproduction
 from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.experiment import NETWORK, Experiment
-from mosaic.reproduction.study.rows import NETWORK_STEPS, ROWS, THEORY_STEPS, Row
+from mosaic.reproduction.study.rows import ROWS, THEORY_STEPS, Row
 from mosaic.reproduction.study.study import Study
 
 
@@ -32,7 +32,7 @@ def test_a_row_is_what_the_four_commands_make(made: Path, tmp_path: Path) -> Non
     same(xr.open_dataset("soft.nc"), xr.open_dataset(row / "scales-soft-els.nc"))
     common = {**data, "samples": 3, "labels": "random"}
     runs = {
-        "network": mosaic.run("network", **common, score_options={"checkpoint": "net"}, steps=150),
+        "network": mosaic.run("network", **common, score_options={"checkpoint": "net"}, steps=NETWORK_STEPS),
         "els": mosaic.run("els", **common, scales="scales.nc"),
         "soft-els": mosaic.run("soft-els", **common, scales="soft.nc"),
         "ls": mosaic.run("ls", **common, scales="scales.nc"),
