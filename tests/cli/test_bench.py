@@ -20,6 +20,7 @@ RESULT: dict[str, Any] = {
     "images": 40,
     "samples": 2,
     "scales": None,
+    "workers": 0,
     "scale": 9,
     "median_seconds": 0.5,
     "peak_bytes": 3 * 2**20,
@@ -61,6 +62,9 @@ def test_a_row_has_time_memory_rate_and_share(capsys: pytest.CaptureFixture[str]
         ({"row": "scaling", "comparisons": 10**9}, "0.500"),
         ({"row": "large", "comparisons": 10**9}, "0.500"),
         ({"row": "naive", "ratio": 12.3}, "12"),
+        ({"row": "soft", "ratio": 1.83, "extent": 11}, "1.83"),
+        ({"row": "tasks", "task_seconds": 0.004, "call_seconds": 0.01, "bytes_per_second": 2e8}, "4.00"),
+        ({"row": "workers", "workers": 2, "tasks": 8.0, "bytes": 610_000, "forecast": 23.2}, "a"),
         ({"row": "calibration", "ratio_to_slowest_k": 1.5}, "1.50"),
         (
             {
