@@ -111,7 +111,7 @@ def compute_shards(
 
 
 @contextmanager
-def _at_work(folder: str) -> Iterator[Callable[[str, Any], object]]:
+def _at_work(folder: str | None) -> Iterator[Callable[[str, Any], object]]:
     """Do one task at a time, with as many threads as the worker has; yields what logs an event.
 
     It is done in the user's folder, where relative paths start, if the worker's machine has this folder.
@@ -128,7 +128,7 @@ def _at_work(folder: str) -> Iterator[Callable[[str, Any], object]]:
             torch.set_num_threads(max(1, min(torch.get_num_threads(), worker.state.nthreads)))
             _is_limited = True
         try:
-            with chdir(folder) if Path(folder).is_dir() and not is_here else nullcontext():
+            with chdir(folder) if folder and Path(folder).is_dir() and not is_here else nullcontext():
                 yield worker.log_event
         except MosaicError as error:
             kind = next(each for each in type(error).__mro__ if each.__module__ == MosaicError.__module__)

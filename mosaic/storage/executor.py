@@ -27,6 +27,13 @@ class WorkersLost(MosaicError):
     """The other processes that computed a job are lost."""
 
 
+def _working_folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How another process makes a job that computes the same: what is named is opened there, and little is sent.
@@ -43,8 +50,8 @@ class Recipe:
         Where data are looked for.
     memory : str or number, optional
         What each process may take.
-    folder : str
-        Where this process works.
+    folder : str, optional
+        Where this process works; None if it is not there any more.
     images : Images, optional
         The training images in this process that all samples are compared with; not sent.
     threads : int, optional
@@ -56,7 +63,7 @@ class Recipe:
     config: Options
     access: DataAccess
     memory: str | float | None = None
-    folder: str = field(default_factory=lambda: str(Path.cwd()))
+    folder: str | None = field(default_factory=_working_folder)
     images: Images | None = field(default=None, repr=False, compare=False)
     threads: int | None = field(default=None, compare=False)
 
