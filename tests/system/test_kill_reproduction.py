@@ -5,12 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import xarray as xr
-from click.testing import Result
 from distributions import MOSAIC
 
 pytestmark = pytest.mark.system
@@ -19,9 +17,9 @@ SMALL = ["--rows", "mnist-resnet-zeros", "--dataset", "digits", "-o", "dataset.l
 SMALL += ["-o", "network.blocks=1", "--epochs", "2", "--calibration-samples", "2"]
 
 
-def test_a_kill_loses_only_the_step_in_flight(invoke: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_kill_loses_only_the_step_in_flight(tmp_path: Path) -> None:
     command = [*MOSAIC, "reproduce", "-q", "table2", *SMALL, "--samples", "24"]
-    assert invoke(*command[len(MOSAIC) :], "--out", "whole").exit_code == 0
+    subprocess.run([*command, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)
     row = tmp_path / "killed" / "cpu" / "mnist-resnet-zeros"
     for moment in (row / "network" / "weights.safetensors", row / "network.nc", row / "els.nc.parts" / "part-00000.nc"):
         process = subprocess.Popen([*command, "--out", "killed"], stdout=subprocess.DEVNULL)
