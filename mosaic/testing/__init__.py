@@ -1,6 +1,6 @@
 """The conformance suite: the checks that every plugin must pass, for its author's tests.
 
-In a test module of the plugin's distribution:
+In a test module of the plugin's distribution::
 
     import mosaic.testing
 

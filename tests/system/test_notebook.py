@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[2] / "docs" / "own_network.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "tutorials" / "own_network.ipynb"
 PLACE = re.compile(r"/\S*/ipykernel_\d+/\d+\.py")  # of a cell, in warnings
 
 
