@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 project = "mosaic"
 author = "the mosaic developers"
+copyright = "2026, the mosaic developers"
 version = release = version_of("mosaic-diffusion")
 
 extensions = [

@@ -28,6 +28,7 @@ from .errors import MosaicWarning as MosaicWarning
 from .errors import PluginError as PluginError
 from .errors import UsageError as UsageError
 from .evaluate.calibration.calibrate import calibrate as calibrate
+from .evaluate.citations import cite as cite
 from .evaluate.compare import compare as compare
 from .evaluate.generalization.generalization import generalization as generalization
 from .evaluate.leaderboard.leaderboard import leaderboard as leaderboard

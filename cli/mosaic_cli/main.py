@@ -25,6 +25,7 @@ COMMANDS = {
     "plot": ("mosaic_cli.plot", "Draw a stored run: its flow, images, provenance, entropy, scales or sources."),
     "report": ("mosaic_cli.report", "Make a page about stored runs, in which every pixel can be traced."),
     "inspect": ("mosaic_cli.inspect", "Tell what a stored run holds and where it came from."),
+    "cite": ("mosaic_cli.cite", "Print BibTeX of the theories, data and software that a result used."),
     "list": (
         "mosaic_cli.list",
         "List schedules, score models, data sets, metrics, networks, samplers and scale presets.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 import mosaic
+from mosaic_data.references import DIGITS
 
 __all__ = ["Digits"]
 
@@ -16,6 +17,7 @@ class Digits(mosaic.DataSource):
     """
 
     name = "digits"
+    references = (DIGITS,)
 
     def read(self) -> mosaic.DataSet:
         """Read the set: images (1797, 1, 8, 8), range [-1, 1] in steps of 1/8, and labels 0 to 9."""

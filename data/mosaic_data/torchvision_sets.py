@@ -26,6 +26,7 @@ from torch import Tensor
 import mosaic
 from mosaic_data.idx import IdxFile
 from mosaic_data.image_file import decode
+from mosaic_data.references import CELEBA, CIFAR10, FASHION, MNIST
 from mosaic_data.resize import resize
 from mosaic_data.text import readable
 
@@ -180,6 +181,7 @@ class Mnist(TorchvisionSource):
     """
 
     name = "mnist"
+    references = (MNIST,)
     remote = "MNIST"
     folder = "MNIST/raw"
     files = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -226,6 +228,7 @@ class FashionMnist(Mnist):
     """
 
     name = "fashion_mnist"
+    references = (FASHION,)
     remote = "FashionMNIST"
     folder = "FashionMNIST/raw"
     preset = "paper/fashion-resnet-zeros"
@@ -242,6 +245,7 @@ class Cifar10(TorchvisionSource):
     """
 
     name = "cifar10"
+    references = (CIFAR10,)
     remote = "CIFAR10"
     folder = "cifar-10-batches-py"
     # torchvision also checks the batches of the other split.
@@ -295,6 +299,7 @@ class CelebA(TorchvisionSource):
     """
 
     name = "celeba"
+    references = (CELEBA,)
     remote = "CelebA"
     folder = "celeba"
     files = ("list_eval_partition.txt", "img_align_celeba")

@@ -87,11 +87,14 @@ class DataSource(ABC):
         The name on the command line.
     Options : type[DataSetOptions]
         The source's options; `limit`, `limit_seed` and `skip` are served by the core.
+    references : tuple of str
+        BibTeX entries of what it computes; `mosaic cite` prints them for results that used it.
     reads_subset : bool
         Whether `read` reads only the images that `choose` gives; else the core takes them from the whole set.
     """
 
     name: ClassVar[str] = ""
+    references: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[DataSetOptions]] = DataSetOptions
     reads_subset: ClassVar[bool] = False
 

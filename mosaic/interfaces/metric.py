@@ -25,6 +25,8 @@ class Metric(ABC):
         The name on the command line.
     Options : type[mosaic.Options]
         The metric's options.
+    references : tuple of str
+        BibTeX entries of what it computes; `mosaic cite` prints them for results that used it.
     range : (float, float)
         Lowest and highest value it can take.
     higher_is_better : bool
@@ -45,6 +47,7 @@ class Metric(ABC):
     """
 
     name: ClassVar[str] = ""
+    references: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[PluginOptions]] = PluginOptions
     range: ClassVar[tuple[float, float]]
     higher_is_better: ClassVar[bool]

@@ -62,12 +62,15 @@ class Network(ABC):
         The name on the command line.
     Options : type[mosaic.Options]
         The network's options; where it has `class_conditional`, that decides whether it is given labels.
+    references : tuple of str
+        BibTeX entries of what it computes; `mosaic cite` prints them for results that used it.
     convention : Convention
         What its module is told of the noise, in numbers (not a level), and what it gives. It is trained here by what it
         is told if it gives eps at the time t or at a timestep; others are for `mosaic.convert`.
     """
 
     name: ClassVar[str] = ""
+    references: ClassVar[tuple[str, ...]] = ()
     convention: ClassVar[Convention] = Convention()
     Options: ClassVar[type[PluginOptions]] = PluginOptions
 

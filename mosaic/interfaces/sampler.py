@@ -137,11 +137,14 @@ class Sampler(ABC):
         The name on the command line.
     Options : type[mosaic.SamplerOptions]
         The sampler's options.
+    references : tuple of str
+        BibTeX entries of what it computes; `mosaic cite` prints them for results that used it.
     evaluations : int
         Evaluations of the score model in each step but the last, which has one. It decides how much work a run is.
     """
 
     name: ClassVar[str] = ""
+    references: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[SamplerOptions]] = SamplerOptions
     evaluations: ClassVar[int] = 1
 

@@ -52,9 +52,12 @@ class NoiseSchedule(ABC):
         The name on the command line.
     Options : type[mosaic.Options]
         The schedule's options.
+    references : tuple of str
+        BibTeX entries of what it computes; `mosaic cite` prints them for results that used it.
     """
 
     name: ClassVar[str] = ""
+    references: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[PluginOptions]] = PluginOptions
 
     def __init__(self, options: PluginOptions | None = None) -> None:

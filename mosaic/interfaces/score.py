@@ -126,11 +126,14 @@ class ScoreModel(ABC):
         The name on the command line.
     Options : type[mosaic.Options]
         The model's options.
+    references : tuple of str
+        BibTeX entries of what it computes; `mosaic cite` prints them for results that used it.
     path_options : tuple of str
         Options that are paths of files which the fingerprint identifies. These may differ when a run is resumed.
     """
 
     name: ClassVar[str] = ""
+    references: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[PluginOptions]] = PluginOptions
     path_options: ClassVar[tuple[str, ...]] = ()
 

@@ -34,6 +34,7 @@ from torch.nn import functional
 
 import mosaic
 from mosaic_plugins.machines import ELS
+from mosaic_plugins.references import FINN, KAMB
 
 __all__ = ["ELSAttention", "attention_weights", "inner_products"]
 
@@ -96,6 +97,7 @@ class ELSAttention(ELS):
     """
 
     name = "els-attention"
+    references = (FINN, KAMB)
 
     class Options(ELS.Options):
         """Form of the attention, what attends to what, and how windows are weighted."""

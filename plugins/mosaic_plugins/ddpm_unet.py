@@ -13,6 +13,7 @@ from torch.nn import functional
 
 import mosaic
 from mosaic_plugins.layers import Multipliers, Resolutions, check_attention, check_sides, sinusoids
+from mosaic_plugins.references import DDPM, LUKOIANOV
 
 __all__ = ["DDPMUNet"]
 
@@ -163,6 +164,7 @@ class DDPMUNet(mosaic.Network):
     """
 
     name = "ddpm-unet"
+    references = (DDPM, LUKOIANOV)
     convention = mosaic.Convention(time="timestep")
 
     class Options(mosaic.Options):

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 import mosaic
 from mosaic_plugins.layers import Multipliers, Resolutions, check_attention, check_sides, sinusoids
+from mosaic_plugins.references import EDM, SDE
 
 __all__ = ["EDMUNet"]
 
@@ -133,6 +134,7 @@ class EDMUNet(mosaic.Network):
     """
 
     name = "edm-unet"
+    references = (EDM, SDE)
     convention = mosaic.Convention(preconditioning="edm")
 
     class Options(mosaic.Options):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import mosaic
 from mosaic_plugins.footprint import network_memory
+from mosaic_plugins.references import NIEDOBA
 from mosaic_plugins.schedules import Edm
 from mosaic_plugins.trained import TrainedNetwork
 
@@ -47,6 +48,7 @@ class FlexiblePatches(mosaic.ScoreModel):
     """
 
     name = "patch-posterior-flex"
+    references = (NIEDOBA,)
     path_options = ("checkpoint",)
 
     class Options(mosaic.Options):

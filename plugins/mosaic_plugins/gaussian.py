@@ -18,6 +18,7 @@ from torch import Tensor
 
 import mosaic
 from mosaic_plugins.by_class import ByClass
+from mosaic_plugins.references import WANG
 
 __all__ = ["Gaussian", "GaussianMixture", "Moments"]
 
@@ -144,6 +145,7 @@ class Gaussian(ByClass):
     """
 
     name = "gaussian"
+    references = (WANG,)
 
     class Options(mosaic.Options):
         """What the covariance is divided by."""
@@ -251,6 +253,7 @@ class GaussianMixture(ByClass):
     """
 
     name = "gaussian-mixture"
+    references = (WANG,)
 
     class Options(mosaic.Options):
         """Where the components come from: k-means, or the labels; without either there is one component."""

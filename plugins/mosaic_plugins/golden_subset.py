@@ -18,6 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 import mosaic
 from mosaic_plugins.draws import generator_for
 from mosaic_plugins.pca_locality import Fit, PCALocality
+from mosaic_plugins.references import LUKOIANOV, SHANG
 
 __all__ = ["Counts", "GoldenFit", "GoldenSubset"]
 
@@ -59,6 +60,7 @@ class GoldenSubset(PCALocality):
     """
 
     name = "golden-subset"
+    references = (SHANG, LUKOIANOV)
 
     class Options(mosaic.Options):
         """How small the masks are, how many images are chosen, and how coarse the first look is."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 import mosaic
+from mosaic_plugins.references import KAMB
 
 __all__ = ["ELS", "ES", "IS", "LS"]
 
@@ -28,6 +29,7 @@ class IS(mosaic.AnalyticMachine):
     """
 
     name = "is"
+    references = (KAMB,)
 
     @property
     def traits(self) -> mosaic.Traits:
@@ -62,6 +64,7 @@ class ES(mosaic.AnalyticMachine):
     """
 
     name = "es"
+    references = (KAMB,)
 
     @property
     def traits(self) -> mosaic.Traits:
@@ -192,6 +195,7 @@ class LS(Windowed):
     """
 
     name = "ls"
+    references = (KAMB,)
     aligned = True
 
     class Options(Windowed.Options):
@@ -223,6 +227,7 @@ class ELS(Windowed):
     """
 
     name = "els"
+    references: ClassVar[tuple[str, ...]] = (KAMB,)
     aligned = False
 
     class Options(Windowed.Options):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import mosaic
 from mosaic_plugins.machines import ELS
+from mosaic_plugins.references import KAMB, SHANG, YOON
 
 __all__ = [
     "MSE",
@@ -35,6 +36,7 @@ class PearsonR(mosaic.Metric):
     """
 
     name = "pearson_r"
+    references = (KAMB,)
     by_default = True
     range = (-1.0, 1.0)
     higher_is_better = True
@@ -82,6 +84,7 @@ class ClampedR2(mosaic.Metric):
     """
 
     name = "R2_clamped"
+    references = (SHANG,)
     statistic = "mean"
     range = (-math.inf, 1.0)
     higher_is_better = True
@@ -146,6 +149,7 @@ class Memorized(mosaic.Metric):
     """
 
     name = "memorized"
+    references = (YOON,)
     by_default = True
     statistic = "share"
     range = (0.0, 1.0)
@@ -176,6 +180,7 @@ class LocalConsistency(mosaic.Metric):
     """
 
     name = "local_consistency"
+    references = (KAMB,)
     range = (0.0, 1.0)
     higher_is_better = True
     compares = False

@@ -30,6 +30,7 @@ from mosaic_plugins.layers import (
     check_sides,
     conv3x3,
 )
+from mosaic_plugins.references import FINN, KAMB, UNET
 from mosaic_plugins.released import GROUPS, ReleasedResNet, ReleasedUNet, recognise_resnet, recognise_unet
 
 __all__ = ["ResNet", "ResNetAttention", "UNet", "UNetAttention"]
@@ -91,6 +92,7 @@ class ResNet(mosaic.Network):
     """
 
     name = "resnet"
+    references = (KAMB,)
 
     class Options(ResNetOptions):
         """Width, depth, and whether what the paper's text leaves open is ours."""
@@ -131,6 +133,7 @@ class ResNetAttention(mosaic.Network):
     """
 
     name = "resnet-attention"
+    references = (FINN, KAMB)
 
     class Options(ResNetOptions):
         """Those of the ResNet, which gives the local field g, and what the attention over it does."""
@@ -221,6 +224,7 @@ class UNet(mosaic.Network):
     """
 
     name = "unet"
+    references = (KAMB, UNET)
 
     class Options(UNetOptions):
         """Channels, and whether what the paper's text leaves open is ours."""
@@ -280,6 +284,7 @@ class UNetAttention(mosaic.Network):
     """
 
     name = "unet-attention"
+    references = (KAMB, UNET)
     Options = UNetOptions
     options: UNetOptions
 

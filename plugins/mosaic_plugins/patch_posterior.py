@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 import mosaic
 from mosaic_plugins.flexible_patches import FlexiblePatches
+from mosaic_plugins.references import NIEDOBA
 
 __all__ = ["PatchPosterior"]
 
@@ -39,6 +40,7 @@ class PatchPosterior(mosaic.AnalyticMachine):
     """
 
     name = "patch-posterior"
+    references = (NIEDOBA,)
 
     class Options(mosaic.Options):
         """The boundary of the patches, and whether images are mirrored."""

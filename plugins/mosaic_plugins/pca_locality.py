@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -17,6 +17,7 @@ from torch import Tensor
 import mosaic
 from mosaic_plugins.by_class import ByClass
 from mosaic_plugins.gaussian import Moments
+from mosaic_plugins.references import LUKOIANOV
 
 __all__ = ["PCALocality", "mask_of"]
 
@@ -51,6 +52,7 @@ class PCALocality(ByClass):
     """
 
     name = "pca-locality"
+    references: ClassVar[tuple[str, ...]] = (LUKOIANOV,)
 
     class Options(mosaic.Options):
         """How small the masks are, and how the posterior is summed."""

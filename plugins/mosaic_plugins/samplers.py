@@ -11,6 +11,7 @@ from torch import Tensor
 
 import mosaic
 from mosaic import Level, Step
+from mosaic_plugins.references import DDIM, DDPM, DPMPP, EDM, SDE
 
 __all__ = ["Ddim", "Ddpm", "DpmSolverPlusPlus2M", "Euler", "EulerMaruyama", "Heun"]
 
@@ -156,6 +157,7 @@ class Ddim(mosaic.Sampler):
     """
 
     name = "ddim"
+    references = (DDIM,)
 
     class Options(mosaic.SamplerOptions):
         """How much of each step's noise is fresh, and how far x0hat may go."""
@@ -186,6 +188,7 @@ class Ddpm(mosaic.Sampler):
     """
 
     name = "ddpm"
+    references = (DDPM, DDIM)
 
     @property
     def is_stochastic(self) -> bool:
@@ -215,6 +218,7 @@ class Euler(_Edm):
     """
 
     name = "euler"
+    references = (EDM,)
 
     def flow(self, denoise: Denoise, x: Tensor, levels: Sequence[Level], draw: Draw) -> Iterator[Step]:
         """Go from noise to an image, as `edm` says."""
@@ -228,6 +232,7 @@ class Heun(_Edm):
     """
 
     name = "heun"
+    references = (EDM,)
     evaluations = 2
 
     def flow(self, denoise: Denoise, x: Tensor, levels: Sequence[Level], draw: Draw) -> Iterator[Step]:
@@ -242,6 +247,7 @@ class DpmSolverPlusPlus2M(mosaic.Sampler):
     """
 
     name = "dpmpp-2m"
+    references = (DPMPP,)
 
     def flow(self, denoise: Denoise, x: Tensor, levels: Sequence[Level], draw: Draw) -> Iterator[Step]:
         """Go from noise to an image, as `dpmpp_2m` says."""
@@ -255,6 +261,7 @@ class EulerMaruyama(mosaic.Sampler):
     """
 
     name = "euler-maruyama"
+    references = (SDE,)
 
     @property
     def is_stochastic(self) -> bool:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 import mosaic
+from mosaic_plugins.references import DDPM, EDM, FLOW, KAMB, NICHOL, SDE
 
 __all__ = ["Cosine", "CosineNichol", "DdpmLinear", "Edm", "Exponential", "Flow", "Linear"]
 
@@ -20,6 +21,7 @@ class Cosine(mosaic.NoiseSchedule):
     """
 
     name = "cosine"
+    references = (KAMB,)
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Give (a, s) at `t`; variance preserving, a(0) = 1, a(1) = 0.0125."""
@@ -37,6 +39,7 @@ class CosineNichol(mosaic.NoiseSchedule):
     """
 
     name = "cosine-nichol"
+    references = (NICHOL,)
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Give (a, s) at `t`; variance preserving, a(1) = 4.9e-5."""
@@ -52,6 +55,7 @@ class Linear(mosaic.NoiseSchedule):
     """
 
     name = "linear"
+    references = (KAMB,)
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Give (a, s) at `t`; variance preserving, s(0) = 0.1, a(1) = 0.141."""
@@ -66,6 +70,7 @@ class Exponential(mosaic.NoiseSchedule):
     """
 
     name = "exponential"
+    references = (SDE,)
 
     class Options(mosaic.Options):
         """How far the diffusion goes: by default to signal 0.37 and noise 0.93."""
@@ -90,6 +95,7 @@ class DdpmLinear(mosaic.NoiseSchedule):
     """
 
     name = "ddpm-linear"
+    references = (DDPM, SDE)
 
     class Options(mosaic.Options):
         """Whether it is the continuous limit or the product of the steps themselves."""
@@ -122,6 +128,7 @@ class Flow(mosaic.NoiseSchedule):
     """
 
     name = "flow"
+    references = (FLOW,)
 
     class Options(mosaic.Options):
         """A positive signal, since x0hat is (x - s eps) / a."""
@@ -142,6 +149,7 @@ class Edm(mosaic.NoiseSchedule):
     """
 
     name = "edm"
+    references = (EDM,)
 
     class Options(mosaic.Options):
         """The range of the noise, in units of the data; the defaults are the paper's."""

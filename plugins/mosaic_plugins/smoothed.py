@@ -14,6 +14,7 @@ from torch import Tensor
 import mosaic
 from mosaic_plugins.draws import generator_for
 from mosaic_plugins.machines import IS
+from mosaic_plugins.references import SCARVELIS
 
 __all__ = ["Smoothed"]
 
@@ -37,6 +38,7 @@ class Smoothed(IS):
     """
 
     name = "smoothed"
+    references = (SCARVELIS,)
 
     class Options(mosaic.Options):
         """Number, size and seed of the perturbations, and how many images count."""

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 import mosaic
+from mosaic_plugins.references import WANG
 from mosaic_plugins.trained import TrainedNetwork
 
 __all__ = ["Switch"]
@@ -32,6 +33,7 @@ class Switch(mosaic.ScoreModel):
     """
 
     name = "switch"
+    references = (WANG,)
     path_options = ("checkpoint",)
 
     class Options(mosaic.Options):

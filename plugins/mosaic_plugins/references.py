@@ -1,0 +1,128 @@
+"""BibTeX entries of the papers that built-in plugins compute; `mosaic cite` prints those that a result used."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DDIM",
+    "DDPM",
+    "DPMPP",
+    "EDM",
+    "FINN",
+    "FLOW",
+    "KAMB",
+    "LUKOIANOV",
+    "NICHOL",
+    "NIEDOBA",
+    "SCARVELIS",
+    "SDE",
+    "SHANG",
+    "UNET",
+    "WANG",
+    "YOON",
+]
+
+KAMB = """@inproceedings{kamb2025analytic,
+  title = {An analytic theory of creativity in convolutional diffusion models},
+  author = {Kamb, Mason and Ganguli, Surya},
+  booktitle = {International Conference on Machine Learning},
+  year = {2025},
+  note = {arXiv:2412.20292},
+}"""
+FINN = """@misc{finn2025origins,
+  title = {Origins of Creativity in Attention-Based Diffusion Models},
+  author = {Finn, Emma and Keller, T. Anderson and Theodosis, Emmanouil and Ba, Demba},
+  year = {2025},
+  note = {arXiv:2506.17324},
+}"""
+WANG = """@misc{wang2024unreasonable,
+  title = {The Unreasonable Effectiveness of {Gaussian} Score Approximation for Diffusion Models and its Applications},
+  author = {Wang, Binxu and Vastola, John J.},
+  year = {2024},
+  note = {arXiv:2412.09726},
+}"""
+LUKOIANOV = """@misc{lukoianov2025locality,
+  title = {Locality in Image Diffusion Models Emerges from Data Statistics},
+  author = {Lukoianov, Artem and Yuan, Chenyang and Solomon, Justin and Sitzmann, Vincent},
+  year = {2025},
+  note = {arXiv:2509.09672},
+}"""
+SHANG = """@misc{shang2026fast,
+  title = {Fast and Scalable Analytical Diffusion},
+  author = {Shang and Sun and Lin and Shen},
+  year = {2026},
+  note = {arXiv:2602.16498},
+}"""
+NIEDOBA = """@misc{niedoba2024mechanistic,
+  title = {Towards a Mechanistic Explanation of Diffusion Model Generalization},
+  author = {Niedoba, Matthew and Zwartsenberg, Berend and Murphy, Kevin and Wood, Frank},
+  year = {2024},
+  note = {arXiv:2411.19339},
+}"""
+SCARVELIS = """@misc{scarvelis2023closed,
+  title = {Closed-Form Diffusion Models},
+  author = {Scarvelis, Christopher and Borde, Haitz S{\\'a}ez de Oc{\\'a}riz and Solomon, Justin},
+  year = {2023},
+  note = {arXiv:2310.12395},
+}"""
+DDPM = """@inproceedings{ho2020denoising,
+  title = {Denoising Diffusion Probabilistic Models},
+  author = {Ho, Jonathan and Jain, Ajay and Abbeel, Pieter},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020},
+  note = {arXiv:2006.11239},
+}"""
+DDIM = """@inproceedings{song2021denoising,
+  title = {Denoising Diffusion Implicit Models},
+  author = {Song, Jiaming and Meng, Chenlin and Ermon, Stefano},
+  booktitle = {International Conference on Learning Representations},
+  year = {2021},
+  note = {arXiv:2010.02502},
+}"""
+SDE = """@inproceedings{song2021score,
+  title = {Score-Based Generative Modeling through Stochastic Differential Equations},
+  author = {Song, Yang and Sohl-Dickstein, Jascha and Kingma, Diederik P. and Kumar, Abhishek and Ermon, Stefano
+            and Poole, Ben},
+  booktitle = {International Conference on Learning Representations},
+  year = {2021},
+  note = {arXiv:2011.13456},
+}"""
+EDM = """@inproceedings{karras2022elucidating,
+  title = {Elucidating the Design Space of Diffusion-Based Generative Models},
+  author = {Karras, Tero and Aittala, Miika and Aila, Timo and Laine, Samuli},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2022},
+  note = {arXiv:2206.00364},
+}"""
+DPMPP = """@misc{lu2022dpm,
+  title = {{DPM-Solver++}: Fast Solver for Guided Sampling of Diffusion Probabilistic Models},
+  author = {Lu, Cheng and Zhou, Yuhao and Bao, Fan and Chen, Jianfei and Li, Chongxuan and Zhu, Jun},
+  year = {2022},
+  note = {arXiv:2211.01095},
+}"""
+NICHOL = """@inproceedings{nichol2021improved,
+  title = {Improved Denoising Diffusion Probabilistic Models},
+  author = {Nichol, Alex and Dhariwal, Prafulla},
+  booktitle = {International Conference on Machine Learning},
+  year = {2021},
+  note = {arXiv:2102.09672},
+}"""
+FLOW = """@inproceedings{lipman2023flow,
+  title = {Flow Matching for Generative Modeling},
+  author = {Lipman, Yaron and Chen, Ricky T. Q. and Ben-Hamu, Heli and Nickel, Maximilian and Le, Matt},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023},
+  note = {arXiv:2210.02747},
+}"""
+UNET = """@inproceedings{ronneberger2015unet,
+  title = {{U-Net}: Convolutional Networks for Biomedical Image Segmentation},
+  author = {Ronneberger, Olaf and Fischer, Philipp and Brox, Thomas},
+  booktitle = {Medical Image Computing and Computer-Assisted Intervention},
+  year = {2015},
+  note = {arXiv:1505.04597},
+}"""
+YOON = """@inproceedings{yoon2023diffusion,
+  title = {Diffusion Probabilistic Models Generalize when They Fail to Memorize},
+  author = {Yoon, TaeHo and Choi, Joo Young and Kwon, Sehyun and Ryu, Ernest K.},
+  booktitle = {ICML 2023 Workshop on Structured Probabilistic Inference and Generative Modeling},
+  year = {2023},
+}"""
