@@ -214,6 +214,7 @@ print(peak(400), peak(1600))
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
 def test_memory_does_not_grow_with_the_training_set(boundary: str | None) -> None:
     # All logits of one sample would be 1600 x 144^2 (zeros) or 256^2 (circular) floats: 0.13 or 0.4 GB.
