@@ -11,6 +11,7 @@ from .engine.ideal import ideal_posterior as ideal_posterior
 from .engine.jacobian import ideal_jacobian as ideal_jacobian
 from .engine.jacobian import window_jacobian as window_jacobian
 from .engine.local import engine_of as engine_of
+from .engine.local import equivariant_local_estimate as equivariant_local_estimate
 from .engine.local import equivariant_local_posterior as equivariant_local_posterior
 from .engine.local import local_posterior as local_posterior
 from .engine.machine import AnalyticMachine as AnalyticMachine
@@ -40,6 +41,7 @@ from .interfaces.data_source import DataSetOptions as DataSetOptions
 from .interfaces.data_source import DataSource as DataSource
 from .interfaces.dataset import DataSet as DataSet
 from .interfaces.dataset import balanced_subset as balanced_subset
+from .interfaces.estimate import Estimate as Estimate
 from .interfaces.file_images import FileRows as FileRows
 from .interfaces.function_model import Convention as Convention
 from .interfaces.image_source import ImageSource as ImageSource

@@ -31,6 +31,8 @@ class Compute:
         the others are tested against; `auto` is the kernel where it can be used, else torch.
     diagnostics : bool
         Whether to find `Posterior.energy` and `Posterior.source` too.
+    moments : bool
+        Whether to find `Posterior.squares` too (of windows, LS and ELS); not with diagnostics.
     block : int, optional
         Logits held at a time, by each thread of a CPU; the default depends on the kind of device. It never depends on
         free memory or the number of threads, so that results repeat.
@@ -46,12 +48,15 @@ class Compute:
 
     engine: str = "auto"
     diagnostics: bool = False
+    moments: bool = False
     block: int | None = None
     shards: range | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise UsageError(f"There is no engine '{self.engine}'; there are: {', '.join(ENGINES)}.")
+        if self.moments and self.diagnostics:
+            raise UsageError("Moments and diagnostics are not computed in one pass; ask for one of them.")
 
     def block_on(self, device: torch.device) -> int:
         """Logits to hold at a time on a device: `block`, or the default of a CPU or of another device."""

@@ -1,0 +1,134 @@
+"""Adaptive summation: a posterior mean over as many training images as a tolerance needs, pixel by pixel.
+
+The training images come in a seeded random order, in stages. After n of N images a pixel's x0hat is the ratio R of two
+sums over images, of V_i (weighted centres) and of W_i (weights), over the image's own candidates. Candidates of one
+image are alike, so the image is the unit that is sampled. The standard error of the ratio (Cochran 1977, eq. 6.13) is
+
+    e^2 = (1 - n / N) n / (n - 1) sum_i (V_i - R W_i)^2 / (sum_i W_i)^2.
+
+A pixel is stopped once ERRORS e is below the tolerance in all its channels, and its effective number of images,
+(sum_i W_i)^2 / sum_i W_i^2 (Kish 1965), is at least EFFECTIVE. Without the second condition, a few good matches among
+many poor ones make e look small before the next good one is met. The windows of all other pixels are compared with all
+candidates, and are exact.
+
+This is no bound. Nothing in a sample tells of one image whose windows are nearer than all those seen. The README says
+how often pixels are beyond the tolerance on real images.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from hashlib import sha256
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from mosaic.device import accumulator_dtype
+from mosaic.engine.posterior import Posterior
+from mosaic.engine.window_problem import WindowProblem
+from mosaic.engine.windows import WindowAxis
+from mosaic.interfaces.estimate import Estimate
+from mosaic.interfaces.images import select_images
+from mosaic.interfaces.schedule import Level
+
+__all__ = ["EFFECTIVE", "ERRORS", "adaptive_mean", "joined", "random_order", "ratio_error", "stages"]
+
+ERRORS = 3.0
+"""Standard errors that must fit into the tolerance."""
+
+EFFECTIVE = 100.0
+"""Effective number of images that a stopped pixel has at least."""
+
+# The first stage: this share of the images, and at least so many; each later stage ends at GROWTH times as many.
+FIRST_SHARE, FIRST_IMAGES, GROWTH = 1 / 32, 128, 1.25
+
+LANES = 16  # stages end at a multiple of it, so that the compiled kernel has no idle lane
+
+
+def stages(images: int) -> list[int]:
+    """Give the numbers of images after which pixels are looked at; the last is that of all."""
+    ends, end = [], max(FIRST_IMAGES, images * FIRST_SHARE)
+    while end < images / GROWTH:
+        ends.append(-(-int(end) // LANES) * LANES)
+        end = max(end * GROWTH, end + LANES)
+    return [*ends, images]
+
+
+def random_order(images: int, level: Level, seed: int) -> Tensor:
+    """Give a random order (images,) of training images, on the CPU: a function of these arguments on every machine.
+
+    It differs from level to level, so that errors of successive steps do not add up.
+    """
+    ratio = struct.pack("<Qf", seed, level.ratio)  # in float32: mathematical libraries differ in the last bits
+    generator = torch.Generator("cpu").manual_seed(int.from_bytes(sha256(ratio).digest()[:8], "little"))
+    return torch.randperm(images, generator=generator, dtype=torch.int64, device="cpu")
+
+
+def adaptive_mean(
+    problem: WindowProblem, compare: Callable[[WindowProblem], Posterior], tolerance: float, order: Tensor
+) -> Estimate:
+    """Estimate x0hat of one sample.
+
+    Parameters
+    ----------
+    problem : WindowProblem
+        Of one sample (1, C, H, W), with moments.
+    compare : callable
+        Gives the posterior of a problem that has some of the images, and only some of the pixels.
+    tolerance : float
+        What ERRORS standard errors of a stopped pixel must be below.
+    order : Tensor (N,), int64
+        Order of the images.
+    """
+    images = len(problem.images)
+    candidates = _candidates(problem.rows)[:, None] * _candidates(problem.cols)
+    going = torch.ones_like(problem.x[:, 0], dtype=torch.bool)
+    error = torch.zeros_like(problem.x[:, 0], dtype=accumulator_dtype(problem.x.device))
+    whole, made = None, 0.0
+    for first, last in pairwise([0, *stages(images)]):
+        chosen = order[first:last].sort().values.to(problem.x.device)  # images in a file are read in order
+        among = select_images(problem.images, chosen)
+        part = compare(replace(problem, images=among, values=among, only=going)).only_at(going)
+        whole = part if whole is None else whole.merge(part)
+        made += float((going.cpu() * candidates).sum()) * (last - first)
+        if last < images:
+            each, effective = ratio_error(whole, last, images)
+            stops = going & (ERRORS * each < tolerance) & (effective >= EFFECTIVE)
+            error = torch.where(stops, each, error)
+            going = going & ~stops
+            if not bool(going.any()):
+                break
+    assert whole is not None
+    share = torch.tensor([made / (float(candidates.sum()) * images)], dtype=torch.float64, device="cpu")
+    return Estimate(whole.mean(), share, ~going.cpu(), error.cpu().double())
+
+
+def ratio_error(posterior: Posterior, seen: int, images: int) -> tuple[Tensor, Tensor]:
+    """Standard error of the mean after `seen` of the images, largest over channels, and effective number of images.
+
+    Returns
+    -------
+    error, effective : Tensor (B, H, W)
+    """
+    assert posterior.squares is not None
+    mean, channels = posterior.mean(), posterior.weighted.shape[1]
+    weights, products, values = posterior.squares.split([1, channels, channels], 1)
+    spread = (values - 2 * mean * products + mean.square() * weights).clamp_min(0)
+    factor = (1 - seen / images) * seen / max(1, seen - 1)
+    error = (spread.amax(1) * factor).sqrt() / posterior.total
+    return error, posterior.total.square() / weights[:, 0]
+
+
+def joined(estimates: Iterable[Estimate]) -> Estimate:
+    """Put the estimates of samples together."""
+    parts = [(each.denoised, each.compared, each.stopped, each.error) for each in estimates]
+    return Estimate(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def _candidates(axis: WindowAxis) -> Tensor:
+    """Count the candidates that each pixel of an axis meets in an image: (size,), float64."""
+    counts = {pixel: len(band.candidates) for band in axis.bands for pixel in band.pixels}
+    return torch.tensor([counts[pixel] for pixel in sorted(counts)], dtype=torch.float64, device="cpu")
