@@ -62,8 +62,9 @@ def random_order(images: int, level: Level, seed: int) -> Tensor:
 
     It differs from level to level, so that errors of successive steps do not add up.
     """
-    ratio = struct.pack("<Qf", seed, level.ratio)  # in float32: mathematical libraries differ in the last bits
-    generator = torch.Generator("cpu").manual_seed(int.from_bytes(sha256(ratio).digest()[:8], "little"))
+    # In float32, as mathematical libraries differ in the last bits.
+    packed = struct.pack("<Qf", seed, min(level.ratio, torch.finfo(torch.float32).max))
+    generator = torch.Generator("cpu").manual_seed(int.from_bytes(sha256(packed).digest()[:8], "little"))
     return torch.randperm(images, generator=generator, dtype=torch.int64, device="cpu")
 
 

@@ -31,14 +31,14 @@ class Compute:
         the others are tested against; `auto` is the kernel where it can be used, else torch.
     diagnostics : bool
         Whether to find `Posterior.energy` and `Posterior.source` too.
-    moments : bool
-        Whether to find `Posterior.squares` too (of windows, LS and ELS); not with diagnostics.
     block : int, optional
         Logits held at a time, by each thread of a CPU; the default depends on the kind of device. It never depends on
         free memory or the number of threads, so that results repeat.
     shards : range, optional
         The shards of the training images to compare, as `mosaic.engine.stream` counts them; all by default. The
         posteriors of tasks, as `tasks_of` gives them, merge into that of all, with the same bits.
+    moments : bool
+        Whether to find `Posterior.squares` too (of windows, LS and ELS); not with diagnostics.
 
     Raises
     ------
@@ -48,9 +48,9 @@ class Compute:
 
     engine: str = "auto"
     diagnostics: bool = False
-    moments: bool = False
     block: int | None = None
     shards: range | None = None
+    moments: bool = False
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

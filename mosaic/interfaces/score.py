@@ -147,6 +147,8 @@ class ScoreModel(ABC):
                 setattr(cls, name, _with_checked_inputs(vars(cls)[name]))
         if "denoise" in vars(cls) and "jacobian" not in vars(cls):  # a parent's is the derivative of the parent's x0hat
             cls.jacobian = ScoreModel.jacobian  # type: ignore[method-assign]
+        if "denoise" in vars(cls) and "estimate" not in vars(cls):
+            cls.estimate = ScoreModel.estimate  # type: ignore[method-assign]
 
     def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:
         self.options: Any = options if options is not None else self.Options()

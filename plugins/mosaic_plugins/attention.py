@@ -152,11 +152,7 @@ class ELSAttention(EquivariantWindows):
         self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float
     ) -> Tensor | None:
         """Give d x0hat / d x where the machine is ELS."""
-        return (
-            EquivariantWindows.covariance(self, x, images, level, scale)
-            if self.options.attention == "identity"
-            else None
-        )
+        return super().covariance(x, images, level, scale) if self.options.attention == "identity" else None
 
     @property
     def traits(self) -> mosaic.Traits:

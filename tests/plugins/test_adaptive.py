@@ -98,6 +98,16 @@ def test_a_stored_run_resumes_to_the_same_bits_and_is_not_mistaken_for_an_exact_
         np.testing.assert_array_equal(resumed[name], whole[name])
 
 
+def test_a_switch_to_it_is_not_exact_either(digits: mosaic.DataSet) -> None:
+    options = {"above": "gaussian", "below": "els", "at": 1.0, "below_options": {"tolerance": 0.1}}
+    model = made(digits, "switch", **options)
+    assert "tolerance 0.1" in model.traits.engine(torch.float32)
+    run = mosaic.run(model, **{**SETTINGS, "samples": 1})
+    is_above = (run["noise"] / run["signal"] >= 1).values
+    assert (run["compared_share"].values[0][is_above] == 1).all()
+    assert (run["compared_share"].values[0][~is_above] < 1).all()
+
+
 def test_every_evaluation_of_a_step_counts(digits: mosaic.DataSet) -> None:
     run = mosaic.run(made(digits, tolerance=0.1), sampler="heun", **{**SETTINGS, "samples": 1})
     assert run["compared_share"].shape == (1, 4)
