@@ -1,6 +1,7 @@
 from .device import standard_torch as standard_torch
 from .disk.facts import file_identity as file_identity
 from .disk.facts import file_state as file_state
+from .engine.adaptive import equivariant_local_estimate as equivariant_local_estimate
 from .engine.compute import Compute as Compute
 from .engine.filtered import Move as Move
 from .engine.filtered import filtered_posterior_mean as filtered_posterior_mean
@@ -11,7 +12,6 @@ from .engine.ideal import ideal_posterior as ideal_posterior
 from .engine.jacobian import ideal_jacobian as ideal_jacobian
 from .engine.jacobian import window_jacobian as window_jacobian
 from .engine.local import engine_of as engine_of
-from .engine.local import equivariant_local_estimate as equivariant_local_estimate
 from .engine.local import equivariant_local_posterior as equivariant_local_posterior
 from .engine.local import local_posterior as local_posterior
 from .engine.machine import AnalyticMachine as AnalyticMachine

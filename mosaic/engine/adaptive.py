@@ -17,24 +17,37 @@ how often pixels are beyond the tolerance on real images.
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mosaic.device import accumulator_dtype
+from mosaic.device import accumulator_dtype, standard_torch
+from mosaic.engine.compute import DEFAULT, Compute
+from mosaic.engine.local import from_everywhere, window_problem
 from mosaic.engine.posterior import Posterior
 from mosaic.engine.window_problem import WindowProblem
-from mosaic.engine.windows import WindowAxis
+from mosaic.engine.windows import Profile, WindowAxis
+from mosaic.errors import UsageError
 from mosaic.interfaces.estimate import Estimate
-from mosaic.interfaces.images import select_images
+from mosaic.interfaces.images import Images, select_images
 from mosaic.interfaces.schedule import Level
 
-__all__ = ["EFFECTIVE", "ERRORS", "adaptive_mean", "joined", "random_order", "ratio_error", "stages"]
+__all__ = [
+    "EFFECTIVE",
+    "ERRORS",
+    "adaptive_mean",
+    "equivariant_local_estimate",
+    "random_order",
+    "ratio_error",
+    "stages",
+]
 
 ERRORS = 3.0
 """Standard errors that must fit into the tolerance."""
@@ -66,6 +79,67 @@ def random_order(images: int, level: Level, seed: int) -> Tensor:
     packed = struct.pack("<Qf", seed, min(level.ratio, torch.finfo(torch.float32).max))
     generator = torch.Generator("cpu").manual_seed(int.from_bytes(sha256(packed).digest()[:8], "little"))
     return torch.randperm(images, generator=generator, dtype=torch.int64, device="cpu")
+
+
+@standard_torch()
+@torch.no_grad()
+def equivariant_local_estimate(
+    x: Tensor,
+    images: Images,
+    level: Level,
+    k: int,
+    boundary: str = "zeros",
+    *,
+    tolerance: float,
+    order: int = 0,
+    profile: Profile | None = None,
+    border: int | None = None,
+    compute: Compute = DEFAULT,
+) -> Estimate:
+    """Equivariant local score from a random part of the training images, as large as each pixel needs.
+
+    How pixels are found to need no more images, `mosaic.engine.adaptive` says. A pixel whose windows were compared with
+    all candidates has the x0hat of `equivariant_local_posterior`, up to rounding.
+
+    Parameters
+    ----------
+    x, images, level, k, boundary, profile, border, compute
+        As for `equivariant_local_posterior`; no diagnostics, no moments, all shards.
+    tolerance : float
+        How far a pixel of x0hat may be, about, from that of all candidates; above 0, in the units of the images.
+    order : int
+        Seed of the random order of the training images, which is another one at each level.
+
+    Returns
+    -------
+    Estimate
+        What is estimated for a sample does not depend on the other samples of `x`.
+
+    Raises
+    ------
+    UsageError
+        As `equivariant_local_posterior`, or if the tolerance is not a positive number, or of `compute` parts.
+    """
+    if not 0 < tolerance < math.inf:
+        raise UsageError(
+            f"`tolerance` is {tolerance}; it must be a positive number, or the exact posterior be asked for."
+        )
+    if compute.diagnostics or compute.shards is not None:
+        raise UsageError("An estimate has no diagnostics and no shards; ask for the exact posterior.")
+    how: dict[str, Any] = {"weights": None, "values": None, "profile": profile, "border": border, "aligned": False}
+    compute = replace(compute, moments=True)
+    places = random_order(len(images), level, order)
+    estimates = [  # each sample alone: precision and blocks depend on what is in the batch
+        adaptive_mean(
+            window_problem(sample, images, level, k, boundary, compute=compute, **how),
+            lambda problem: from_everywhere(problem, k, boundary),
+            tolerance,
+            places,
+        )
+        for sample in x.split(1)
+    ]
+    parts = [(each.denoised, each.compared, each.stopped, each.error) for each in estimates]
+    return Estimate(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def adaptive_mean(
@@ -121,12 +195,6 @@ def ratio_error(posterior: Posterior, seen: int, images: int) -> tuple[Tensor, T
     factor = (1 - seen / images) * seen / max(1, seen - 1)
     error = (spread.amax(1) * factor).sqrt() / posterior.total
     return error, posterior.total.square() / weights[:, 0]
-
-
-def joined(estimates: Iterable[Estimate]) -> Estimate:
-    """Put the estimates of samples together."""
-    parts = [(each.denoised, each.compared, each.stopped, each.error) for each in estimates]
-    return Estimate(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def _candidates(axis: WindowAxis) -> Tensor:

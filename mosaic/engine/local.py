@@ -2,7 +2,6 @@
 
     local_posterior              LS   for pixel p the window at the same p of every training image
     equivariant_local_posterior  ELS  every training window that hangs over the border as p's does
-    equivariant_local_estimate   ELS  the same, from as many training images as a tolerance needs
 
 Nothing here has gradients. Memory does not grow with the training set: it is cut into blocks, by shapes only.
 
@@ -11,16 +10,12 @@ References: Kamb & Ganguli 2025 (arXiv 2412.20292), equation numbers as above.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mosaic.device import accumulator_dtype, standard_torch
-from mosaic.engine.adaptive import adaptive_mean, joined, random_order
 from mosaic.engine.compiled import compiled_windows, unsupported
 from mosaic.engine.compute import DEFAULT, Compute, check_input, log_weights_of
 from mosaic.engine.convolved import convolved_band
@@ -32,11 +27,17 @@ from mosaic.engine.stream import merged, stream
 from mosaic.engine.window_problem import BandEngine, Values, WindowProblem, over_bands
 from mosaic.engine.windows import Profile, profiles_of, window_axis, window_sums
 from mosaic.errors import UsageError
-from mosaic.interfaces.estimate import Estimate
 from mosaic.interfaces.images import Images
 from mosaic.interfaces.schedule import Level
 
-__all__ = ["chosen_engine", "engine_of", "equivariant_local_estimate", "equivariant_local_posterior", "local_posterior"]
+__all__ = [
+    "chosen_engine",
+    "engine_of",
+    "equivariant_local_posterior",
+    "from_everywhere",
+    "local_posterior",
+    "window_problem",
+]
 
 
 @in_shards
@@ -85,7 +86,7 @@ def local_posterior(
     UsageError
         If k, the boundary, the engine, the profile, the weights or the values cannot be used.
     """
-    problem = _window_problem(
+    problem = window_problem(
         x, images, level, k, boundary, weights=weights, values=values, profile=profile, compute=compute, aligned=True
     )
     engine = _engine(problem)
@@ -170,7 +171,7 @@ def equivariant_local_posterior(
     UsageError
         If k, the boundary, the engine, the profile, the weights or the values cannot be used.
     """
-    problem = _window_problem(
+    problem = window_problem(
         x,
         images,
         level,
@@ -183,69 +184,10 @@ def equivariant_local_posterior(
         compute=compute,
         aligned=False,
     )
-    return _everywhere(problem, k, boundary)
+    return from_everywhere(problem, k, boundary)
 
 
-@standard_torch()
-@torch.no_grad()
-def equivariant_local_estimate(
-    x: Tensor,
-    images: Images,
-    level: Level,
-    k: int,
-    boundary: str = "zeros",
-    *,
-    tolerance: float,
-    order: int = 0,
-    profile: Profile | None = None,
-    border: int | None = None,
-    compute: Compute = DEFAULT,
-) -> Estimate:
-    """Equivariant local score from a random part of the training images, as large as each pixel needs.
-
-    How pixels are found to need no more images, `mosaic.engine.adaptive` says. A pixel whose windows were compared with
-    all candidates has the x0hat of `equivariant_local_posterior`, up to rounding.
-
-    Parameters
-    ----------
-    x, images, level, k, boundary, profile, border, compute
-        As for `equivariant_local_posterior`; no diagnostics, no moments, all shards.
-    tolerance : float
-        How far a pixel of x0hat may be, about, from that of all candidates; above 0, in the units of the images.
-    order : int
-        Seed of the random order of the training images, which is another one at each level.
-
-    Returns
-    -------
-    Estimate
-        What is estimated for a sample does not depend on the other samples of `x`.
-
-    Raises
-    ------
-    UsageError
-        As `equivariant_local_posterior`, or if the tolerance is not a positive number, or of `compute` parts.
-    """
-    if not 0 < tolerance < math.inf:
-        raise UsageError(
-            f"`tolerance` is {tolerance}; it must be a positive number, or the exact posterior be asked for."
-        )
-    if compute.diagnostics or compute.shards is not None:
-        raise UsageError("An estimate has no diagnostics and no shards; ask for the exact posterior.")
-    how: dict[str, Any] = {"weights": None, "values": None, "profile": profile, "border": border, "aligned": False}
-    compute = replace(compute, moments=True)
-    places = random_order(len(images), level, order)
-    return joined(  # a sample alone: precision and blocks depend on what is in the batch
-        adaptive_mean(
-            _window_problem(sample, images, level, k, boundary, compute=compute, **how),
-            lambda problem: _everywhere(problem, k, boundary),
-            tolerance,
-            places,
-        )
-        for sample in x.split(1)
-    )
-
-
-def _everywhere(problem: WindowProblem, k: int, boundary: str) -> Posterior:
+def from_everywhere(problem: WindowProblem, k: int, boundary: str) -> Posterior:
     """Compare windows from everywhere, by the engine of the problem."""
     engine = _engine(problem)
     if engine == "compiled":
@@ -266,7 +208,7 @@ def _banded(
     return merged(over_bands(shard, engine, corners(shard)) for shard in problem.by_shard())
 
 
-def _window_problem(
+def window_problem(
     x: Tensor,
     images: Images,
     level: Level,
@@ -280,6 +222,7 @@ def _window_problem(
     compute: Compute,
     aligned: bool,
 ) -> WindowProblem:
+    """Check the arguments of this module's functions, and put them together; `aligned` for LS."""
     check_input(x, images, level)
     channels, height, width = x.shape[1:]
     rows, cols = (

@@ -216,6 +216,7 @@ def as_posterior(problem: WindowProblem, first: int, rows: Band, cols: Band, sum
     shape = (len(problem.x), len(rows.pixels), len(cols.pixels))
     if problem.only is not None:
         chosen = problem.queries_part(rows, cols)
+        assert isinstance(chosen, Tensor)
         sums = [each.new_zeros(math.prod(shape), *each.shape[1:]).index_copy_(0, chosen, each) for each in sums]
     maximum, total, weighted, *rest = sums
     posterior = Posterior(maximum.view(shape), total.view(shape), weighted.view(*shape, -1).movedim(-1, 1))
