@@ -68,7 +68,7 @@ def command(
     after an interruption. --checkpoint may be given several times, for several trainings of one network: then
     intervals are over both trainings and samples, and the table says how well another training predicts one. Options
     of score models go by their names: -o smoothed.sigma=0.5; those of the data set: -o dataset.path=...; those of
-    DDIM: -o sampler.grid=leading.
+    DDIM: -o sampler.grid=leading. --protocol lukoianov2025 has the settings of those authors' tables.
     """
     checked = _configured({**flags, "tune": tune or None}, options, config)
 
@@ -92,6 +92,8 @@ def command(
         print_json({"path": str(board.file), "picture": str(picture), "scores": _document(table)})
     else:
         _print(table)
+        if checked.protocol != "none":
+            terminal.note(_means(table))
         say(str(board.file))
 
 
@@ -218,6 +220,16 @@ def _print(table: xr.Dataset) -> None:
         title = "another training" if is_network and ceiling else name
         rows.append((title, *cells, f"{seconds:.2g}", f"{peak:.0f}", str(entry["tuned"].item())))
     print_table(header, rows)
+
+
+def _means(table: xr.Dataset) -> str:
+    """Give the means over samples, which the tables of a protocol have in place of medians."""
+    from mosaic.view.leaderboard import ranked, ranking_metric
+
+    first = ranking_metric(table)
+    means = table[f"final_{first}"].mean(["training", "sample"])
+    texts = [f"{name} {float(means.sel(score=name)):.3f}" for name in ranked(table)]
+    return f"Means of FINAL {first} over samples: {', '.join(texts)}."
 
 
 def _interval(entry: xr.Dataset, name: str) -> str:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mosaic.errors import UsageError
 from mosaic.interfaces.data_source import DataAccess
-from mosaic.run.cluster import connected
+from mosaic.run.cluster import connected, dask_distributed, local_cluster
 from mosaic.run.config import RunConfig
 from mosaic.run.job import job_of
 from mosaic.run.plan import Plan
@@ -93,20 +92,14 @@ def run_on_workers(dataset: Mapping[str, Any], samples: int, scale: int, workers
 
 @contextmanager
 def _cluster(workers: int) -> Iterator[Any]:
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise UsageError("Dask is not installed; `pip install 'mosaic-diffusion[dask]'`.") from None
-
-    class Counting(Client):  # type: ignore[misc]
+    class Counting(dask_distributed().Client):  # type: ignore[misc]
         tasks = 0
 
         def submit(self, *arguments: Any, **options: Any) -> Any:
             self.tasks += 1
             return super().submit(*arguments, **options)
 
-    how: dict[str, Any] = {"memory_limit": 0, "dashboard_address": ":0", "silence_logs": 50}
-    with LocalCluster(n_workers=workers, threads_per_worker=1, **how) as cluster, Counting(cluster) as client:
+    with local_cluster(workers, threads=1) as cluster, Counting(cluster) as client:
         yield client
 
 
@@ -116,7 +109,7 @@ def _many(client: Client, count: int) -> None:
         future.result()
 
 
-def _answer(told: bytes, size: int) -> bytes:
+def _answer(sent: bytes, size: int) -> bytes:
     return bytes(size)
 
 

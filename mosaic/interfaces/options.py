@@ -65,8 +65,8 @@ class Options(BaseModel):
         """Refuse an option that nothing would depend on."""
         for name, why in self.unused().items():
             default = type(self).model_fields[name].default
-            if getattr(self, name) != default:
-                raise ValueError(f"{name} is not used with {why}; leave it at {_text(default)}")
+            if (value := getattr(self, name)) != default:
+                raise ValueError(f"{name}={_text(value)} is not used with {why}; leave it at {_text(default)}")
         return self
 
     @classmethod

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from mosaic.errors import UsageError
@@ -123,13 +123,9 @@ class SamplerOptions(PluginOptions):
         7.0, gt=0, le=100, description="Curvature of the karras grid: larger has more steps at low noise."
     )
 
-    @model_validator(mode="after")
-    def _use_rho(self) -> Self:
-        """Refuse a curvature that nothing would depend on."""
-        if self.grid != "karras" and self.rho != SamplerOptions.model_fields["rho"].default:
-            unused = f"rho={self.rho:g} would not be used with grid={self.grid}"
-            raise ValueError(f"{unused}; leave it out, or use grid=karras")
-        return self
+    def unused(self) -> Mapping[str, str]:
+        """A curvature that nothing would depend on."""
+        return {} if self.grid == "karras" else {"rho": f"grid={self.grid}"}
 
 
 class Sampler(ABC):

@@ -32,9 +32,9 @@ from mosaic.storage.executor import Recipe, WorkersLost, executing
 from mosaic.storage.job import FileJob
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
-__all__ = ["ClientLike", "Cluster", "connected", "scheduler_in_use"]
+__all__ = ["ClientLike", "Cluster", "connected", "dask_distributed", "local_cluster", "scheduler_in_use"]
 
 ClientLike = Any
 """A distributed.Client, the address of a scheduler, local:N, or None."""
@@ -96,14 +96,32 @@ def _default_client() -> Client | None:
         return None
 
 
-@contextmanager
-def _client_of(scheduler: str) -> Iterator[Client]:
+def dask_distributed() -> Any:
+    """The module `distributed` of Dask.
+
+    Raises
+    ------
+    UsageError
+        It is not installed.
+    """
     try:
-        from distributed import Client, LocalCluster
+        import distributed
     except ImportError:
         raise UsageError(
             "Dask is not installed; `pip install 'mosaic-diffusion[dask]'`, or leave out the scheduler."
         ) from None
+    return distributed
+
+
+def local_cluster(workers: int, threads: int) -> LocalCluster:
+    """Start a scheduler and worker processes on this machine, each with so many threads."""
+    return dask_distributed().LocalCluster(
+        n_workers=workers, threads_per_worker=threads, memory_limit=0, dashboard_address=":0", silence_logs=50
+    )
+
+
+@contextmanager
+def _client_of(scheduler: str) -> Iterator[Client]:
     with ExitStack() as stack:
         stack.enter_context(_quiet("distributed", "distributed.client"))
         address: Any = scheduler
@@ -111,17 +129,16 @@ def _client_of(scheduler: str) -> Iterator[Client]:
             count = scheduler.removeprefix(LOCAL)
             if not count.isdecimal() or int(count) < 1:
                 raise UsageError(f"The scheduler '{scheduler}' is no cluster; write {LOCAL}N, such as {LOCAL}2.")
-            threads = max(1, (os.cpu_count() or 1) // int(count))
-            how: dict[str, Any] = {"memory_limit": 0, "dashboard_address": ":0", "silence_logs": 50}
             try:
-                address = stack.enter_context(LocalCluster(n_workers=int(count), threads_per_worker=threads, **how))
+                threads = max(1, (os.cpu_count() or 1) // int(count))
+                address = stack.enter_context(local_cluster(int(count), threads))
             except RuntimeError:
                 raise UsageError(
                     f"The processes of '{scheduler}' did not start; in a script, call mosaic below "
                     "`if __name__ == '__main__':`, as each of them imports it."
                 ) from None
         try:
-            client = stack.enter_context(Client(address, timeout=TIMEOUT, set_as_default=False))
+            client = stack.enter_context(dask_distributed().Client(address, timeout=TIMEOUT, set_as_default=False))
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
             raise UsageError(

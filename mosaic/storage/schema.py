@@ -407,6 +407,7 @@ REPRODUCTION = {
     "ratio_overall": Variable("geometric mean over times of the mean error over that of hard windows"),
     "inner_error": Variable("mean squared error of x0hat in the middle half of rows and columns"),
     "inner_ratio_overall": Variable("ratio_overall of the errors in the middle half of rows and columns"),
+    "chosen": Variable("windows with the least error on the calibration noise"),
     "rise": Variable("pearson_r with the row's own network minus that with this one: median over samples"),
     "role": Variable("what made the image"),
     "row": Variable("row of table 2"),

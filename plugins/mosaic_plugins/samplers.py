@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 import mosaic
@@ -104,25 +103,16 @@ class Churn(mosaic.SamplerOptions):
     )
     s_noise: float = Field(1.0, gt=0, le=2, description="Standard deviation of the noise that is added.")
 
-    @model_validator(mode="after")
-    def _use_all(self) -> Self:
-        """Refuse options that nothing would depend on."""
-        given = [name for name in ("s_tmin", "s_tmax", "s_noise") if getattr(self, name) != _default(name)]
-        if self.s_churn == 0 and given:
-            raise ValueError(
-                f"{' and '.join(given)} would not be used with s_churn=0; set s_churn, or leave out the rest"
-            )
-        return self
+    def unused(self) -> Mapping[str, str]:
+        """The bounds and the size of a noise that is not added."""
+        own = dict.fromkeys(("s_tmin", "s_tmax", "s_noise"), "s_churn=0") if self.s_churn == 0 else {}
+        return {**super().unused(), **own}
 
     def gamma(self, sigma: float, levels: Sequence[Level]) -> float:
         """Share by which a step at `sigma` raises it."""
         gamma = min(self.s_churn / len(levels), LARGEST_GAMMA)
         largest = levels[0].ratio / (1 + gamma) if self.s_tmax is None else self.s_tmax
         return gamma if self.s_tmin <= sigma <= largest else 0.0
-
-
-def _default(name: str) -> object:
-    return Churn.model_fields[name].default
 
 
 def edm(

@@ -30,7 +30,7 @@ def written(folder: Path) -> set[str]:
         (["--schedule", "cosin"], 3, ["'cosin'", "'cosine'"]),
         (["--sampler", "dddim"], 3, ["'dddim'", "'ddim'", "ddpm"]),
         (["-o", "sampler.etta=1"], 2, ["'etta'", "'eta'"]),
-        (["-o", "sampler.rho=5"], 2, ["sampler.ddim", "rho=5"]),
+        (["-o", "sampler.rho=5"], 2, ["sampler.ddim", "rho=5.0"]),
         (["-o", "score.boundry=zeros"], 2, ["'boundry'", "'boundary'"]),
         (["-o", "score.boundary=zero"], 2, ["'zero'", "'zeros'", "'circular'", "'valid'"]),
         (["-o", "scor.boundary=zeros"], 2, ["'scor'", "'score'"]),

@@ -56,9 +56,9 @@ def test_the_leading_grid_has_no_more_steps_than_a_training() -> None:
 
 
 def test_rho_is_refused_where_the_grid_has_none() -> None:
-    with pytest.raises(mosaic.UsageError, match="rho=5"):
+    with pytest.raises(mosaic.UsageError, match=r"rho=5\.0 is not used with grid="):
         SamplerOptions.parse({"rho": "5"}, "sampler.x")
-    with pytest.raises(mosaic.UsageError, match="rho=5"):
+    with pytest.raises(mosaic.UsageError, match=r"rho=5\.0 is not used with grid="):
         SamplerOptions.parse({"grid": "leading", "rho": "5"}, "sampler.x")
     for rho in ("0", "-1", "nan", "inf"):
         with pytest.raises(mosaic.UsageError, match="'rho'"):

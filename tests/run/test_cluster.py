@@ -238,3 +238,10 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(
     monkeypatch.setattr(MODULE, "TIMEOUT", 1)
     with pytest.raises(mosaic.UsageError, match=reason):
         mosaic.run("els", "digits", **SETTINGS, client=scheduler)
+
+
+@pytest.mark.parametrize("scheduler", ["local:2", "tcp://127.0.0.1:1"])
+def test_without_dask_it_is_said_how_to_install_it(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(mosaic.UsageError, match=r"Dask is not installed; .*\[dask\]"), connected(scheduler):
+        pass

@@ -11,6 +11,7 @@ from mosaic.errors import MosaicError
 from mosaic.evaluate.leaderboard.config import LeaderboardConfig
 from mosaic.evaluate.leaderboard.entry import LeaderboardEntry
 from mosaic.evaluate.leaderboard.participants import TABLE
+from mosaic.evaluate.leaderboard.protocol import PROTOCOLS
 from mosaic.evaluate.leaderboard.tuned import ON_THIS_NOISE
 from mosaic.evaluate.leaderboard.tuning import Candidate, Tuning
 from mosaic.interfaces.dataset import DataSet
@@ -145,6 +146,9 @@ class Board:
         `plans` are those of `plan_unfinished`. A note that several runs have is given once.
         """
         notes = list(self.dataset.notes)
+        if self.config.protocol in PROTOCOLS:
+            network = next(iter(self.networks.values()))
+            notes += PROTOCOLS[self.config.protocol].remarks(self.config.protocol, network.run)
         if dropped := self.dropped():
             notes.append(f"{self.file.name} in '{self.folder}' will no longer rank {', '.join(dropped)}.")
         notes += [f"{name} is left out: {reason}." for name, reason in self.left_out.items()]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
 from pydantic import Field, field_validator, model_validator
 
+from mosaic.evaluate.leaderboard.protocol import PROTOCOLS
 from mosaic.run.configuration import OTHERS, Configuration
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ class LeaderboardConfig(Configuration):
         None,
         description="Metrics that compare images, a list; the first decides the ranks, the last is printed beside it. "
         "Default: the default ones of a comparison.",
+    )
+    protocol: Literal["none", "lukoianov2025"] = Field(
+        "none",
+        description="Settings of published tables, where they are not given: lukoianov2025, also that of Shang et al. "
+        "2026: 128 samples, 10 leading DDIM steps of theory and network, x0hat clipped to [-1, 1], R2_clamped.",
     )
     samples: int = Field(16, ge=1, description="Samples that all make from the same noise.")
     steps: int = Field(20, ge=1, le=100_000, description="Steps of the theories' reverse flows.")
@@ -65,6 +71,13 @@ class LeaderboardConfig(Configuration):
     dataset_options: dict[str, Any] = Field({}, description="Options of the network's data set, such as a path.")
     sampler_options: dict[str, Any] = Field({}, description="Options of DDIM, which all run with, such as its grid.")
     score_options: dict[str, dict[str, Any]] = Field({}, description="Options of score models, by their names.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_protocol(cls, values: Any) -> Any:
+        """Add what the protocol sets."""
+        protocol = PROTOCOLS.get(str(values.get("protocol"))) if isinstance(values, Mapping) else None
+        return values if protocol is None else protocol.completed(values)
 
     @field_validator("checkpoint", mode="before")
     @classmethod
@@ -125,6 +138,7 @@ class LeaderboardSettings(TypedDict, total=False):
     dataset: str | None
     scores: str | Values
     metrics: str | Values | None
+    protocol: Literal["none", "lukoianov2025"]
     samples: int
     steps: int
     network_steps: int

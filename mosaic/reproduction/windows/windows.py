@@ -25,7 +25,7 @@ from mosaic.reproduction.windows.variants import BASELINE, VARIANTS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Windows", "at_an_end", "with_ratios"]
+__all__ = ["Windows", "at_an_end", "chosen", "with_ratios"]
 
 ENDS = ("", "_low", "_high")
 
@@ -52,15 +52,14 @@ class Windows(Target):
         Returns
         -------
         xarray.Dataset
-            What `search` gives, along (row, variant) too, and what `with_ratios` adds.
+            What `search` gives, along (row, variant) too, and what `with_ratios` and `chosen` add.
         """
         rows = [_searched(self.experiment(row)) for row in self.rows]
-        return with_ratios(
-            xr.concat(rows, "row", join="outer", combine_attrs="drop").assign_coords(row=list(self.rows))
-        )
+        errors = xr.concat(rows, "row", join="outer", combine_attrs="drop").assign_coords(row=list(self.rows))
+        return with_ratios(errors).assign(chosen=chosen(errors))
 
     def summary(self, measured: xr.Dataset) -> list[str]:
-        """Give a table for each row: ratios at each time and over all, with its interval; and scales at an end."""
+        """Give each row's table of ratios, at each time and over all, its choice, and scales at an end."""
         widest = max(map(len, VARIANTS))
         times = [f"{time:.2f}" for time in measured["time"].values]
         lines = []
@@ -78,6 +77,9 @@ class Windows(Target):
                     )
                     cells = [f"{ratio:5.3f}" for ratio in ratios]
                     lines += ["  ".join([f"{variant:{widest}}", *cells, overall, inner])]
+            best = row.sel(variant=row["chosen"].item())
+            ratio = ends_text([float(best[f"ratio_overall{end}"]) for end in ENDS])
+            lines += [f"{name}: least error on the calibration noise: {row['chosen'].item()}, {ratio} on other noise"]
             for variant, ends in at_an_end(row).items():
                 places = ", ".join(f"{scale:.4g} at t = {time:.2f}" for time, scale in ends.items())
                 lines += [f"{name}, {variant}: the best scale tried is at an end: {places}"]
@@ -137,6 +139,15 @@ def with_ratios(errors: xr.Dataset) -> xr.Dataset:
         added[f"ratio_overall{end}"] = (("row", "variant"), overall[number])
         added[f"inner_ratio_overall{end}"] = (("row", "variant"), inner_overall[number])
     return errors.assign(added)
+
+
+def chosen(errors: xr.Dataset) -> xr.DataArray:
+    """Name the variant of each row that has the least error on the calibration noise, so that other noise can judge it.
+
+    That is the geometric mean over times of `calibration_error` (row, variant, time, trial), at the best of its scales.
+    """
+    product = errors["calibration_error"].min("trial").prod("time", skipna=False)
+    return product.idxmin("variant").astype(str)
 
 
 def at_an_end(row: xr.Dataset) -> dict[str, dict[float, float]]:

@@ -19,7 +19,7 @@ from mosaic.reproduction.study.config import ReproduceConfig
 from mosaic.reproduction.study.study import Study
 from mosaic.reproduction.windows.search import TIMES
 from mosaic.reproduction.windows.variants import BASELINE, VARIANTS
-from mosaic.reproduction.windows.windows import Windows, at_an_end, with_ratios
+from mosaic.reproduction.windows.windows import Windows, at_an_end, chosen, with_ratios
 
 ROW = "fashion-resnet-zeros"
 
@@ -78,12 +78,15 @@ def errors() -> xr.Dataset:
     tried = np.broadcast_to([3.0, 5.0, 7.0, np.nan], (*scale.shape, 4)).copy()
     dims = ("row", "variant", "time")
     inner = error * rng.uniform(0.9, 1.1, error.shape)
+    calibration = np.where(np.isnan(tried), np.nan, rng.uniform(0.5, 1.5, tried.shape))
+    calibration[1, lacking] = np.nan
     return xr.Dataset(
         {
             "error": ((*dims, "sample"), error),
             "inner_error": ((*dims, "sample"), inner),
             "scale": (dims, scale),
             "tried": ((*dims, "trial"), tried),
+            "calibration_error": ((*dims, "trial"), calibration),
         },
         {"row": [ROW, "mnist-resnet-circular"], "variant": names, "time": list(TIMES)},
     )
@@ -115,6 +118,20 @@ def test_scales_at_an_end_are_named_but_a_single_pixel(errors: xr.Dataset) -> No
     assert at_an_end(errors.sel(row=ROW)) == {"soft": {TIMES[0]: 7.0, TIMES[3]: 3.0}}
 
 
+def test_the_variant_chosen_has_the_least_error_on_the_calibration_noise_alone(errors: xr.Dataset) -> None:
+    errors["calibration_error"].loc[ROW, "tall"] = [1.0, 0.1, 1.0, np.nan]
+    errors["calibration_error"].loc[ROW, "wide"] = [0.2, 0.2, 0.2, np.nan]
+    errors["error"].loc[ROW, "tall"] = 9.0
+    assert chosen(errors).sel(row=ROW).item() == "tall"
+    products = {
+        name: np.prod([np.nanmin(trials) for trials in errors["calibration_error"].sel(row=row, variant=name).values])
+        for row in ["mnist-resnet-circular"]
+        for name in VARIANTS
+        if not VARIANTS[name].zeros_only
+    }
+    assert chosen(errors).sel(row="mnist-resnet-circular").item() == min(products, key=lambda name: products[name])
+
+
 @pytest.fixture
 def target() -> Windows:
     return Windows(Study(ReproduceConfig(rows=f"{ROW},mnist-resnet-circular"), Path("root")))
@@ -122,10 +139,12 @@ def target() -> Windows:
 
 def test_its_summary_has_a_line_for_each_variant_of_a_row(target: Windows, errors: xr.Dataset) -> None:
     errors["scale"].loc[ROW, "soft", TIMES[0]] = 7.0
-    made = with_ratios(errors)
+    made = with_ratios(errors).assign(chosen=chosen(errors))
     lines = target.summary(made)
     own = lines[: lines.index(next(line for line in lines if line.startswith("mnist-resnet-circular")))]
-    assert len(own) == 2 + len(VARIANTS) + 1
+    assert len(own) == 2 + len(VARIANTS) + 2
+    best = made.sel(row=ROW, variant=made["chosen"].sel(row=ROW).item())
+    assert f"calibration noise: {best['variant'].item()}, {best['ratio_overall'].item():.3f} [" in own[-2]
     assert own[-1].startswith(f"{ROW}, soft: ")
     assert "7 at t = 0.90" in own[-1]
     soft = made.sel(row=ROW, variant="soft")
