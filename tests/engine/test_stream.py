@@ -140,7 +140,7 @@ def test_the_posteriors_of_tasks_merge_into_that_of_all_to_the_bit(
             posterior(machine, boundary, x, images, level, 3, engine, **how, shards=task)
             for task in tasks_of(shards_of(len(images)), size)
         ]
-        for part, wanted in zip(merged(parts).parts(), whole.parts(), strict=True):
+        for part, wanted in zip(merged(parts).parts().values(), whole.parts().values(), strict=True):
             assert torch.equal(part, wanted)
 
 
