@@ -1,6 +1,7 @@
 from .device import standard_torch as standard_torch
 from .disk.facts import file_identity as file_identity
 from .disk.facts import file_state as file_state
+from .engine.adaptive import equivariant_local_estimate as equivariant_local_estimate
 from .engine.compute import Compute as Compute
 from .engine.filtered import Move as Move
 from .engine.filtered import filtered_posterior_mean as filtered_posterior_mean
@@ -41,6 +42,7 @@ from .interfaces.data_source import DataSetOptions as DataSetOptions
 from .interfaces.data_source import DataSource as DataSource
 from .interfaces.dataset import DataSet as DataSet
 from .interfaces.dataset import balanced_subset as balanced_subset
+from .interfaces.estimate import Estimate as Estimate
 from .interfaces.file_images import FileRows as FileRows
 from .interfaces.function_model import Convention as Convention
 from .interfaces.image_source import ImageSource as ImageSource

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from quick_python import quick_python
 
 import mosaic
 from mosaic.disk import facts
@@ -24,16 +26,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the processors
 collect_ignore = ["example_plugin"]  # a distribution of its own, installed and tested by test_distributions.py
 
 
+CONFIGURATIONS = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig, ReproduceConfig)
+SETTINGS = {"options", "memory"}.union(*(configuration.model_fields for configuration in CONFIGURATIONS))
+VARIABLES = {"DASK_SCHEDULER_ADDRESS", *(f"MOSAIC_{setting.upper()}" for setting in SETTINGS)}
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in a folder of its own, without the user's settings, and without waiting for the disk."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr(facts, "cache_folder", lambda: tmp_path / ".cache")
-    configurations = (mosaic.RunConfig, mosaic.TrainConfig, CalibrationConfig, ReproduceConfig)
-    for setting in {"options", "memory"}.union(*(configuration.model_fields for configuration in configurations)):
-        monkeypatch.delenv(f"MOSAIC_{setting.upper()}", raising=False)
-    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+    for variable in VARIABLES & os.environ.keys():
+        monkeypatch.delenv(variable)
 
 
 @pytest.fixture
@@ -45,6 +50,21 @@ def invoke() -> Callable[..., Result]:
         return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
     return call
+
+
+@pytest.fixture(scope="session")
+def forking_python() -> Iterator[str]:
+    """A Python that forks a process which has loaded torch."""
+    with quick_python() as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def quick_processes(forking_python: str) -> Iterator[None]:
+    """Let `sys.executable`, by which tests and mosaic start processes, be that Python."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "executable", forking_python)
+        yield
 
 
 @pytest.fixture

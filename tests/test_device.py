@@ -44,6 +44,7 @@ def test_the_peak_on_a_gpu_is_that_of_its_tensors(monkeypatch: pytest.MonkeyPatc
     assert peak_bytes(torch.device("cuda")) == 7
 
 
+@pytest.mark.system
 def test_the_peak_of_a_process_is_its_own() -> None:
     """Not that of a parent which is larger: getrusage would tell its."""
     ballast = torch.ones(2**27)  # 512 MiB
@@ -205,6 +206,7 @@ for kind in ([], ["mkldnn", "matmul"], ["mkldnn", "conv"], ["cudnn", "conv"], ["
 """
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="settings of torch 2.9 and later")
 def test_products_are_in_full_float32_and_settings_come_back() -> None:
     """In a process of its own: torch cannot take back that its older and newer settings have been mixed."""

@@ -72,12 +72,14 @@ def _summary(variable: xr.DataArray) -> str:
 
 def _stored(file: Path) -> dict[str, Any]:
     from mosaic.storage.files import open_stored
+    from mosaic.storage.requirements import exactness_of
     from mosaic.storage.schema import JSON_ATTRIBUTES, TABLES
 
     with open_stored(file, tuple(TABLES), "a file of mosaic") as stored:
         shown = ("label", "scale", "k", "compared", "role", "score", "method")
         return {
             "path": str(file),
+            **({"exactness": exactness_of(stored)} if exactness_of(stored) else {}),
             "dimensions": {str(name): size for name, size in stored.sizes.items()},
             "variables": {str(name): _summary(variable) for name, variable in stored.data_vars.items()},
             **({"order": ORDER} if "scale" in stored and "step" in stored["scale"].dims else {}),

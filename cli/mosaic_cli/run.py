@@ -154,6 +154,7 @@ def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
             "memory_bytes": memory,
             "comparisons": plan.comparisons(),
             "predicted_seconds": seconds,
+            "is_upper_bound": not plan.model.traits.is_exact,
             "predicted_seconds_on_workers": {str(count): each for count, each in on_workers.items()},
         }
         print_json(document)
@@ -166,8 +167,9 @@ def _print_dry_run(plan: Plan, terminal: Terminal, as_json: bool) -> None:
     if plan.threads is not None:
         say(f"threads: {plan.threads}")
     say(f"engine: {plan.model.traits.engine(plan.dtype)}")
-    say(f"window comparisons: {plan.comparisons():.3g}")
-    say(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}")
+    at_most = "" if plan.model.traits.is_exact else " at most, as sums may stop early"
+    say(f"window comparisons: {plan.comparisons():.3g}{at_most}")
+    say(f"predicted time: {duration(seconds) if seconds is not None else 'unknown for this score model'}{at_most}")
     if on_workers:
         times = ", ".join(f"{duration(each)} on {count}" for count, each in on_workers.items())
         say(f"predicted time on Dask workers like this machine: {times}")

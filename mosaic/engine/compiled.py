@@ -80,6 +80,8 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
     """Compare all windows; x and images in float32 on the CPU, the problem's arithmetic `expanded`."""
     x, level, rows, cols = problem.x, problem.level, problem.rows, problem.cols
     double, diagnostics = problem.arithmetic.dtype == torch.float64, problem.compute.diagnostics
+    moments = problem.compute.moments
+    only = None if problem.only is None else problem.only.to(torch.uint8).contiguous()
     compare = load_kernel().mosaic_compare_double if double else load_kernel().mosaic_compare_float
     factor = BITS * level.signal / level.noise**2
     noisy = frame_of(x.to(problem.arithmetic.dtype) * factor, rows.noisy_frame, cols.noisy_frame)
@@ -96,6 +98,7 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
         reference, total, energy, best = (torch.empty(shape, dtype=torch.float64, device="cpu") for _ in range(4))
         weighted = torch.empty(*shape, channels, dtype=torch.float64, device="cpu")
         source = torch.empty(shape, dtype=torch.int64, device="cpu")
+        squares = torch.empty(*shape, 1 + 2 * channels, dtype=torch.float64, device="cpu") if moments else None
         weights = problem.weights_part(first, len(block), row_candidates, col_candidates)
         call = Problem(
             noisy.data_ptr(), batch, channels, noisy.shape[2], noisy.shape[3] - MARGIN,
@@ -103,12 +106,13 @@ def compiled_windows(problem: WindowProblem) -> Posterior:
             _axis(height, row_tables, profiles[0]), _axis(width, col_tables, profiles[1]), -factor * level.signal / 2,
             *((None, 0, 0, 0) if weights is None else (weights.data_ptr(), *weights.stride())),
             *(tensor.data_ptr() for tensor in (reference, total, weighted, energy, best, source)),
+            *(None if tensor is None else tensor.data_ptr() for tensor in (only, squares)),
         )  # fmt: skip
         if compare(ctypes.byref(call)):
             raise MemoryError("The compiled engine found no memory for its workspace.")
         weighted = weighted.movedim(-1, 1)
         if not diagnostics:
-            return Posterior(reference, total, weighted)
+            return Posterior(reference, total, weighted, squares=None if squares is None else squares.movedim(-1, 1))
         source = problem.source(source, first, row_candidates, col_candidates)
         return _relative_to_best(reference, total, weighted, energy, best, source)
 

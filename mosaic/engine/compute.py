@@ -37,6 +37,8 @@ class Compute:
     shards : range, optional
         The shards of the training images to compare, as `mosaic.engine.stream` counts them; all by default. The
         posteriors of tasks, as `tasks_of` gives them, merge into that of all, with the same bits.
+    moments : bool
+        Whether to find `Posterior.squares` too (of windows, LS and ELS); not with diagnostics.
 
     Raises
     ------
@@ -48,10 +50,13 @@ class Compute:
     diagnostics: bool = False
     block: int | None = None
     shards: range | None = None
+    moments: bool = False
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise UsageError(f"There is no engine '{self.engine}'; there are: {', '.join(ENGINES)}.")
+        if self.moments and self.diagnostics:
+            raise UsageError("Moments and diagnostics are not computed in one pass; ask for one of them.")
 
     def block_on(self, device: torch.device) -> int:
         """Logits to hold at a time on a device: `block`, or the default of a CPU or of another device."""

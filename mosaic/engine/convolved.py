@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from mosaic.device import accumulator_dtype, interrupts_held, single_threaded
-from mosaic.engine.posterior import BITS, Posterior, after_ones, attend
+from mosaic.engine.posterior import BITS, Posterior, after_ones, attend, squares_of
 from mosaic.engine.stream import stream
 from mosaic.engine.window_problem import WindowProblem, as_posterior, empty_sums
 from mosaic.engine.windows import Band, cut_windows
@@ -44,6 +44,9 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
     profile = problem.profile_part(rows, cols, dtype)
     profile = torch.ones(rows.width, cols.width, dtype=dtype, device=problem.x.device) if profile is None else profile
     queries = cut_windows(problem.noisy_part(rows, cols, dtype), rows.width, cols.width)
+    queries = queries[problem.queries_part(rows, cols)]
+    if len(queries) == 0:
+        return as_posterior(problem, 0, rows, cols, empty_sums(problem, 0))
     filters = _channels_last(queries * (profile * factor))
     windows = len(rows.candidates) * len(cols.candidates)
     # About FILTERS at a time, in a multiple of 16, and in groups of equal size: a small last group is ten times slower.
@@ -76,8 +79,9 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
         for first_of_group in range(0, len(filters), length):
             chosen = slice(first_of_group, first_of_group + length)
             group, less = filters[chosen], references[chosen]
-            quick = None if diagnostics else _attend(logits_of(seen, bias, group, less), values, less)
-            sums = quick or attend(logits_of(seen, bias, group).T, values, diagnostics)
+            images = len(block) if problem.compute.moments else None
+            quick = None if diagnostics else _attend(logits_of(seen, bias, group, less), values, less, images)
+            sums = quick or attend(logits_of(seen, bias, group).T, values, diagnostics, images)
             for column, piece in zip(columns, sums, strict=True):
                 column[chosen] = piece
         return as_posterior(problem, first, rows, cols, columns)
@@ -85,7 +89,7 @@ def convolved_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
     return stream(problem.images, max(1, problem.block // FILTERS // windows), part, problem.compute.shards)
 
 
-def _attend(logits: Tensor, values: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+def _attend(logits: Tensor, values: Tensor, reference: Tensor, images: int | None) -> tuple[Tensor, ...] | None:
     """Reduce logits (M, Q) minus references (Q,) as `attend` does, relative to the references: no pass for the maximum.
 
     None if a logit exceeds its reference by so much that a weight overflows. A reference is a logit that occurs, so the
@@ -93,8 +97,12 @@ def _attend(logits: Tensor, values: Tensor, reference: Tensor) -> tuple[Tensor, 
     """
     wide = accumulator_dtype(logits.device)
     weights = logits.to(values.dtype).clamp_min_(-126).exp2_()  # smaller results are denormal numbers, twice as slow
-    sums = (values.T @ weights).to(wide)
-    return (reference.to(wide), sums[0], sums[1:].T) if bool(torch.isfinite(sums[0]).all()) else None
+    if images is None:
+        sums = (values.T @ weights).to(wide)
+        return (reference.to(wide), sums[0], sums[1:].T) if bool(torch.isfinite(sums[0]).all()) else None
+    of_image = (values.unflatten(0, (images, -1)).mT @ weights.unflatten(0, (images, -1))).to(wide).mT
+    sums, squares = of_image.sum(0), squares_of(of_image).sum(0)
+    return (reference.to(wide), sums[:, 0], sums[:, 1:], squares) if bool(torch.isfinite(squares).all()) else None
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -65,6 +65,9 @@ struct Problem {
     double *reference, *total, *weighted;          // results: batch x queries (x channels)
     double *energy, *best;                         // if `diagnose`: sum of 2^(logit - reference) (logit - reference); largest logit
     std::int64_t* source;                          // if `diagnose`: (image, row, column) of the first candidate with it, as one number
+    const std::uint8_t* only;                      // batch x queries: whether to compare a query; or null for all
+    double* squares;                               // batch x queries x (1 + 2 channels), or null: of each image's total W and weighted
+                                                   // V, the sums of W^2, of W V and of V^2 over images
 };
 
 namespace {
@@ -225,19 +228,23 @@ public:
             std::fill(problem.energy, problem.energy + all, 0.0);
             std::fill(problem.best, problem.best + all, -std::numeric_limits<double>::infinity());
         }
+        if (problem.squares) std::fill(problem.squares, problem.squares + all * (1 + 2 * count_channels()), 0.0);
         for (int first = 0; first < problem.count; first += LANES) {
             load_block(first);
             for (int sample = 0; sample < problem.batch; ++sample)
                 for (int row = 0; row < rows.candidates; ++row)  // in order: the first of equal candidates is kept
                     for (int i = 0; i < rows.queries; ++i)
                         if (rows.first_met[i] <= row && row < rows.last_met[i]) compare_rows(sample, i, row);
-            for (std::size_t q = 0; q < all; ++q) collect(q, first);
+            for (std::size_t q = 0; q < all; ++q)
+                if (is_compared(q)) collect(q, first);
         }
         std::copy(reference.begin(), reference.end(), problem.reference);
     }
 
 private:
     int count_channels() const { return CHANNELS == 0 ? channels : CHANNELS; }
+
+    bool is_compared(std::size_t query) const { return !problem.only || problem.only[query]; }
 
     // Bring the next images into lanes, and compute the biases of their windows. Lanes without an image get a bias too
     // low to count.
@@ -285,21 +292,23 @@ private:
     }
 
     // Compare one row of queries with one row of candidates, left to right. Neighbouring queries share noisy columns: `filled`
-    // counts those whose products are in gram, and each query adds only the columns that are new in its window, A at a time.
+    // counts those whose products are in gram, and each query adds only the columns that are new in its window, A at a time. Columns
+    // that only queries which are left out would see are skipped.
     // Image columns that no query can meet there (outside low .. high) are left out.
     void compare_rows(int sample, int i, int row) {
         const T* queries_from = noisy + ((std::size_t)sample * count_channels() * problem.noisy_rows + rows.query_start[i]) * noisy_pitch;
         const T* candidates_from = block.at(rows.start[row] * line);
         int filled = 0;
         for (int j = 0; j < cols.queries; ++j) {
+            const std::size_t query = (std::size_t)sample * queries + i * cols.queries + j;
+            if (!is_compared(query)) continue;
             int candidate = cols.first_met[j];
             const int width = cols.length[candidate];
-            for (; filled < cols.query_start[j] + width; filled += A) {
+            for (filled = std::max<int>(filled, cols.query_start[j]); filled < cols.query_start[j] + width; filled += A) {
                 const int last = std::min(cols.frame_length, filled + A + high);
                 for (int b = std::max(0, filled + low); b < last; b += B)
                     fill_gram(queries_from + filled, candidates_from + b * LANES, rows.length[row], gram.at(filled * line + b * LANES));
             }
-            const std::size_t query = (std::size_t)sample * queries + i * cols.queries + j;
             const T* diagonal = gram.at(cols.query_start[j] * line + cols.start[candidate] * LANES);
             std::size_t window = (std::size_t)row * cols.candidates + candidate;
             const T* centres = block.at(rows.centre[row] * line + cols.centre[candidate] * LANES);
@@ -395,6 +404,8 @@ private:
             mine.weighted[c] *= (float)factor;
             problem.weighted[query * count_channels() + c] *= factor;
         }
+        if (problem.squares)
+            for (int m = 0; m < 1 + 2 * count_channels(); ++m) problem.squares[query * (1 + 2 * count_channels()) + m] *= factor * factor;
         reference[query] = to;
     }
 
@@ -405,6 +416,7 @@ private:
         for (int n = 0; n < LANES; ++n) {
             problem.total[query] += mine.total[n];
             for (int c = 0; c < count_channels(); ++c) problem.weighted[query * count_channels() + c] += mine.weighted[c][n];
+            if (problem.squares) add_squares(problem.squares + query * (1 + 2 * count_channels()), mine, n);
             if constexpr (DIAGNOSE) {
                 problem.energy[query] += mine.energy[n];
                 if (mine.best[n] > problem.best[query]) {
@@ -419,6 +431,17 @@ private:
             empty.weighted = mine.weighted;
         }
         mine = empty;
+    }
+
+    // A lane is one image, so its sums are those of the image.
+    void add_squares(double* squares, const Sums& mine, int n) const {
+        const double total = mine.total[n];
+        squares[0] += total * total;
+        for (int c = 0; c < count_channels(); ++c) {
+            const double sum = mine.weighted[c][n];
+            squares[1 + c] += total * sum;
+            squares[1 + count_channels() + c] += sum * sum;
+        }
     }
 };
 
@@ -462,6 +485,7 @@ static const std::int64_t layout[] = {
     offsetof(Problem, weights_image_stride), offsetof(Problem, weights_row_stride),
     offsetof(Problem, weights_col_stride), offsetof(Problem, reference), offsetof(Problem, total),
     offsetof(Problem, weighted), offsetof(Problem, energy), offsetof(Problem, best), offsetof(Problem, source),
+    offsetof(Problem, only), offsetof(Problem, squares),
     MARGIN,
 };
 extern "C" const std::int64_t* mosaic_layout() { return layout; }

@@ -36,6 +36,7 @@ class Problem(ctypes.Structure):
         ("log_weights", ctypes.c_void_p),
         *((f"weights_{name}_stride", ctypes.c_int64) for name in ("image", "row", "col")),
         *((name, ctypes.c_void_p) for name in ("reference", "total", "weighted", "energy", "best", "source")),
+        *((name, ctypes.c_void_p) for name in ("only", "squares")),
     )
 
 

@@ -20,7 +20,7 @@ from mosaic.engine.compiled import compiled_windows, unsupported
 from mosaic.engine.compute import DEFAULT, Compute, check_input, log_weights_of
 from mosaic.engine.convolved import convolved_band
 from mosaic.engine.distribute import in_shards
-from mosaic.engine.posterior import BITS, Posterior, energy_of, weights_of
+from mosaic.engine.posterior import BITS, Posterior, energy_of, squares_of, weights_of
 from mosaic.engine.precision import choose_arithmetic, largest_magnitude
 from mosaic.engine.reference import reference_band
 from mosaic.engine.stream import merged, stream
@@ -30,7 +30,14 @@ from mosaic.errors import UsageError
 from mosaic.interfaces.images import Images
 from mosaic.interfaces.schedule import Level
 
-__all__ = ["chosen_engine", "engine_of", "equivariant_local_posterior", "local_posterior"]
+__all__ = [
+    "chosen_engine",
+    "engine_of",
+    "equivariant_local_posterior",
+    "from_everywhere",
+    "local_posterior",
+    "window_problem",
+]
 
 
 @in_shards
@@ -79,7 +86,7 @@ def local_posterior(
     UsageError
         If k, the boundary, the engine, the profile, the weights or the values cannot be used.
     """
-    problem = _window_problem(
+    problem = window_problem(
         x, images, level, k, boundary, weights=weights, values=values, profile=profile, compute=compute, aligned=True
     )
     engine = _engine(problem)
@@ -118,6 +125,11 @@ def _boxes(problem: WindowProblem, k: int, boundary: str) -> Posterior:
             posterior.energy = energy_of(weights, 1)
             places = torch.arange(height * width, device=x.device, dtype=torch.int64).view(height, width)
             posterior.source = (best + first) * (height * width) + places
+        if problem.compute.moments:
+            own = weights[:, :, None].to(wide)
+            posterior.squares = (
+                squares_of(torch.cat([own, own * values.to(wide)], 2).movedim(2, -1)).sum(1).movedim(-1, 1)
+            )
         return posterior
 
     return stream(problem.images, max(1, problem.block // x.numel()), part, problem.compute.shards)
@@ -159,7 +171,7 @@ def equivariant_local_posterior(
     UsageError
         If k, the boundary, the engine, the profile, the weights or the values cannot be used.
     """
-    problem = _window_problem(
+    problem = window_problem(
         x,
         images,
         level,
@@ -172,6 +184,11 @@ def equivariant_local_posterior(
         compute=compute,
         aligned=False,
     )
+    return from_everywhere(problem, k, boundary)
+
+
+def from_everywhere(problem: WindowProblem, k: int, boundary: str) -> Posterior:
+    """Compare windows from everywhere, by the engine of the problem."""
     engine = _engine(problem)
     if engine == "compiled":
         return compiled_windows(problem)
@@ -191,7 +208,7 @@ def _banded(
     return merged(over_bands(shard, engine, corners(shard)) for shard in problem.by_shard())
 
 
-def _window_problem(
+def window_problem(
     x: Tensor,
     images: Images,
     level: Level,
@@ -205,6 +222,7 @@ def _window_problem(
     compute: Compute,
     aligned: bool,
 ) -> WindowProblem:
+    """Check the arguments of this module's functions, and put them together; `aligned` for LS."""
     check_input(x, images, level)
     channels, height, width = x.shape[1:]
     rows, cols = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from mosaic.engine.posterior import Posterior
 from mosaic.engine.windows import check_window_size
 from mosaic.errors import UsageError
 from mosaic.interfaces.attribution import Attribution, Source
+from mosaic.interfaces.dataset import DataSet
 from mosaic.interfaces.images import Images, select_images
 from mosaic.interfaces.schedule import Level
 from mosaic.interfaces.score import Memory, ScoreModel, Traits
@@ -32,7 +33,7 @@ class AnalyticMachine(ScoreModel):
     """A score model whose posterior mean is computed from the training images; subclasses choose candidates.
 
     A subclass must define `posterior`, and then `sources`, `covariance` and the trait `comparisons` to match. It may
-    also override `evaluate`, `compute`, `engine_for`, `held_bytes`, `block_bytes` and `read_values`.
+    also override `evaluate`, `compute`, `engine_for`, `held_bytes`, `block_bytes`, `read_values` and `on`.
     """
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -115,6 +116,10 @@ class AnalyticMachine(ScoreModel):
         if self.engine_for(dtype) != "compiled":
             return 2**22
         return compiled.block_values(self.dataset.images, self.traits.comparisons(scale) / len(self.dataset))
+
+    def on(self, dataset: DataSet) -> Self:
+        """Make the machine with the same options on other images, to time it."""
+        return type(self)(self.options, dataset)
 
     def _memory(self, batch: int, scale: float, dtype: torch.dtype, labels: tuple[int, ...]) -> Memory:
         held, block = self.held_bytes(batch, scale, dtype), self.block_bytes(batch, scale, dtype)

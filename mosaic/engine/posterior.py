@@ -21,7 +21,7 @@ from mosaic.device import accumulator_dtype
 from mosaic.errors import UsageError
 from mosaic.interfaces.images import Images
 
-__all__ = ["BITS", "Posterior", "after_ones", "attend", "energy_of", "weights_of"]
+__all__ = ["BITS", "Posterior", "after_ones", "attend", "energy_of", "squares_of", "weights_of"]
 
 BITS = log2(e)  # logits are kept in bits, see Posterior
 
@@ -45,6 +45,9 @@ class Posterior:
         Diagnostics: the candidate with the largest logit, as (image H + row) W + column of its centre, or of its
         translation for whole images; on ties the first in that order. (IS, ES and the torch engine of ELS may round
         equal candidates differently and then name another one; `mosaic.engine.ties` corrects this.)
+    squares : Tensor (B, 1 + 2 C, H, W), optional
+        Moments: with W a training image's own share of `total`, and V its share of `weighted`, the sums over images of
+        W^2, of W V and of V^2. They say how much the mean would differ with other images (`mosaic.engine.adaptive`).
 
     Logits are in bits, that is, times log2(e): powers of two are computed several times faster than powers
     of e. They are known up to a constant of each sample and pixel, the same for all candidates.
@@ -55,15 +58,14 @@ class Posterior:
     weighted: Tensor
     energy: Tensor | None = None
     source: Tensor | None = None
+    squares: Tensor | None = None
 
     def __repr__(self) -> str:
         more = ", with diagnostics" if self.energy is not None else ""
         return f"Posterior(B, C, H, W = {tuple(self.weighted.shape)}{more})"
 
     def _repr_html_(self) -> str:
-        named = {each.name: getattr(self, each.name) for each in fields(self)}
-        held = {name: tensor for name, tensor in named.items() if tensor is not None}
-        cells = [(name, " x ".join(map(str, tensor.shape)), f"{tensor.dtype}") for name, tensor in held.items()]
+        cells = [(name, " x ".join(map(str, tensor.shape)), f"{tensor.dtype}") for name, tensor in self.parts().items()]
         rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells)
         return f"<table><tr><th>Posterior</th><th>shape</th><th>type</th></tr>{rows}</table>"
 
@@ -87,6 +89,8 @@ class Posterior:
             first = torch.minimum(self.source, other.source)
             # On equal maxima the smaller number is the first candidate: ties do not depend on the order of merging.
             merged.source = torch.where(self.maximum == other.maximum, first, nearer)
+        if self.squares is not None and other.squares is not None:
+            merged.squares = self.squares * mine[:, None] ** 2 + other.squares * theirs[:, None] ** 2
         return merged
 
     def mean(self) -> Tensor:
@@ -142,30 +146,58 @@ class Posterior:
         place = self.source % (height * width)
         return self.source // (height * width), place // width, place % width
 
-    def parts(self) -> tuple[Tensor, ...]:
-        """The tensors that are not None, in the order of the fields."""
-        return tuple(t for t in (self.maximum, self.total, self.weighted, self.energy, self.source) if t is not None)
+    def parts(self) -> dict[str, Tensor]:
+        """The tensors that are not None, by the names of the fields."""
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def only_at(self, pixels: Tensor) -> Posterior:
+        """Leave out all candidates of the other pixels than these (B, H, W), bool: nothing changes what it merges with.
+
+        Their sums are 0, relative to a maximum below that of any candidate. There must not be diagnostics.
+        """
+        least = torch.finfo(self.maximum.dtype).min / 2  # finite, so that two of them merge, too
+        sums = [self.total, self.weighted, self.squares]
+        places = [pixels, pixels[:, None], pixels[:, None]]
+        kept = [None if t is None else torch.where(at, t, 0) for t, at in zip(sums, places, strict=True)]
+        total, weighted, squares = kept
+        assert total is not None
+        assert weighted is not None
+        return Posterior(torch.where(pixels, self.maximum, least), total, weighted, squares=squares)
 
 
-def attend(logits: Tensor, values: Tensor, diagnostics: bool = False) -> tuple[Tensor, ...]:
+def attend(logits: Tensor, values: Tensor, diagnostics: bool = False, images: int | None = None) -> tuple[Tensor, ...]:
     """Reduce logits (Q, M) in bits and the candidates' values (M, 1 + V), the first column ones.
 
     The total is the weighted sum of the ones, computed in the same product as the other sums. It is rounded like them,
     so that a mean never leaves the range of its values. Weights are computed in the precision of `values`; `logits` is
-    overwritten.
+    overwritten. With moments, `images` says how many training images the candidates are of, as many of each, one image
+    after the other.
 
     Returns
     -------
-    maximum (Q,), total (Q,), weighted (Q, V); for diagnostics also energy (Q,) and the best candidate's index (Q,)
+    maximum (Q,), total (Q,), weighted (Q, V); for diagnostics also energy (Q,) and the best candidate's index (Q,);
+    for moments also squares (Q, 1 + 2 V)
         As in `Posterior`, in the accumulator's precision: sums of many blocks must not lose digits.
     """
     wide = accumulator_dtype(logits.device)
     maximum = logits.amax(dim=1)
     best = logits.argmax(dim=1) if diagnostics else maximum  # the first of equal ones
     weights = weights_of(logits, maximum[:, None], values.dtype)
-    sums = weights @ values
-    result = maximum.to(wide), sums[:, 0].to(wide), sums[:, 1:].to(wide)
-    return (*result, energy_of(weights, 1), best) if diagnostics else result
+    if images is None:
+        sums = (weights @ values).to(wide)
+    else:
+        of_image = (weights.unflatten(1, (images, -1)).transpose(0, 1) @ values.unflatten(0, (images, -1))).to(wide)
+        sums = of_image.sum(0)
+    result = maximum.to(wide), sums[:, 0], sums[:, 1:]
+    more = (energy_of(weights, 1), best) if diagnostics else ()
+    return (*result, *more) if images is None else (*result, *more, squares_of(of_image).sum(0))
+
+
+def squares_of(sums: Tensor) -> Tensor:
+    """Products (..., 1 + 2 V) of sums (..., 1 + V) of an image's weights, and of its weighted values: `squares`."""
+    total, weighted = sums[..., :1], sums[..., 1:]
+    return torch.cat([total.square(), total * weighted, weighted.square()], -1)
 
 
 def energy_of(weights: Tensor, *dims: int) -> Tensor:

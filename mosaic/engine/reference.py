@@ -41,7 +41,9 @@ def reference_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
         windows = cut_windows(frame, height, width)
         return (windows if profile is None else windows * profile.sqrt()).flatten(1)
 
-    queries = windows_of(problem.noisy_part(rows, cols, wide))
+    queries = windows_of(problem.noisy_part(rows, cols, wide))[problem.queries_part(rows, cols)]
+    if len(queries) == 0:
+        return as_posterior(problem, 0, rows, cols, empty_sums(problem, 0))
 
     def part(first: int, block: Tensor) -> Posterior:
         windows = windows_of(problem.image_part(block, rows, cols, wide))
@@ -55,7 +57,8 @@ def reference_band(problem: WindowProblem, rows: Band, cols: Band) -> Posterior:
             logits = distances.square_().mul_(-BITS / (2 * level.noise**2))
             if weights is not None:
                 logits += weights.reshape(-1)
-            sums = attend(logits, values, problem.compute.diagnostics)
+            images = len(block) if problem.compute.moments else None
+            sums = attend(logits, values, problem.compute.diagnostics, images)
             for column, piece in zip(columns, sums, strict=True):
                 column[chosen] = piece
         return as_posterior(problem, first, rows, cols, columns)

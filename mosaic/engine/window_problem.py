@@ -6,6 +6,7 @@ An engine computes the posterior of one problem: `mosaic.engine.compiled` at onc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -54,6 +55,8 @@ class WindowProblem:
         How logits are evaluated.
     compute : Compute
         Engine, diagnostics and block size.
+    only : Tensor (B, H, W), bool, optional
+        The pixels whose windows are compared; all by default. What an engine gives at others is not used.
     """
 
     x: Tensor
@@ -65,6 +68,7 @@ class WindowProblem:
     values: Images | Values
     arithmetic: Arithmetic
     compute: Compute
+    only: Tensor | None = None
 
     def by_shard(self) -> Iterator[WindowProblem]:
         """Divide the problem by the shards of the training images."""
@@ -96,6 +100,12 @@ class WindowProblem:
         parts = (axis.profile_in(band) for axis, band in ((self.rows, rows), (self.cols, cols)))
         row, col = (torch.tensor(part, dtype=dtype, device=self.x.device) for part in parts)
         return row[:, None] * col
+
+    def queries_part(self, rows: Band, cols: Band) -> Tensor | slice:
+        """Say which of the noisy windows of a pair of bands, counted row by row, are compared."""
+        if self.only is None:
+            return slice(None)
+        return torch.nonzero(self.only[_place(rows, cols)].reshape(-1))[:, 0]
 
     def weights_part(self, first: int, count: int, rows: range, cols: range) -> Tensor | None:
         """Log-weights (n, rows, columns) of candidates by the rows and columns of their centres, from image `first`."""
@@ -147,16 +157,17 @@ def over_bands(problem: WindowProblem, engine: BandEngine, corners: Posterior | 
         A posterior computed before. It is used at pixels whose candidates are all at their own place.
     """
     batch, _, height, width = problem.x.shape
-    whole: list[Tensor] = []
+    whole: dict[str, Tensor] = {}
     # Parts are copied as they come: small tensors kept between the large ones of an engine would fragment memory.
     for rows, cols, part in _parts(problem, engine, corners):
         pieces = part.parts()
-        whole = whole or [
-            piece.new_empty(batch, *(piece.shape[1:2] if piece.ndim == 4 else ()), height, width) for piece in pieces
-        ]
-        for tensor, piece in zip(whole, pieces, strict=True):
-            tensor[_place(rows, cols)] = piece
-    return Posterior(*whole)
+        whole = whole or {
+            name: piece.new_empty(batch, *(piece.shape[1:2] if piece.ndim == 4 else ()), height, width)
+            for name, piece in pieces.items()
+        }
+        for name, piece in pieces.items():
+            whole[name][_place(rows, cols)] = piece
+    return Posterior(**whole)
 
 
 def _parts(
@@ -164,7 +175,7 @@ def _parts(
 ) -> Iterator[tuple[Band, Band, Posterior]]:
     for rows, cols in product(problem.rows.bands, problem.cols.bands):
         if corners is not None and len(rows.candidates) == len(cols.candidates) == 1:
-            yield rows, cols, Posterior(*(tensor[_place(rows, cols)] for tensor in corners.parts()))
+            yield rows, cols, Posterior(**{name: each[_place(rows, cols)] for name, each in corners.parts().items()})
         else:
             yield from ((block, cols, part) for block, part in _in_blocks(problem, rows, cols, engine))
 
@@ -192,14 +203,25 @@ def empty_sums(problem: WindowProblem, queries: int) -> list[Tensor]:
     sums = [x.new_empty(queries, *more, dtype=wide) for more in ((), (), (problem.values_count,))]
     if problem.compute.diagnostics:
         sums += [x.new_empty(queries, dtype=wide), x.new_empty(queries, dtype=torch.int64)]
+    if problem.compute.moments:
+        sums.append(x.new_empty(queries, 1 + 2 * problem.values_count, dtype=wide))
     return sums
 
 
 def as_posterior(problem: WindowProblem, first: int, rows: Band, cols: Band, sums: list[Tensor]) -> Posterior:
-    """Shape sums over the queries of a pair of bands, row by row, into their posterior; `first` is the first image."""
+    """Shape sums over the queries of a pair of bands, row by row, into their posterior; `first` is the first image.
+
+    The sums are those of the queries that are compared (`queries_part`).
+    """
     shape = (len(problem.x), len(rows.pixels), len(cols.pixels))
+    if problem.only is not None:
+        chosen = problem.queries_part(rows, cols)
+        assert isinstance(chosen, Tensor)
+        sums = [each.new_zeros(math.prod(shape), *each.shape[1:]).index_copy_(0, chosen, each) for each in sums]
     maximum, total, weighted, *rest = sums
     posterior = Posterior(maximum.view(shape), total.view(shape), weighted.view(*shape, -1).movedim(-1, 1))
+    if problem.compute.moments:
+        posterior.squares = rest.pop().view(*shape, -1).movedim(-1, 1)
     if rest:
         posterior.energy = rest[0].view(shape)
         posterior.source = problem.source(rest[1], first, rows.candidates, cols.candidates).view(shape)

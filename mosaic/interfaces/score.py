@@ -17,6 +17,7 @@ from torch import Tensor
 from mosaic.errors import UsageError, shown
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.estimate import Estimate
 from mosaic.interfaces.options import Options as PluginOptions
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 
@@ -75,6 +76,9 @@ class Traits:
         Whether `attribute` says what images are made of.
     is_conditional : bool
         Whether a sample with a label is compared only with the training images of its class.
+    is_exact : bool
+        Whether x0hat is what the model defines; False where it is estimated from part of the candidates, and `estimate`
+        says how well.
     is_equivariant : bool
         Whether x0hat of a circularly shifted x is the shifted x0hat.
     window : callable
@@ -103,6 +107,7 @@ class Traits:
     has_continuous_scale: bool = False
     has_attribution: bool = False
     is_conditional: bool = False
+    is_exact: bool = True
     is_equivariant: bool = False
     window: Callable[[float], int | None] = _whole_image
     comparisons: Callable[[float], int] = _no_comparisons
@@ -117,8 +122,8 @@ class ScoreModel(ABC):
     """Interface of a score model plugin; subclass it, give it a `name` and register it.
 
     Analytic machines and trained networks are both score models. The constructor only stores its arguments.
-    What `denoise`, `attribute` and `jacobian` of a subclass are called with is checked before they are, so they need
-    not do it.
+    What `denoise`, `estimate`, `attribute` and `jacobian` of a subclass are called with is checked before they are, so
+    they need not do it.
 
     Attributes
     ----------
@@ -138,13 +143,15 @@ class ScoreModel(ABC):
     path_options: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Have the arguments of `denoise`, `attribute` and `jacobian` checked."""
+        """Have the arguments of `denoise`, `estimate`, `attribute` and `jacobian` checked."""
         super().__init_subclass__(**keywords)
-        for name in ("denoise", "attribute", "jacobian"):
+        for name in ("denoise", "estimate", "attribute", "jacobian"):
             if name in vars(cls):
                 setattr(cls, name, _with_checked_inputs(vars(cls)[name]))
         if "denoise" in vars(cls) and "jacobian" not in vars(cls):  # a parent's is the derivative of the parent's x0hat
             cls.jacobian = ScoreModel.jacobian  # type: ignore[method-assign]
+        if "denoise" in vars(cls) and "estimate" not in vars(cls):
+            cls.estimate = ScoreModel.estimate  # type: ignore[method-assign]
 
     def __init__(self, options: PluginOptions | None, dataset: DataSet) -> None:
         self.options: Any = options if options is not None else self.Options()
@@ -195,6 +202,15 @@ class ScoreModel(ABC):
             If the model cannot say.
         """
         raise UsageError(f"Score model '{self.name}' has no posterior over candidates, so it attributes no pixels.")
+
+    def estimate(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Estimate:
+        """Give x0hat and how good it is, for a model without the trait `is_exact`; arguments as for `denoise`.
+
+        By default x0hat is exact: all candidates are compared.
+        """
+        denoised = self.denoise(x, level, labels, scale)
+        error = torch.zeros_like(x[:, 0], dtype=torch.float64, device="cpu")
+        return Estimate(denoised, torch.ones(len(x), dtype=torch.float64, device="cpu"), error > 0, error)
 
     def jacobian(self, x: Tensor, level: Level, labels: Tensor | None = None, scale: float = 0) -> Tensor | None:
         """Give the derivative d x0hat / d x of each sample in closed form, if the model has one.
@@ -253,7 +269,7 @@ class ScoreModel(ABC):
 
 
 def _with_checked_inputs(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Check what `denoise`, `attribute` or `jacobian` is called with, and make a tensor of the labels."""
+    """Check what `denoise`, or a method like it, is called with, and make a tensor of the labels."""
     takes_finished = method.__name__ == "attribute"  # images at noise 0
 
     @wraps(method)

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from mosaic.device import limited_threads
 from mosaic.errors import no_exit
+from mosaic.interfaces.estimate import Estimate
 from mosaic.interfaces.sampler import Step
 from mosaic.interfaces.schedule import Level
 from mosaic.progress import Progress, silent
 from mosaic.run.checks import check_steps
 from mosaic.run.plan import Plan
-from mosaic.run.saved import NEEDS_POSTERIOR, record_step, saved_arrays
+from mosaic.run.saved import NEEDS_POSTERIOR, estimated_arrays, record_step, saved_arrays
 from mosaic.sampling.noise import StepNoise
 from mosaic.storage.trajectory import assemble
 
@@ -40,6 +41,7 @@ def run_batch(plan: Plan, batch: range, progress: Progress = silent, *, after_st
     states: list[Tensor] = []
     denoised: list[Tensor] = []
     recorded: dict[int, dict[str, np.ndarray]] = {}
+    estimates: list[list[Estimate]] = [[] for _ in plan.levels]  # of each step's evaluations, where they are not exact
     needs_posterior = bool(set(plan.save) & set(NEEDS_POSTERIOR))
     work = plan.work(batch)
 
@@ -49,7 +51,13 @@ def run_batch(plan: Plan, batch: range, progress: Progress = silent, *, after_st
         step = len(states)  # the one under way: its first evaluation is the one that is kept
         keep = bool(plan.save) and step in plan.save_steps and step not in recorded
         attribution = plan.attribute(x, index, batch, level) if keep and needs_posterior else None
-        result = plan.denoise(x, index, batch, level) if attribution is None else attribution.denoised
+        if attribution is not None:
+            result = attribution.denoised
+        elif plan.model.traits.is_exact:
+            result = plan.denoise(x, index, batch, level)
+        else:
+            estimates[step].append(plan.estimate(x, index, batch, level))
+            result = estimates[step][-1].denoised
         if keep:
             recorded[step] = record_step(plan.save, x, result, level, attribution)
         return result
@@ -76,4 +84,5 @@ def run_batch(plan: Plan, batch: range, progress: Progress = silent, *, after_st
         "noise": [level.noise for level in plan.levels],
         "scale": plan.scales,
     }
-    return assemble(states, denoised, image, coordinates, saved_arrays(recorded, len(plan.levels), source))
+    saved = {**saved_arrays(recorded, len(plan.levels), source), **estimated_arrays(estimates)}
+    return assemble(states, denoised, image, coordinates, saved)

@@ -29,7 +29,8 @@ def predict_seconds(plan: Plan) -> float | None:
 
     An analytic machine's time is linear in the number of training images: two subsets give slope and
     intercept. Steps are of one kind if they share scale and arithmetic. Nothing in the run depends on what is
-    measured. None for other score models.
+    measured. Where sums may stop early, it is the time of comparing all candidates, an upper bound. None for other
+    score models.
     """
     if not isinstance(plan.model, AnalyticMachine):
         return None
@@ -79,7 +80,8 @@ def _seconds(plan: Plan, index: int, scale: float, count: int) -> float:
     if count < len(dataset):
         chosen = balanced_subset(len(dataset), count, 0, dataset.labels)
         dataset = dataset.select(chosen.to(dataset.images.device))
-    model = type(plan.model)(plan.model.options, dataset)
+    assert isinstance(plan.model, AnalyticMachine)
+    model = plan.model.on(dataset)
     labels = None
     if dataset.labels is not None:
         present = set(dataset.labels.unique().tolist())

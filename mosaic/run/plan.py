@@ -13,6 +13,7 @@ from mosaic.engine.machine import AnalyticMachine
 from mosaic.interfaces.attribution import Attribution
 from mosaic.interfaces.data_source import DataAccess
 from mosaic.interfaces.dataset import DataSet
+from mosaic.interfaces.estimate import Estimate
 from mosaic.interfaces.sampler import Sampler
 from mosaic.interfaces.schedule import Level, NoiseSchedule
 from mosaic.interfaces.score import ScoreModel
@@ -88,8 +89,12 @@ class Plan:
 
     @property
     def shared_images(self) -> int:
-        """How many training images all samples are compared with, by a machine; 0 where samples have classes."""
-        is_shared = isinstance(self.model, AnalyticMachine) and all(label == -1 for label in self.labels)
+        """How many training images all samples are compared with, by a machine that compares all of them.
+
+        0 where samples have classes, or sums may stop early: then shards cannot be compared apart from each other.
+        """
+        is_whole = isinstance(self.model, AnalyticMachine) and self.model.traits.is_exact
+        is_shared = is_whole and all(label == -1 for label in self.labels)
         return len(self.dataset) if is_shared else 0
 
     @property
@@ -167,6 +172,22 @@ class Plan:
             attribution = self.model.attribute(x, level, self.labels_of(batch), self.scales[index])
         self._check(x, attribution.denoised, index, level)
         return attribution
+
+    def estimate(self, x: Tensor, index: int, batch: range, level: Level | None = None) -> Estimate:
+        """Evaluate the score model at one step, and say how good x0hat is.
+
+        Arguments and errors as for `denoise`.
+
+        Returns
+        -------
+        Estimate
+            `denoised` (B, C, H, W), and for each sample (B,) the comparisons made and the estimated error.
+        """
+        level = level or self.levels[index]
+        with self._guarded(x), standard_torch():
+            estimate = self.model.estimate(x, level, self.labels_of(batch), self.scales[index])
+        self._check(x, estimate.denoised, index, level)
+        return estimate
 
     def _guarded(self, x: Tensor) -> AbstractContextManager[None]:
         return guarded(self.config.score, {"x": x, "the training images": self.dataset.images})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from mosaic.errors import UsageError, did_you_mean
 from mosaic.interfaces.attribution import Attribution, Source
+from mosaic.interfaces.estimate import Estimate
 from mosaic.interfaces.schedule import Level
 from mosaic.interfaces.score import ScoreModel, score_from_denoised
 from mosaic.run.config import RunConfig
 from mosaic.run.settings import refuse_unused
 from mosaic.storage.schema import SAVED, SAVED_WITH_IMAGE
 
-__all__ = ["NEEDS_POSTERIOR", "record_step", "resolve_save", "saved_arrays", "saved_bytes"]
+__all__ = ["NEEDS_POSTERIOR", "estimated_arrays", "record_step", "resolve_save", "saved_arrays", "saved_bytes"]
 
 NEEDS_POSTERIOR = ("provenance", "entropy", "n_eff")
 
@@ -50,6 +51,11 @@ def _items(config: RunConfig, model: ScoreModel) -> tuple[str, ...]:
             raise UsageError(
                 f"`save` '{config.save}': there is no '{item}'.{did_you_mean(item, SAVED)} Known: none, "
                 f"{', '.join(SAVED)}."
+            )
+        if item in NEEDS_POSTERIOR and not model.traits.is_exact:
+            raise UsageError(
+                f"`save` {item}: score model '{config.score}' is not exact as it is set here: it compares only part of "
+                f"the candidates; leave it out, or have all compared (`score.tolerance=0`)."
             )
         if item in NEEDS_POSTERIOR and not can_attribute:
             raise UsageError(
@@ -94,6 +100,24 @@ def record_step(
         values |= {"entropy": entropy, "n_eff": torch.exp(entropy)}
     wanted = {name: variable.dtype for item in items for name, variable in SAVED[item].items()}
     return {name: values[name].cpu().numpy().astype(kind or x.cpu().numpy().dtype) for name, kind in wanted.items()}
+
+
+def estimated_arrays(estimates: Sequence[Sequence[Estimate]]) -> dict[str, np.ndarray]:
+    """Arrays (sample, step) of how good x0hat is, from the estimates of each step's evaluations; none where exact.
+
+    Shares are means over pixels and over a step's evaluations, the error is the largest.
+    """
+    if not all(estimates):
+        return {}
+
+    def by_step(of: Callable[[Estimate], Tensor], reduce: Callable[..., np.ndarray]) -> np.ndarray:
+        return np.stack([reduce([of(each).numpy() for each in step], axis=0) for step in estimates], axis=1)
+
+    return {
+        "compared_share": by_step(lambda each: each.compared, np.mean),
+        "stopped_share": by_step(lambda each: each.stopped.double().mean((1, 2)), np.mean),
+        "estimated_error": by_step(lambda each: each.error.amax((1, 2)), np.max),
+    }
 
 
 def saved_arrays(

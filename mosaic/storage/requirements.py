@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from mosaic.errors import DataError, UsageError
 from mosaic.storage.schema import (
     ATTRIBUTES,
+    ESTIMATED,
     SAVED,
     SAVED_WITH_IMAGE,
     SETTINGS,
@@ -32,6 +33,7 @@ __all__ = [
     "attribute_of",
     "check_samples",
     "check_steps",
+    "exactness_of",
     "known_values",
     "require",
     "setting_of",
@@ -177,6 +179,14 @@ def setting_of(run: xr.Dataset, name: str, what: str = "run") -> Any:
             f"{_named(run, what)} is damaged: its attribute 'configuration' has {configuration.get(name)!r} as "
             f"'{name}'; copy the attributes of the stored run."
         ) from None
+
+
+def exactness_of(run: xr.Dataset) -> str:
+    """Say that the x0hat of a run are not exact; empty where they are. No values are read."""
+    estimated = all(name in run for name in ESTIMATED)
+    return (
+        "not exact: x0hat estimated from part of the training images; see compared_share, by step" if estimated else ""
+    )
 
 
 def title_of(run: xr.Dataset) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "COMPARISON",
     "COORDINATES",
     "ENTRY",
+    "ESTIMATED",
     "GENERALIZATION",
     "HISTORY",
     "IMAGE",
@@ -120,6 +121,25 @@ RUN = {
     "state": Variable("noisy image x_t where the score was evaluated", FLOW),
     "denoised": Variable("posterior mean x0hat at that state", FLOW),
     "image": Variable("final image at t = 0", IMAGE),
+}
+# Of a run whose sums over candidates may stop early, so that x0hat is not exact (`score.tolerance`).
+ESTIMATED = {
+    "compared_share": Variable(
+        "share of the comparisons that were made", ("sample", "step"), dtype=np.float64, least=0, most=1
+    ),
+    "stopped_share": Variable(
+        "share of the pixels whose x0hat was estimated from part of the training images",
+        ("sample", "step"),
+        dtype=np.float64,
+        least=0,
+        most=1,
+    ),
+    "estimated_error": Variable(
+        "largest estimated standard error of these pixels' x0hat; 0 where there are none",
+        ("sample", "step"),
+        dtype=np.float64,
+        least=0,
+    ),
 }
 # What `save` adds: of final images, where the provenance is kept ...
 SAVED_WITH_IMAGE = {
@@ -437,6 +457,7 @@ TABLES: dict[str, Mapping[str, Variable]] = {
         **COORDINATES,
         **PLACES,
         **RUN,
+        **ESTIMATED,
         **SAVED_WITH_IMAGE,
         **{name: variable for item in SAVED.values() for name, variable in item.items()},
     },

@@ -10,7 +10,7 @@ import xarray as xr
 
 from mosaic.interfaces.html import table
 from mosaic.progress import printable
-from mosaic.storage.requirements import title_of
+from mosaic.storage.requirements import exactness_of, title_of
 from mosaic.storage.schema import CALIBRATION, CALIBRATION_SCHEMA, SAVED, SAVED_WITH_IMAGE, TRAJECTORY_SCHEMA
 from mosaic.view.plot import PICTURED, kinds_of
 
@@ -29,6 +29,7 @@ def facts_of(result: xr.Dataset) -> dict[str, str]:
     facts |= {name: sizes.get(axis) for name, axis in (("steps", "step"), ("samples", "sample"))}
     if "image" in result:
         facts["images"] = " x ".join(str(sizes[axis]) for axis in ("channel", "height", "width") if axis in sizes)
+    facts["exactness"] = exactness_of(result) if schema == TRAJECTORY_SCHEMA else ""
     facts["kept"] = ", ".join(_kept(result, schema))
     facts["metrics"] = ", ".join(map(str, _of_kind(list, result.attrs, "metrics")))
     facts["pictures"] = ", ".join(kinds_of(result))

@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import mosaic
-from mosaic_plugins.machines import ELS
+from mosaic_plugins.machines import ELS, EquivariantWindows
 from mosaic_plugins.references import FINN, KAMB
 
 __all__ = ["ELSAttention", "attention_weights", "inner_products"]
@@ -80,7 +80,7 @@ def attention_weights(
     return functional.one_hot(logits.argmax(-1), count).to(logits)
 
 
-class ELSAttention(ELS):
+class ELSAttention(EquivariantWindows):
     """The equivariant local score with one layer of attention over positions.
 
     `compose` mixes, at each pixel, the ELS machine's x0hat (or score) with that of the pixels it attends to:
@@ -99,7 +99,7 @@ class ELSAttention(ELS):
     name = "els-attention"
     references = (FINN, KAMB)
 
-    class Options(ELS.Options):
+    class Options(EquivariantWindows.Options):
         """Form of the attention, what attends to what, and how windows are weighted."""
 
         form: Literal["compose", "mixture"] = Field(
@@ -154,7 +154,7 @@ class ELSAttention(ELS):
         self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float
     ) -> Tensor | None:
         """Give d x0hat / d x where the machine is ELS."""
-        return ELS.covariance(self, x, images, level, scale) if self.options.attention == "identity" else None
+        return super().covariance(x, images, level, scale) if self.options.attention == "identity" else None
 
     @property
     def traits(self) -> mosaic.Traits:
@@ -229,7 +229,7 @@ class ELSAttention(ELS):
         """Give x0hat (B, C, H, W) of plain ELS, the embedding (B, D, H, W) that attends, and the posterior of both."""
         compute = compute or self.compute
         if self.options.embedding == "score":
-            posterior = ELS.posterior(self, x, images, level, scale, compute)
+            posterior = EquivariantWindows.posterior(self, x, images, level, scale, compute)
             local = posterior.mean().to(x.dtype)
             return local, mosaic.eps_from_denoised(x, local, level), posterior
         compute, boundary, k = replace(compute, engine="torch"), self.options.boundary, self.extent(scale)

@@ -95,6 +95,7 @@ class Filtered(SoftELS):
             used = {"cutoff": soft, "exponent": soft, "aspect": soft, "mixture": not whole, "engine": not whole}
             used["border"] = not whole and self.source == "everywhere"
             used["border_limit"] = used["border"] and (soft or self.border is not None)
+            used["tolerance"] = used["order"] = False
             used["boundary"] = not whole or self.source == "everywhere"
             chosen = f"window={self.window}, source={self.source}"
             return {**super().unused(), **{name: chosen for name, is_used in used.items() if not is_used}}

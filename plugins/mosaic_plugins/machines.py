@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 import mosaic
+from mosaic_plugins.adaptive import Adaptive
 from mosaic_plugins.references import KAMB
+from mosaic_plugins.windowed import Windowed
 
-__all__ = ["ELS", "ES", "IS", "LS"]
+__all__ = ["ELS", "ES", "IS", "LS", "EquivariantWindows"]
 
 
 class IS(mosaic.AnalyticMachine):
@@ -88,102 +88,6 @@ class ES(mosaic.AnalyticMachine):
         return mosaic.resolve_image_ties(posterior, images, translates=True)
 
 
-class Windowed(mosaic.AnalyticMachine):
-    """What LS and ELS share: windows, and a choice of engines to compare them."""
-
-    class Options(mosaic.Options):
-        """The engine; each machine adds the boundaries that it knows."""
-
-        boundary: str
-
-        engine: Literal["auto", "compiled", "torch", "reference"] = Field(
-            "auto",
-            description="What compares windows: the kernel compiled on this machine (float32, CPU), torch (any "
-            "device), or the plain formulation that both are tested against; auto is the first that can serve.",
-        )
-
-    options: Options
-
-    aligned: ClassVar[bool]
-    """Whether a window is a candidate at its own place only."""
-
-    @abstractmethod
-    def averaging(
-        self, values: Any, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
-    ) -> mosaic.Posterior:
-        """Give each pixel's posterior over windows, with `values` in place of pixels if they are not None."""
-
-    def posterior(
-        self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
-    ) -> mosaic.Posterior:
-        """Give each pixel's posterior over the windows that it may be compared with."""
-        return self.averaging(None, x, images, level, scale, compute)
-
-    def covariance(self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float) -> Tensor:
-        """Give d x0hat / d x: the posterior covariance of a window's centre with its pixels."""
-        return mosaic.window_jacobian(
-            lambda values, compute: self.averaging(values, x, images, level, scale, compute),
-            images,
-            level,
-            self.extent(scale),
-            self.options.boundary,
-            profile=self.profile(scale),
-        )
-
-    @property
-    def traits(self) -> mosaic.Traits:
-        """A pixel of x0hat depends on the window compared."""
-        return replace(
-            super().traits,
-            has_scale=True,
-            window=self.extent,
-            comparisons=self.comparisons,
-        )
-
-    @property
-    def compute(self) -> mosaic.Compute:
-        """The engine of the options, with blocks of the default size."""
-        return mosaic.Compute(self.options.engine)
-
-    def engine_for(self, dtype: torch.dtype) -> str:
-        """Name the engine of the options; for `auto` the one that is used."""
-        return mosaic.engine_of(self.options.engine, self.dataset.images, dtype)
-
-    def extent(self, scale: float) -> int:
-        """Side of a window in pixels: the scale, which `check` has found to be one."""
-        return int(scale)
-
-    def profile(self, scale: float) -> Sequence[float] | tuple[Sequence[float], Sequence[float]] | None:
-        """How much the pixels of a window count along both axes, or along each; None where all count 1."""
-        return None
-
-    def border(self, scale: float) -> int | None:
-        """How near to the border candidates hang over alike, in pixels; None for all windows that hang over."""
-        return None
-
-    def comparisons(self, scale: float) -> int:
-        """Count the windows that the pixels of one sample are compared with."""
-        how: dict[str, Any] = {"aligned": self.aligned, "border": self.border(scale)}
-        k, boundary = self.extent(scale), self.options.boundary
-        axes = (mosaic.window_axis(size, k, boundary, **how) for size in self.dataset.shape[1:])
-        return len(self.dataset) * math.prod(axis.pairs for axis in axes)
-
-    def sources(
-        self, posterior: mosaic.Posterior, images: mosaic.Images, level: mosaic.Level, scale: float
-    ) -> mosaic.Source:
-        """Give the best windows; of equal ones the first."""
-        return self.resolved(posterior, images, scale)
-
-    def resolved(
-        self, posterior: mosaic.Posterior, images: mosaic.Images, scale: float, weights: Tensor | None = None
-    ) -> mosaic.Source:
-        """Give the best windows of a posterior over windows with these weights, with ties resolved."""
-        wraps = self.options.boundary == "circular"
-        return mosaic.resolve_window_ties(
-            posterior, images, self.extent(scale), wraps, self.aligned, weights, self.border(scale)
-        )
-
-
 class LS(Windowed):
     """Local score: each pixel's k x k window against the training windows at the same place.
 
@@ -215,19 +119,9 @@ class LS(Windowed):
         return mosaic.local_posterior(x, images, level, k, boundary, values=values, profile=profile, compute=compute)
 
 
-class ELS(Windowed):
-    """Equivariant local score: each pixel's k x k window against training windows from everywhere.
+class EquivariantWindows(Windowed):
+    """What ELS and the machines that build on it share: training windows from everywhere."""
 
-    References: Kamb & Ganguli 2025, eqs. 9-10; boundary `zeros`: sec. 3.4 and app. B.2.
-
-    The paper's: boundaries `zeros` and `circular`.
-    The published code's: its machine for circular networks is boundary `valid`. It agrees to 7e-6 with its numbers for
-    `zeros` and `valid` (tests/plugins/test_machines.py).
-    Ours: the attribution.
-    """
-
-    name = "els"
-    references: ClassVar[tuple[str, ...]] = (KAMB,)
     aligned = False
 
     class Options(Windowed.Options):
@@ -269,6 +163,26 @@ class ELS(Windowed):
                 f"boundary."
             )
         return notes
+
+
+class ELS(Adaptive, EquivariantWindows):
+    """Equivariant local score: each pixel's k x k window against training windows from everywhere.
+
+    References: Kamb & Ganguli 2025, eqs. 9-10; boundary `zeros`: sec. 3.4 and app. B.2.
+
+    The paper's: boundaries `zeros` and `circular`.
+    The published code's: its machine for circular networks is boundary `valid`. It agrees to 7e-6 with its numbers for
+    `zeros` and `valid` (tests/plugins/test_machines.py).
+    Ours: the attribution; `tolerance`, which estimates x0hat from part of the training images.
+    """
+
+    name = "els"
+    references = (KAMB,)
+
+    class Options(EquivariantWindows.Options, Adaptive.Options):
+        """Boundary and engine, and how exact x0hat is."""
+
+    options: Options
 
 
 @mosaic.hookimpl

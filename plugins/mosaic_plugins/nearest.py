@@ -7,7 +7,8 @@ from dataclasses import replace
 from torch import Tensor
 
 import mosaic
-from mosaic_plugins.machines import ELS, IS
+from mosaic_plugins.machines import IS, EquivariantWindows
+from mosaic_plugins.references import KAMB
 
 __all__ = ["Nearest", "NearestPatch"]
 
@@ -32,7 +33,7 @@ class Nearest(IS):
         return mosaic.ideal_posterior(x / level.signal, images, NEAREST, compute=compute).certain(images)
 
 
-class NearestPatch(ELS):
+class NearestPatch(EquivariantWindows):
     """Each pixel the centre of the training window nearest to its own: the limit of ELS, at every level.
 
     References: Kamb & Ganguli 2025, theorem 4.1.
@@ -43,6 +44,7 @@ class NearestPatch(ELS):
     """
 
     name = "nearest-patch"
+    references = (KAMB,)
 
     def posterior(
         self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute

@@ -94,9 +94,8 @@ class SoftELS(ELS):
 
         def unused(self) -> Mapping[str, str]:
             """A border, where windows wrap."""
-            return dict.fromkeys(
-                ("border", "border_limit") if self.boundary != "zeros" else (), f"boundary={self.boundary}"
-            )
+            names = ("border", "border_limit") if self.boundary != "zeros" else ()
+            return {**super().unused(), **dict.fromkeys(names, f"boundary={self.boundary}")}
 
     options: Options
 
@@ -141,6 +140,10 @@ class SoftELS(ELS):
         """Give the level whose noise is that of the temperature."""
         return mosaic.Level(level.signal, level.noise * self.options.temperature**0.5)
 
+    def estimated(self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float) -> mosaic.Estimate:
+        """Estimate x0hat of x by candidates from images, at the temperature."""
+        return super().estimated(x, images, self.warmed(level), scale)
+
     def posterior(
         self, x: Tensor, images: mosaic.Images, level: mosaic.Level, scale: float, compute: mosaic.Compute
     ) -> mosaic.Posterior:
@@ -158,7 +161,7 @@ class SoftELS(ELS):
     def held_bytes(self, batch: int, scale: float, dtype: torch.dtype) -> int:
         """Bytes at most that all threads share: the weighted rows of x."""
         k, (channels, height, width) = self.extent(scale), self.dataset.shape
-        return 8 * batch * channels * height * k * (width + k + 8)
+        return super().held_bytes(batch, scale, dtype) + 8 * batch * channels * height * k * (width + k + 8)
 
     def check(
         self, levels: tuple[mosaic.Level, ...], scales: tuple[float, ...], labels: tuple[int, ...]

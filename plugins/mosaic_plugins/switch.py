@@ -112,6 +112,7 @@ class Switch(mosaic.ScoreModel):
             has_continuous_scale=bool(with_scale) and all(traits.has_continuous_scale for traits in with_scale),
             has_attribution=above.has_attribution and below.has_attribution,
             is_conditional=above.is_conditional and below.is_conditional,
+            is_exact=above.is_exact and below.is_exact,
             is_equivariant=above.is_equivariant and below.is_equivariant,
             schedule=lambda: below.schedule() or above.schedule(),
             window=lambda scale: _wider(above.window(scale), below.window(scale)),
@@ -149,6 +150,12 @@ class Switch(mosaic.ScoreModel):
     def denoise(self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0) -> Tensor:
         """Give x0hat of the model used at the level."""
         return self.model_at(level).denoise(x, level, labels, scale)
+
+    def estimate(
+        self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0
+    ) -> mosaic.Estimate:
+        """Give x0hat of the model used at the level, and how good it is."""
+        return self.model_at(level).estimate(x, level, labels, scale)
 
     def attribute(
         self, x: Tensor, level: mosaic.Level, labels: Tensor | None = None, scale: float = 0

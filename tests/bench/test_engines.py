@@ -56,6 +56,7 @@ def soft_pairs(k: int) -> int:
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("quick_processes")
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_measured(row: str) -> None:
     case = cases([row], ["torch"], [2], SMALL)[0]
@@ -91,6 +92,7 @@ def test_every_row_is_measured(row: str) -> None:
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("quick_processes")
 def test_workers_are_measured_beside_what_is_forecast() -> None:
     *_, two = [case for case in cases(["workers"], ["torch"], [1], SMALL) if case.samples == 8]
     assert two.workers == 2
@@ -105,6 +107,7 @@ def test_workers_are_measured_beside_what_is_forecast() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("quick_processes")
 @pytest.mark.parametrize(
     ("fault", "code"),
     [({"dataset": "nothing"}, 3), ({"dataset": "mnist", "data_dir": "nowhere"}, 4), ({"labels": "77"}, 2)],
@@ -115,6 +118,7 @@ def test_a_measurement_that_fails_says_why(fault: dict[str, str], code: int) -> 
     assert caught.value.exit_code == code
 
 
+@pytest.mark.system
 def test_the_share_of_the_ceilings_is_the_time_they_allow_over_the_time_taken() -> None:
     used = {"flop_per_second": 4e9, "exp2_per_second": 1e8}
     result = {"flop": 8e9, "comparisons": 10**8, "median_seconds": 6.0}
@@ -126,6 +130,7 @@ def test_the_share_of_the_ceilings_is_the_time_they_allow_over_the_time_taken() 
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("quick_processes")
 def test_fewer_images_than_samples_can_be_measured() -> None:
     assert measure(Case(row="is", dataset="digits", images=3, samples=8, repeats=1))["comparisons"] == 24
 

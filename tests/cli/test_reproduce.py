@@ -18,6 +18,7 @@ SMALL = ["--rows", "mnist-resnet-zeros", "--dataset", "digits", "-o", "dataset.l
 SMALL += ["-o", "network.blocks=1", "--epochs", "2", "--calibration-samples", "2"]
 
 
+@pytest.mark.system
 def test_a_table_is_announced_made_and_printed(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mosaic.reproduction.study.steps.LONG_ENOUGH", 0.05)
     announced = invoke("reproduce", "table2", *SMALL, "--samples", 2, "--dry-run", "--json")

@@ -20,6 +20,7 @@ with locked(Path("."), Path("a.nc")):
 """
 
 
+@pytest.mark.system
 def test_another_process_holds_a_folder_until_it_is_killed(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -91,6 +91,7 @@ def test_only_what_is_compiled_is_named_down_to_its_build() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("quick_processes")
 def test_without_a_compiler_torch_serves_and_doctor_says_so(tmp_path: os.PathLike[str]) -> None:
     code = "from mosaic_cli.main import cli; cli()"
     environment = {**os.environ, "PATH": str(tmp_path), "CXX": "", "XDG_CACHE_HOME": str(tmp_path)}
@@ -207,6 +208,7 @@ def test_a_folder_is_closed_to_others_and_not_used_if_it_is_another_users(
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("quick_processes")
 @posix
 @needs_kernel
 def test_a_run_survives_a_truncated_library(built: Path, compile_with: Callable[[str], Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import oracle
@@ -91,7 +91,7 @@ CASES = [
 TRIED = {  # the other engines take longer
     "compiled": CASES,
     "torch": [Case("els", "zeros", (3, 64, 64), 33, 1), Case("els", "valid", (4, 64, 48), 47), CASES[7]],
-    "reference": [CASES[-1]],
+    "reference": [replace(CASES[-1], count=2)],
 }
 
 

@@ -165,7 +165,7 @@ def test_a_profile_of_ones_is_a_hard_window(engine: str) -> None:
     given, how = [torch.from_numpy(x), torch.from_numpy(images), level, 5], mosaic.Compute(engine, diagnostics=True)
     hard = mosaic.equivariant_local_posterior(*given, compute=how)
     soft = mosaic.equivariant_local_posterior(*given, profile=[1.0] * 5, border=2, compute=how)
-    for one, other in zip(hard.parts(), soft.parts(), strict=True):
+    for one, other in zip(hard.parts().values(), soft.parts().values(), strict=True):
         # The corners of torch's hard windows are summed in another order.
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-5) if engine == "torch" else torch.equal(one, other)
 

@@ -140,7 +140,7 @@ def test_the_posteriors_of_tasks_merge_into_that_of_all_to_the_bit(
             posterior(machine, boundary, x, images, level, 3, engine, **how, shards=task)
             for task in tasks_of(shards_of(len(images)), size)
         ]
-        for part, wanted in zip(merged(parts).parts(), whole.parts(), strict=True):
+        for part, wanted in zip(merged(parts).parts().values(), whole.parts().values(), strict=True):
             assert torch.equal(part, wanted)
 
 
@@ -214,6 +214,7 @@ print(peak(400), peak(1600))
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("boundary", ["zeros", "circular"])
 def test_memory_does_not_grow_with_the_training_set(boundary: str | None) -> None:
     # All logits of one sample would be 1600 x 144^2 (zeros) or 256^2 (circular) floats: 0.13 or 0.4 GB.

@@ -159,6 +159,7 @@ print(fingerprint_of(Net()))
 """
 
 
+@pytest.mark.system
 def test_it_is_the_same_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "script.py"]

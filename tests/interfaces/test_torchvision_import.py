@@ -40,10 +40,12 @@ def imported(folder: Path, content: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.system
 def test_operators_that_are_missing_are_defined(tmp_path: Path) -> None:
     assert imported(tmp_path, UNFIT) == "torchvision here True"
 
 
+@pytest.mark.system
 def test_what_still_fails_is_refused_with_its_reason(tmp_path: Path) -> None:
     actual = imported(tmp_path, "raise RuntimeError('undefined symbol: _Z5hello')")
     assert actual.startswith("DataError")

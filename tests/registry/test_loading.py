@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from distributions import MOSAIC
+from distributions import CLI
 from installed_distribution import lay_out
 from plugin_modules import registering, schedule
 
@@ -68,6 +69,7 @@ def register_scores(register):
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("quick_processes")
 @pytest.mark.parametrize(("top", "code"), [("", 0), ("raise OSError('disk on fire')", 3)], ids=["sound", "raises"])
 def test_an_installed_distribution_runs_or_is_reported(tmp_path: Path, top: str, code: int) -> None:
     site = tmp_path / "site"
@@ -75,10 +77,12 @@ def test_an_installed_distribution_runs_or_is_reported(tmp_path: Path, top: str,
     files = {"acme_module.py": DISTRIBUTION.format(top=top)}
     lay_out(site, "acme", files, {"mosaic": {"score": "acme_module"}})
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    listed = subprocess.run([*MOSAIC, "plugins"], env=environment, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [sys.executable, *CLI, "plugins"], env=environment, capture_output=True, text=True, check=True
+    )
     assert "acme:score" in listed.stdout
     ran = subprocess.run(
-        [*MOSAIC, "run", "--score", "mean", "--samples", "1", "--steps", "2"],
+        [sys.executable, *CLI, "run", "--score", "mean", "--samples", "1", "--steps", "2"],
         env=environment,
         capture_output=True,
         text=True,

@@ -44,6 +44,7 @@ except WriteError as error:
 """
 
 
+@pytest.mark.system
 def test_a_limit_of_file_sizes_is_told(tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="this system has no such limits")
     (tmp_path / "full").mkdir()

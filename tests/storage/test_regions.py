@@ -68,6 +68,7 @@ def test_a_store_holds_what_the_file_of_the_same_run_holds(
     assert store["state"].encoding["chunks"] == (1, *store["state"].shape[1:])
 
 
+@pytest.mark.system
 def test_a_kill_in_any_phase_of_replacing_a_run_leaves_one_that_resumes(
     tiny: mosaic.DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 
 import mosaic
 from mosaic.storage.requirements import attribute_of, check_steps, known_values, require, setting_of
-from mosaic.storage.schema import TABLES, TRAJECTORY_SCHEMA
+from mosaic.storage.schema import ESTIMATED, TABLES, TRAJECTORY_SCHEMA
 from mosaic.view.entropy import draw_entropy
 from mosaic.view.images import draw_flow, draw_images
 from mosaic.view.provenance import draw_provenance
@@ -119,8 +119,15 @@ def test_a_changed_run_is_used_or_refused_in_a_sentence(whole: xr.Dataset, digit
     assert all(not message or (message.endswith(".") and "\n" not in message) for message in messages)
 
 
+@pytest.fixture(scope="module")
+def estimated() -> xr.Dataset:
+    settings = {"dataset_options": {"limit": 20}, "score_options": {"tolerance": 0.1}}
+    return mosaic.run("els", "digits", steps=3, samples=2, scales="3", **settings)
+
+
 @pytest.mark.parametrize("name", list(TABLES[TRAJECTORY_SCHEMA]))
-def test_what_is_missing_or_odd_is_named(whole: xr.Dataset, name: str) -> None:
+def test_what_is_missing_or_odd_is_named(whole: xr.Dataset, estimated: xr.Dataset, name: str) -> None:
+    whole = estimated if name in ESTIMATED else whole
     assert known_values(whole, name).dims == TABLES[TRAJECTORY_SCHEMA][name].dims
     for odd in (whole.drop_vars(name), with_values(whole, name, "x")):
         with pytest.raises(mosaic.DataError, match=f"reference.*'{name}'"):

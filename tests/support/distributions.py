@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-MOSAIC = [sys.executable, "-c", "from mosaic_cli.main import cli; cli(prog_name='mosaic')"]
+CLI = ["-c", "from mosaic_cli.main import cli; cli(prog_name='mosaic')"]
+MOSAIC = [sys.executable, *CLI]
 
 
 def install(source: Path, site: Path, wheels: Path) -> None:
@@ -22,7 +23,7 @@ def install(source: Path, site: Path, wheels: Path) -> None:
 def call_mosaic(site: Path, *arguments: object, disable: str = "") -> subprocess.CompletedProcess[str]:
     """Call the command line with a folder of distributions on the path."""
     environment = {**os.environ, "PYTHONPATH": str(site), "MOSAIC_DISABLE_PLUGINS": disable}
-    command = [*MOSAIC, *map(str, arguments)]
+    command = [sys.executable, *CLI, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("quick_processes")]
 
 SETTINGS = [
     "--score",

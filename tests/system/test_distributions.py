@@ -15,7 +15,7 @@ from distributions import call_mosaic, install, run_tests
 from mosaic.registry.scaffold import KINDS
 
 Invoke = Callable[..., Result]
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("quick_processes")]
 EXAMPLE = Path(__file__).parents[1] / "example_plugin"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from distributions import call_mosaic, install
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("quick_processes")]
 SCORE = '''
 import mosaic
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import xarray as xr
-from distributions import MOSAIC
+from distributions import CLI
 
 import mosaic
 
 pytestmark = pytest.mark.system
 CALIBRATE = [
-    *MOSAIC,
+    *CLI,
     "calibrate",
     "-q",
     "--checkpoint",
@@ -29,11 +30,11 @@ CALIBRATE = [
 ]
 
 
-def test_a_killed_calibration_resumes_to_the_same_table(tmp_path: Path) -> None:
+def test_a_killed_calibration_resumes_to_the_same_table(tmp_path: Path, forking_python: str) -> None:
     options = {"channels": 4, "blocks": 1}
     mosaic.train("resnet", "digits", out="net", epochs=2, dataset_options={"limit": 400}, network_options=options)
-    subprocess.run([*CALIBRATE, "--out", "whole.nc"], check=True, stdout=subprocess.DEVNULL)
-    process = subprocess.Popen([*CALIBRATE, "--out", "killed.nc"], stdout=subprocess.DEVNULL)
+    subprocess.run([forking_python, *CALIBRATE, "--out", "whole.nc"], check=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *CALIBRATE, "--out", "killed.nc"], stdout=subprocess.DEVNULL)
     parts = tmp_path / "killed.nc.parts"
     while len(list(parts.glob("part-*.nc"))) < 3:
         assert process.poll() is None
@@ -42,7 +43,8 @@ def test_a_killed_calibration_resumes_to_the_same_table(tmp_path: Path) -> None:
     process.wait()
     finished = {path: path.stat().st_mtime_ns for path in parts.glob("part-*.nc")}
     assert 3 <= len(finished) < 24
-    resumed = subprocess.Popen([*CALIBRATE, "--out", "killed.nc", "--resume"], stdout=subprocess.DEVNULL)
+    command = [forking_python, *CALIBRATE, "--out", "killed.nc", "--resume"]
+    resumed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while len(list(parts.glob("part-*.nc"))) == len(finished):
         assert resumed.poll() is None
         time.sleep(0.002)

@@ -5,28 +5,30 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import xarray as xr
-from distributions import MOSAIC
+from distributions import CLI
 
 import mosaic
 
 pytestmark = pytest.mark.system
-LEADERBOARD = [*MOSAIC, "leaderboard", "-q", "--checkpoint", "net", "--scores", "els", "--samples", "24"]
+LEADERBOARD = [*CLI, "leaderboard", "-q", "--checkpoint", "net", "--scores", "els", "--samples", "24"]
 LEADERBOARD += ["--steps", "20", "--network-steps", "30"]
 MEASURED = ["seconds", "seconds_per_step", "peak_bytes"]  # of the processes, not of the numbers
 
 
-def test_a_killed_entry_is_finished_and_the_table_is_the_same(tmp_path: Path) -> None:
+def test_a_killed_entry_is_finished_and_the_table_is_the_same(tmp_path: Path, forking_python: str) -> None:
     options = {"channels": 4, "blocks": 1}
     mosaic.train("resnet", "digits", out="net", epochs=2, dataset_options={"limit": 400}, network_options=options)
-    subprocess.run([*LEADERBOARD, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([forking_python, *LEADERBOARD, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)
     killed = tmp_path / "killed"
     for moment in (killed / "network.nc.parts" / "part-00000.nc", killed / "els.nc.parts" / "part-00000.nc"):
-        process = subprocess.Popen([*LEADERBOARD, "--out", "killed"], stdout=subprocess.DEVNULL, start_new_session=True)
+        command = [sys.executable, *LEADERBOARD, "--out", "killed"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         while not moment.exists():
             assert process.poll() is None
             time.sleep(0.001)
@@ -35,7 +37,7 @@ def test_a_killed_entry_is_finished_and_the_table_is_the_same(tmp_path: Path) ->
         assert not (killed / "leaderboard.nc").exists()
     finished = {path: path.stat().st_mtime_ns for path in killed.glob("*.nc")}
     assert {"network.nc", "network-steps.nc"} <= {path.name for path in finished}
-    subprocess.run([*LEADERBOARD, "--out", "killed"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([forking_python, *LEADERBOARD, "--out", "killed"], check=True, stdout=subprocess.DEVNULL)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     with xr.open_dataset("whole/leaderboard.nc") as whole, xr.open_dataset("killed/leaderboard.nc") as resumed:
         xr.testing.assert_identical(*(table.drop_vars(MEASURED).drop_attrs() for table in (whole, resumed)))

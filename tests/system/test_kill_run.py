@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import xarray as xr
-from distributions import MOSAIC
+from distributions import CLI
 
 import mosaic
 
 pytestmark = pytest.mark.system
 SAMPLES = 24
 SETTINGS: dict[str, Any] = {"sampler": "ddpm", "samples": SAMPLES, "batch_size": 1, "steps": 20}
-RUN = [*MOSAIC, "run", "-q", "--dataset", "digits", "-o", "dataset.limit=400", "--sampler", "ddpm"]
+RUN = [*CLI, "run", "-q", "--dataset", "digits", "-o", "dataset.limit=400", "--sampler", "ddpm"]
 RUN += ["--samples", str(SAMPLES), "--batch-size", "1", "--steps", "20"]
 
 
@@ -43,17 +44,19 @@ def stored_batches(folder: Path) -> int:
     return len(finished_batches(folder))
 
 
-def test_a_killed_run_is_readable_and_resumes_to_the_same_bytes(whole: xr.Dataset, tmp_path: Path) -> None:
+def test_a_killed_run_is_readable_and_resumes_to_the_same_bytes(
+    whole: xr.Dataset, tmp_path: Path, forking_python: str
+) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
-    process = subprocess.Popen([*RUN, "--out", "killed/run.nc"])
+    process = subprocess.Popen([sys.executable, *RUN, "--out", "killed/run.nc"])
     while len(finished_batches(folder)) < 3:
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 3 <= stored_batches(folder) < SAMPLES
-    subprocess.run([*RUN, "--out", "killed/run.nc", "--resume"], check=True)
+    subprocess.run([forking_python, *RUN, "--out", "killed/run.nc", "--resume"], check=True)
     with xr.open_dataset("killed/run.nc") as resumed:
         for name in ("state", "denoised", "image", "seed"):
             assert whole[name].values.tobytes() == resumed[name].values.tobytes()
@@ -61,11 +64,11 @@ def test_a_killed_run_is_readable_and_resumes_to_the_same_bytes(whole: xr.Datase
 
 
 def test_a_killed_run_in_a_store_resumes_to_the_same_bytes_with_the_chunks_that_were_finished(
-    whole: xr.Dataset, tmp_path: Path
+    whole: xr.Dataset, tmp_path: Path, forking_python: str
 ) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
-    process = subprocess.Popen([*RUN, "--out", "killed/run.zarr"])
+    process = subprocess.Popen([sys.executable, *RUN, "--out", "killed/run.zarr"])
     while len(finished_batches(folder)) < 3:
         assert process.poll() is None
         time.sleep(0.002)
@@ -75,7 +78,7 @@ def test_a_killed_run_in_a_store_resumes_to_the_same_bytes_with_the_chunks_that_
     assert 3 <= count < SAMPLES
     states = folder / "run.zarr.parts" / "store.zarr" / "state"
     before = {number: (states / f"c.{number}.0.0.0.0").stat().st_mtime_ns for number in range(count)}
-    subprocess.run([*RUN, "--out", "killed/run.zarr", "--resume"], check=True)
+    subprocess.run([forking_python, *RUN, "--out", "killed/run.zarr", "--resume"], check=True)
     states = folder / "run.zarr" / "state"
     assert before == {number: (states / f"c.{number}.0.0.0.0").stat().st_mtime_ns for number in range(count)}
     with xr.open_zarr("killed/run.zarr", chunks=None) as resumed:
@@ -86,7 +89,7 @@ def test_a_killed_run_in_a_store_resumes_to_the_same_bytes_with_the_chunks_that_
 
 def test_an_interrupt_exits_130_and_prints_the_command_that_resumes(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*RUN, "--out", "a.nc"],
+        [sys.executable, *RUN, "--out", "a.nc"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 import xarray as xr
-from distributions import MOSAIC
+from distributions import CLI
 from safetensors.torch import load_file
 
 import mosaic
 
 pytestmark = pytest.mark.system
 SMALL = ["-o", "network.channels=8", "-o", "network.blocks=1", "--batch-size", "64", "--epochs", "12"]
-TRAIN = [*MOSAIC, "train", "-q", "resnet", *SMALL, "--save-every", "0.05s"]
+TRAIN = [*CLI, "train", "-q", "resnet", *SMALL, "--save-every", "0.05s"]
 
 
-def test_a_killed_training_ends_in_the_same_weights_and_losses(tmp_path: Path) -> None:
-    subprocess.run([*TRAIN, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)
+def test_a_killed_training_ends_in_the_same_weights_and_losses(tmp_path: Path, forking_python: str) -> None:
+    subprocess.run([forking_python, *TRAIN, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)
     state = tmp_path / "killed" / "training.safetensors"
-    process = subprocess.Popen([*TRAIN, "--out", "killed"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *TRAIN, "--out", "killed"], stdout=subprocess.DEVNULL)
     while not state.exists():
         assert process.poll() is None
         time.sleep(0.001)
@@ -38,7 +39,7 @@ def test_a_killed_training_ends_in_the_same_weights_and_losses(tmp_path: Path) -
     assert module(torch.zeros(1, 1, 8, 8), torch.zeros(1), None).shape == (1, 1, 8, 8)
     steps = int(load_file("killed/training.safetensors")["step"])
     assert 0 < steps < 12 * 29
-    subprocess.run([*TRAIN, "--out", "killed", "--resume"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([forking_python, *TRAIN, "--out", "killed", "--resume"], check=True, stdout=subprocess.DEVNULL)
     weights = load_file("whole/weights.safetensors"), load_file("killed/weights.safetensors")
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
@@ -50,7 +51,7 @@ def test_a_killed_training_ends_in_the_same_weights_and_losses(tmp_path: Path) -
 
 def test_an_interrupt_keeps_the_training_and_prints_the_command_that_resumes(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*MOSAIC, "train", "resnet", *SMALL, "--epochs", "100000", "--out", "net"],
+        [sys.executable, *CLI, "train", "resnet", *SMALL, "--epochs", "100000", "--out", "net"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

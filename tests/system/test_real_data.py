@@ -48,6 +48,7 @@ def brute_force(x: np.ndarray, images: np.ndarray, a: float, s: float, k: int, i
     return float((weights * centres).sum() / weights.sum())
 
 
+@pytest.mark.system
 def test_els_on_mnist_is_exact_at_every_step_and_is_not_a_copy_while_is_is(
     invoke: Callable[..., Result], images: np.ndarray
 ) -> None:

@@ -10,7 +10,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from mosaic.storage.indexes import evenly_spread
-from mosaic.storage.requirements import attribute_of, check_steps, known_values, require, setting_of, title_of
+from mosaic.storage.requirements import (
+    attribute_of,
+    check_steps,
+    exactness_of,
+    known_values,
+    require,
+    setting_of,
+    title_of,
+)
 from mosaic.view.images import class_of
 from mosaic.view.report.encoding import picture_of
 from mosaic.view.report.sources import Training, keeps_provenance, provenance_of, steps_kept, training_of
@@ -109,5 +117,6 @@ def _facts(run: xr.Dataset) -> list[list[str]]:
     pairs = [[key, configuration[key]] for key in FACTS if configuration.get(key) not in (None, {})]
     made_by = ("created", "mosaic_version", "torch_version", "device", "command_line")
     pairs += [[key, str(run.attrs[key])] for key in made_by if key in run.attrs]
+    pairs += [["exactness", exactness_of(run)]] if exactness_of(run) else []
     pairs += [["dataset_fingerprint", attribute_of(run, "dataset_fingerprint")]]
     return [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in pairs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,12 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made(network: Path) -> Path:
+def made(network: Path, forking_python: str) -> Path:
     """A leaderboard, to be copied."""
     out = network.parent / "board"
-    mosaic.leaderboard(network, out=out, **SETTINGS)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "executable", forking_python)
+        mosaic.leaderboard(network, out=out, **SETTINGS)
     return out
 
 

@@ -21,7 +21,8 @@ from mosaic.storage.job import ConfigMismatch
 from mosaic.view.leaderboard import ranked
 
 Invoke = Callable[..., Result]
-pytestmark = pytest.mark.system  # every score model works in a process of its own
+# Every score model works in a process of its own.
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("quick_processes")]
 
 
 def test_what_is_done_is_kept_and_what_is_missing_is_made(board: Path, network: Path) -> None:

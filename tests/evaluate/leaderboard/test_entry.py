@@ -13,7 +13,8 @@ from small_leaderboard import SETTINGS
 import mosaic
 from mosaic.storage.job import ConfigMismatch
 
-pytestmark = pytest.mark.system  # every score model works in a process of its own
+# Every score model works in a process of its own.
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("quick_processes")]
 
 
 def test_what_was_changed_in_place_is_noticed(network: Path, tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def test_a_network_of_ones_own_is_ranked_against_as_a_machine_is(tiny: mosaic.Da
     assert (table["seconds_per_step"] > 0).all()
 
 
+@pytest.mark.system
+@pytest.mark.usefixtures("quick_processes")
 def test_a_theory_of_ones_own_stands_beside_a_checkpoint(network: Path, tmp_path: Path) -> None:
     data = mosaic.score(network).model.dataset
     own = mosaic.score(lambda x, t: 0.1 * x, data)

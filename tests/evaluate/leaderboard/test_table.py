@@ -12,7 +12,8 @@ import xarray as xr
 import mosaic
 from mosaic.view.leaderboard import ranked
 
-pytestmark = pytest.mark.system  # every score model works in a process of its own
+# Every score model works in a process of its own.
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("quick_processes")]
 
 
 def test_final_images_are_compared_as_mosaic_compare_does(board: Path) -> None:

@@ -24,6 +24,7 @@ from mosaic.reproduction.study.study import Study
 ROW, OTHER = "fashion-resnet-zeros", "mnist-resnet-zeros"  # with classes, and without
 
 
+@pytest.mark.system
 def test_rows_are_measured_kept_and_resumed(folder: Path, tmp_path: Path) -> None:
     first = mosaic.reproduce("gaussian", [ROW], out=folder, **SMALL)
     for key, variable in first.variables.items():

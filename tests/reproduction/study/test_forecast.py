@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,28 @@ def forecast_of(name: str, folder: Path, measure: bool = False, **settings: Any)
     return {step.name.removeprefix("fashion-resnet-zeros: "): step for step in forecast_reproduction(target, measure)}
 
 
+@pytest.fixture(scope="module")
+def reproduced(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give a folder in which a figure has been made, of each figure one; not to be changed."""
+
+    @cache
+    def make(name: str) -> Path:
+        if name == "table2":
+            return made
+        folder = Path(shutil.copytree(made, tmp_path_factory.mktemp(name) / "made"))
+        mosaic.reproduce(name, [] if name == "fig3" else ["fashion-resnet-zeros"], out=folder, **SMALL)
+        return folder
+
+    return make
+
+
 @pytest.mark.parametrize("name", ["table2", "fig3", "fig4", "fig5c", "memorization"])
-def test_what_is_there_is_forecast_as_done(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_there_is_forecast_as_done(
+    name: str, reproduced: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mosaic.reproduction.paper.fig3.STEPS", (5,))
     monkeypatch.setattr("mosaic.reproduction.paper.fig3.SAMPLES", 1)
-    if name != "table2":  # which the folder was made with
-        mosaic.reproduce(name, [] if name == "fig3" else ["fashion-resnet-zeros"], out=folder, **SMALL)
+    folder = reproduced(name)
     steps = forecast_of(name, folder)
     assert all(step.done and step.seconds is None and not step.other_code for step in steps.values())
     monkeypatch.setattr("mosaic.storage.made_by.core_digest", lambda: "another")
@@ -55,9 +73,8 @@ def test_other_settings_are_refused_beforehand(name: str, settings: Any, message
 
 
 @pytest.mark.parametrize("name", ["table2", "fig5c", "memorization"])
-def test_a_forecast_computes_nothing_that_is_kept(name: str, folder: Path) -> None:
-    if name != "table2":
-        mosaic.reproduce(name, ["fashion-resnet-zeros"], out=folder, **SMALL)
+def test_a_forecast_computes_nothing_that_is_kept(name: str, reproduced: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(reproduced(name), tmp_path / "again"))
     (folder / "cpu" / "fashion-resnet-zeros" / "network" / "training.safetensors").unlink()  # from which it would go on
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     actual = forecast_of(name, folder, measure=True)

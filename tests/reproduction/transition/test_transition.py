@@ -30,6 +30,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COUNTS, "cpu", (2, 4, 8))  # of 8 images there are no two halves of 8
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("few")
 def test_halves_are_compared_and_kept() -> None:
     first = mosaic.reproduce("transition", [ROW], out="out", **TINY)

@@ -14,6 +14,8 @@ import xarray as xr
 
 import mosaic
 
+pytestmark = pytest.mark.system  # starts a browser
+
 SHIFTS = """
 window.shifts = [];
 new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map((entry) => entry.value)))
