@@ -25,7 +25,8 @@ class Options(BaseModel):
     `mosaic show` prints them. Instances are immutable, and unknown keys are refused.
 
     A default that was chosen by what it does on some networks or data says which, so that leaderboards and `mosaic
-    show` can say so, too: `json_schema_extra={"chosen_on": "networks of MNIST"}`.
+    show` can say so, too: `json_schema_extra={"chosen_on": "networks of MNIST"}`. A number that decides how exactly a
+    theory is computed, and is no parameter of it, is marked by `json_schema_extra={"is_numerical": True}`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

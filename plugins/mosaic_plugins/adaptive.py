@@ -28,6 +28,7 @@ class Adaptive(Windowed):
             lt=2,
             description="0: x0hat is exact. Above: training images are compared in random order, until three standard "
             "errors of a pixel, estimated, are below it (pixels are in [-1, 1]); what pixels are made of is not known.",
+            json_schema_extra={"is_numerical": True},
         )
         order: int = Field(
             0, ge=0, lt=2**32, description="With a tolerance, seed of the random order of the training images."

@@ -24,7 +24,7 @@ from mosaic.storage import output
 from mosaic.storage.parts import PartFiles
 
 Invoke = Callable[..., Result]
-SCORE_OPTIONS = "score_options: {'boundary': 'zeros', 'engine': 'auto'}"
+SCORE_OPTIONS = "score_options: {'boundary': 'zeros', 'engine': 'auto', 'tolerance': 0.0, 'order': 0}"
 
 
 def interrupt(*_: object) -> None:

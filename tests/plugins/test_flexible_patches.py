@@ -112,7 +112,7 @@ def test_the_whole_share_is_the_ideal_machine_and_a_small_one_is_local(tiny: mos
 def test_what_heat_maps_are_made_of_is_refused_where_there_are_none(
     tiny: mosaic.DataSet, folder: Path, unused: dict[str, int]
 ) -> None:
-    with pytest.raises(mosaic.UsageError, match=f"{next(iter(unused))} .*share=1"):
+    with pytest.raises(mosaic.UsageError, match=rf"{next(iter(unused))}=\d .*share=1"):
         mosaic.score("patch-posterior-flex", tiny, checkpoint=folder, share=1.0, **unused)
 
 

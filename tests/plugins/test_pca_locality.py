@@ -59,7 +59,7 @@ def test_batches_are_those_of_the_published_code(published: Mapping[str, Any], t
 
 
 def test_batches_are_refused_where_the_average_is_exact(tiny: mosaic.DataSet) -> None:
-    with pytest.raises(mosaic.UsageError, match=r"batch .*average=exact"):
+    with pytest.raises(mosaic.UsageError, match=r"batch=4 .*average=exact"):
         mosaic.score("pca-locality", tiny, batch=4)
 
 

@@ -35,7 +35,12 @@ def test_the_stored_run_follows_the_schema_and_opens_with_plain_xarray(tiny: mos
         for name in ("created", "command_line", "plugins", "dataset_fingerprint", "torch_version", "device"):
             assert run.attrs[name]
         configuration = json.loads(run.attrs["configuration"])
-        assert configuration["score_options"] == {"boundary": "zeros", "engine": "auto"}
+        assert configuration["score_options"] == {
+            "boundary": "zeros",
+            "engine": "auto",
+            "tolerance": 0.0,
+            "order": 0,
+        }
         assert run.attrs["dataset_fingerprint"] == json.dumps(tiny.fingerprint())
 
 

@@ -56,13 +56,14 @@ def parameters_of(options: type[Options]) -> list[str]:
 
     Those are the ones that may be any number, whole numbers that may be left open, and what says on what its default
     was chosen. Other whole numbers are seeds, counts of draws and the like; words choose a variant or how it is
-    computed.
+    computed, and so do numbers that `json_schema_extra` marks with `is_numerical`, such as a tolerance.
     """
     chosen = chosen_on(options)
     return [
         name
         for name, field in options.model_fields.items()
         for kinds in [(field.annotation, *get_args(field.annotation))]
+        if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("is_numerical"))
         if name in chosen or float in kinds or {int, type(None)} <= set(kinds)
     ]
 
