@@ -95,6 +95,14 @@ def test_dry_run_writes_nothing(invoke: Invoke, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dry_run_says_that_sums_may_stop_early(invoke: Invoke) -> None:
+    tolerant = ("run", "--dry-run", "-o", "score.tolerance=0.05", "--steps", 2)
+    printed = dict(line.split(": ", 1) for line in done(invoke(*tolerant)).stdout.splitlines())
+    assert printed["engine"].endswith(", tolerance 0.05")
+    assert all("at most" in printed[name] for name in ("window comparisons", "predicted time"))
+    assert json.loads(invoke(*tolerant, "--json").stdout)["is_upper_bound"]
+
+
 def test_verbose_prints_the_resolved_settings(invoke: Invoke) -> None:
     assert SCORE_OPTIONS in invoke("run", "-v", "--steps", 2).stderr.splitlines()
 
