@@ -75,16 +75,13 @@ class Switch(mosaic.ScoreModel):
         super().__init__(options, dataset)
         self.above = self._model("above")
         self.below = self._model("below")
-        for name, remedy in {
-            "checkpoint": f"name `below` {TrainedNetwork.name}",
-            "boundary": "name a score model that has windows",
-        }.items():
-            has_it = any(name in type(model.options).model_fields for model in (self.above, self.below))
-            if getattr(self.options, name) is not None and not has_it:
-                raise mosaic.UsageError(
-                    f"`{name}` is not used: neither '{self.options.above}' nor '{self.options.below}' has this option; "
-                    f"leave it out, or {remedy}."
-                )
+        models = (self.above, self.below)
+        takes_checkpoint = any("checkpoint" in type(model.options).model_fields for model in models)
+        if self.options.checkpoint is not None and not takes_checkpoint:
+            raise mosaic.UsageError(
+                f"`checkpoint` is not used: neither '{self.options.above}' nor '{self.options.below}' has this option; "
+                f"leave it out, or name `below` {TrainedNetwork.name}."
+            )
 
     def _model(self, which: str) -> mosaic.ScoreModel:
         name = getattr(self.options, which)

@@ -108,11 +108,6 @@ def test_the_level_at_which_it_switches_belongs_to_the_model_above() -> None:
     assert model.model_at(mosaic.Level(2.0, 1.499)).name == "es"
 
 
-def test_a_boundary_that_neither_model_has_is_refused() -> None:
-    with pytest.raises(mosaic.UsageError, match="`boundary` is not used: neither 'is' nor 'gaussian'"):
-        switch_of(images_of(), above="is", below="gaussian", boundary="circular")
-
-
 def test_its_traits_are_what_both_can_do_and_the_most_that_either_needs() -> None:
     images = images_of()
     both = switch_of(images, above="ls", boundary="circular")
